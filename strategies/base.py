@@ -1,0 +1,61 @@
+"""What a strategy is. Built-ins live one a file beside this one; a user's own subclasses :class:`Strategy` too."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Collection, Generator, Iterator, Sequence
+
+from lb.model import Client, Server, ServerSpec
+
+__all__ = ["Strategy"]
+
+
+class Strategy(abc.ABC):
+    """Answers one question: of the servers available now, which one for this client, and which next.
+
+    The constructor takes the options of the strategy's table in the configuration as keyword arguments and
+    raises ValueError for a bad one. The pool then calls :meth:`build` and :meth:`use` at start and at each change
+    of the list, and keeps ``available`` right through :meth:`enable` and :meth:`disable`.
+    """
+
+    def __init__(self) -> None:
+        self.servers: tuple[Server, ...] = ()
+        """The members, in the order of the file: configured, of weight above 0."""
+        self.available: set[Server] = set()
+        """The members that may be chosen now. Kept by the pool: read it, do not change it."""
+
+    @abc.abstractmethod
+    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
+        """Choose one of ``available`` that is not in ``tried``, or None. Called once per connection, and again per retry."""
+
+    def candidates(self, tried: Collection[Server]) -> Iterator[Server]:
+        """The members that may be chosen for this pick, in the order of the file."""
+        return (server for server in self.servers if server in self.available and server not in tried)
+
+    def build(self, servers: Sequence[ServerSpec]) -> Generator[None, None, object]:
+        """Compute what takes long, in slices: each ``yield`` lets traffic go on. The result goes to :meth:`use`.
+
+        Called before the list takes effect, and must not change the strategy. Needs no override where nothing takes long.
+        """
+        return None
+        yield
+
+    def use(self, servers: Sequence[Server], built: object) -> None:
+        """Take this list from now on; ``servers`` pair up with the specs that ``built`` was made from.
+
+        Called after a reload as well: what can be kept (turns, credits) should be, by server. ``available`` keeps the
+        servers that stay; the pool enables the others.
+        """
+        self.servers = tuple(servers)
+        self.available.intersection_update(self.servers)
+
+    def enable(self, server: Server) -> None:
+        """This member may be chosen from now on."""
+        self.available.add(server)
+
+    def disable(self, server: Server) -> None:
+        """This member may not be chosen: down, ejected, draining or full."""
+        self.available.discard(server)
+
+    def load_changed(self, server: Server) -> None:
+        """``server.active`` has changed. For strategies that keep servers sorted by load."""
