@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from typing import Literal, NamedTuple
+import re
+import socket
+from typing import Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -25,7 +27,11 @@ __all__ = [
     "ProcessSpec",
     "Server",
     "ServerSpec",
+    "SocketAddress",
 ]
+
+SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
+"""A family and the address in the form that :meth:`socket.socket.connect` takes: what an address resolves to."""
 
 
 @attrs.frozen
@@ -46,17 +52,14 @@ class Address:
     @classmethod
     def parse(cls, text: str) -> Address:
         """Read ``host:port``, ``[v6]:port``, ``:port`` or ``unix:/path``. Raises ValueError saying what is wrong."""
+        if not text.isprintable():
+            raise ValueError(f"must not hold control characters, like {text!r}")
         if text.startswith("unix:"):
-            path = text.removeprefix("unix:")
-            if not path:
-                raise ValueError(f"a path must follow 'unix:' in {text!r}")
-            if len(path.encode()) > 107:
-                raise ValueError(f"the path of a unix socket has at most 107 bytes, {path!r} has {len(path.encode())}")
-            return cls(text=text, path=path)
+            return cls(text=text, path=_unix_path(text))
         host, colon, port = text.rpartition(":")
         if not colon:
             raise ValueError(f"must be 'host:port' or 'unix:/path', not {text!r}")
-        if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
             raise ValueError(f"the port must be a number from 0 to 65535, not {port!r}")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
@@ -66,7 +69,7 @@ class Address:
                 raise ValueError(f"{host!r} is not an IPv6 address") from error
         elif ":" in host:
             raise ValueError(f"an IPv6 address needs brackets: '[{host}]:{port}'")
-        elif any(character.isspace() or character in "/[]" for character in host):
+        elif host and not _is_ipv4_or_name(host):
             raise ValueError(f"{host!r} is not a host name or an address")
         return cls(text=text, host=host, port=int(port))
 
@@ -89,8 +92,31 @@ class Address:
         return self.text
 
 
+def _unix_path(text: str) -> str:
+    path = text.removeprefix("unix:")
+    if not path:
+        raise ValueError(f"a path must follow 'unix:' in {text!r}")
+    if len(path.encode()) > 107:
+        raise ValueError(f"the path of a unix socket has at most 107 bytes, {path!r} has {len(path.encode())}")
+    return path
+
+
+def _is_ipv4_or_name(host: str) -> bool:
+    """A name whose last label is a number can only be an IPv4 address, or a mistyped one (RFC 3696, section 2)."""
+    try:
+        labels = host.encode("idna").decode().removesuffix(".").split(".")
+        if labels[-1].isdigit():
+            ipaddress.IPv4Address(host)
+    except ValueError:  # not an address; or a label that is empty or longer than 63 bytes
+        return False
+    return all(re.fullmatch(r"[A-Za-z0-9_-]+", label) for label in labels)
+
+
 class Client(NamedTuple):
-    """Who connected: the address as text (IPv4 stays plain on a dual-stack listener) and the port; a unix peer has neither."""
+    """Who connected: the address as text and the port; a unix peer has neither.
+
+    An IPv4 client of a dual-stack listener is plain IPv4.
+    """
 
     host: str
     port: int
@@ -140,7 +166,7 @@ class HealthSpec:
 
 @attrs.frozen
 class PassiveSpec:
-    """Verdicts from real traffic: ``failures`` consecutive failed connects (0 = off) eject for ``eject_for`` seconds."""
+    """Verdicts from real traffic: so many consecutive failed connects (0 = off) eject for ``eject_for`` seconds."""
 
     failures: int = 3
     eject_for: float = 10.0
@@ -202,7 +228,10 @@ class Config:
 
 @attrs.define(eq=False)
 class Server:
-    """A server while the balancer runs, as a strategy sees it. Compared by identity: it outlives changes of its spec."""
+    """A server while the balancer runs, as a strategy sees it.
+
+    Compared by identity: it outlives changes of its spec.
+    """
 
     spec: ServerSpec
     active: int = 0

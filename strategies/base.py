@@ -26,21 +26,25 @@ class Strategy(abc.ABC):
 
     @abc.abstractmethod
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
-        """Choose one of ``available`` that is not in ``tried``, or None. Called once per connection, and again per retry."""
+        """Choose one of ``available`` that is not in ``tried``, or None.
+
+        Called once per connection, and again per retry.
+        """
 
     def candidates(self, tried: Collection[Server]) -> Iterator[Server]:
         """The members that may be chosen for this pick, in the order of the file."""
         return (server for server in self.servers if server in self.available and server not in tried)
 
-    def build(self, servers: Sequence[ServerSpec]) -> Generator[None, None, object]:
+    def build(self, servers: Sequence[ServerSpec]) -> Generator[None, None, object]:  # noqa: ARG002 - for overrides
         """Compute what takes long, in slices: each ``yield`` lets traffic go on. The result goes to :meth:`use`.
 
-        Called before the list takes effect, and must not change the strategy. Needs no override where nothing takes long.
+        Called before the list takes effect, and must not change the strategy. Needs no override where nothing takes
+        long.
         """
         return None
         yield
 
-    def use(self, servers: Sequence[Server], built: object) -> None:
+    def use(self, servers: Sequence[Server], built: object) -> None:  # noqa: ARG002 - for overrides
         """Take this list from now on; ``servers`` pair up with the specs that ``built`` was made from.
 
         Called after a reload as well: what can be kept (turns, credits) should be, by server. ``available`` keeps the
@@ -57,5 +61,8 @@ class Strategy(abc.ABC):
         """This member may not be chosen: down, ejected, draining or full."""
         self.available.discard(server)
 
-    def load_changed(self, server: Server) -> None:
-        """``server.active`` has changed. For strategies that keep servers sorted by load."""
+    def load_changed(self, server: Server) -> None:  # noqa: B027 - most strategies need not know
+        """``server.active`` has changed. For strategies that keep servers sorted by load.
+
+        The server may have left the list already: its connections live on.
+        """

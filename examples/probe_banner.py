@@ -1,0 +1,23 @@
+"""A probe of one's own: the server passes if its greeting begins with a certain text.
+
+Name it in the configuration as ``module:Name``. The module has to be importable: put its directory on PYTHONPATH.
+
+    [pools.mail.health]
+    probe = "probe_banner:Banner"
+    text = "220 "
+"""
+
+from healthcheck.probe import Probe, ProbeFailed, Target, hang_up
+
+
+class Banner(Probe):
+    def __init__(self, text: str) -> None:
+        self.text = text.encode()
+
+    async def check(self, target: Target) -> str:
+        async with await target.connect() as stream:
+            greeting = await stream.receive_some(1024)
+            if not greeting.startswith(self.text):
+                raise ProbeFailed(f"greeting {greeting!r}")
+            await hang_up(stream)
+        return greeting.decode()

@@ -1,0 +1,127 @@
+"""What a probe is and what it is given. Built-ins live one a file beside this one; a user's own subclasses Probe too."""
+
+from __future__ import annotations
+
+import abc
+import errno
+import os
+import socket
+
+import attrs
+import trio
+
+from lb.errors import describe_error
+from lb.model import Address, SocketAddress
+
+__all__ = ["EXHAUSTED", "Probe", "ProbeFailed", "Target", "hang_up"]
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
+"""Errors of an OSError that mean that the balancer itself is short of something: no verdict about a server.
+
+EAGAIN is fork's. Too few local ports (EADDRNOTAVAIL) is not among them: a host without IPv6 says the same, for ever.
+"""
+
+_LINGER = 0.1  # seconds a server gets to finish and close its side after ours; a guess, ample in one data centre
+_LINGER_BYTES = 65_536  # and so much more it may say
+
+
+class ProbeFailed(Exception):  # noqa: N818 - a verdict about the server, not an error of the program
+    """The server did not pass; the text is the reason: short, lower case, without the server's name."""
+
+
+@attrs.frozen
+class Target:
+    """The server to probe."""
+
+    pool: str
+    server: str
+    address: Address
+    """As configured: the host may be a name."""
+    sockaddrs: tuple[SocketAddress, ...]
+    """What the address resolves to; the first is the one that traffic uses. Empty if the name could not be resolved."""
+
+    def on_port(self, port: int) -> Target:
+        """The same server probed on another port; 0 and unix sockets keep their own."""
+        if not port or self.address.is_unix:
+            return self
+        host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
+        address = Address(text=f"{host}:{port}", host=self.address.host, port=port)
+        sockaddrs = tuple((family, _with_port(sockaddr, port)) for family, sockaddr in self.sockaddrs)
+        return attrs.evolve(self, address=address, sockaddrs=sockaddrs)
+
+    async def connect(self) -> trio.SocketStream:
+        """Open a connection, TCP or unix, to where traffic goes.
+
+        Raises ProbeFailed or OSError, which is a verdict as well: the checks find the words for it. Has no timeout of
+        its own, as the whole check has one.
+        """
+        if not self.sockaddrs:
+            raise ProbeFailed(f"cannot resolve {self.address.host}")
+        family, sockaddr = self.sockaddrs[0]
+        connecting = trio.socket.socket(family, socket.SOCK_STREAM)
+        try:
+            await connecting.connect(sockaddr)
+            _insist_on_connected(connecting)
+        except BaseException:
+            connecting.close()
+            raise
+        return trio.SocketStream(connecting)
+
+
+def _with_port(sockaddr: object, port: int) -> object:
+    """``(host, old, …)`` of IPv4 or IPv6 with another port."""
+    assert isinstance(sockaddr, tuple)  # noqa: S101 - only a unix address is not
+    return (sockaddr[0], port, *sockaddr[2:])
+
+
+def _insist_on_connected(connecting: trio.socket.SocketType) -> None:
+    """Find two kinds of failed connects that look as if they had worked.
+
+    A unix socket with a full backlog says EAGAIN, which trio takes for "in progress". And a local port that nobody
+    listens on may be the very one that the system picks for our end: then TCP connects the socket with itself
+    (simultaneous open, RFC 9293 section 3.5).
+    """
+    try:
+        peer = connecting.getpeername()
+    except OSError as error:
+        if error.errno != errno.ENOTCONN or connecting.family != socket.AF_UNIX:
+            raise
+        raise ProbeFailed(describe_error(BlockingIOError(errno.EAGAIN, ""))) from error
+    if connecting.family != socket.AF_UNIX and connecting.getsockname() == peer:
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+
+
+async def hang_up(stream: trio.SocketStream) -> None:
+    """Close politely: say that we are done, take what the server still sends until it closes as well, then close.
+
+    A plain close with unread data, or before the server's greeting arrived, resets the connection, and the server
+    logs an error for each check. This takes no more than 0.1 s, or half of what is left until the check's timeout: a
+    verdict that stands cannot time out here.
+    """
+    async with stream:
+        patience = min(_LINGER, (trio.current_effective_deadline() - trio.current_time()) / 2)
+        received = 0
+        with trio.move_on_after(max(0, patience)):
+            try:
+                await stream.send_eof()
+                while received < _LINGER_BYTES and (chunk := await stream.receive_some()):
+                    received += len(chunk)
+            except trio.BrokenResourceError:
+                return  # the server was less polite; the verdict stands all the same
+
+
+class Probe(abc.ABC):
+    """Asks one server whether it works.
+
+    The constructor takes the probe's options of ``[pools.<name>.health]`` as keyword arguments and raises
+    ValueError(``"option: message"``) for a bad one. One object may serve many servers at the same time.
+    """
+
+    @abc.abstractmethod
+    async def check(self, target: Target) -> str:
+        """Returns a short detail of what was found (``HTTP 200``), or raises ProbeFailed or OSError with the reason.
+
+        The caller applies the timeout by cancelling; a probe that knows better than "no answer in 1 s" what was
+        amiss may turn trio.Cancelled into ProbeFailed. Any other exception is a bug of the probe: the check fails,
+        and the log shows the traceback.
+        """

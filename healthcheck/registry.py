@@ -1,0 +1,24 @@
+"""The only list of built-in probes, and the way to anybody else's: by entry point or by ``module:Name``."""
+
+from __future__ import annotations
+
+from healthcheck.probe import Probe
+from lb.plugins import Registry
+
+__all__ = ["create", "load", "names"]
+
+_REGISTRY = Registry(
+    kind="probe",
+    base=Probe,  # type: ignore[type-abstract]  # any subclass of it
+    group="lb.probes",
+    built_in={
+        "tcp": "healthcheck.tcp:TcpProbe",
+        "http": "healthcheck.http:HttpProbe",
+        "exchange": "healthcheck.exchange:ExchangeProbe",
+        "exec": "healthcheck.exec:ExecProbe",
+    },
+)
+
+names = _REGISTRY.names
+load = _REGISTRY.load
+create = _REGISTRY.create

@@ -1,0 +1,162 @@
+"""The health of one server: a pure state machine, fed with what checks and real connections found.
+
+The states, and what leads from one to another (``fall``, ``rise``, ``failures`` in a row):
+
+=========  ==============================  ================================  ========================
+state      a check passes                  a check fails                     real traffic, time
+=========  ==============================  ================================  ========================
+up                                         the ``fall``-th: down             the ``failures``-th failed
+                                                                             connect: ejected
+down       the ``rise``-th: up
+checking   up                              the ``fall``-th: down
+ejected    up                              the ``fall``-th: down             its time is over, or a
+                                                                             connect works: up
+=========  ==============================  ================================  ========================
+
+A server that starts in ``checking`` (``initial = "down"``) needs one pass for its first time up, also once so many
+failures have called it ``down``. A server whose ejection ran out is up on trial: failed connects still are "in a row"
+with those before the ejection, so one more ejects again, until a connect works or a check passes.
+
+Times are seconds of any one clock, passed in as ``now``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+import attrs
+
+from lb.model import HealthSpec, PassiveSpec
+
+__all__ = ["Change", "Health", "Source", "State"]
+
+State: TypeAlias = Literal["up", "down", "ejected", "checking"]
+Source: TypeAlias = Literal["active", "passive"]
+
+_LONGEST_EJECTION = 10  # times ``eject_for``
+
+
+@attrs.frozen
+class Change:
+    """A change of state: why, and whether checks (``active``) or real traffic (``passive``) brought it about."""
+
+    old: State
+    new: State
+    reason: str
+    """Why the server is not up; empty if it is."""
+    source: Source
+
+
+class Health:
+    """Whether one server may get traffic. Each method that takes news returns the change it made, if any."""
+
+    def __init__(self, spec: HealthSpec | None, passive: PassiveSpec, now: float) -> None:
+        self._proven = spec is None or spec.initial == "up"
+        """It was up once, if only by the configuration's word."""
+        self.state: State = "up" if self._proven else "checking"
+        self.reason = "" if self._proven else "not checked yet"
+        """Why it is not up; empty if it is."""
+        self.since = now
+        """When the state changed last."""
+        self.deadline = math.inf
+        """When :meth:`expire` has something to do."""
+        self._spec = spec
+        self._passive = passive
+        self._streak = 0
+        """Consecutive checks that speak against the state: passes of a server that is down, else failures."""
+        self._failed_connects = 0
+        """Consecutive ones."""
+        self._factor = 0
+        """Of the last ejection: how many times ``eject_for`` it lasted; 0 if there is none to remember."""
+
+    @property
+    def serving(self) -> bool:
+        """It may get traffic."""
+        return self.state == "up"
+
+    @property
+    def in_balance(self) -> bool:
+        """Some of ``fall`` or ``rise`` is seen, not all, or one pass would do: check at the fast interval."""
+        return self._spec is not None and (self._streak > 0 or self.state in ("checking", "ejected"))
+
+    def check(self, passed: bool, detail: str, now: float) -> Change | None:
+        """An active check has passed, or failed for the reason in ``detail``."""
+        if self._spec is None:  # the last result of checks that a reload has just switched off
+            return None
+        if passed:
+            return self._check_passed(self._spec.rise, now)
+        return self._check_failed(self._spec.fall, detail, now)
+
+    def _check_passed(self, rise: int, now: float) -> Change | None:
+        if self._failed_connects >= self._passive.failures:  # ejected, or on trial after it
+            self._failed_connects = 0
+        if self.state == "up":
+            self._streak = 0
+            return None
+        if self.state == "down" and self._proven:
+            self._streak += 1
+            if self._streak < rise:
+                return None
+        self._proven = True
+        self._streak = 0
+        return self._become("up", "", "active", now)
+
+    def _check_failed(self, fall: int, detail: str, now: float) -> Change | None:
+        if self.state != "up":
+            self.reason = detail
+        if self.state == "down":
+            self._streak = 0
+            return None
+        self._streak += 1
+        if self._streak < fall:
+            return None
+        self._streak = 0
+        return self._become("down", detail, "active", now)
+
+    def connect_failed(self, error: str, now: float) -> Change | None:
+        """A connection's attempt at this server failed. Tells of nothing new unless the server is up."""
+        if self.state != "up" or not self._passive.failures:
+            return None
+        self._failed_connects += 1
+        if self._failed_connects < self._passive.failures:
+            return None
+        self._factor = min(max(1, 2 * self._factor), _LONGEST_EJECTION)
+        change = self._become("ejected", error, "passive", now)
+        self.deadline = now + self._passive.eject_for * self._factor
+        return change
+
+    def connected(self, now: float) -> Change | None:
+        """A connection's attempt at this server worked.
+
+        Ejections double no more once connects work after the server was back for as long as the last one lasted.
+        """
+        self._failed_connects = 0
+        if self.state == "ejected":
+            return self._become("up", "", "passive", now)
+        if self._factor and self.state == "up" and now - self.since >= self._passive.eject_for * self._factor:
+            self._factor = 0
+        return None
+
+    def expire(self, now: float) -> Change | None:
+        """Time has passed. Ends an ejection at its deadline, and does nothing before or without one."""
+        if now < self.deadline:
+            return None
+        return self._become("up", "", "passive", now)
+
+    def respec(self, spec: HealthSpec | None, passive: PassiveSpec, now: float) -> Change | None:
+        """A reload: new rules from now on. State and streaks stay, and a running ejection runs its time.
+
+        Without active checks nothing would ever restore a server that they took down, so it comes up.
+        """
+        self._spec, self._passive = spec, passive
+        if spec is not None:
+            return None
+        self._streak = 0
+        self._proven = True
+        return self._become("up", "", "active", now) if self.state in ("down", "checking") else None
+
+    def _become(self, new: State, reason: str, source: Source, now: float) -> Change:
+        change = Change(self.state, new, reason, source)
+        self.state, self.reason, self.since, self.deadline = new, reason, now, math.inf
+        return change

@@ -1,0 +1,125 @@
+"""What runs beside the traffic for each server: its checks, its look-ups, the end of its ejection and of its drain."""
+
+from __future__ import annotations
+
+from random import Random
+
+import trio
+
+import healthcheck.registry
+from healthcheck.checker import Checks
+from healthcheck.probe import Target
+from healthcheck.result import CheckResult
+from healthcheck.state import Change
+from lb.connection import ConnectionContext
+from lb.errors import describe_error
+from lb.events import ResolveFailed, Sink
+from lb.model import HealthSpec, SocketAddress
+from lb.pool import Backend, Pool
+from lb.resolver import keep_resolved
+
+__all__ = ["BackendTasks"]
+
+
+class BackendTasks:
+    """Keeps one set of tasks per server, in a nursery of the caller's."""
+
+    def __init__(self, nursery: trio.Nursery, context: ConnectionContext, sink: Sink) -> None:
+        self._nursery = nursery
+        self._context = context
+        self._sink = sink
+        self._random = Random()  # noqa: S311 - jitter
+        self._attended: dict[Backend, tuple[object, trio.CancelScope]] = {}
+        self._checks: dict[Backend, Checks] = {}
+
+    def sync(self, pools: dict[str, Pool]) -> None:
+        """After a reload: attend to servers that are new or asked in another way, no more to those that left."""
+        wanted = {
+            backend: (pool, (backend.spec.address, pool.spec.health, pool.spec.resolve_interval))
+            for pool in pools.values()
+            for backend in pool.backends.values()
+        }
+        for backend, (how, scope) in list(self._attended.items()):
+            if backend not in wanted or wanted[backend][1] != how:
+                scope.cancel()
+                del self._attended[backend]
+        for backend, (pool, how) in wanted.items():
+            if backend not in self._attended:
+                scope = trio.CancelScope()
+                self._attended[backend] = (how, scope)
+                self._nursery.start_soon(self._attend, pool, backend, scope)
+
+    async def _attend(self, pool: Pool, backend: Backend, scope: trio.CancelScope) -> None:
+        with scope:
+            async with trio.open_nursery() as nursery:
+                if backend.spec.address.is_name:
+                    nursery.start_soon(self._resolve, pool, backend)
+                if pool.spec.health is not None:
+                    nursery.start_soon(self._check, pool, backend, pool.spec.health)
+
+    async def _check(self, pool: Pool, backend: Backend, spec: HealthSpec) -> None:
+        def report(result: CheckResult) -> None:
+            pool.checked(backend, result, trio.current_time())
+
+        self._checks[backend] = checks = Checks(
+            healthcheck.registry.create(spec.probe),
+            spec,
+            target=lambda: Target(pool.name, backend.name, backend.spec.address, backend.targets),
+            in_balance=lambda: backend.health.in_balance,
+            report=report,
+            rng=self._random,
+        )
+        try:
+            await checks.run()
+        finally:
+            if self._checks.get(backend) is checks:
+                del self._checks[backend]
+
+    async def _resolve(self, pool: Pool, backend: Backend) -> None:
+        failing = False
+
+        def found(targets: tuple[SocketAddress, ...]) -> None:
+            nonlocal failing
+            failing = False
+            # Stay with the address in use while the name still has it: the order of an answer means nothing.
+            in_use = backend.targets[:1] if backend.targets[:1] and backend.targets[0] in targets else ()
+            backend.targets = tuple(dict.fromkeys(in_use + targets))
+
+        def failed(error: OSError) -> None:
+            nonlocal failing
+            if not failing:
+                failing = True
+                address = backend.spec.address
+                self._sink(ResolveFailed(pool.name, backend.name, address.host, describe_error(error)))
+
+        await keep_resolved(
+            backend.spec.address, interval=lambda: pool.spec.resolve_interval, found=found, failed=failed
+        )
+
+    
+
+    def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
+        """The pool's word that a server's health has changed."""
+        if change.new == "ejected":
+            self._nursery.start_soon(self._readmit, pool, backend)
+            if backend in self._checks:
+                self._checks[backend].hurry()
+        if change.new in ("down", "ejected") and pool.spec.on_down == "close":
+            for connection in list(self._context.open):
+                if connection.server is backend:
+                    connection.close("server_down")
+
+    async def _readmit(self, pool: Pool, backend: Backend) -> None:
+        await trio.sleep_until(backend.health.deadline)
+        pool.expire(backend, trio.current_time())
+
+    def drain(self, backend: Backend) -> None:
+        """The server has left the configuration: close what is still open to it when its time is over."""
+        self._nursery.start_soon(self._drain, backend)
+
+    async def _drain(self, backend: Backend) -> None:
+        await trio.sleep_until(backend.drain_deadline)
+        if backend.leaving and trio.current_time() >= backend.drain_deadline:
+            for connection in list(self._context.open):
+                if connection.backend is backend:
+                    connection.close("server_removed")

@@ -1,0 +1,128 @@
+"""The command line: one function per command, each of which loads only what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["main"]
+
+OK, FAILED, BAD_USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code: 0 done, 1 failed while running, 2 bad usage or configuration."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if (words and words[0] in ("--config", "-c")) or (words and words[0].startswith("--config=")):
+        words.insert(0, "run")
+    options = _parser().parse_args(words)
+    code: int = options.command(options)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lb",
+        description="A layer-4 TCP load balancer.",
+        epilog="`lb --config FILE` is short for `lb run --config FILE`. `lb COMMAND --help` tells more.",
+    )
+    parser.add_argument("--version", action="version", version=f"trio-lb {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="balance, in the foreground",
+        description="Balance, in the foreground. SIGHUP reloads the configuration, SIGTERM and SIGINT stop once open "
+        "connections have ended (at most process.stop_timeout), a second one stops now. Logs to stderr.",
+    )
+    _add_config(run)
+    run.set_defaults(command=_run)
+
+    check = commands.add_parser(
+        "check",
+        help="validate a configuration",
+        description="Validate a configuration and print what would run. Opens no socket. Exit code 0, or 2 with all "
+        "errors, one a line.",
+    )
+    _add_config(check)
+    check.set_defaults(command=_check)
+
+    diff = commands.add_parser(
+        "diff",
+        help="what a reload would do",
+        description="What a reload from OLD to NEW would do, one line each; for hash pools also the share of keys "
+        "that move to another server.",
+    )
+    diff.add_argument("old", type=Path, metavar="OLD")
+    diff.add_argument("new", type=Path, metavar="NEW")
+    diff.set_defaults(command=_diff)
+
+    demo = commands.add_parser(
+        "demo",
+        help="see it work",
+        description="Three small servers, a balancer in front of them, a light load, and a live view. Kill a server "
+        "and see no session fail. Exit code 1 if one did.",
+    )
+    demo.add_argument(
+        "--seconds", type=float, metavar="N", help="end after N seconds, killing and reviving a server on the way"
+    )
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the TOML file")
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("trio-lb")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from lb.run import run
+
+    return run(options.config)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from lb.config import ConfigError, load
+    from lb.describe import describe
+
+    try:
+        config = load(options.config)
+    except ConfigError as error:
+        return _bad_config(error.errors)
+    print(describe(config))
+    return OK
+
+
+def _diff(options: argparse.Namespace) -> int:
+    from lb.config import ConfigError, load
+    from lb.plan import plan
+
+    errors: list[str] = []
+    configs = []
+    for path in (options.old, options.new):
+        try:
+            configs.append(load(path))
+        except ConfigError as error:
+            errors += error.errors
+    if errors:
+        return _bad_config(errors)
+    print("\n".join(plan(*configs).lines()))
+    return OK
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from lb.demo import demo
+
+    return demo(options.seconds)
+
+
+def _bad_config(errors: Sequence[str]) -> int:
+    print("\n".join(errors), file=sys.stderr)
+    return BAD_USAGE

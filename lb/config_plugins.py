@@ -1,0 +1,63 @@
+"""Strategies and probes as the configuration names them: known, with options that they know, and willing to start."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from lb.config_table import Table
+from lb.config_values import plain
+from lb.model import PluginSpec
+
+__all__ = ["Registry", "read_plugin"]
+
+
+class Registry(Protocol):
+    """What ``strategies.registry`` and ``healthcheck.registry`` have in common. Both functions raise ValueError."""
+
+    def load(self, name: str) -> Callable[..., object]:
+        """The class of that name."""
+
+    def create(self, spec: PluginSpec) -> object:
+        """An object of it, or what is wrong with the options (its name comes first where one is to blame)."""
+
+
+def read_plugin(registry: Registry, name: str, named_at: str, table: Table) -> PluginSpec:
+    """The plug-in of that name, with the keys of ``table`` that nobody else has asked for as its options.
+
+    They are tried out by making one, so whatever its constructor minds is a complaint about the configuration.
+    """
+    try:
+        parameters = inspect.signature(registry.load(name)).parameters.values()
+    except ValueError as error:
+        table.complain(str(error), named_at)
+        return PluginSpec(name)
+    named = {each.name: each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)}
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    errors_before = len(table.errors)
+    given = [key for key in table.unknown() if takes_any or key in named]
+    options = sorted((key, table.value(key, plain)) for key in given)
+    table.known.update(named)
+    table.finish()
+    for option, parameter in named.items():
+        if parameter.default is parameter.empty and option not in given:
+            table.complain(f"missing, {name!r} needs it", table.at(option))
+    spec = PluginSpec(name, tuple(options))
+    if len(table.errors) == errors_before:
+        _try_out(registry, spec, table, [*named, *given])
+    return spec
+
+
+def _try_out(registry: Registry, spec: PluginSpec, table: Table, options: Collection[str]) -> None:
+    try:
+        registry.create(spec)
+    except ValueError as error:
+        word, _, message = str(error).partition(" ")
+        option = word.removesuffix(":")
+        if option in options:
+            table.complain(message, table.at(option))
+        else:
+            table.complain(str(error))
+    except Exception as error:  # noqa: BLE001  somebody else's constructor: it may raise anything
+        table.complain(f"{spec.name!r} does not start: {type(error).__name__}: {error}")

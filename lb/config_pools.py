@@ -1,0 +1,144 @@
+"""Pools of the configuration file: their servers, their checks, how one server is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from healthcheck import registry as probes
+from lb.config_plugins import read_plugin
+from lb.config_table import Table
+from lb.config_values import (
+    Reader,
+    boolean,
+    choice,
+    duration,
+    duration_above_zero,
+    name,
+    server_address,
+    shown,
+    text,
+    whole_number,
+)
+from lb.model import HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from strategies import registry as strategies
+
+__all__ = ["read_pool", "read_servers"]
+
+_HEAVIEST = 65_535  # ketama holds 160 points a unit, so this is ten million of them already; a guess at "enough"
+
+_POOL: Mapping[str, Reader[object]] = {
+    "connect_timeout": duration_above_zero,
+    "retries": whole_number(),
+    "when_all_down": choice(PoolSpec, "when_all_down"),
+    "hold_timeout": duration_above_zero,
+    "on_down": choice(PoolSpec, "on_down"),
+    "on_remove": choice(PoolSpec, "on_remove"),
+    "drain_timeout": duration,
+    "resolve_interval": duration_above_zero,
+}
+_HEALTH: Mapping[str, Reader[object]] = {
+    "interval": duration_above_zero,
+    "fast_interval": duration_above_zero,
+    "timeout": duration_above_zero,
+    "rise": whole_number(least=1),
+    "fall": whole_number(least=1),
+    "port": whole_number(most=65_535),
+    "initial": choice(HealthSpec, "initial"),
+}
+_PASSIVE: Mapping[str, Reader[object]] = {
+    "failures": whole_number(),
+    "eject_for": duration_above_zero,
+}
+_SERVER: Mapping[str, Reader[object]] = {
+    "weight": whole_number(most=_HEAVIEST),
+    "backup": boolean,
+    "max_connections": whole_number(),
+}
+
+
+def read_pool(pool: str, table: Table) -> PoolSpec:
+    """The table ``[pools.<pool>]``; what is wrong with it goes to the table's errors."""
+    table.convert(pool, name, table.path)
+    servers = read_servers(table)
+    strategy = _strategy(table)
+    health = _health(table)
+    passive_table = table.table("passive")
+    passive = PassiveSpec(**passive_table.values(_PASSIVE))
+    passive_table.finish()
+    values = table.values(_POOL)
+    table.finish()
+    return PoolSpec(pool, servers, strategy, health=health, passive=passive, **values)
+
+
+def _strategy(table: Table) -> PluginSpec:
+    """``strategy``: a name, or a table of a name and options."""
+    if not table.has("strategy"):
+        return PoolSpec("").strategy
+    given, at = table.content["strategy"], table.at("strategy")
+    if not isinstance(given, str | dict):
+        table.complain(f"must be a name or a table with a name, not {shown(given)}", at)
+        return PluginSpec("")
+    options = table.below(given if isinstance(given, dict) else {"name": given}, at)
+    strategy = options.value("name", text)
+    if strategy is None:
+        if "name" not in options.content:
+            options.complain("missing, the name of a strategy", options.at("name"))
+        return PluginSpec("")
+    return read_plugin(strategies, strategy, at, options)
+
+
+def _health(table: Table) -> HealthSpec | None:
+    """``[pools.<pool>.health]``: the keys of every probe, and the probe's own; None for ``health = false``."""
+    if table.has("health") and table.content["health"] is False:
+        return None
+    health = table.table("health")
+    values = health.values(_HEALTH)
+    probe = health.value("probe", text) if health.has("probe") else HealthSpec().probe.name
+    if probe is None:
+        return HealthSpec(**values)
+    return HealthSpec(probe=read_plugin(probes, probe, health.at("probe"), health), **values)
+
+
+def read_servers(table: Table) -> tuple[ServerSpec, ...]:
+    """The list ``servers`` of a pool, or of a listener that spells out its pool.
+
+    None at all is an error: it is more often a template gone wrong than meant, and would turn every client away.
+    """
+    if not table.has("servers"):
+        table.complain("missing, a pool needs at least one server", table.at("servers"))
+    elif table.content["servers"] == []:
+        table.complain("a pool needs at least one server", table.at("servers"))
+    servers = []
+    owners: dict[str, str] = {}
+    for path, value in table.items("servers"):
+        server = _server(value, path, table)
+        if server is None:
+            continue
+        if server.name in owners:
+            table.complain(f"{server.name!r} is the name of {owners[server.name]} already", path)
+        owners.setdefault(server.name, path)
+        servers.append(server)
+    return tuple(servers)
+
+
+def _server(value: object, path: str, table: Table) -> ServerSpec | None:
+    """An address, or a table with one; None if it has none that is right."""
+    if isinstance(value, str):
+        plain_address = table.convert(value, server_address, path)
+        return ServerSpec(plain_address.text, plain_address) if plain_address else None
+    if not isinstance(value, dict):
+        table.complain(f"must be an address or a table, not {shown(value)}", path)
+        return None
+    entry = table.below(value, path)
+    address = entry.value("address", server_address)
+    if not entry.has("address"):
+        entry.complain("missing, as in '127.0.0.1:9001'", entry.at("address"))
+    own_name = entry.value("name", _server_name(value.get("address")))
+    values = entry.values(_SERVER)
+    entry.finish()
+    return ServerSpec(own_name or address.text, address, **values) if address else None
+
+
+def _server_name(address: object) -> Reader[str]:
+    """A name, or the address once more, which is the default and may hold '/' (``unix:/path``)."""
+    return lambda value: text(value) if value == address else name(value)

@@ -1,0 +1,283 @@
+"""One client connection, from accept to its one record: pick a server, connect, retry, join, and end.
+
+The main path is :meth:`Connection.start` → :meth:`Connection.connected` → :meth:`Connection.relay_ended`. It does no
+I/O of its own but to close a client that gets no server; the splicer calls back.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from lb.deadlines import DeadlineQueue, Deadlines
+from lb.errors import describe_error
+from lb.events import Attempt, ConnectionClosed, EndedBy, Reason, Sink
+from lb.model import Client
+from lb.pool import Backend, Pool
+from lb.splicer import Connecting, Relay, Splicer, end_with_reset
+
+if TYPE_CHECKING:
+    from lb.listener import Listener
+
+__all__ = ["Connection", "ConnectionContext"]
+
+LOCAL_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES})
+"""Connect errors that say nothing about the server: this host is out of something, or forbids it. From connect(2)."""
+HOLD_RETRY = 0.5
+"""Seconds after which a held connection tries again servers that refused it but count as up. As the fast interval."""
+
+
+class ConnectionContext:
+    """What all connections of the process share."""
+
+    def __init__(self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink) -> None:
+        self.splicer = splicer
+        self.sink = sink
+        self.open: set[Connection] = set()
+        self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
+        self._last_id = 0
+        self._closed = trio.Event()
+
+    async def none_open(self) -> None:
+        """Return when no connection is open."""
+        while self.open:
+            self._closed = trio.Event()
+            await self._closed.wait()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget an open connection."""
+        self.open.discard(connection)
+        if not self.open:
+            self._closed.set()
+
+    def next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+
+class Connection:
+    """A client and, when it has got one, its server. It ends in :meth:`_finish`, with one event, on every path."""
+
+    __slots__ = (
+        "_accepted_at",
+        "_attempt_at",
+        "_attempts",
+        "_connect_ms",
+        "_connecting",
+        "_context",
+        "_finished",
+        "_hold",
+        "_pool",
+        "_relay",
+        "_round",
+        "_sock",
+        "_tried",
+        "_wait",
+        "backend",
+        "client",
+        "id",
+        "listener",
+    )
+
+    def __init__(self, context: ConnectionContext, listener: Listener, sock: socket.socket, client: Client) -> None:
+        self.id = context.next_id()
+        self.listener = listener
+        self.client = client
+        self.backend: Backend | None = None
+        """The server that it holds a lease on."""
+        self._context = context
+        self._pool: Pool = listener.pool
+        self._sock = sock
+        self._accepted_at = self._attempt_at = trio.current_time()
+        self._attempts: tuple[Attempt, ...] = ()
+        self._tried: tuple[Backend, ...] = ()
+        self._round = 0
+        """Failed attempts since the start, or since it was last held."""
+        self._hold: Hold | None = None
+        self._connect_ms: float | None = None
+        self._connecting: Connecting | None = None
+        self._relay: Relay | None = None
+        self._wait: DeadlineQueue | None = None
+        """Where the connect's deadline is kept."""
+        self._finished = False
+        context.open.add(self)
+
+    @property
+    def server(self) -> Backend | None:
+        """The server that it is joined to; None before and after."""
+        return self.backend if self._relay is not None else None
+
+    # Getting a server
+
+    def start(self) -> None:
+        """Connect to the strategy's choice; on failure to the next, within the pool's retries."""
+        while self._round <= self._pool.spec.retries:
+            backend = self._pool.pick(self.client, self._tried)
+            if backend is None:
+                self._none_available()
+                return
+            self.backend = backend
+            self._attempt_at = trio.current_time()
+            try:
+                self._connecting = self._context.splicer.connect(backend.target, self)
+            except OSError as error:
+                self._attempt_failed(error)
+                continue
+            self._wait = self.listener.connect_queue
+            self._wait.touch(self, self._attempt_at)
+            return
+        self._finish("lb", "connect_failed")
+
+    def connected(self, server: socket.socket) -> None:
+        """The splicer's answer to connect: join the two."""
+        now = trio.current_time()
+        self._connecting = None
+        self._stop_waiting()
+        self._connect_ms = _milliseconds(self._attempt_at, now)
+        if server.family != socket.AF_UNIX:
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listener = self.listener
+        self._relay = self._context.splicer.relay(
+            self._sock, server, self, idle=listener.idle_queue, half_close=listener.half_close_queue
+        )
+        if self.backend is not None:
+            self._pool.connected(self.backend, now)
+
+    def connect_failed(self, error: OSError) -> None:
+        """The splicer's other answer: try the next."""
+        self._attempt_failed(error)
+        self.start()
+
+    def _attempt_failed(self, error: OSError) -> None:
+        backend = self.backend
+        assert backend is not None  # noqa: S101 - an attempt has a server
+        now = trio.current_time()
+        text = describe_error(error)
+        self._attempts += (Attempt(backend.name, text, _milliseconds(self._attempt_at, now)),)
+        self._tried += (backend,)
+        self._round += 1
+        self._connecting = None
+        if self._wait is not None:
+            self._wait.discard(self)
+        self._release()
+        if error.errno not in LOCAL_ERRORS:
+            self._pool.connect_failed(backend, text, now)
+
+    def _release(self) -> None:
+        """The one place where a lease is given back."""
+        backend, self.backend = self.backend, None
+        if backend is not None:
+            self._pool.release(backend)
+
+    # Having none
+
+    def _none_available(self) -> None:
+        """Down, ejected, draining, full or tried: the pool's policy decides."""
+        if self._pool.spec.when_all_down != "hold":
+            self._finish("lb", "no_server")
+            return
+        now = trio.current_time()
+        if self._hold is None:
+            self._hold = Hold(self.listener.hold_queue, now)
+            self._hold.queue.touch(self, now)
+        elif now >= self._hold.deadline:
+            self._finish("lb", "hold_timeout")
+            return
+        self._round = 0
+        self._tried = ()
+        self._pool.wait(self)
+        self._context.hold_retry.touch(self, now)
+
+    def server_available(self) -> None:
+        """The pool's call to a held connection: try again."""
+        self._context.hold_retry.discard(self)
+        self.start()
+
+    def _stop_waiting(self) -> None:
+        if self._wait is not None:
+            self._wait.discard(self)
+        if self._hold is not None:
+            self._hold.queue.discard(self)
+            self._context.hold_retry.discard(self)
+            self._pool.stop_waiting(self)
+
+    # The end
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """A deadline passed."""
+        if queue.kind == "connect":
+            if self._connecting is not None:
+                self._connecting.cancel()
+            self.connect_failed(TimeoutError(errno.ETIMEDOUT, "timed out"))
+        elif queue.kind == "hold":
+            if self._connecting is None:  # else the last attempt may still work; if not, this deadline is looked at
+                self._finish("lb", "hold_timeout")
+        elif queue.kind == "hold_retry":
+            self._pool.stop_waiting(self)
+            self.start()
+        elif self._relay is not None:
+            self._relay.close(reset=self._relay.holds_bytes)
+            self._finish("lb", "idle_timeout" if queue.kind == "idle" else "half_close_timeout")
+
+    def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
+        """The splicer has closed both sides."""
+        self._finish(ended_by, reason)
+
+    def close(self, reason: Reason) -> None:
+        """End it now, whatever its state: a reset to both sides, so that nothing cut short looks complete."""
+        if self._finished:
+            return
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._relay is not None:
+            self._relay.close(reset=True)
+        else:
+            end_with_reset(self._sock)
+        self._finish("lb", reason)
+
+    def _finish(self, ended_by: EndedBy, reason: Reason) -> None:
+        """The one end of every connection."""
+        self._finished = True
+        now = trio.current_time()
+        relay = self._relay
+        if relay is None:
+            self._stop_waiting()
+            self._sock.close()
+        server = self.backend.name if self.backend is not None else None
+        self._release()
+        self._context.closed(self)
+        self.listener.connection_closed()
+        self._context.sink(
+            ConnectionClosed(
+                id=self.id,
+                listener=self.listener.spec.name,
+                pool=self._pool.name,
+                server=server,
+                client=str(self.client),
+                attempts=self._attempts,
+                connect_ms=self._connect_ms,
+                duration_ms=_milliseconds(self._accepted_at, now),
+                bytes_in=relay.bytes_in if relay is not None else 0,
+                bytes_out=relay.bytes_out if relay is not None else 0,
+                ended_by=ended_by,
+                reason=reason,
+            )
+        )
+
+
+class Hold(NamedTuple):
+    """How long a connection waits for a server: a queue, and when it entered."""
+
+    queue: DeadlineQueue
+    since: float
+
+    @property
+    def deadline(self) -> float:
+        return self.since + self.queue.timeout
+
+
+def _milliseconds(start: float, end: float) -> float:
+    return round((end - start) * 1000, 3)

@@ -1,0 +1,99 @@
+"""Deadlines of many connections without a timer each.
+
+Waits of the same kind and length share a queue, ordered by the time of the last sign of life: touching a wait moves
+it to the end, so the one that is due first is always in front, and each operation is O(1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Literal, Protocol, TypeAlias
+
+import trio
+
+__all__ = ["DeadlineQueue", "Deadlines", "Wait", "WaitKind"]
+
+WaitKind: TypeAlias = Literal["connect", "hold", "hold_retry", "idle", "half_close"]
+
+
+class Wait(Hashable, Protocol):
+    """Something that waits in a queue."""
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """The deadline passed; the wait has left the queue. Must not raise."""
+
+
+class DeadlineQueue:
+    """The waits of one kind and length. A wait of infinite length never expires and costs nothing."""
+
+    def __init__(self, kind: WaitKind, timeout: float) -> None:
+        self.kind: WaitKind = kind
+        self.timeout = timeout
+        self._since: OrderedDict[Wait, float] = OrderedDict()
+
+    def touch(self, wait: Wait, now: float) -> None:
+        """Enter the queue, or start anew in it."""
+        if self.timeout != math.inf:
+            self._since[wait] = now
+            self._since.move_to_end(wait)
+
+    def discard(self, wait: Wait) -> None:
+        """Leave the queue; fine if not in it."""
+        self._since.pop(wait, None)
+
+    @property
+    def next_deadline(self) -> float:
+        """When the first wait is due; infinite if there is none."""
+        for since in self._since.values():
+            return since + self.timeout
+        return math.inf
+
+    def pop_due(self, now: float) -> Wait | None:
+        """Take out a wait that is due, if there is one."""
+        return self._since.popitem(last=False)[0] if self.next_deadline <= now else None
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+
+class Deadlines:
+    """All queues, and the one task that watches them. ``fault(where, exception)`` hears of a wait that raised."""
+
+    def __init__(self, *, fault: Callable[[str, Exception], None]) -> None:
+        self._fault = fault
+        self._queues: dict[tuple[WaitKind, float], DeadlineQueue] = {}
+        self._added = trio.Event()
+
+    def queue(self, kind: WaitKind, timeout: float) -> DeadlineQueue:
+        """The queue for this kind and length (seconds); the same one for the same arguments."""
+        key = (kind, timeout)
+        if key not in self._queues:
+            self._queues[key] = DeadlineQueue(kind, timeout)
+            self._added.set()
+        return self._queues[key]
+
+    async def run(self) -> None:
+        """Expire what is due, for ever.
+
+        A wait that enters needs no wake-up: it is due no earlier than the shortest timeout from now, and the task never
+        sleeps longer than that.
+        """
+        while True:
+            now = trio.current_time()
+            queues = list(self._queues.values())
+            for queue in queues:
+                self._expire(queue, now)
+            shortest = min((queue.timeout for queue in queues), default=math.inf)
+            first = min((queue.next_deadline for queue in queues), default=math.inf)
+            self._added = trio.Event()
+            with trio.move_on_at(min(first, now + shortest)):
+                await self._added.wait()
+
+    def _expire(self, queue: DeadlineQueue, now: float) -> None:
+        while (wait := queue.pop_due(now)) is not None:
+            try:
+                wait.expired(queue)
+            except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
+                self._fault(f"{queue.kind} deadline", exception)

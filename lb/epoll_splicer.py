@@ -1,0 +1,311 @@
+"""The fast splicer: one edge-triggered epoll, driven in batches by one trio task.
+
+Theory of operation. Every socket is registered once, for both directions, edge-triggered (epoll(7)). An edge says "this
+has become ready"; we remember that in ``readable``/``writable`` until the kernel says otherwise (EAGAIN, or a read or
+write shorter than asked for, which on a stream means the same). So a socket costs one epoll_ctl in its life, and
+readiness is never asked for. Each turn of :meth:`EpollSplicer.run` handles a batch of edges by plain function calls,
+then the work left over by those that had used up their share, and returns to trio's scheduler.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from lb.deadlines import DeadlineQueue
+from lb.epoll_relay import EpollRelay, RelayContext
+from lb.model import SocketAddress
+from lb.splicer import (
+    ACCEPT_EXHAUSTED,
+    ACCEPT_GO_ON,
+    EXHAUSTED_PAUSE,
+    ConnectingOwner,
+    RelayOwner,
+    is_self_connected,
+)
+
+assert sys.platform == "linux"  # noqa: S101 - tells mypy too
+
+__all__ = ["EpollSplicer"]
+
+EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+BATCH = 256
+"""Edges taken at once. A guess: large enough that the poll's cost is shared, small enough that trio gets its turn."""
+TURNS = 8
+"""Batches handled before trio's other tasks get their turn."""
+ACCEPTS = 64
+"""Clients accepted from one listener before the other sockets get their turn."""
+
+
+class Handler(Protocol):
+    """What a file descriptor's edges go to."""
+
+    def edge(self, mask: int) -> None: ...
+    def again(self) -> None:
+        """The turn that was asked for by :meth:`EpollSplicer.later`."""
+
+    def failed(self, exception: Exception) -> None:
+        """``edge`` raised: end what belongs to this handler, and only that."""
+
+
+class EpollSplicer:
+    """Implements :class:`lb.splicer.Splicer`. ``fault`` hears of bugs, which end one connection only."""
+
+    def __init__(self, *, relays: RelayContext, fault: Callable[[str, Exception], None]) -> None:
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Handler] = {}
+        self._again: deque[Handler] = deque()
+        self._closing: list[socket.socket] = []
+        self._in_batch = False
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
+        self._handlers[self._wakeup] = _Ignore()
+        self._fault = fault
+        self._nursery: trio.Nursery
+        self.relays = relays
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            while True:
+                if self._again:
+                    await trio.lowlevel.checkpoint()
+                else:
+                    await trio.lowlevel.wait_readable(self._epoll)
+                for _ in range(TURNS):
+                    if not self._turn():
+                        break
+
+    def _turn(self) -> bool:
+        """Handle one batch; False if there was nothing to do."""
+        edges = self._epoll.poll(0, BATCH)
+        leftovers = len(self._again)
+        if not edges and not leftovers:
+            return False
+        self.relays.now = trio.current_time()
+        self._in_batch = True
+        handlers = self._handlers
+        for fd, mask in edges:
+            handler = handlers.get(fd)  # None: closed by an edge before it in this batch
+            if handler is not None:
+                try:
+                    handler.edge(mask)
+                except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
+                    self._contain(handler, exception)
+        for _ in range(leftovers):
+            handler = self._again.popleft()
+            try:
+                handler.again()
+            except Exception as exception:  # noqa: BLE001 - the same
+                self._contain(handler, exception)
+        self._in_batch = False
+        for sock in self._closing:
+            sock.close()
+        self._closing.clear()
+        return True
+
+    def _contain(self, handler: Handler, exception: Exception) -> None:
+        self._fault("splicer", exception)
+        try:
+            handler.failed(exception)
+        except Exception as second:  # noqa: BLE001 - the same
+            self._fault("splicer", second)
+
+    def later(self, handler: Handler) -> None:
+        """Call ``handler.again()`` in the next turn."""
+        self._again.append(handler)
+        if not self._in_batch:
+            os.eventfd_write(self._wakeup, 1)
+
+    def watch(self, fd: int, handler: Handler) -> None:
+        """Send the edges of a new descriptor to ``handler``; what is ready already counts as an edge."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, EDGES)
+
+    def unwatch(self, fd: int) -> None:
+        """Forget a descriptor that goes on living elsewhere."""
+        del self._handlers[fd]
+        self._epoll.unregister(fd)
+
+    def close(self, sock: socket.socket) -> None:
+        """Close a watched socket.
+
+        Within a batch, only at its end: the kernel hands the number of a closed descriptor out again at once, and an
+        edge of the old socket later in the batch would reach the new one.
+        """
+        self._handlers.pop(sock.fileno(), None)
+        if self._in_batch:
+            self._closing.append(sock)
+        else:
+            sock.close()
+
+    def listen(
+        self,
+        listening: socket.socket,
+        *,
+        may_accept: Callable[[], bool],
+        accepted: Callable[[socket.socket, object], None],
+        exhausted: Callable[[OSError], None],
+    ) -> EpollAcceptor:
+        acceptor = EpollAcceptor(self, listening, may_accept, accepted, exhausted)
+        self.watch(listening.fileno(), acceptor)
+        return acceptor
+
+    def connect(self, address: SocketAddress, owner: ConnectingOwner) -> EpollConnecting:
+        family, target = address
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        error = sock.connect_ex(target)  # type: ignore[arg-type]
+        if error not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise OSError(error, os.strerror(error))
+        connecting = EpollConnecting(self, sock, target, owner)
+        self.watch(sock.fileno(), connecting)
+        return connecting
+
+    def relay(
+        self,
+        client: socket.socket,
+        server: socket.socket,
+        owner: RelayOwner,
+        *,
+        idle: DeadlineQueue,
+        half_close: DeadlineQueue,
+    ) -> EpollRelay:
+        relay = EpollRelay(self, client, server, owner, idle, half_close)
+        connecting = self._handlers[server.fileno()]
+        assert isinstance(connecting, EpollConnecting)  # noqa: S101 - servers come from connect()
+        relay.server.note(connecting.seen)
+        self._handlers[server.fileno()] = relay.server
+        self.watch(client.fileno(), relay.client)
+        return relay
+
+    async def _resume_after_pause(self, acceptor: EpollAcceptor) -> None:
+        await trio.sleep(EXHAUSTED_PAUSE)
+        acceptor.resume()
+
+    def pause(self, acceptor: EpollAcceptor) -> None:
+        """Let this acceptor try again in a while."""
+        self._nursery.start_soon(self._resume_after_pause, acceptor)
+
+
+class _Ignore:
+    """Handles the wake-up descriptor: its edge has done its work by ending the wait."""
+
+    def edge(self, mask: int) -> None: ...
+    def again(self) -> None: ...
+    def failed(self, exception: Exception) -> None: ...
+
+
+class EpollAcceptor:
+    """Accepts the clients of one listening socket."""
+
+    __slots__ = ("_accepted", "_detached", "_exhausted", "_listening", "_may_accept", "_resuming", "_splicer")
+
+    def __init__(
+        self,
+        splicer: EpollSplicer,
+        listening: socket.socket,
+        may_accept: Callable[[], bool],
+        accepted: Callable[[socket.socket, object], None],
+        exhausted: Callable[[OSError], None],
+    ) -> None:
+        self._splicer = splicer
+        self._listening = listening
+        self._may_accept = may_accept
+        self._accepted = accepted
+        self._exhausted = exhausted
+        self._resuming = False
+        self._detached = False
+
+    def edge(self, mask: int) -> None:  # noqa: ARG002 - whatever it was, accept tells
+        if self._accept_share():
+            self.resume()
+
+    def _accept_share(self) -> bool:
+        """Accept what waits in the backlog; False if nothing is left there that may be accepted now."""
+        for _ in range(ACCEPTS):
+            if not self._may_accept():
+                return False
+            try:
+                client, address = self._listening.accept()
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                if error.errno in ACCEPT_GO_ON:
+                    continue
+                if error.errno not in ACCEPT_EXHAUSTED:
+                    raise
+                self._exhausted(error)
+                self._splicer.pause(self)
+                return False
+            client.setblocking(False)
+            self._accepted(client, address)
+        return True
+
+    def resume(self) -> None:
+        if not self._resuming:
+            self._resuming = True
+            self._splicer.later(self)
+
+    def again(self) -> None:
+        self._resuming = False
+        if not self._detached:
+            self.edge(select.EPOLLIN)
+
+    def failed(self, exception: Exception) -> None:  # noqa: ARG002 - reported by the splicer
+        self._splicer.pause(self)
+
+    def detach(self) -> None:
+        self._splicer.unwatch(self._listening.fileno())
+        self._detached = True
+
+    def close(self) -> None:
+        while self._accept_share():
+            pass
+        self._detached = True
+        self._splicer.close(self._listening)
+
+
+class EpollConnecting:
+    """A connect under way: the first edge tells how it went."""
+
+    __slots__ = ("_owner", "_sock", "_splicer", "_target", "seen")
+
+    def __init__(self, splicer: EpollSplicer, sock: socket.socket, target: object, owner: ConnectingOwner) -> None:
+        self._splicer = splicer
+        self._sock = sock
+        self._target = target
+        self._owner = owner
+        self.seen = 0
+        """What the edge said beyond "connected", say that the server has spoken already: it will not say so again."""
+
+    def edge(self, mask: int) -> None:
+        if mask & (select.EPOLLERR | select.EPOLLHUP):
+            self._fail(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET)
+        elif mask & select.EPOLLOUT:
+            if is_self_connected(self._sock, self._target):
+                self._fail(errno.ECONNREFUSED)
+            else:
+                self.seen = mask
+                self._owner.connected(self._sock)
+
+    def _fail(self, error: int) -> None:
+        self._splicer.close(self._sock)
+        self._owner.connect_failed(OSError(error, os.strerror(error)))
+
+    def again(self) -> None: ...
+
+    def failed(self, exception: Exception) -> None:
+        self._splicer.close(self._sock)
+        self._owner.connect_failed(OSError(errno.EIO, f"fault: {exception}"))
+
+    def cancel(self) -> None:
+        self._splicer.close(self._sock)

@@ -1,0 +1,31 @@
+"""Errors of the network in the words that logs, status and tests use."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+__all__ = ["describe_error"]
+
+WORDS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+    errno.ETIMEDOUT: "timed out",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network unreachable",
+    errno.EAGAIN: "backlog full",  # of a unix socket, connect(2)
+    errno.ENOENT: "no such socket",
+    errno.EMFILE: "out of file descriptors",
+    errno.ENFILE: "out of file descriptors",
+    errno.EADDRNOTAVAIL: "out of local ports",
+}
+
+
+def describe_error(error: OSError) -> str:
+    """A short text without numbers, the same for the same cause: ``connection refused``, ``timed out`` …"""
+    if error.errno in WORDS:
+        return WORDS[error.errno]
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__

@@ -1,0 +1,144 @@
+"""Events as log lines on stderr: JSON for programs, colours for people. Written off the hot path, in batches."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+import structlog
+import trio
+from structlog.typing import Processor
+
+from lb.events import ConnectionClosed, Event, Fault, LogDropped
+from lb.model import LogSpec
+
+__all__ = ["LineWriter", "Log"]
+
+MOST_LINES = 10_000
+"""Lines kept for a reader that is slow; more are dropped and counted. A guess: about 4 MB."""
+GATHER = 0.02
+"""Seconds that lines gather before they are written together."""
+LAST_CHANCE = 1.0
+"""Seconds that the last lines may take at exit."""
+SEVERITY = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class LineWriter:
+    """Writes lines to a descriptor from one trio task, in a worker thread: a stuck reader must not stop the traffic."""
+
+    def __init__(self, fd: int, dropped: Callable[[int], None]) -> None:
+        self._fd = fd
+        self._lines: deque[str] = deque()
+        self._dropped = dropped
+        self._lost = 0
+        self._arrived = trio.Event()
+
+    def write(self, line: str) -> None:
+        """Take a line, without its end."""
+        if len(self._lines) >= MOST_LINES:
+            self._lost += 1
+            return
+        self._lines.append(line)
+        self._arrived.set()
+
+    async def run(self) -> None:
+        """Write what arrives, for ever; when cancelled, what is left, within a second."""
+        try:
+            while True:
+                await self._arrived.wait()
+                await trio.sleep(GATHER)
+                self._arrived = trio.Event()
+                await trio.to_thread.run_sync(self._write_all, self._take(), abandon_on_cancel=True)
+                if self._lost:
+                    lost, self._lost = self._lost, 0
+                    self._dropped(lost)
+        finally:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is left now; gives up on a reader that takes nothing for a second."""
+        data = memoryview(self._take())
+        while data and select.select([], [self._fd], [], LAST_CHANCE)[1]:
+            try:
+                data = data[os.write(self._fd, data[: select.PIPE_BUF]) :]
+            except BrokenPipeError:  # nobody reads any more, and there is no other place to say so
+                return
+
+    def _take(self) -> bytes:
+        text = "".join(f"{line}\n" for line in self._lines)
+        self._lines.clear()
+        return text.encode(errors="backslashreplace")
+
+    def _write_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[os.write(self._fd, view) :]
+            except BrokenPipeError:  # the same
+                return
+            except BlockingIOError:  # somebody made our stderr non-blocking
+                select.select([], [self._fd], [])
+
+
+class Log:
+    """The observer that writes events; call it with one. :meth:`configure` takes effect for the next."""
+
+    def __init__(self, spec: LogSpec, *, fd: int = 2) -> None:
+        self._fd = fd
+        self._writer = LineWriter(fd, lambda lines: self(LogDropped(lines)))
+        self.run = self._writer.run
+        self.flush = self._writer.flush
+        self.configure(spec)
+
+    def configure(self, spec: LogSpec) -> None:
+        self._spec = spec
+        self._threshold = SEVERITY[spec.level]
+        console = spec.format == "console" or (spec.format == "auto" and os.isatty(self._fd))
+        self._processors = _processors(console=console, colors=os.isatty(self._fd))
+
+    def __call__(self, event: Event) -> None:
+        if SEVERITY[event.level] < self._threshold:
+            return
+        if isinstance(event, ConnectionClosed) and not self._spec.connections:
+            return
+        line: object = {"event": event.name, "level": event.level, **_fields(event)}
+        for processor in self._processors:
+            line = processor(None, event.level, line)  # type: ignore[arg-type]
+        self._writer.write(str(line))
+
+
+def _fields(event: Event) -> dict[str, object]:
+    if isinstance(event, Fault):
+        return {"where": event.where, "exc_info": event.exception}
+    return attrs.asdict(event)
+
+
+def _processors(*, console: bool, colors: bool) -> list[Processor]:
+    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    if console:
+        pretty = structlog.dev.ConsoleRenderer(
+            colors=colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+        )
+        return [timestamp, _short_values, pretty]
+    return [timestamp, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _short_values(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """For people: lists as words, nothing where there is nothing."""
+    attempts = line.get("attempts")
+    if attempts:
+        line["attempts"] = ", ".join(f"{each['server']}: {each['error']}" for each in attempts)
+    return {
+        key: ", ".join(value) if isinstance(value, tuple | list) else value
+        for key, value in line.items()
+        if value not in (None, (), [])
+    }
+
+
+def say(message: str) -> None:
+    """One line to stderr, for what ends the program."""
+    sys.stderr.write(message + "\n")

@@ -1,0 +1,317 @@
+"""A pool at run time: its servers, who of them is available, and the lease that each connection holds on one.
+
+Pure decisions: time is passed in, and what happened is told through a sink.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Generator, Sequence
+from typing import Literal, Protocol
+
+import attrs
+
+import strategies.registry
+from healthcheck.result import CheckResult
+from healthcheck.state import Change, Health
+from lb.events import BackendEjected, BackendRestored, Fault, Sink
+from lb.model import Client, PoolSpec, Server, ServerSpec, SocketAddress
+from strategies.base import Strategy
+
+__all__ = ["Backend", "Pool", "Prepared", "Waiter"]
+
+
+@attrs.define(eq=False, kw_only=True)
+class Backend(Server):
+    """A server, with what decides whether it is available."""
+
+    health: Health
+    targets: tuple[SocketAddress, ...] = ()
+    """What the address resolves to; the first is used. Empty as long as a name could not be looked up."""
+    leaving: bool = False
+    """Gone from the configuration, kept for its open connections."""
+    drain_deadline: float = math.inf
+    """When those are closed."""
+    failed_connects: int = 0
+    last_check: CheckResult | None = None
+
+    @property
+    def target(self) -> SocketAddress:
+        """What to connect to. Raises OSError as long as the name could not be looked up."""
+        if not self.targets:
+            raise OSError(f"cannot look up {self.spec.address.host}")
+        return self.targets[0]
+
+    @property
+    def full(self) -> bool:
+        return 0 < self.spec.max_connections <= self.active
+
+    @property
+    def open_to_new(self) -> bool:
+        """May be chosen, health aside."""
+        return not (self.leaving or self.full or self.spec.weight == 0)
+
+    @property
+    def available(self) -> bool:
+        return self.health.serving and self.open_to_new
+
+    @property
+    def state(self) -> Literal["up", "down", "ejected", "draining", "checking"]:
+        """The word for it in the status; weight 0 drains as well as leaving does."""
+        if self.leaving or (self.spec.weight == 0 and self.health.serving):
+            return "draining"
+        return self.health.state
+
+
+class Waiter(Protocol):
+    """A connection that is held until a server is available."""
+
+    def server_available(self) -> None:
+        """Try again now; wait again if that was in vain."""
+
+
+@attrs.frozen
+class Prepared:
+    """What :meth:`Pool.prepare` made for a new list of servers, to be taken by :meth:`Pool.apply`."""
+
+    spec: PoolSpec
+    primary: Strategy
+    primary_built: object
+    backups: Strategy
+    backups_built: object
+
+
+def _members(spec: PoolSpec, *, backup: bool) -> list[ServerSpec]:
+    """The servers of one tier that a strategy gets to see."""
+    return [server for server in spec.servers if server.backup is backup and server.weight > 0]
+
+
+class Pool:
+    """The servers of one pool.
+
+    ``changed(pool, backend, change)`` is called after each change of a server's health, with the pool already right.
+    """
+
+    def __init__(self, name: str, sink: Sink, changed: Callable[[Pool, Backend, Change], None]) -> None:
+        self.name = name
+        self.backends: dict[str, Backend] = {}
+        self.leaving: dict[str, Backend] = {}
+        self.spec = PoolSpec(name)
+        self._sink = sink
+        self._changed = changed
+        self._primary: Strategy = strategies.registry.create(self.spec.strategy)
+        self._backups: Strategy = strategies.registry.create(self.spec.strategy)
+        self._waiting: OrderedDict[Waiter, None] = OrderedDict()
+        self._waking = False
+
+    # The list of servers
+
+    def prepare(self, spec: PoolSpec) -> Generator[None, None, Prepared]:
+        """Build what the strategies need for this list, in slices; changes nothing. Raises what a plug-in raises."""
+        primary, backups = self._primary, self._backups
+        if spec.strategy != self.spec.strategy:
+            primary = strategies.registry.create(spec.strategy)
+            backups = strategies.registry.create(spec.strategy)
+        primary_built = yield from primary.build(_members(spec, backup=False))
+        backups_built = yield from backups.build(_members(spec, backup=True))
+        return Prepared(spec, primary, primary_built, backups, backups_built)
+
+    def apply(self, prepared: Prepared, now: float) -> list[Backend]:
+        """Take a new list. Servers stay by name, with health, counters and connections. Returns those that left."""
+        spec = prepared.spec
+        known = {**self.leaving, **self.backends}
+        self.spec = spec
+        self.backends = {
+            server.name: self._updated(known.pop(server.name, None), server, now) for server in spec.servers
+        }
+        left = self._leave(known, now)
+        self._primary, self._backups = prepared.primary, prepared.backups
+        self._use(self._primary, prepared.primary_built, _members(spec, backup=False))
+        self._use(self._backups, prepared.backups_built, _members(spec, backup=True))
+        for backend in self.backends.values():
+            self._note(backend, backend.health.respec(spec.health, spec.passive, now))
+        self._wake()
+        return left
+
+    def empty(self, now: float) -> list[Backend]:
+        """The pool has left the configuration. Returns its servers, which leave with it."""
+        left = self._leave({**self.leaving, **self.backends}, now)
+        self.backends = {}
+        return left
+
+    def _leave(self, gone: dict[str, Backend], now: float) -> list[Backend]:
+        left = [backend for backend in gone.values() if not backend.leaving]
+        for backend in left:
+            if backend.spec.weight > 0:
+                self._tell(self._strategy_of(backend).disable, backend)
+            backend.leaving = True
+            backend.drain_deadline = now + (self.spec.drain_timeout if self.spec.on_remove == "drain" else 0)
+        self.leaving = {name: backend for name, backend in gone.items() if backend.active}
+        return left
+
+    def _updated(self, backend: Backend | None, spec: ServerSpec, now: float) -> Backend:
+        if backend is None:
+            return Backend(spec=spec, health=Health(self.spec.health, self.spec.passive, now))
+        if backend.spec.address != spec.address:
+            backend.targets = ()
+        backend.spec = spec
+        backend.leaving = False
+        return backend
+
+    def _use(self, strategy: Strategy, built: object, members: Sequence[ServerSpec]) -> None:
+        backends = [self.backends[server.name] for server in members]
+        strategy.use(backends, built)
+        for backend in backends:
+            self._refresh(backend)
+
+    def _refresh(self, backend: Backend) -> None:
+        """Tell the strategy whether this server may be chosen."""
+        if backend.leaving or backend.spec.weight == 0:
+            return
+        strategy = self._strategy_of(backend)
+        self._tell(strategy.enable if backend.available else strategy.disable, backend)
+
+    def _strategy_of(self, backend: Backend) -> Strategy:
+        return self._backups if backend.spec.backup else self._primary
+
+    def _tell(self, hook: Callable[[Server], None], backend: Backend) -> None:
+        try:
+            hook(backend)
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach the connection that met it
+            self._strategy_fault(exception)
+
+    def _strategy_fault(self, exception: Exception) -> None:
+        self._sink(Fault(f"pool {self.name}: strategy {self.spec.strategy}", exception))
+
+    # Leases
+
+    def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
+        """Choose an available server that is not in ``tried`` and take a lease on it, or None if there is none."""
+        for strategy in (self._primary, self._backups):
+            if strategy.available:
+                backend = self._ask(strategy, client, tried)
+                if backend is not None:
+                    return self._take(backend)
+        if self.spec.when_all_down == "any":
+            backend = self._pick_any(client, tried)
+            if backend is not None:
+                return self._take(backend)
+        return None
+
+    def _ask(self, strategy: Strategy, client: Client, tried: Collection[Server]) -> Backend | None:
+        """One strategy's answer; a plug-in that fails or answers nonsense is reported, and has no answer."""
+        try:
+            server = strategy.pick(client, tried)
+            if server is None:
+                return None
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must cost no more than this pick
+            self._strategy_fault(exception)
+            return None
+        if server not in strategy.available or server in tried:
+            self._strategy_fault(ValueError(f"it chose {server!r}, which is not available"))
+            return None
+        assert isinstance(server, Backend)  # noqa: S101 - `available` holds nothing else
+        return server
+
+    def _pick_any(self, client: Client, tried: Collection[Server]) -> Backend | None:
+        """Health aside: the strategy chooses among all that are open to new connections.
+
+        Dear with many servers, and rare: it is asked only when nothing else is left.
+        """
+        for strategy in (self._primary, self._backups):
+            unhealthy = [server for server in strategy.servers if isinstance(server, Backend) and not server.available]
+            asked = [backend for backend in unhealthy if backend.open_to_new]
+            for backend in asked:
+                self._tell(strategy.enable, backend)
+            chosen = self._ask(strategy, client, tried)
+            for backend in asked:
+                self._tell(strategy.disable, backend)
+            if chosen is not None:
+                return chosen
+        return None
+
+    def _take(self, backend: Backend) -> Backend:
+        backend.active += 1
+        backend.total += 1
+        self._load_changed(backend)
+        return backend
+
+    def release(self, backend: Backend) -> None:
+        """Give a lease back: the connection, or the attempt at one, is over."""
+        backend.active -= 1
+        self._load_changed(backend)
+        if backend.leaving:
+            if not backend.active and self.leaving.get(backend.name) is backend:
+                del self.leaving[backend.name]
+        elif self._waiting:
+            self._wake()
+
+    def _load_changed(self, backend: Backend) -> None:
+        if backend.leaving or backend.spec.weight == 0:
+            return
+        self._tell(self._strategy_of(backend).load_changed, backend)
+        if backend.spec.max_connections:
+            self._refresh(backend)
+
+    # Health
+
+    def checked(self, backend: Backend, result: CheckResult, now: float) -> None:
+        """Take the result of an active check."""
+        backend.last_check = result
+        if result.exception is not None:
+            self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
+        self._note(backend, backend.health.check(result.passed, result.detail, now))
+
+    def connect_failed(self, backend: Backend, error: str, now: float) -> None:
+        """A connection's attempt at this server failed, by the server's or the network's fault."""
+        backend.failed_connects += 1
+        self._note(backend, backend.health.connect_failed(error, now))
+
+    def connected(self, backend: Backend, now: float) -> None:
+        """A connection's attempt at this server worked."""
+        self._note(backend, backend.health.connected(now))
+
+    def expire(self, backend: Backend, now: float) -> None:
+        """An ejection's time is over."""
+        self._note(backend, backend.health.expire(now))
+
+    def _note(self, backend: Backend, change: Change | None) -> None:
+        if change is None:
+            return
+        self._refresh(backend)
+        if not backend.leaving:
+            if change.new in ("down", "ejected") and change.old not in ("down", "ejected"):
+                self._sink(BackendEjected(self.name, backend.name, change.reason, change.source))
+            elif change.new == "up":
+                self._sink(BackendRestored(self.name, backend.name))
+        self._changed(self, backend, change)
+        if backend.available:
+            self._wake()
+
+    # Connections that wait for a server
+
+    def wait(self, waiter: Waiter) -> None:
+        """Hold this connection: it is told when a server becomes available."""
+        self._waiting[waiter] = None
+
+    def stop_waiting(self, waiter: Waiter) -> None:
+        self._waiting.pop(waiter, None)
+
+    def _wake(self) -> None:
+        """Let the held connections try, oldest first, as long as there is a server for them.
+
+        A try may fail at once and release its lease, which leads back here: the outer call goes on then.
+        """
+        if self._waking:
+            return
+        self._waking = True
+        try:
+            for waiter in list(self._waiting):
+                if not (self._primary.available or self._backups.available):
+                    return
+                if waiter in self._waiting:
+                    del self._waiting[waiter]
+                    waiter.server_available()
+        finally:
+            self._waking = False

@@ -1,0 +1,88 @@
+"""``lb run``: the balancer as a process, with its signals, its log and its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from pathlib import Path
+
+import trio
+
+from lb.config import ConfigError, load
+from lb.descriptors import raise_limit
+from lb.events import ConfigRejected, Fault, ServerStarted
+from lb.log import Log
+from lb.model import Config
+from lb.server import Balancer
+
+__all__ = ["run"]
+
+
+def run(path: Path) -> int:
+    """Serve what the file says until a signal; returns the exit code."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        print("\n".join(error.errors), file=sys.stderr)
+        return 2
+    raise_limit()
+    failures: list[OSError] = []
+    try:
+        trio.run(_serve, path, config)
+    except* OSError as group:  # an address that cannot be bound; every other failure is handled where it happens
+        failures = _leaves(group)
+    for failure in failures:
+        print(f"lb: {failure.strerror or failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
+    leaves: list[OSError] = []
+    for exception in group.exceptions:
+        leaves += _leaves(exception) if isinstance(exception, BaseExceptionGroup) else [exception]
+    return leaves
+
+
+async def _serve(path: Path, config: Config) -> None:
+    log = Log(config.log)
+    balancer = Balancer(log)
+    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as outlives_the_balancer:
+            outlives_the_balancer.start_soon(log.run)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(balancer.run, config)
+                log(ServerStarted(os.getpid(), version("trio-lb"), str(path)))
+                await _obey(signals, nursery, balancer, log, path)
+            outlives_the_balancer.cancel_scope.cancel()
+
+
+async def _obey(signals: AsyncIterator[int], nursery: trio.Nursery, balancer: Balancer, log: Log, path: Path) -> None:
+    """Until told to stop: the first time gracefully, the second time now."""
+    stopping = False
+    async for number in signals:
+        if number == signal.SIGHUP:
+            nursery.start_soon(_reload, balancer, log, path)
+        elif stopping:
+            balancer.stop_now()
+        else:
+            stopping = True
+            nursery.start_soon(balancer.stop, signal.Signals(number).name)
+
+
+async def _reload(balancer: Balancer, log: Log, path: Path) -> None:
+    """Read the file again, and change to it wholly or not at all."""
+    try:
+        config = load(path)
+        await balancer.reload(config)
+    except ConfigError as error:
+        log(ConfigRejected(error.errors))
+    except OSError as error:
+        log(ConfigRejected((error.strerror or str(error),)))
+    except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
+        log(Fault("reload", exception))
+        log(ConfigRejected((f"{type(exception).__name__}: {exception}",)))
+    else:
+        log.configure(config.log)

@@ -1,0 +1,210 @@
+"""The running balancer: everything put together, reloaded and stopped. One object, :class:`Balancer`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator
+from contextlib import ExitStack, suppress
+from typing import TypeVar
+
+import trio
+
+from lb.backend_tasks import BackendTasks
+from lb.connection import ConnectionContext
+from lb.deadlines import Deadlines
+from lb.descriptors import Descriptors
+from lb.events import ConfigApplied, Fault, ServerStopped, ServerStopping, Sink
+from lb.listener import Listener, Pressure, open_sockets
+from lb.model import Address, Config, ListenerSpec, SocketAddress
+from lb.plan import Plan, plan
+from lb.pool import Pool, Prepared
+from lb.resolver import look_up, static_targets
+from lb.splicer import make_splicer
+
+__all__ = ["Balancer"]
+
+Result = TypeVar("Result")
+SLICE = 0.001
+"""Seconds of building tables before traffic gets its turn."""
+
+
+class Balancer:
+    """A balancer: ``await nursery.start(balancer.run, config)``, then :meth:`reload` and :meth:`stop` at will."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.config = Config()
+        self.listeners: dict[str, Listener] = {}
+        self.pools: dict[str, Pool] = {}
+        self._sink = sink
+        self._deadlines = Deadlines(fault=self._fault)
+        self._stopping = False
+        self._stopped = trio.Event()
+        self._reloading = trio.Lock()
+
+    def _fault(self, where: str, exception: Exception) -> None:
+        self._sink(Fault(where, exception))
+
+    async def run(self, config: Config, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until stopped. Started when it listens.
+
+        Raises OSError if an address cannot be bound, and what a strategy raises that cannot be built.
+        """
+        servers = sum(len(pool.servers) for pool in config.pools.values())
+        descriptors = Descriptors.of_process(reserve=64 + 2 * servers)
+        self._splicer = make_splicer(descriptors, self._fault)
+        self.context = ConnectionContext(splicer=self._splicer, deadlines=self._deadlines, sink=self._sink)
+        self._pressure = Pressure(descriptors, self._sink)
+        async with trio.open_nursery() as nursery:
+            self._tasks = BackendTasks(nursery, self.context, self._sink)
+            await nursery.start(self._splicer.run)
+            nursery.start_soon(self._deadlines.run)
+            await self._change_to(config)
+            task_status.started()
+            await self._stopped.wait()
+            nursery.cancel_scope.cancel()
+        self._sink(ServerStopped())
+
+    # Reload
+
+    async def reload(self, config: Config) -> Plan:
+        """Change to another configuration, wholly or, if it raises, not at all.
+
+        Raises OSError if an address cannot be bound, and what a strategy raises that cannot be built.
+        """
+        async with self._reloading:
+            steps = await self._change_to(config)
+        self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
+        return steps
+
+    async def _change_to(self, config: Config) -> Plan:
+        """First everything that takes time or can fail, beside the traffic; then the change, in one go."""
+        steps = plan(self.config, config)
+        with ExitStack() as undo:
+            opened = self._open_sockets(config, undo)
+            prepared = [(name, await self._prepare(name, config)) for name in config.pools]
+            targets = await self._look_up_new(config)
+            undo.pop_all()
+        if self._stopping:
+            return steps
+        now = trio.current_time()
+        for name, (pool, built) in prepared:
+            self.pools[name] = pool
+            for backend in pool.apply(built, now):
+                self._tasks.drain(backend)
+            for backend in pool.backends.values():
+                backend.targets = backend.targets or targets.get(backend.spec.address, ())
+        self._apply_listeners(config, opened)
+        for name in [name for name in self.pools if name not in config.pools]:
+            self._remove_pool(self.pools.pop(name), now)
+        self._tasks.sync(self.pools)
+        self.config = config
+        return steps
+
+    def _open_sockets(self, config: Config, undo: ExitStack) -> dict[Address, list[socket.socket]]:
+        """Bind what is not bound yet, by whichever listener."""
+        bound = {address for listener in self.listeners.values() for address in listener.bound}
+        opened: dict[Address, list[socket.socket]] = {}
+        for listener in config.listeners.values():
+            for address in listener.bind:
+                if address not in bound:
+                    opened[address] = open_sockets(address, listener.backlog)
+                    for sock in opened[address]:
+                        undo.enter_context(sock)
+        return opened
+
+    async def _prepare(self, name: str, config: Config) -> tuple[Pool, Prepared]:
+        pool = self.pools.get(name) or Pool(name, self._sink, self._tasks.health_changed)
+        return pool, await _in_slices(pool.prepare(config.pools[name]))
+
+    async def _look_up_new(self, config: Config) -> dict[Address, tuple[SocketAddress, ...]]:
+        """Look up the names that are new, all at once; one that fails is tried again later, by its server's task."""
+        known = {
+            backend.spec.address
+            for pool in self.pools.values()
+            for backend in pool.backends.values()
+            if backend.targets
+        }
+        found: dict[Address, tuple[SocketAddress, ...]] = {}
+
+        async def look(address: Address) -> None:
+            with suppress(OSError):
+                found[address] = await look_up(address)
+
+        async with trio.open_nursery() as nursery:
+            for pool in config.pools.values():
+                for server in pool.servers:
+                    if server.address.is_name and server.address not in known:
+                        nursery.start_soon(look, server.address)
+                    elif not server.address.is_name:
+                        found[server.address] = static_targets(server.address)
+        return found
+
+    def _apply_listeners(self, config: Config, opened: dict[Address, list[socket.socket]]) -> None:
+        """Sockets stay with their address, even when the listener's name changes; the others are closed last."""
+        leaving: dict[Address, Listener] = {}
+        for name, listener in self.listeners.items():
+            kept = config.listeners[name].bind if name in config.listeners else ()
+            leaving |= {address: listener for address in listener.bound if address not in kept}
+        for name, spec in config.listeners.items():
+            listener = self.listeners.get(name) or self._new_listener(spec, self.pools[spec.pool])
+            listener.configure(spec, self.pools[spec.pool])
+            for address in spec.bind:
+                if address in opened:
+                    listener.open(address, opened[address])
+                elif address in leaving:
+                    listener.open(address, leaving.pop(address).hand_over(address))
+            self.listeners[name] = listener
+        for address, listener in leaving.items():
+            listener.close(address)
+        self.listeners = {name: self.listeners[name] for name in config.listeners}
+
+    def _new_listener(self, spec: ListenerSpec, pool: Pool) -> Listener:
+        return Listener(
+            spec,
+            pool,
+            splicer=self._splicer,
+            deadlines=self._deadlines,
+            pressure=self._pressure,
+            context=self.context,
+            sink=self._sink,
+        )
+
+    def _remove_pool(self, pool: Pool, now: float) -> None:
+        for backend in pool.empty(now):
+            self._tasks.drain(backend)
+
+    # Stop
+
+    async def stop(self, signal: str) -> None:
+        """Stop listening, let open connections finish within ``stop_timeout``, then close them."""
+        if self._stopping:
+            return
+        self._stopping = True
+        self._sink(ServerStopping(signal, len(self.context.open)))
+        for listener in self.listeners.values():
+            listener.close(*tuple(listener.bound))
+        with trio.move_on_after(self.config.process.stop_timeout):
+            await self.context.none_open()
+        self.stop_now()
+
+    def stop_now(self) -> None:
+        """Close what is open, and be done."""
+        for listener in self.listeners.values():
+            listener.close(*tuple(listener.bound))
+        for connection in list(self.context.open):
+            connection.close("stopped")
+        self._stopped.set()
+
+
+async def _in_slices(building: Generator[None, None, Result]) -> Result:
+    """Drive a generator to its result; traffic gets its turn every millisecond."""
+    turn_ends = trio.current_time() + SLICE
+    while True:
+        try:
+            next(building)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+        if trio.current_time() >= turn_ends:
+            await trio.lowlevel.checkpoint()
+            turn_ends = trio.current_time() + SLICE

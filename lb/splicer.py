@@ -1,0 +1,206 @@
+"""What moves the bytes: accept a client, connect a server, join the two. One interface, two implementations.
+
+:mod:`lb.epoll_splicer` is the fast one: a private edge-triggered epoll that one trio task drives, plain function calls
+per ready socket. :mod:`lb.trio_splicer` is the portable one: plain trio tasks; it reads as the
+specification of the first.
+Everything a splicer calls back is a plain function that must not raise, and is never called from inside a call of ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import trio
+
+from lb.deadlines import DeadlineQueue, Wait
+from lb.descriptors import Descriptors
+from lb.events import EndedBy, Reason
+from lb.model import SocketAddress
+
+__all__ = [
+    "ACCEPT_EXHAUSTED",
+    "ACCEPT_GO_ON",
+    "EXHAUSTED_PAUSE",
+    "Acceptor",
+    "Connecting",
+    "ConnectingOwner",
+    "Relay",
+    "RelayOwner",
+    "Splicer",
+    "end_with_reset",
+    "is_self_connected",
+    "make_splicer",
+]
+
+ACCEPT_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""``accept`` and ``socket`` errors that mean: no descriptors or memory now, pause and try again. From accept(2)."""
+
+ACCEPT_GO_ON = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED",
+        "ENETDOWN",
+        "EPROTO",
+        "ENOPROTOOPT",
+        "EHOSTDOWN",
+        "ENONET",
+        "EHOSTUNREACH",
+        "EOPNOTSUPP",
+        "ENETUNREACH",
+        "EPERM",
+        "EINTR",
+    )
+    if hasattr(errno, name)
+)
+"""``accept`` errors of one connection that is gone already: take the next. From accept(2), "Error handling"."""
+
+
+EXHAUSTED_PAUSE = 0.1
+"""Seconds until accept is tried again when the system is out of descriptors, as trio's own serve_listeners waits."""
+
+
+class Acceptor(Protocol):
+    """A listening socket in a splicer's care."""
+
+    def resume(self) -> None:
+        """Look again whether a client may be accepted."""
+
+    def detach(self) -> None:
+        """Let go of the socket, which goes on listening, for somebody else."""
+
+    def close(self) -> None:
+        """Accept what waits in the backlog, as far as ``may_accept`` allows; then stop listening."""
+
+
+class Connecting(Protocol):
+    """A connect under way."""
+
+    def cancel(self) -> None:
+        """Give up; the owner hears no more of it."""
+
+
+class ConnectingOwner(Protocol):
+    def connected(self, server: socket.socket) -> None:
+        """The connect worked; the socket is the owner's now, to relay or to close."""
+
+    def connect_failed(self, error: OSError) -> None:
+        """The connect failed; its socket is closed."""
+
+
+class Relay(Protocol):
+    """Two sockets joined; bytes go both ways until both ends have finished."""
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes handed to the server."""
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes handed to the client."""
+
+    def close(self, *, reset: bool) -> None:
+        """End both sides now; the owner hears no more of it.
+
+        ``reset`` sends RST, so that nothing cut short looks complete.
+        """
+
+    @property
+    def holds_bytes(self) -> bool:
+        """True if bytes were read from one side that the other has not taken yet."""
+
+
+class RelayOwner(Wait, Protocol):
+    """Its :meth:`expired` means: no sign of life for the queue's timeout, and nothing is closed yet."""
+
+    def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
+        """Both sides are closed: ``eof`` (``ended_by`` is the side that finished first) or ``reset``."""
+
+
+class Splicer(Protocol):
+    """See the module's text. ``run`` must be running for anything to happen."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = ...) -> None:
+        """Serve for ever. The other calls may come once it has started."""
+
+    def listen(
+        self,
+        listening: socket.socket,
+        *,
+        may_accept: Callable[[], bool],
+        accepted: Callable[[socket.socket, object], None],
+        exhausted: Callable[[OSError], None],
+    ) -> Acceptor:
+        """Accept clients while ``may_accept()``; once it says no, :meth:`Acceptor.resume` has to be called.
+
+        ``accepted(socket, peer_address)`` gets each client. ``exhausted(error)`` is told when the system has no more
+        descriptors or memory; the splicer tries again by itself after a pause.
+        """
+
+    def connect(self, address: SocketAddress, owner: ConnectingOwner) -> Connecting:
+        """Begin to connect. Raises OSError if that fails at once, else the owner is called, later."""
+
+    def relay(
+        self,
+        client: socket.socket,
+        server: socket.socket,
+        owner: RelayOwner,
+        *,
+        idle: DeadlineQueue,
+        half_close: DeadlineQueue,
+    ) -> Relay:
+        """Join two connected sockets, which belong to the splicer from now on.
+
+        The owner waits in ``idle``, from the first side's end in ``half_close``, touched whenever bytes move.
+        """
+
+
+def _own_ports() -> range:
+    """The ports that the system picks for our end of a connection, ip(7)."""
+    try:
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    except OSError:
+        return range(1024, 65536)
+    return range(int(low), int(high) + 1)
+
+
+OWN_PORTS = _own_ports()
+
+
+def is_self_connected(sock: socket.socket, target: object) -> bool:
+    """True if TCP has connected this socket with itself.
+
+    It may, where nobody listens on a local port out of the range for our own end (simultaneous open, RFC 9293 section
+    3.5): what looks like a server that is up is our own echo.
+    """
+    return isinstance(target, tuple) and target[1] in OWN_PORTS and sock.getsockname() == target
+
+
+def end_with_reset(sock: socket.socket) -> None:
+    """Make the coming close of this socket send a RST: SO_LINGER with no time, socket(7)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    except OSError as error:  # some systems refuse it on a socket whose peer is gone; then there is nobody to tell
+        if error.errno not in (errno.EINVAL, errno.ENOTCONN):
+            raise
+
+
+def make_splicer(descriptors: Descriptors, fault: Callable[[str, Exception], None]) -> Splicer:
+    """The fast splicer where the system has what it takes, else the portable one.
+
+    ``LB_SPLICER=portable`` in the environment asks for the portable one: to compare, and for the tests.
+    """
+    if sys.platform == "linux" and os.environ.get("LB_SPLICER") != "portable":
+        from lb.epoll_relay import RelayContext  # noqa: PLC0415 - Linux only, and it imports this module
+        from lb.epoll_splicer import EpollSplicer  # noqa: PLC0415
+        from lb.pipes import PipePool  # noqa: PLC0415
+
+        return EpollSplicer(relays=RelayContext(PipePool(descriptors)), fault=fault)
+    from lb.trio_splicer import TrioSplicer  # noqa: PLC0415
+
+    return TrioSplicer(fault=fault)

@@ -1,0 +1,130 @@
+"""Consistent-hash: a client keeps its server; a change of the list moves few others.
+
+The tables live in :mod:`strategies.maglev` and :mod:`strategies.ketama`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Collection, Generator, Sequence
+from typing import NamedTuple, Protocol, cast
+
+from lb.model import Client, Server, ServerSpec
+from strategies import ketama, maglev
+from strategies.base import Strategy
+
+__all__ = ["ConsistentHash", "HashTable", "Layout"]
+
+KEYS = ("source-ip", "source-ip-port")
+TABLES = ("maglev", "ketama")
+
+STEPS = 64
+"""How far to walk before looking up each available server instead. A guess: it costs as much as ten look-ups."""
+
+
+class HashTable(Protocol):
+    """Who owns each position, by index into the list of servers."""
+
+    @property
+    def owners(self) -> array[int]: ...
+
+    def position(self, key: bytes) -> int:
+        """Where on the table a key is, an index into ``owners``."""
+
+
+class Layout(NamedTuple):
+    """What :meth:`ConsistentHash.build` makes: the table, and for each server its positions, ascending."""
+
+    table: HashTable
+    positions: list[array[int]]
+
+
+class ConsistentHash(Strategy):
+    """Hash the client, look up its server; where that one is out, walk on over the table to the next available.
+
+    The table holds all members whatever their state, so that an outage moves only the keys of the server that is
+    out, and they come home. All clients of a unix listener have the one key ``unix:``, as in nginx.
+
+    ``key`` is ``source-ip`` or ``source-ip-port``, ``table`` is ``maglev`` or ``ketama``; ``size``, a prime up to
+    5,000,011, is the number of entries of a maglev table (default 65537). Raises ValueError for any other value.
+    """
+
+    def __init__(self, key: str = "source-ip", table: str = "maglev", size: int | None = None) -> None:
+        super().__init__()
+        _check_choice("key", key, KEYS)
+        _check_choice("table", table, TABLES)
+        if size is not None and table != "maglev":
+            raise ValueError(f"size is for the maglev table only, a {table} table has 160 points a weight unit")
+        self._size = maglev.DEFAULT_SIZE if size is None else _prime(size)
+        self._with_port = key == "source-ip-port"
+        self._kind = table
+        self._layout = Layout(maglev.Maglev(array("I")), [])
+        self._indices: dict[Server, int] = {}
+
+    def key(self, client: Client) -> bytes:
+        """What is hashed for this client."""
+        text = str(client) if self._with_port or not client.host else client.host
+        return text.encode()
+
+    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
+        if self.available.issubset(tried):
+            return None
+        table = self._layout.table
+        home = table.position(self.key(client))
+        for owner in table.owners[home : home + STEPS]:
+            server = self.servers[owner]
+            if server in self.available and server not in tried:
+                return server
+        return min(self.available.difference(tried), key=lambda server: self._distance(server, home))
+
+    def _distance(self, server: Server, home: int) -> tuple[int, int]:
+        """How far the walk from ``home`` to this server would be, around the end of the table if need be.
+
+        Those without an entry, in a table with fewer entries than servers, come last, in the order of the file.
+        """
+        index = self._indices[server]
+        positions = self._layout.positions[index]
+        size = len(self._layout.table.owners)
+        if not positions:
+            return size, index
+        following = bisect_left(positions, home)
+        return positions[following % len(positions)] - home + (size if following == len(positions) else 0), index
+
+    def build(self, servers: Sequence[ServerSpec]) -> Generator[None, None, Layout]:
+        table: HashTable
+        if self._kind == "ketama":
+            table = yield from ketama.build(servers)
+        else:
+            table = yield from maglev.build(servers, self._size)
+        positions = [array("I") for _ in servers]
+        for position, owner in enumerate(table.owners):
+            positions[owner].append(position)
+            if not position % 1024:
+                yield
+        return Layout(table, positions)
+
+    def use(self, servers: Sequence[Server], built: object) -> None:
+        super().use(servers, built)
+        self._layout = cast("Layout", built)
+        self._indices = {server: index for index, server in enumerate(self.servers)}
+
+
+def _check_choice(option: str, value: object, choices: Collection[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{option} must be {' or '.join(map(repr, choices))}, not {value!r}")
+
+
+def _prime(size: object) -> int:
+    if isinstance(size, bool) or not isinstance(size, int) or not 2 <= size <= maglev.MAX_SIZE:
+        raise ValueError(f"size must be a prime from 2 to {maglev.MAX_SIZE}, not {size!r}")
+    if not _is_prime(size):
+        following = next(number for number in itertools.count(size + 1) if _is_prime(number))
+        raise ValueError(f"size must be a prime, not {size}; the next one is {following}")
+    return size
+
+
+def _is_prime(number: int) -> bool:
+    return all(number % divisor for divisor in range(2, math.isqrt(number) + 1))

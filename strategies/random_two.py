@@ -1,0 +1,72 @@
+"""Random-two: the less loaded of two servers drawn at random.
+
+Source: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001). Nearly as even as least-conn,
+and several balancers that do not know of each other make no herd.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+
+from lb.model import Client, Server
+from strategies.base import Strategy
+
+__all__ = ["RandomTwo"]
+
+
+class RandomTwo(Strategy):
+    """Two distinct available servers, every pair equally likely; the one with the lower load per unit of weight wins.
+
+    Equal loads: the first drawn. A pick costs O(1), and one swap for each server already tried.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = random.Random()  # noqa: S311 - it spreads load and keeps no secret
+        """May be replaced by a seeded one."""
+        self._urn: list[Server] = []
+        """The available servers, in no order."""
+        self._places: dict[Server, int] = {}
+        """Where in the urn each one is."""
+
+    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
+        choices = len(self._urn)
+        for server in self.available.intersection(tried):
+            choices -= 1
+            self._swap(self._places[server], choices)
+        if choices < 2:
+            return self._urn[0] if choices else None
+        first = self.rng.randrange(choices)
+        second = self.rng.randrange(choices - 1)
+        if second >= first:
+            second += 1
+        return min(self._urn[first], self._urn[second], key=_load)
+
+    def use(self, servers: Sequence[Server], built: object) -> None:
+        super().use(servers, built)
+        self._urn = [server for server in self.servers if server in self.available]
+        self._places = {server: place for place, server in enumerate(self._urn)}
+
+    def enable(self, server: Server) -> None:
+        if server not in self.available:
+            super().enable(server)
+            self._places[server] = len(self._urn)
+            self._urn.append(server)
+
+    def disable(self, server: Server) -> None:
+        if server in self.available:
+            super().disable(server)
+            self._swap(self._places[server], len(self._urn) - 1)
+            self._urn.pop()
+            del self._places[server]
+
+    def _swap(self, one: int, other: int) -> None:
+        urn = self._urn
+        urn[one], urn[other] = urn[other], urn[one]
+        self._places[urn[one]] = one
+        self._places[urn[other]] = other
+
+
+def _load(server: Server) -> float:
+    return server.load

@@ -1,0 +1,51 @@
+"""Round-robin: every available server in turn, in the order of the file."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Collection, Sequence
+
+from lb.model import Client, Server
+from strategies.base import Strategy
+
+__all__ = ["RoundRobin"]
+
+
+class RoundRobin(Strategy):
+    """Equal turns; weights play no part. A pick costs O(log n), and one step more for each server already tried."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._positions: dict[Server, int] = {}
+        self._turns: list[int] = []
+        """The positions of the available servers, sorted."""
+        self._last = -1
+        """The position picked last."""
+
+    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
+        after_last = bisect_right(self._turns, self._last)
+        for turn in range(after_last - len(self._turns), after_last):  # negative indices make the round wrap
+            position = self._turns[turn]
+            server = self.servers[position]
+            if server not in tried:
+                self._last = position
+                return server
+        return None
+
+    def use(self, servers: Sequence[Server], built: object) -> None:
+        """Go on after the server picked last, or after the nearest one before it that is still there."""
+        past = self.servers[: self._last + 1]
+        super().use(servers, built)
+        self._positions = {server: position for position, server in enumerate(self.servers)}
+        self._turns = sorted(self._positions[server] for server in self.available)
+        self._last = next((self._positions[server] for server in reversed(past) if server in self._positions), -1)
+
+    def enable(self, server: Server) -> None:
+        if server not in self.available:
+            super().enable(server)
+            insort(self._turns, self._positions[server])
+
+    def disable(self, server: Server) -> None:
+        if server in self.available:
+            super().disable(server)
+            del self._turns[bisect_left(self._turns, self._positions[server])]

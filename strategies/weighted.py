@@ -1,0 +1,134 @@
+"""Weighted: smooth weighted round robin, the turns spread as evenly as the weights allow.
+
+Source: nginx's classic algorithm (``ngx_stream_upstream_round_robin.c``, since 1.3.1). Every available server holds a
+credit, zero at first. At a pick each gains its weight, the one with the most is chosen (of equals the first in the
+file) and pays the sum of the weights. Weights 5, 1, 1 give a a b a c a a. A server that is not available neither
+gains nor pays, nor does one that was tried already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from heapq import heapify, heappop, heappush
+
+from lb.model import Client, Server
+from strategies.base import Strategy
+
+__all__ = ["Weighted"]
+
+
+class Weighted(Strategy):
+    """The sequence is nginx's, but a pick costs O(log n) and one step per distinct weight, where nginx's costs O(n).
+
+    Servers of one weight gain alike, so they keep their order until one of them pays: a heap for each weight knows
+    its first, and a pick compares only those.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._members: dict[Server, tuple[int, _WeightClass]] = {}
+        """Position and class of each member. The class is kept, because a reload changes ``server.weight`` first."""
+        self._resting: dict[Server, int] = {}
+        """The credits of the members that take no part."""
+        self._classes: dict[int, _WeightClass] = {}
+        """By weight, those with a server that takes part."""
+        self._total = 0
+        """The sum of the weights that take part."""
+
+    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
+        skipped = self.available.intersection(tried)
+        for server in skipped:
+            self._leave(server)
+        chosen = self._turn()
+        for server in skipped:
+            self._join(server)
+        return chosen
+
+    def use(self, servers: Sequence[Server], built: object) -> None:
+        """Credits stay with their servers, but none may be more than the round that the new weights make.
+
+        Without that limit a server whose weight falls from 1000 to 1 could owe a thousand turns.
+        """
+        for server in self.available:
+            self._leave(server)
+        super().use(servers, built)
+        one_round = sum(server.weight for server in self.servers)
+        credit = self._resting
+        self._resting = {s: max(-one_round, min(credit.get(s, 0), one_round)) for s in self.servers}
+        classes = {server.weight: _WeightClass(server.weight) for server in self.servers}
+        self._members = {s: (position, classes[s.weight]) for position, s in enumerate(self.servers)}
+        for server in self.available:
+            self._join(server)
+
+    def enable(self, server: Server) -> None:
+        if server not in self.available:
+            super().enable(server)
+            self._join(server)
+
+    def disable(self, server: Server) -> None:
+        if server in self.available:
+            super().disable(server)
+            self._leave(server)
+
+    def _turn(self) -> Server | None:
+        """One pick among those that take part."""
+        if not self._classes:
+            return None
+        for weight_class in self._classes.values():
+            weight_class.gain += weight_class.weight
+        _, position, winner = min(weight_class.first() for weight_class in self._classes.values())
+        winner.pay(position, self._total)
+        return self.servers[position]
+
+    def _join(self, server: Server) -> None:
+        position, weight_class = self._members[server]
+        weight_class.add(position, self._resting.pop(server))
+        self._classes[weight_class.weight] = weight_class
+        self._total += weight_class.weight
+
+    def _leave(self, server: Server) -> None:
+        position, weight_class = self._members[server]
+        self._resting[server] = weight_class.remove(position)
+        if not weight_class.bases:
+            del self._classes[weight_class.weight]
+        self._total -= weight_class.weight
+
+
+class _WeightClass:
+    """Those of one weight that take part, by position.
+
+    A credit is a base of the server's own and the gain common to all. Bases only ever fall, so a heap entry that no
+    longer agrees with ``bases`` is out of date for good, and is dropped when it comes to the top.
+    """
+
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+        self.gain = 0
+        self.bases: dict[int, int] = {}
+        self._heap: list[tuple[int, int]] = []
+        """``(-base, position)``, some of them out of date."""
+
+    def add(self, position: int, credit: int) -> None:
+        self.bases[position] = credit - self.gain
+        self._push(position)
+
+    def remove(self, position: int) -> int:
+        """Returns the credit."""
+        return self.bases.pop(position) + self.gain
+
+    def first(self) -> tuple[int, int, _WeightClass]:
+        """The greatest credit, negated so that the least tuple is the winner, and the first position that has it."""
+        while self.bases.get(self._heap[0][1]) != -self._heap[0][0]:
+            heappop(self._heap)
+        negative_base, position = self._heap[0]
+        return negative_base - self.gain, position, self
+
+    def pay(self, position: int, price: int) -> None:
+        self.bases[position] -= price
+        self._push(position)
+
+    def _push(self, position: int) -> None:
+        heappush(self._heap, (-self.bases[position], position))
+        if len(self._heap) > 2 * len(self.bases) + 16:  # mostly out of date: amortised, O(1) a push
+            self._heap = [(-base, position) for position, base in self.bases.items()]
+            heapify(self._heap)

@@ -1,0 +1,375 @@
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tomli
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb.config import ConfigError, load, parse
+from lb.describe import describe
+from lb.model import (
+    Address,
+    Config,
+    HealthSpec,
+    ListenerSpec,
+    LogSpec,
+    PassiveSpec,
+    PluginSpec,
+    PoolSpec,
+    ProcessSpec,
+    ServerSpec,
+)
+
+PAIRS = Path(__file__).parent / "config"
+EVERYTHING = PAIRS / "good" / "everything.toml"
+
+
+def errors_of(text: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "lb.toml")
+    return caught.value.errors
+
+
+@pytest.mark.parametrize("path", sorted(PAIRS.glob("good/*.toml")), ids=lambda path: path.stem)
+def test_a_good_file_is_understood(path: Path) -> None:
+    assert describe(parse(path.read_text(), "lb.toml")) + "\n" == path.with_suffix(".txt").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(PAIRS.glob("bad/*.toml")), ids=lambda path: path.stem)
+def test_a_bad_file_gets_these_messages(path: Path) -> None:
+    assert errors_of(path.read_text()) == tuple(path.with_suffix(".txt").read_text().splitlines())
+
+
+def test_the_least_file_takes_every_default() -> None:
+    servers = tuple(ServerSpec(text, Address.parse(text)) for text in ("127.0.0.1:9001", "127.0.0.1:9002"))
+    assert load(PAIRS / "good" / "least.toml") == Config(
+        listeners={"web": ListenerSpec("web", (Address.parse("127.0.0.1:8080"),), "web")},
+        pools={"web": PoolSpec("web", servers)},
+    )
+
+
+def test_every_key_reaches_the_model() -> None:
+    binds = tuple(map(Address.parse, ("127.0.0.1:8080", "[::1]:8080", "unix:/run/web.sock")))
+    app = PoolSpec(
+        name="app",
+        servers=(
+            ServerSpec("a", Address.parse("10.0.0.1:80"), weight=5, max_connections=100),
+            ServerSpec("unix:/run/app.sock", Address.parse("unix:/run/app.sock"), backup=True),
+        ),
+        strategy=PluginSpec("consistent-hash", (("key", "source-ip-port"), ("table", "ketama"))),
+        connect_timeout=0.25,
+        retries=0,
+        when_all_down="hold",
+        hold_timeout=1.5,
+        on_down="close",
+        on_remove="close",
+        drain_timeout=3600,
+        resolve_interval=90,
+        health=HealthSpec(
+            probe=PluginSpec("http", (("expect_status", ("200", "204")), ("path", "/ready"))),
+            interval=1.5,
+            fast_interval=0.25,
+            timeout=0.75,
+            rise=1,
+            fall=4,
+            port=8081,
+            initial="down",
+        ),
+        passive=PassiveSpec(failures=0, eject_for=60),
+    )
+    assert load(EVERYTHING) == Config(
+        listeners={
+            "web": ListenerSpec(
+                "web", binds, "app", math.inf, half_close_timeout=90, max_connections=1000, backlog=128
+            ),
+            "app": ListenerSpec("app", (Address.parse(":0"),), "app"),
+        },
+        pools={"app": app},
+        process=ProcessSpec(stop_timeout=45),
+        log=LogSpec("debug", "json", connections=False),
+    )
+
+
+def test_the_order_of_a_plugins_options_makes_no_difference() -> None:
+    text = '[listeners.a]\nbind = ":1"\n[pools.a]\nservers = ["a:1"]\nstrategy = { name = "consistent-hash", %s }'
+    one = parse(text % 'key = "source-ip", table = "maglev"', "lb.toml")
+    assert one == parse(text % 'table = "maglev", key = "source-ip"', "lb.toml")
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "right"),
+    [("pools.web.strategy", "round-robbin", "round-robin"), ("pools.web.health.probe", "htpp", "http")],
+)
+def test_a_misspelt_plugin_gets_a_suggestion(key: str, wrong: str, right: str) -> None:
+    (error,) = errors_of(f'{key} = "{wrong}"\nlisteners.web.bind = ":1"\npools.web.servers = ["a:1"]')
+    assert error.startswith(f"lb.toml: {key}: ")
+    assert f"did you mean '{right}'?" in error
+
+
+@pytest.mark.parametrize(
+    ("health", "place"),
+    [
+        ('probe = "http", path = "no-slash"', "pools.web.health.path"),
+        ('probe = "http", expect_body = "("', "pools.web.health.expect_body"),
+        ('probe = "exec", command = []', "pools.web.health.command"),
+        ('probe = "exchange", expect = "("', "pools.web.health.expect"),
+        ('probe = "exchange"', "pools.web.health"),
+    ],
+)
+def test_what_a_probe_minds_is_told_at_its_option(health: str, place: str) -> None:
+    (error,) = errors_of(f'listeners.web.bind = ":1"\npools.web = {{ servers = ["a:1"], health = {{ {health} }} }}')
+    assert error.startswith(f"lb.toml: {place}: ")
+
+
+@pytest.mark.parametrize("workers", ["0", "2", "true", "1.0", '"auto"'])
+def test_more_than_one_worker_is_not_there_yet(workers: str) -> None:
+    (error,) = errors_of(f'process.workers = {workers}\nlisteners.web = {{ bind = ":1", servers = ["a:1"] }}')
+    assert error.startswith("lb.toml: process.workers: only 1 is supported so far")
+
+
+# Keys by the kind of value that they take: a wrong one in any of them is one message that names the key.
+WRONG = {
+    "duration": ["true", "[]", "{}", "-1", "-0.5", "nan", "inf", '"5"', '"x"', '""', "2024-01-01"],
+    "positive": ["0", "0.0", '"0"', '"0ms"', "true", "[]", "{}", "-1", "nan", "inf", '"5"', '"-1s"'],
+    "count": ["-1", "true", "[]", "{}", "1.5", "nan", '"3"', "2024-01-01", "9" * 30],
+    "boolean": ["0", "1", '"true"', "[]", "{}"],
+    "word": ["0", "true", "[]", "{}", '""', '"nonsense"', "nan"],
+}
+KEYS = [
+    ("process.stop_timeout", "duration"),
+    ("log.level", "word"),
+    ("log.format", "word"),
+    ("log.connections", "boolean"),
+    ("listeners.web.pool", "word"),
+    ("listeners.web.idle_timeout", "duration"),
+    ("listeners.web.half_close_timeout", "duration"),
+    ("listeners.web.max_connections", "count"),
+    ("listeners.web.backlog", "count"),
+    ("pools.web.strategy", "word"),
+    ("pools.web.connect_timeout", "positive"),
+    ("pools.web.retries", "count"),
+    ("pools.web.when_all_down", "word"),
+    ("pools.web.hold_timeout", "positive"),
+    ("pools.web.on_down", "word"),
+    ("pools.web.on_remove", "word"),
+    ("pools.web.drain_timeout", "duration"),
+    ("pools.web.resolve_interval", "positive"),
+    ("pools.web.health.probe", "word"),
+    ("pools.web.health.interval", "positive"),
+    ("pools.web.health.fast_interval", "positive"),
+    ("pools.web.health.timeout", "positive"),
+    ("pools.web.health.rise", "count"),
+    ("pools.web.health.fall", "count"),
+    ("pools.web.health.port", "count"),
+    ("pools.web.health.initial", "word"),
+    ("pools.web.passive.failures", "count"),
+    ("pools.web.passive.eject_for", "positive"),
+]
+
+
+@pytest.mark.parametrize(("key", "wrong"), [(key, wrong) for key, kind in KEYS for wrong in WRONG[kind]])
+def test_a_wrong_value_is_one_message_at_its_key(key: str, wrong: str) -> None:
+    text = f'{key} = {wrong}\nlisteners.web.bind = ":1"\npools.web.servers = ["127.0.0.1:1"]'
+    (error,) = errors_of(text)
+    # a table is the long form of a strategy, so what is wrong with an empty one is the name that it lacks
+    assert error.startswith((f"lb.toml: {key}: ", f"lb.toml: {key}.name: missing"))
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"),
+    [
+        *(("weight", wrong) for wrong in ["-3", "65536", "true", '"1"', "1.0"]),
+        *(("max_connections", wrong) for wrong in WRONG["count"]),
+        *(("backup", wrong) for wrong in WRONG["boolean"]),
+        *(("name", wrong) for wrong in ["3", '""', '"a/b"', '"a\\nb"', "[]"]),
+    ],
+)
+def test_a_wrong_value_of_a_server_is_one_message_at_its_key(key: str, wrong: str) -> None:
+    servers = f'["127.0.0.1:1", {{ address = "127.0.0.1:2", {key} = {wrong} }}]'
+    (error,) = errors_of(f'listeners.web.bind = ":1"\npools.web.servers = {servers}')
+    assert error.startswith(f"lb.toml: pools.web.servers[1].{key}: ")
+
+
+def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:
+    """A key that somebody adds to the model, and forgets to read, fails here."""
+    config = load(EVERYTHING)
+    defaults = (ProcessSpec(), LogSpec(), ListenerSpec("web", (), ""), PoolSpec("app"), HealthSpec(), PassiveSpec())
+    pool = config.pools["app"]
+    given_ = (config.process, config.log, config.listeners["web"], pool, pool.health, pool.passive)
+    for default, value in zip(defaults, given_, strict=True):
+        same = [key for key in default.__slots__ if key not in ("name", "__weakref__")]
+        assert [key for key in same if getattr(default, key) == getattr(value, key)] == []
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda path: None, "cannot be read: No such file or directory"),
+        (lambda path: path.mkdir(), "cannot be read: Is a directory"),
+        (lambda path: path.write_bytes(b"# fine\n# \xff\n"), "is not UTF-8: byte 0xff in line 2"),
+    ],
+)
+def test_an_unreadable_file_is_one_clear_line(
+    tmp_path: Path, prepare: Callable[[Path], object], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.chdir(tmp_path)
+    prepare(tmp_path / "my.toml")
+    with pytest.raises(ConfigError) as caught:
+        load(Path("my.toml"))
+    assert caught.value.errors == (f"my.toml: {message}",)
+
+
+def test_a_file_without_permission_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(ConfigError, match=r"^\S+/least.toml: cannot be read: Permission denied$"):
+        load(PAIRS / "good" / "least.toml")
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    path = tmp_path / "lb.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + (PAIRS / "good" / "least.toml").read_bytes())
+    assert load(path) == load(PAIRS / "good" / "least.toml")
+
+
+def with_own_strategy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, constructor: str, options: str
+) -> Path:
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    (tmp_path / f"{module}.py").write_text(
+        "from strategies.base import Strategy\n"
+        "class Own(Strategy):\n"
+        f"    {constructor}\n"
+        "    def pick(self, client, tried):\n"
+        "        return None\n"
+    )
+    path = tmp_path / "lb.toml"
+    strategy = f'{{ name = "{module}:Own"{options} }}'
+    path.write_text(f'listeners.web.bind = ":1"\npools.web = {{ servers = ["a:1"], strategy = {strategy} }}')
+    return path
+
+
+def test_a_strategy_may_lie_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = with_own_strategy(tmp_path, monkeypatch, "lies_beside", "", "")
+    assert load(path).pools["web"].strategy == PluginSpec("lies_beside:Own")
+    load(path)
+    assert sys.path.count(str(tmp_path)) == 1
+    assert sys.path[-1] == str(tmp_path), "a file beside the configuration must not hide an installed module"
+
+
+def test_a_strategy_that_takes_any_option_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = with_own_strategy(tmp_path, monkeypatch, "takes_any", "def __init__(self, **options): ...", ", depth = [1]")
+    assert load(path).pools["web"].strategy == PluginSpec("takes_any:Own", (("depth", (1,)),))
+
+
+@pytest.mark.parametrize(
+    ("constructor", "message"),
+    [
+        ("def __init__(self): raise KeyError('gone')", "'broken{}:Own' does not start: KeyError: 'gone'"),
+        ("def __init__(self): raise ValueError('two\\nlines')", "two lines"),
+        ("def __init__(self, depth): ...", "depth: missing, 'broken{}:Own' needs it"),
+    ],
+    ids=["0", "1", "2"],
+)
+def test_a_strategy_that_does_not_start_is_a_message(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    constructor: str,
+    message: str,
+) -> None:
+    number = request.node.callspec.id
+    path = with_own_strategy(tmp_path, monkeypatch, f"broken{number}", constructor, "")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    (error,) = caught.value.errors
+    assert error.startswith(f"{path}: pools.web.strategy")
+    assert error.endswith(message.format(number))
+
+
+WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
+VALUES = st.recursive(
+    st.one_of(
+        st.booleans(),
+        st.integers(),
+        st.floats(),
+        WORDS,
+        st.dates(),
+        st.sampled_from(["0", "1s", "a:1", ":1", "unix:/a", "web", "tcp", "http", "consistent-hash", 10**400]),
+    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def toml(value: object) -> str:
+    """Enough of a TOML writer for the values above."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(str(key))} = {toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def complaints(text: str) -> tuple[str, ...] | None:
+    """None for a good file."""
+    try:
+        parse(text, "lb.toml")
+    except ConfigError as error:
+        return error.errors
+    return None
+
+
+def assert_good_or_well_explained(text: str) -> None:
+    lines = complaints(text)
+    assert lines != ()
+    assert all(line.startswith("lb.toml: ") and len(line.splitlines()) == 1 for line in lines or ())
+
+
+@given(VALUES, st.data())
+def test_any_value_anywhere_is_a_config_or_a_config_error(value: object, data: st.DataObject) -> None:
+    root = tomli.loads(EVERYTHING.read_text())
+    place: dict[str, object] | list[object] = root
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        below = place[key]
+        if not (isinstance(below, dict | list) and below) or data.draw(st.booleans()):
+            break
+        place = below
+    place[key] = value
+    if isinstance(place, dict) and data.draw(st.booleans()):
+        place[data.draw(WORDS)] = data.draw(VALUES)
+    assert_good_or_well_explained("\n".join(f"{toml(key)} = {toml(content)}" for key, content in root.items()))
+
+
+@given(WORDS)
+def test_any_text_is_a_config_error(text: str) -> None:
+    assert_good_or_well_explained(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 100_000,
+        "a = " + "9" * 5000,
+        "pools.web.health" + ".a" * 5000 + " = 1",
+        'pools.web.health.probe = "http"\npools.web.health' + ".path" * 900 + " = 1",
+        'pools.web.strategy.name = "consistent-hash"\npools.web.strategy.key' + ".a" * 900 + " = 1",
+    ],
+    ids=["deep list", "long number", "deep table", "deep option", "deep option of a strategy"],
+)
+def test_hostile_files_are_config_errors(text: str) -> None:
+    assert errors_of(text)

@@ -1,0 +1,296 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from healthcheck.state import Change, Health
+from lb.model import HealthSpec, PassiveSpec
+
+RISE_2_FALL_3 = HealthSpec(rise=2, fall=3)
+INITIALLY_DOWN = HealthSpec(rise=2, fall=3, initial="down")
+EJECT_AT_2 = PassiveSpec(failures=2, eject_for=10.0)
+
+# One letter an event, one second apart; a trailing number of ">" lets so many times ten seconds pass.
+# P, F: a check passes, fails; x, c: a connect fails, works; >: ten seconds later, the ejection's end is looked at.
+TRANSITIONS = [
+    ("", "up"),
+    ("FF", "up"),
+    ("FFF", "down"),
+    ("FFPFF", "up"),
+    ("FFFP", "down"),
+    ("FFFPFP", "down"),
+    ("FFFPP", "up"),
+    ("FFFxxcc", "down"),
+    ("x", "up"),
+    ("xx", "ejected"),
+    ("xcx", "up"),
+    ("xPx", "ejected"),
+    ("xxP", "up"),
+    ("xxc", "up"),
+    ("xx>", "up"),
+    ("xx>x", "ejected"),
+    ("xx>cx", "up"),
+    ("xx>Px", "up"),
+    ("xxPx", "up"),
+    ("xxFF", "ejected"),
+    ("xxFFF", "down"),
+    ("xxFFF>", "down"),
+    ("xxFFFP", "down"),
+    ("xxFFFPP", "up"),
+    ("FFxxF", "down"),
+    ("xxFF>F", "down"),
+]
+TRANSITIONS_WHEN_INITIALLY_DOWN = [
+    ("", "checking"),
+    ("FF", "checking"),
+    ("P", "up"),
+    ("FFP", "up"),
+    ("FFF", "down"),
+    ("FFFP", "up"),
+    ("FFFPFFFP", "down"),
+    ("xxcc", "checking"),
+]
+
+
+def play(health, events):
+    """Feed the events one second apart; returns the changes and the time after the last."""
+    now, changes = 0.0, []
+    for event in events:
+        now += 10.0 if event == ">" else 1.0
+        changes.append(
+            {
+                "P": lambda: health.check(True, "connected", now),
+                "F": lambda: health.check(False, "HTTP 503", now),
+                "x": lambda: health.connect_failed("connection refused", now),
+                "c": lambda: health.connected(now),
+                ">": lambda: health.expire(now),
+            }[event]()
+        )
+    return [change for change in changes if change], now
+
+
+@pytest.mark.parametrize(("events", "state"), TRANSITIONS)
+def test_transitions(events, state):
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    changes, _ = play(health, events)
+    assert health.state == state
+    assert health.serving is (state == "up")
+    assert [change.new for change in changes][-1:] == ([state] if changes else [])
+
+
+@pytest.mark.parametrize(("events", "state"), TRANSITIONS_WHEN_INITIALLY_DOWN)
+def test_transitions_of_a_server_that_is_initially_down(events, state):
+    health = Health(INITIALLY_DOWN, EJECT_AT_2, 0.0)
+    play(health, events)
+    assert health.state == state
+
+
+def test_a_change_tells_its_reason_and_source():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    changes, _ = play(health, "xxFFFPP")
+    assert changes == [
+        Change("up", "ejected", "connection refused", "passive"),
+        Change("ejected", "down", "HTTP 503", "active"),
+        Change("down", "up", "", "active"),
+    ]
+
+
+def test_reason_and_time_of_the_last_change_can_be_read():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    play(health, "FFFF")
+    assert (health.reason, health.since) == ("HTTP 503", 3.0)
+    health.check(False, "no answer in 1 s", 5.0)
+    assert (health.reason, health.since) == ("no answer in 1 s", 3.0), "a new reason is no change of state"
+
+
+def test_an_ejection_ends_exactly_at_its_deadline():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    assert health.deadline == math.inf
+    _, now = play(health, "xx")
+    assert health.deadline == now + 10.0
+    assert health.expire(now + 9.999) is None
+    assert health.expire(now + 10.0) == Change("ejected", "up", "", "passive")
+    assert health.deadline == math.inf
+
+
+def test_repeated_ejections_double_up_to_ten_times():
+    health = Health(None, PassiveSpec(failures=1, eject_for=3.0), 0.0)
+    now, lengths = 0.0, []
+    for _ in range(6):
+        health.connect_failed("timed out", now)
+        lengths.append(health.deadline - now)
+        now = health.deadline
+        health.expire(now)
+    assert lengths == [3.0, 6.0, 12.0, 24.0, 30.0, 30.0]
+
+
+@pytest.mark.parametrize(("back_for", "next_length"), [(9.9, 20.0), (10.0, 10.0)])
+def test_doubling_is_forgotten_once_connects_work_after_as_long_as_the_last_ejection(back_for, next_length):
+    health = Health(None, PassiveSpec(failures=1, eject_for=10.0), 0.0)
+    health.connect_failed("timed out", 0.0)
+    health.expire(10.0)
+    health.connected(10.0 + back_for)
+    health.connect_failed("timed out", 50.0)
+    assert health.deadline == 50.0 + next_length
+
+
+def test_doubling_survives_a_passing_check_that_contradicts_the_traffic():
+    health = Health(RISE_2_FALL_3, PassiveSpec(failures=1, eject_for=10.0), 0.0)
+    health.connect_failed("timed out", 0.0)
+    health.check(True, "connected", 1.0)
+    health.connect_failed("timed out", 50.0)
+    assert health.deadline == 70.0
+
+
+def test_zero_failures_turn_ejection_off():
+    health = Health(None, PassiveSpec(failures=0), 0.0)
+    for now in range(100):
+        assert health.connect_failed("connection refused", now) is None
+    assert health.serving
+
+
+@pytest.mark.parametrize(
+    ("spec", "events", "in_balance"),
+    [
+        (RISE_2_FALL_3, "", False),
+        (RISE_2_FALL_3, "F", True),
+        (RISE_2_FALL_3, "FP", False),
+        (RISE_2_FALL_3, "FFF", False),
+        (RISE_2_FALL_3, "FFFP", True),
+        (RISE_2_FALL_3, "FFFPF", False),
+        (RISE_2_FALL_3, "FFFPP", False),
+        (RISE_2_FALL_3, "x", False),
+        (RISE_2_FALL_3, "xx", True),
+        (RISE_2_FALL_3, "xxFFF", False),
+        (INITIALLY_DOWN, "", True),
+        (INITIALLY_DOWN, "FFF", False),
+        (None, "xx", False),
+    ],
+)
+def test_the_fast_interval_applies_while_a_verdict_is_in_the_balance(spec, events, in_balance):
+    health = Health(spec, EJECT_AT_2, 0.0)
+    play(health, events)
+    assert health.in_balance is in_balance
+
+
+@pytest.mark.parametrize(("spec", "events"), [(RISE_2_FALL_3, "FFF"), (INITIALLY_DOWN, ""), (INITIALLY_DOWN, "FFF")])
+def test_a_server_comes_up_when_a_reload_switches_checks_off(spec, events):
+    health = Health(spec, EJECT_AT_2, 0.0)
+    play(health, events)
+    change = health.respec(None, EJECT_AT_2, 9.0)
+    assert change is not None
+    assert (change.new, health.state, health.since) == ("up", "up", 9.0)
+    assert health.check(False, "a check that was under way", 10.0) is None
+
+
+@pytest.mark.parametrize("events", ["", "FF", "FFFP", "xx"])
+def test_a_reload_keeps_state_and_streaks(events):
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    play(health, events)
+    before = health.state, health.in_balance, health.deadline, health.since
+    assert health.respec(INITIALLY_DOWN, EJECT_AT_2, 50.0) is None
+    assert (health.state, health.in_balance, health.deadline, health.since) == before
+
+
+def test_a_lower_fall_counts_the_failures_seen_before_the_reload():
+    health = Health(HealthSpec(fall=5), EJECT_AT_2, 0.0)
+    play(health, "FFF")
+    health.respec(HealthSpec(fall=2), EJECT_AT_2, 4.0)
+    assert health.check(False, "HTTP 500", 5.0) == Change("up", "down", "HTTP 500", "active")
+
+
+def test_checks_switched_off_leave_an_ejection_to_its_time():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    _, now = play(health, "xx")
+    assert health.respec(None, EJECT_AT_2, now) is None
+    assert health.expire(now + 10.0) == Change("ejected", "up", "", "passive")
+
+
+@given(
+    fall=st.integers(2, 5),
+    failures=st.integers(2, 5),
+    bursts=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4))),
+)
+def test_scattered_failures_never_take_a_server_out(fall, failures, bursts):
+    """However often fewer than ``fall`` checks and fewer than ``failures`` connects fail between successes."""
+    health = Health(HealthSpec(fall=fall), PassiveSpec(failures=failures), 0.0)
+    for checks, connects in bursts:
+        play(health, "F" * min(checks, fall - 1) + "P" + "x" * min(connects, failures - 1) + "c")
+        assert health.state == "up"
+
+
+class AgainstHistory(RuleBasedStateMachine):
+    """Every change must be borne out by the history of events, which the machine under test does not keep."""
+
+    @initialize(
+        spec=st.builds(
+            HealthSpec, rise=st.integers(1, 3), fall=st.integers(1, 3), initial=st.sampled_from(["up", "down"])
+        ),
+        passive=st.builds(PassiveSpec, failures=st.integers(0, 3), eject_for=st.just(10.0)),
+    )
+    def start(self, spec, passive):
+        self.spec, self.passive, self.now = spec, passive, 0.0
+        self.health = Health(spec, passive, 0.0)
+        self.checks, self.connects = [], []
+        self.was_up = spec.initial == "up"
+
+    def note(self, before, change):
+        assert (change is None) == (self.health.state == before)
+        if change is not None:
+            assert (change.old, change.new) == (before, self.health.state)
+            assert self.health.since == self.now
+            self.was_up |= change.new == "up"
+
+    @rule(passed=st.booleans())
+    def check(self, passed):
+        before, was_up = self.health.state, self.was_up
+        self.checks.append(passed)
+        self.note(before, self.health.check(passed, "reason", self.now))
+        fell = self.checks[-self.spec.fall :] == [False] * self.spec.fall
+        rose = self.checks[-self.spec.rise :] == [True] * self.spec.rise
+        if before == "down":
+            assert self.health.serving is (rose if was_up else passed)
+        elif passed:
+            assert self.health.serving
+        else:
+            assert (self.health.state == "down") is fell
+
+    @rule(worked=st.booleans())
+    def connect(self, worked):
+        before = self.health.state
+        self.connects.append(worked)
+        self.note(before, self.health.connected(self.now) if worked else self.health.connect_failed("reason", self.now))
+        if self.health.state == "ejected" != before:
+            assert self.connects[-self.passive.failures :] == [False] * self.passive.failures
+            assert self.passive.failures
+        if before in ("down", "checking"):
+            assert self.health.state == before, "real traffic does not judge what checks have taken out"
+        if before == "ejected":
+            assert self.health.serving is worked
+
+    @rule(seconds=st.floats(0.0, 150.0))
+    def wait(self, seconds):
+        before = self.health.state
+        self.now += seconds
+        due = self.now >= self.health.deadline
+        self.note(before, self.health.expire(self.now))
+        assert self.health.state == ("up" if due else before)
+
+    @precondition(lambda self: self.health.state == "ejected")
+    @rule()
+    def wait_for_the_deadline(self):
+        assert self.now < self.health.deadline <= self.now + 100.0
+        self.now = self.health.deadline
+        self.note("ejected", self.health.expire(self.now))
+        assert self.health.serving
+
+    @invariant()
+    def the_views_agree(self):
+        if hasattr(self, "health"):
+            assert self.health.serving is (self.health.state == "up") is (self.health.reason == "")
+            assert (self.health.deadline < math.inf) is (self.health.state == "ejected")
+
+
+TestAgainstHistory = AgainstHistory.TestCase
