@@ -1,6 +1,6 @@
 """A probe of one's own: the server passes if its greeting begins with a certain text.
 
-Name it in the configuration as ``module:Name``. The module has to be importable: put its directory on PYTHONPATH.
+Name it in the configuration as ``module:Name``; the module may lie beside the configuration file.
 
     [pools.mail.health]
     probe = "probe_banner:Banner"

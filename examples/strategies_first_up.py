@@ -1,6 +1,6 @@
 """A strategy of one's own: all traffic to the first server of the file that is available, as in a hot standby.
 
-Name it in the configuration as ``module:Name``. The module has to be importable: put its directory on PYTHONPATH.
+Name it in the configuration as ``module:Name``; the module may lie beside the configuration file.
 
     [pools.web]
     strategy = "strategies_first_up:FirstUp"

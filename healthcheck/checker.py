@@ -68,7 +68,7 @@ class Checks:
             await trio.sleep_forever()
 
     async def _check(self) -> CheckResult | None:
-        """One check; None if it could not be made for want of descriptors, ports or memory of our own."""
+        """One check; None if it could not be made for want of descriptors, processes or memory of our own."""
         started = trio.current_time()
         passed, detail, bug = False, f"no answer in {self._spec.timeout:g} s", None
         try:

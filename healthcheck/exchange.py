@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import trio
 
 from healthcheck import options
@@ -24,39 +22,37 @@ class ExchangeProbe(Probe):
 
     def __init__(self, send: str = "", expect: str = "") -> None:
         self._send = options.text("send", send).encode()
-        self._expect = options.pattern("expect", expect) if expect != "" else None
-        if not self._send and self._expect is None:
+        self._expect = options.pattern("expect", expect)
+        if not send and not expect:
             raise ValueError("exchange needs 'send', 'expect' or both")
 
     async def check(self, target: Target) -> str:
-        async with await target.connect() as stream:
-            if self._send:
-                await stream.send_all(self._send)
-            answer = await _read_until(self._expect, stream) if self._expect else None
-            await hang_up(stream)
-        return f"sent {len(self._send)} bytes" if answer is None else f"answer {_quoted(answer)}"
-
-
-async def _read_until(expect: re.Pattern[bytes], stream: trio.SocketStream) -> bytes:
-    """What the server has said when ``expect`` is found in it. Raises ProbeFailed if it never is."""
-    answer = b""
-    while not expect.search(answer):
-        if len(answer) >= _MOST_BYTES:
-            raise ProbeFailed(f"the first {_MOST_BYTES} bytes of the answer do not match")
+        answer = bytearray()
         try:
-            chunk = await stream.receive_some()
+            async with await target.connect() as stream:
+                if self._send:
+                    await stream.send_all(self._send)
+                await self._read_answer(stream, answer)
+                await hang_up(stream)
         except trio.Cancelled:
-            if not answer:
+            if not answer or self._expect.search(answer):
                 raise
             raise ProbeFailed(f"answer {_quoted(answer)} does not match") from None
-        if not chunk:
-            what = f"answer {_quoted(answer)} does not match" if answer else "no answer"
-            raise ProbeFailed(f"closed the connection, {what}")
-        answer += chunk
-    return answer
+        return f"answer {_quoted(answer)}" if answer else f"sent {len(self._send)} bytes"
+
+    async def _read_answer(self, stream: trio.SocketStream, answer: bytearray) -> None:
+        """Add to ``answer`` until ``expect`` is found in it. Raises ProbeFailed if it cannot be any more."""
+        while not self._expect.search(answer):
+            if len(answer) >= _MOST_BYTES:
+                raise ProbeFailed(f"the first {_MOST_BYTES} bytes of the answer do not match")
+            chunk = await stream.receive_some()
+            if not chunk:
+                what = f"answer {_quoted(answer)} does not match" if answer else "no answer"
+                raise ProbeFailed(f"closed the connection, {what}")
+            answer += chunk
 
 
-def _quoted(answer: bytes) -> str:
+def _quoted(answer: bytearray) -> str:
     """The first line, with what is not printable as escapes."""
     line = answer.strip().partition(b"\n")[0].rstrip().decode(errors="backslashreplace")
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

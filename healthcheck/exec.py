@@ -12,7 +12,6 @@ import trio
 
 from healthcheck.probe import EXHAUSTED, Probe, ProbeFailed, Target
 from healthcheck.result import one_line
-from lb.errors import describe_error
 
 __all__ = ["ExecProbe"]
 
@@ -70,7 +69,7 @@ class ExecProbe(Probe):
         except OSError as error:
             if error.errno in EXHAUSTED:
                 raise
-            raise ProbeFailed(f"cannot run {self._command[0]}: {describe_error(error)}") from error
+            raise ProbeFailed(f"cannot run {self._command[0]}: {str(error.strerror).lower()}") from error
 
 
 async def _first_line(process: trio.Process) -> str:

@@ -38,7 +38,7 @@ class HttpProbe(Probe):
         self._path = options.text("path", path)
         self._host = options.text("host", host)
         self._expect_status = _read_statuses(expect_status)
-        self._expect_body = options.pattern("expect_body", expect_body) if expect_body != "" else None
+        self._expect_body = options.pattern("expect_body", expect_body)
         if not re.fullmatch(r"[A-Z]+", method) or method == "CONNECT":
             raise ValueError(f"method: must be one like 'GET', 'HEAD' or 'OPTIONS', not {method!r}")
         if not re.fullmatch(r"/[!-~]*|\*", path):
@@ -76,7 +76,7 @@ class HttpProbe(Probe):
     def _judge(self, status: int, body: bytes) -> None:
         if not any(status in expected for expected in self._expect_status):
             raise ProbeFailed(f"HTTP {status}")
-        if self._expect_body is not None and not self._expect_body.search(body):
+        if not self._expect_body.search(body):
             raise ProbeFailed(f"HTTP {status}, the body does not match {self._expect_body.pattern.decode()!r}")
 
 

@@ -1,4 +1,4 @@
-"""What a probe is and what it is given. Built-ins live one a file beside this one; a user's own subclasses Probe too."""
+"""What a probe is and what it is given. Built-ins live one a file beside this one; a user's own subclasses Probe."""
 
 from __future__ import annotations
 

@@ -96,12 +96,10 @@ class BackendTasks:
             backend.spec.address, interval=lambda: pool.spec.resolve_interval, found=found, failed=failed
         )
 
-    
-
     def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
         """The pool's word that a server's health has changed."""
         if change.new == "ejected":
-            self._nursery.start_soon(self._readmit, pool, backend)
+            self._nursery.start_soon(self._readmit, pool, backend, backend.health.deadline)
             if backend in self._checks:
                 self._checks[backend].hurry()
         if change.new in ("down", "ejected") and pool.spec.on_down == "close":
@@ -109,8 +107,8 @@ class BackendTasks:
                 if connection.server is backend:
                     connection.close("server_down")
 
-    async def _readmit(self, pool: Pool, backend: Backend) -> None:
-        await trio.sleep_until(backend.health.deadline)
+    async def _readmit(self, pool: Pool, backend: Backend, deadline: float) -> None:
+        await trio.sleep_until(deadline)
         pool.expire(backend, trio.current_time())
 
     def drain(self, backend: Backend) -> None:

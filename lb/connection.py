@@ -15,7 +15,7 @@ import trio
 from lb.deadlines import DeadlineQueue, Deadlines
 from lb.errors import describe_error
 from lb.events import Attempt, ConnectionClosed, EndedBy, Reason, Sink
-from lb.model import Client
+from lb.model import Client, SocketAddress
 from lb.pool import Backend, Pool
 from lb.splicer import Connecting, Relay, Splicer, end_with_reset
 
@@ -63,6 +63,7 @@ class Connection:
 
     __slots__ = (
         "_accepted_at",
+        "_addresses_left",
         "_attempt_at",
         "_attempts",
         "_connect_ms",
@@ -74,6 +75,7 @@ class Connection:
         "_relay",
         "_round",
         "_sock",
+        "_target",
         "_tried",
         "_wait",
         "backend",
@@ -97,6 +99,9 @@ class Connection:
         self._round = 0
         """Failed attempts since the start, or since it was last held."""
         self._hold: Hold | None = None
+        self._target: SocketAddress | None = None
+        self._addresses_left = 0
+        """Of the server's, not tried yet in this attempt."""
         self._connect_ms: float | None = None
         self._connecting: Connecting | None = None
         self._relay: Relay | None = None
@@ -121,15 +126,29 @@ class Connection:
                 return
             self.backend = backend
             self._attempt_at = trio.current_time()
-            try:
-                self._connecting = self._context.splicer.connect(backend.target, self)
-            except OSError as error:
-                self._attempt_failed(error)
-                continue
-            self._wait = self.listener.connect_queue
-            self._wait.touch(self, self._attempt_at)
-            return
+            self._addresses_left = len(backend.targets)
+            failure = self._connect(backend)
+            if failure is None:
+                self._wait = self.listener.connect_queue
+                self._wait.touch(self, self._attempt_at)
+                return
+            self._attempt_failed(backend, failure)
         self._finish("lb", "connect_failed")
+
+    def _connect(self, backend: Backend) -> OSError | None:
+        """Begin to connect to the first of the server's addresses that does not fail at once; the error if all do."""
+        failure = OSError(f"cannot look up {backend.spec.address.host}")
+        while self._addresses_left:
+            self._addresses_left -= 1
+            self._target = backend.targets[0]
+            try:
+                self._connecting = self._context.splicer.connect(self._target, self)
+            except OSError as error:
+                failure = error
+                backend.turn_from(self._target)
+            else:
+                return None
+        return failure
 
     def connected(self, server: socket.socket) -> None:
         """The splicer's answer to connect: join the two."""
@@ -147,13 +166,18 @@ class Connection:
             self._pool.connected(self.backend, now)
 
     def connect_failed(self, error: OSError) -> None:
-        """The splicer's other answer: try the next."""
-        self._attempt_failed(error)
-        self.start()
-
-    def _attempt_failed(self, error: OSError) -> None:
+        """The splicer's other answer: try the server's next address, or the next server."""
         backend = self.backend
-        assert backend is not None  # noqa: S101 - an attempt has a server
+        assert backend is not None and self._target is not None  # noqa: S101, PT018 - they were connected to
+        backend.turn_from(self._target)
+        failure: OSError | None = error
+        if self._addresses_left and error.errno != errno.ETIMEDOUT:
+            failure = self._connect(backend)
+        if failure is not None:
+            self._attempt_failed(backend, failure)
+            self.start()
+
+    def _attempt_failed(self, backend: Backend, error: OSError) -> None:
         now = trio.current_time()
         text = describe_error(error)
         self._attempts += (Attempt(backend.name, text, _milliseconds(self._attempt_at, now)),)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from typing import Literal, Protocol
 
 import attrs
@@ -16,7 +16,7 @@ import strategies.registry
 from healthcheck.result import CheckResult
 from healthcheck.state import Change, Health
 from lb.events import BackendEjected, BackendRestored, Fault, Sink
-from lb.model import Client, PoolSpec, Server, ServerSpec, SocketAddress
+from lb.model import Address, Client, PoolSpec, Server, ServerSpec, SocketAddress
 from strategies.base import Strategy
 
 __all__ = ["Backend", "Pool", "Prepared", "Waiter"]
@@ -28,7 +28,7 @@ class Backend(Server):
 
     health: Health
     targets: tuple[SocketAddress, ...] = ()
-    """What the address resolves to; the first is used. Empty as long as a name could not be looked up."""
+    """What the address resolves to; the first is in use. Empty as long as a name could not be looked up."""
     leaving: bool = False
     """Gone from the configuration, kept for its open connections."""
     drain_deadline: float = math.inf
@@ -36,12 +36,10 @@ class Backend(Server):
     failed_connects: int = 0
     last_check: CheckResult | None = None
 
-    @property
-    def target(self) -> SocketAddress:
-        """What to connect to. Raises OSError as long as the name could not be looked up."""
-        if not self.targets:
-            raise OSError(f"cannot look up {self.spec.address.host}")
-        return self.targets[0]
+    def turn_from(self, target: SocketAddress) -> None:
+        """Use the next of several addresses, as this one has failed."""
+        if self.targets[:1] == (target,):
+            self.targets = (*self.targets[1:], target)
 
     @property
     def full(self) -> bool:
@@ -117,14 +115,21 @@ class Pool:
         backups_built = yield from backups.build(_members(spec, backup=True))
         return Prepared(spec, primary, primary_built, backups, backups_built)
 
-    def apply(self, prepared: Prepared, now: float) -> list[Backend]:
-        """Take a new list. Servers stay by name, with health, counters and connections. Returns those that left."""
+    def apply(
+        self, prepared: Prepared, targets: Mapping[Address, tuple[SocketAddress, ...]], now: float
+    ) -> list[Backend]:
+        """Take a new list, and what its addresses resolve to as far as known.
+
+        Servers stay by name, with health, counters and connections. Returns those that left.
+        """
         spec = prepared.spec
         known = {**self.leaving, **self.backends}
         self.spec = spec
         self.backends = {
             server.name: self._updated(known.pop(server.name, None), server, now) for server in spec.servers
         }
+        for backend in self.backends.values():
+            backend.targets = backend.targets or targets.get(backend.spec.address, ())
         left = self._leave(known, now)
         self._primary, self._backups = prepared.primary, prepared.backups
         self._use(self._primary, prepared.primary_built, _members(spec, backup=False))
@@ -259,6 +264,8 @@ class Pool:
     def checked(self, backend: Backend, result: CheckResult, now: float) -> None:
         """Take the result of an active check."""
         backend.last_check = result
+        if not result.passed and backend.targets:
+            backend.turn_from(backend.targets[0])
         if result.exception is not None:
             self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
         self._note(backend, backend.health.check(result.passed, result.detail, now))

@@ -19,7 +19,7 @@ from lb.model import Address, Config, ListenerSpec, SocketAddress
 from lb.plan import Plan, plan
 from lb.pool import Pool, Prepared
 from lb.resolver import look_up, static_targets
-from lb.splicer import make_splicer
+from lb.splicer_factory import make_splicer
 
 __all__ = ["Balancer"]
 
@@ -82,17 +82,15 @@ class Balancer:
         with ExitStack() as undo:
             opened = self._open_sockets(config, undo)
             prepared = [(name, await self._prepare(name, config)) for name in config.pools]
-            targets = await self._look_up_new(config)
+            targets = await self._resolve(config)
             undo.pop_all()
         if self._stopping:
             return steps
         now = trio.current_time()
         for name, (pool, built) in prepared:
             self.pools[name] = pool
-            for backend in pool.apply(built, now):
+            for backend in pool.apply(built, targets, now):
                 self._tasks.drain(backend)
-            for backend in pool.backends.values():
-                backend.targets = backend.targets or targets.get(backend.spec.address, ())
         self._apply_listeners(config, opened)
         for name in [name for name in self.pools if name not in config.pools]:
             self._remove_pool(self.pools.pop(name), now)
@@ -116,28 +114,25 @@ class Balancer:
         pool = self.pools.get(name) or Pool(name, self._sink, self._tasks.health_changed)
         return pool, await _in_slices(pool.prepare(config.pools[name]))
 
-    async def _look_up_new(self, config: Config) -> dict[Address, tuple[SocketAddress, ...]]:
-        """Look up the names that are new, all at once; one that fails is tried again later, by its server's task."""
+    async def _resolve(self, config: Config) -> dict[Address, tuple[SocketAddress, ...]]:
+        """What all addresses resolve to. Only new names are looked up, all at once; one that fails is missing, and is
+        tried again later by its server's task.
+        """
         known = {
-            backend.spec.address
-            for pool in self.pools.values()
-            for backend in pool.backends.values()
-            if backend.targets
+            backend.spec.address: backend.targets for pool in self.pools.values() for backend in pool.backends.values()
         }
-        found: dict[Address, tuple[SocketAddress, ...]] = {}
+        addresses = {server.address for pool in config.pools.values() for server in pool.servers}
+        targets = {address: known.get(address) or static_targets(address) for address in addresses}
 
         async def look(address: Address) -> None:
             with suppress(OSError):
-                found[address] = await look_up(address)
+                targets[address] = await look_up(address)
 
         async with trio.open_nursery() as nursery:
-            for pool in config.pools.values():
-                for server in pool.servers:
-                    if server.address.is_name and server.address not in known:
-                        nursery.start_soon(look, server.address)
-                    elif not server.address.is_name:
-                        found[server.address] = static_targets(server.address)
-        return found
+            for address in addresses:
+                if not targets[address]:
+                    nursery.start_soon(look, address)
+        return targets
 
     def _apply_listeners(self, config: Config, opened: dict[Address, list[socket.socket]]) -> None:
         """Sockets stay with their address, even when the listener's name changes; the others are closed last."""

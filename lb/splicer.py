@@ -9,9 +9,7 @@ Everything a splicer calls back is a plain function that must not raise, and is 
 from __future__ import annotations
 
 import errno
-import os
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +17,6 @@ from typing import Protocol
 import trio
 
 from lb.deadlines import DeadlineQueue, Wait
-from lb.descriptors import Descriptors
 from lb.events import EndedBy, Reason
 from lb.model import SocketAddress
 
@@ -35,7 +32,6 @@ __all__ = [
     "Splicer",
     "end_with_reset",
     "is_self_connected",
-    "make_splicer",
 ]
 
 ACCEPT_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -188,19 +184,3 @@ def end_with_reset(sock: socket.socket) -> None:
     except OSError as error:  # some systems refuse it on a socket whose peer is gone; then there is nobody to tell
         if error.errno not in (errno.EINVAL, errno.ENOTCONN):
             raise
-
-
-def make_splicer(descriptors: Descriptors, fault: Callable[[str, Exception], None]) -> Splicer:
-    """The fast splicer where the system has what it takes, else the portable one.
-
-    ``LB_SPLICER=portable`` in the environment asks for the portable one: to compare, and for the tests.
-    """
-    if sys.platform == "linux" and os.environ.get("LB_SPLICER") != "portable":
-        from lb.epoll_relay import RelayContext  # noqa: PLC0415 - Linux only, and it imports this module
-        from lb.epoll_splicer import EpollSplicer  # noqa: PLC0415
-        from lb.pipes import PipePool  # noqa: PLC0415
-
-        return EpollSplicer(relays=RelayContext(PipePool(descriptors)), fault=fault)
-    from lb.trio_splicer import TrioSplicer  # noqa: PLC0415
-
-    return TrioSplicer(fault=fault)

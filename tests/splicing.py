@@ -12,7 +12,7 @@ import trio.testing
 
 from lb.deadlines import Deadlines
 from lb.descriptors import Descriptors
-from lb.splicer import make_splicer
+from lb.splicer_factory import make_splicer
 
 
 class Owner:

@@ -1,4 +1,5 @@
 import errno
+import itertools
 import math
 import random
 
@@ -73,7 +74,7 @@ async def verdict_of(script):
 
 
 def gaps(probe):
-    return [later - earlier for earlier, later in zip(probe.starts, probe.starts[1:], strict=False)]
+    return [later - earlier for earlier, later in itertools.pairwise(probe.starts)]
 
 
 @pytest.mark.parametrize(
@@ -179,9 +180,9 @@ async def test_checks_are_an_interval_apart_from_start_to_start(autojump_clock):
 
 async def test_the_fast_interval_applies_from_the_verdict_on_that_entered_the_balance(autojump_clock):
     probe = FakeProbe(passes, fails, fails, passes)
-    reported = iter([False, True, True, False, False])
-    await results_of(probe, count=5, in_balance=lambda: bool(probe.starts) and next(reported))
-    assert [round(gap / 2) for gap in gaps(probe)] == [5, 0, 0, 5]
+    verdicts = iter([False, True, True, False, False])
+    await results_of(probe, count=5, in_balance=lambda: bool(probe.starts) and next(verdicts))
+    assert ["fast" if gap < 2 else "normal" for gap in gaps(probe)] == ["normal", "fast", "fast", "normal"]
 
 
 async def test_a_server_that_waits_for_its_first_pass_is_checked_within_the_fast_interval(autojump_clock):

@@ -1,4 +1,5 @@
 import bisect
+import itertools
 import random
 
 import pytest
@@ -27,27 +28,23 @@ def busiest_window(starts, width):
     [
         pytest.param(lambda start: 0.0, id="at once"),
         pytest.param(lambda start: 1.0, id="slow"),
-        pytest.param(lambda start: max(0.0, 11.0 - start) if start > 7 else 0.0, id="all stuck from 7 s to 11 s"),
+        pytest.param(lambda start: 8.0 - start if 7.0 < start < 8.0 else 0.0, id="all stuck from 7 s to 8 s"),
     ],
 )
 def test_the_checks_of_1000_servers_never_burst(took):
-    """2 s apart makes 50 starts per 100 ms on average; twice that would be a burst.
-
-    When all hang at once, they end at once and are late at once; that goes over in an interval and leaves no trace.
-    """
+    """2 s apart makes 50 starts per 100 ms on average; twice that would be a burst."""
     rng = random.Random(1)
     starts = [start for server in SERVERS for start in starts_of(server, 2.0, 60.0, took, rng)]
-    calm = [start for start in starts if not 10.9 < start < 30.0] if took(8.0) == 3.0 else starts
-    limit = 150 if took(8.0) == 3.0 else 100
-    assert len(starts) > 27_000
-    assert busiest_window(calm, 0.1) < limit
+    assert len(starts) > 29_000
+    assert busiest_window(starts, 0.1) < 100
 
 
 def test_the_first_checks_cover_the_interval():
-    delays = sorted(first_delay(server, 2.0, random.Random(1)) for server in SERVERS)
+    rng = random.Random(1)
+    delays = sorted(first_delay(server, 2.0, rng) for server in SERVERS)
     assert 0.0 <= delays[0] < 0.02
-    assert 1.98 < delays[-1] <= 2.2
-    assert max(later - earlier for earlier, later in zip(delays, delays[1:], strict=False)) < 0.05
+    assert 1.9 < delays[-1] <= 2.2
+    assert max(later - earlier for earlier, later in itertools.pairwise(delays)) < 0.1
 
 
 def test_a_server_keeps_its_place_in_the_interval():

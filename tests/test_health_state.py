@@ -12,8 +12,8 @@ RISE_2_FALL_3 = HealthSpec(rise=2, fall=3)
 INITIALLY_DOWN = HealthSpec(rise=2, fall=3, initial="down")
 EJECT_AT_2 = PassiveSpec(failures=2, eject_for=10.0)
 
-# One letter an event, one second apart; a trailing number of ">" lets so many times ten seconds pass.
-# P, F: a check passes, fails; x, c: a connect fails, works; >: ten seconds later, the ejection's end is looked at.
+# One letter an event, one second apart. P, F: a check passes, fails; x, c: a connect fails, works;
+# >: ten seconds pass, and the ejection's end is looked at.
 TRANSITIONS = [
     ("", "up"),
     ("FF", "up"),
@@ -55,19 +55,18 @@ TRANSITIONS_WHEN_INITIALLY_DOWN = [
 
 
 def play(health, events):
-    """Feed the events one second apart; returns the changes and the time after the last."""
+    """Feed the events one second apart; returns the changes and the time of the last event."""
+    tell = {
+        "P": lambda now: health.check(True, "connected", now),
+        "F": lambda now: health.check(False, "HTTP 503", now),
+        "x": lambda now: health.connect_failed("connection refused", now),
+        "c": health.connected,
+        ">": health.expire,
+    }
     now, changes = 0.0, []
     for event in events:
         now += 10.0 if event == ">" else 1.0
-        changes.append(
-            {
-                "P": lambda: health.check(True, "connected", now),
-                "F": lambda: health.check(False, "HTTP 503", now),
-                "x": lambda: health.connect_failed("connection refused", now),
-                "c": lambda: health.connected(now),
-                ">": lambda: health.expire(now),
-            }[event]()
-        )
+        changes.append(tell[event](now))
     return [change for change in changes if change], now
 
 
@@ -293,4 +292,4 @@ class AgainstHistory(RuleBasedStateMachine):
             assert (self.health.deadline < math.inf) is (self.health.state == "ejected")
 
 
-TestAgainstHistory = AgainstHistory.TestCase
+TestAgainstHistory = pytest.mark.slow(AgainstHistory.TestCase)

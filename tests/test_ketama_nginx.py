@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from strategy_driver import start
 
 from lb.model import Address, Client, Server, ServerSpec
 from strategies.consistent_hash import ConsistentHash
+from tests.strategy_driver import start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="binds to addresses all over 127.0.0.0/8")
 

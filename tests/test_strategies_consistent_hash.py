@@ -1,8 +1,8 @@
 import pytest
-from strategy_driver import make_servers, start
 
 from lb.model import Client
 from strategies.consistent_hash import ConsistentHash
+from tests.strategy_driver import make_servers, start
 
 CLIENTS = [Client(f"10.7.{number // 256}.{number % 256}", 1000 + number) for number in range(2000)]
 both_tables = pytest.mark.parametrize("options", [{"size": 1009}, {"table": "ketama"}], ids=["maglev", "ketama"])

@@ -2,10 +2,10 @@ from array import array
 from zlib import crc32
 
 import pytest
-from strategy_driver import finish, make_specs
 
 from lb.model import Address, ServerSpec
 from strategies import ketama
+from tests.strategy_driver import finish, make_specs
 
 KEYS = [f"10.{number // 256}.{number % 256}.9".encode() for number in range(3000)]
 

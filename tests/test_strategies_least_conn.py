@@ -1,9 +1,9 @@
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategy_driver import lease, make_servers, release, start, use
 
 from strategies.least_conn import LeastConn
+from tests.strategy_driver import lease, make_servers, release, start, use
 
 
 def test_the_server_with_the_fewest_connections_per_weight_is_next():

@@ -3,11 +3,11 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategy_driver import finish, make_specs
 from xxhash import xxh64_intdigest
 
 from lb.model import Address, ServerSpec
 from strategies.maglev import DEFAULT_SIZE, Preference, build, populate
+from tests.strategy_driver import finish, make_specs
 
 PAPER = [Preference(0, offset=3, skip=4), Preference(1, offset=0, skip=2), Preference(2, offset=3, skip=1)]
 

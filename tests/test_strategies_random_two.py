@@ -2,9 +2,9 @@ import random
 from collections import Counter
 
 import pytest
-from strategy_driver import CLIENT, lease, make_servers, start
 
 from strategies.random_two import RandomTwo
+from tests.strategy_driver import CLIENT, lease, make_servers, start
 
 
 def seeded():

@@ -1,6 +1,5 @@
-from strategy_driver import CLIENT, make_servers, picked_names, start, use
-
 from strategies.round_robin import RoundRobin
+from tests.strategy_driver import CLIENT, make_servers, picked_names, start, use
 
 
 def test_the_fifth_of_five_clients_gets_the_first_of_four_servers():

@@ -4,9 +4,9 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategy_driver import CLIENT, make_servers, picked_names, start, use
 
 from strategies.weighted import Weighted
+from tests.strategy_driver import CLIENT, make_servers, picked_names, start, use
 
 weights = st.lists(st.integers(1, 6), min_size=1, max_size=8)
 

@@ -3,12 +3,12 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
-from strategy_driver import CLIENT, make_servers, start
 
 from lb.model import PluginSpec
 from strategies import registry
 from strategies.consistent_hash import ConsistentHash
 from strategies.round_robin import RoundRobin
+from tests.strategy_driver import CLIENT, make_servers, start
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -44,10 +44,10 @@ def module(tmp_path, monkeypatch):
 def installed(monkeypatch):
     """Two entry points as an installed distribution would have them."""
     plugins = [
-        EntryPoint("in-turn", "strategies.round_robin:RoundRobin", registry.ENTRY_POINT_GROUP),
-        EntryPoint("lost", "no_such_module:Strategy", registry.ENTRY_POINT_GROUP),
+        EntryPoint("in-turn", "strategies.round_robin:RoundRobin", "lb.strategies"),
+        EntryPoint("lost", "no_such_module:Strategy", "lb.strategies"),
     ]
-    monkeypatch.setattr(registry, "entry_points", lambda group: plugins if group == "lb.strategies" else [])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: plugins if group == "lb.strategies" else [])
 
 
 def failure(name, *options):
@@ -92,7 +92,7 @@ def test_an_entry_point_is_found_by_its_name():
 
 @pytest.mark.usefixtures("installed")
 def test_an_entry_point_that_does_not_load_says_so():
-    assert failure("lost").startswith("strategy 'lost': no_such_module:Strategy does not load: ModuleNotFoundError")
+    assert failure("lost").startswith("strategy 'lost': module 'no_such_module' does not import: ModuleNotFoundError")
 
 
 @pytest.mark.usefixtures("module")
@@ -102,7 +102,7 @@ def test_an_entry_point_that_does_not_load_says_so():
         ("no_such_module:X", "module 'no_such_module' does not import: ModuleNotFoundError"),
         ("users_broken_module:X", "module 'users_broken_module' does not import: ZeroDivisionError"),
         ("users_module:Piky", "module 'users_module' has no 'Piky', did you mean 'Picky'?"),
-        ("users_module:number", "5 is not a subclass of strategies.base.Strategy"),
+        ("users_module:number", "users_module:number is not a subclass of strategies.base.Strategy"),
         ("users_module:Unfinished", "Unfinished does not define pick"),
         ("users_module:", "must be 'module:Name'"),
         (":Name", "must be 'module:Name'"),

@@ -1,0 +1,192 @@
+"""The shape of the inside, read from the imports: arrows point downward, there is no circle, decisions are pure."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("lb", "strategies", "healthcheck")
+SOURCES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+    if path.name != "__init__.py"
+}
+
+LAYERS = (
+    ("lb.cli",),
+    ("lb.demo*",),  # the only layer whose modules may import each other
+    ("lb.run",),
+    ("lb.server", "lb.log"),
+    ("lb.listener", "lb.backend_tasks"),
+    ("lb.connection",),
+    ("lb.splicer_factory",),
+    ("lb.epoll_splicer", "lb.trio_splicer"),
+    ("lb.epoll_relay",),
+    ("lb.splicer", "lb.pool", "lb.config", "lb.plan"),
+    ("lb.backend", "lb.pipes", "lb.deadlines", "lb.resolver", "lb.describe", "lb.key_moves", "lb.config_pools"),
+    ("lb.config_plugins",),
+    ("lb.config_table",),
+    ("lb.config_values", "lb.descriptors"),
+    ("strategies.registry", "healthcheck.registry", "healthcheck.checker"),
+    ("strategies.*", "healthcheck.tcp", "healthcheck.http", "healthcheck.exchange", "healthcheck.exec"),
+    (
+        "strategies.base",
+        "strategies.ketama",
+        "strategies.maglev",
+        "healthcheck.probe",
+        "healthcheck.options",
+        "healthcheck.result",
+        "healthcheck.schedule",
+        "healthcheck.state",
+        "lb.plugins",
+    ),
+    ("lb.events", "lb.errors"),
+    ("lb.model",),
+)
+"""From top to bottom: a module imports from lower layers only."""
+
+PURE = (
+    "lb.model",
+    "lb.events",
+    "lb.config*",
+    "lb.describe",
+    "lb.plan",
+    "lb.key_moves",
+    "lb.backend",
+    "lb.pool",
+    "lb.plugins",
+    "strategies.*",
+    "healthcheck.state",
+    "healthcheck.schedule",
+    "healthcheck.result",
+)
+IMPURE = {
+    "asyncio", "datetime", "http", "multiprocessing", "os", "select", "selectors", "signal", "socket", "ssl",
+    "subprocess", "threading", "time", "trio", "urllib",
+}  # fmt: skip
+PURE_MAY_NAME = {"healthcheck.registry"}
+"""It gives out probes, which do I/O once they are run; the configuration only makes them."""
+
+LONGEST_FILE = 300
+
+
+def imports(path):
+    """All modules that a file imports at run time, in functions too; not what is for the type checker only."""
+    found = set()
+    nodes = [ast.parse(path.read_text())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            nodes += node.orelse
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= modules & SOURCES.keys() or {node.module}
+        else:
+            nodes += ast.iter_child_nodes(node)
+    return found
+
+
+IMPORTS = {module: imports(path) for module, path in SOURCES.items()}
+GRAPH = {module: found & SOURCES.keys() for module, found in IMPORTS.items()}
+
+
+def layer(module):
+    """Its number, 0 on top; None for a module that the table does not know. A name counts before a pattern."""
+    named = [number for number, patterns in enumerate(LAYERS) if module in patterns]
+    fitting = [number for number, patterns in enumerate(LAYERS) if any(fnmatch(module, each) for each in patterns)]
+    return next(iter(named + fitting), None)
+
+
+def is_pure(module):
+    return any(fnmatch(module, pattern) for pattern in PURE)
+
+
+def circle(graph):
+    """The modules of one import circle, first and last the same; None if there is none."""
+    done = set()
+
+    def visit(module, trail):
+        if module in trail:
+            return [*trail[trail.index(module) :], module]
+        if module in done:
+            return None
+        found = next(filter(None, (visit(each, [*trail, module]) for each in sorted(graph[module]))), None)
+        done.add(module)
+        return found
+
+    return next(filter(None, (visit(module, []) for module in sorted(graph))), None)
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_module_imports_from_lower_layers_only(module):
+    assert layer(module) is not None, f"{module} is new: give it a layer in LAYERS"
+    upward = [
+        imported
+        for imported in GRAPH[module]
+        if layer(imported) <= layer(module) and not (fnmatch(module, "lb.demo*") and fnmatch(imported, "lb.demo*"))
+    ]
+    assert not upward
+
+
+def test_every_layer_exists():
+    known = {pattern for patterns in LAYERS for pattern in patterns}
+    unused = {pattern for pattern in known if not any(fnmatch(module, pattern) for module in SOURCES)}
+    assert not unused
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle(GRAPH) is None
+
+
+def test_a_circle_would_be_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == ["b", "c", "b"]
+
+
+@pytest.mark.parametrize("module", [module for module in SOURCES if is_pure(module)])
+def test_decisions_do_no_io_and_have_no_clock(module):
+    outside = {name.partition(".")[0] for name in IMPORTS[module]}
+    allowed = {"socket"} if module == "lb.model" else set()
+    assert not outside & IMPURE - allowed
+    assert not {name for name in GRAPH[module] - PURE_MAY_NAME if not is_pure(name)}
+
+
+def test_the_model_uses_socket_for_a_type_only():
+    tree = ast.parse(SOURCES["lb.model"].read_text())
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "socket"
+    }
+    assert used == {"AddressFamily"}
+
+
+@pytest.mark.parametrize(("library", "users"), [("structlog", ("lb.log",)), ("rich", ("lb.demo*",))])
+def test_the_traffic_knows_neither_log_nor_screen(library, users):
+    importing = {name for name, found in IMPORTS.items() if library in {each.partition(".")[0] for each in found}}
+    assert not {name for name in importing if not any(fnmatch(name, user) for user in users)}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_itself_imports_nothing(package):
+    assert (ROOT / package / "__init__.py").read_text() == ""
+
+
+def test_a_start_loads_no_library_that_it_may_not_need():
+    names = "import json, sys, lb.run; print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(subprocess.run([sys.executable, "-c", names], check=True, capture_output=True).stdout)
+    assert not set(loaded) & {"h11", "hypothesis", "pytest", "trio.testing", "unittest", "lb.demo", "lb.cli"}
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_a_file_is_short_enough_to_read(module):
+    assert len(SOURCES[module].read_text().splitlines()) <= LONGEST_FILE

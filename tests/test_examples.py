@@ -1,0 +1,99 @@
+"""The examples: every configuration loads and does what its comments say, the plug-ins work, the unit is right."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lb.config import load
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+CONFIGS = sorted(EXAMPLES.glob("*.toml"))
+UNIT = EXAMPLES / "lb.service"
+LB = "/opt/trio-lb/.venv/bin/lb"
+
+
+def unit_lines():
+    """The settings of the unit: key -> values, in order."""
+    settings = {}
+    for line in UNIT.read_text().splitlines():
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            settings.setdefault(key, []).append(value)
+    return settings
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_it_loads(path):
+    config = load(path)
+    assert all(pool.servers for pool in config.pools.values())
+
+
+def test_none_is_missing():
+    assert [path.stem for path in CONFIGS] == ["postgres", "quickstart", "redis", "smtp", "sticky", "weighted"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pool", "strategy", "probe"),
+    [
+        ("quickstart", "web", "round-robin", "tcp"),
+        ("weighted", "web", "weighted", "http"),
+        ("sticky", "cache", "consistent-hash", "tcp"),
+        ("redis", "redis", "round-robin", "exchange"),
+        ("postgres", "postgres", "least-conn", "tcp"),
+        ("smtp", "smtp", "round-robin", "exchange"),
+    ],
+)
+def test_it_shows_what_it_is_for(name, pool, strategy, probe):
+    spec = load(EXAMPLES / f"{name}.toml").pools[pool]
+    assert (spec.strategy.name, spec.health.probe.name) == (strategy, probe)
+
+
+@pytest.mark.parametrize(
+    ("plug_in", "expected"),
+    [
+        ('strategy = "strategies_first_up:FirstUp"', "strategies_first_up:FirstUp"),
+        ('health = { probe = "probe_banner:Banner", text = "220 " }', "probe_banner:Banner"),
+    ],
+)
+def test_a_plug_in_beside_the_configuration_is_found(plug_in, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [*sys.path])  # load() adds to it
+    for example in EXAMPLES.glob("*.py"):
+        shutil.copy(example, tmp_path)
+    config = tmp_path / "lb.toml"
+    config.write_text(f'[listeners.x]\nbind = ":0"\n[pools.x]\nservers = ["127.0.0.1:1"]\n{plug_in}\n')
+    pool = load(config).pools["x"]
+    assert expected in (pool.strategy.name, pool.health.probe.name)
+
+
+def test_the_unit_checks_the_configuration_first_and_reloads_by_signal():
+    unit = unit_lines()
+    check = f"{LB} check --config /etc/trio-lb/lb.toml"
+    assert unit["ExecStartPre"] == [check]
+    assert unit["ExecStart"] == [f"{LB} run --config /etc/trio-lb/lb.toml"]
+    assert unit["ExecReload"] == [check, "/bin/kill -HUP $MAINPID"]
+    assert unit["RestartPreventExitStatus"] == ["2"]
+
+
+def test_the_unit_gives_open_connections_longer_than_the_default_stop_timeout():
+    (timeout,) = unit_lines()["TimeoutStopSec"]
+    assert int(timeout.removesuffix("s")) > load(EXAMPLES / "quickstart.toml").process.stop_timeout
+
+
+def test_the_unit_gives_no_more_rights_than_needed():
+    unit = unit_lines()
+    assert unit["NoNewPrivileges"] == unit["DynamicUser"] == unit["ProtectHome"] == ["yes"]
+    assert unit["ProtectSystem"] == ["strict"]
+    assert unit["CapabilityBoundingSet"] == unit["AmbientCapabilities"] == ["CAP_NET_BIND_SERVICE"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+def test_systemd_understands_the_unit(tmp_path):
+    unit = tmp_path / "lb.service"
+    unit.write_text(UNIT.read_text().replace(LB, "/bin/true"))  # systemd insists on a program that exists
+    verdict = subprocess.run(["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True)
+    assert (verdict.returncode, verdict.stdout + verdict.stderr) == (0, "")
