@@ -84,7 +84,7 @@ class Connection:
         "listener",
     )
 
-    def __init__(self, context: ConnectionContext, listener: Listener, sock: socket.socket, client: Client) -> None:
+    def __init__(self, context: ConnectionContext, listener: Listener, sock: socket.SocketType, client: Client) -> None:
         self.id = context.next_id()
         self.listener = listener
         self.client = client
@@ -150,7 +150,7 @@ class Connection:
                 return None
         return failure
 
-    def connected(self, server: socket.socket) -> None:
+    def connected(self, server: socket.SocketType) -> None:
         """The splicer's answer to connect: join the two."""
         now = trio.current_time()
         self._connecting = None

@@ -147,7 +147,7 @@ class Listener:
             return False
         return self._pressure.may_accept()
 
-    def _accepted(self, sock: socket.socket, peer: object) -> None:
+    def _accepted(self, sock: socket.SocketType, peer: object) -> None:
         self.active += 1
         self.total += 1
         self._pressure.accepted()

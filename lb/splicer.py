@@ -82,7 +82,7 @@ class Connecting(Protocol):
 
 
 class ConnectingOwner(Protocol):
-    def connected(self, server: socket.socket) -> None:
+    def connected(self, server: socket.SocketType) -> None:
         """The connect worked; the socket is the owner's now, to relay or to close."""
 
     def connect_failed(self, error: OSError) -> None:
@@ -129,7 +129,7 @@ class Splicer(Protocol):
         listening: socket.socket,
         *,
         may_accept: Callable[[], bool],
-        accepted: Callable[[socket.socket, object], None],
+        accepted: Callable[[socket.SocketType, object], None],
         exhausted: Callable[[OSError], None],
     ) -> Acceptor:
         """Accept clients while ``may_accept()``; once it says no, :meth:`Acceptor.resume` has to be called.
@@ -143,8 +143,8 @@ class Splicer(Protocol):
 
     def relay(
         self,
-        client: socket.socket,
-        server: socket.socket,
+        client: socket.SocketType,
+        server: socket.SocketType,
         owner: RelayOwner,
         *,
         idle: DeadlineQueue,
@@ -168,7 +168,7 @@ def _own_ports() -> range:
 OWN_PORTS = _own_ports()
 
 
-def is_self_connected(sock: socket.socket, target: object) -> bool:
+def is_self_connected(sock: socket.SocketType, target: object) -> bool:
     """True if TCP has connected this socket with itself.
 
     It may, where nobody listens on a local port out of the range for our own end (simultaneous open, RFC 9293 section
@@ -177,7 +177,7 @@ def is_self_connected(sock: socket.socket, target: object) -> bool:
     return isinstance(target, tuple) and target[1] in OWN_PORTS and sock.getsockname() == target
 
 
-def end_with_reset(sock: socket.socket) -> None:
+def end_with_reset(sock: socket.SocketType) -> None:
     """Make the coming close of this socket send a RST: SO_LINGER with no time, socket(7)."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

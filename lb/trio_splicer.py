@@ -49,7 +49,7 @@ class TrioSplicer:
         listening: socket.socket,
         *,
         may_accept: Callable[[], bool],
-        accepted: Callable[[socket.socket, object], None],
+        accepted: Callable[[socket.SocketType, object], None],
         exhausted: Callable[[OSError], None],
     ) -> TrioAcceptor:
         acceptor = TrioAcceptor(listening, may_accept, accepted, exhausted)
@@ -70,8 +70,8 @@ class TrioSplicer:
 
     def relay(
         self,
-        client: socket.socket,
-        server: socket.socket,
+        client: socket.SocketType,
+        server: socket.SocketType,
         owner: RelayOwner,
         *,
         idle: DeadlineQueue,
@@ -89,7 +89,7 @@ class TrioAcceptor:
         self,
         listening: socket.socket,
         may_accept: Callable[[], bool],
-        accepted: Callable[[socket.socket, object], None],
+        accepted: Callable[[socket.SocketType, object], None],
         exhausted: Callable[[OSError], None],
     ) -> None:
         self._listening = listening
@@ -168,7 +168,8 @@ class TrioConnecting:
 class _Side:
     """One socket of a relay, and how far the bytes that come from it have got."""
 
-    def __init__(self, name: EndedBy, sock: socket.socket) -> None:
+    def __init__(self, name: EndedBy, sock: socket.SocketType) -> None:
+        assert isinstance(sock, socket.socket)  # noqa: S101 - this splicer made it
         self.name: EndedBy = name
         self.stdlib = sock
         self.sock = trio.socket.from_stdlib_socket(sock)
@@ -185,8 +186,8 @@ class TrioRelay:
 
     def __init__(
         self,
-        client: socket.socket,
-        server: socket.socket,
+        client: socket.SocketType,
+        server: socket.SocketType,
         owner: RelayOwner,
         idle: DeadlineQueue,
         half_close: DeadlineQueue,

@@ -1,7 +1,7 @@
-"""A small server for the tests: ``python backend.py NAME PORT``; prints its port. Answers lines, then echoes the end.
+"""A small server for the tests: ``python backend.py NAME PORT`` prints its port and answers lines until the client's end.
 
-``name`` -> its name, ``echo TEXT`` -> TEXT, ``bytes N`` -> N bytes, ``silent`` -> nothing, ever, ``close`` closes,
-``reset`` resets, ``half N`` -> N bytes of a longer answer, then a reset.
+``name`` -> its name, ``echo TEXT`` -> TEXT, ``bytes N`` -> N bytes, ``close`` closes, ``half N`` -> N bytes of a longer
+answer, then a reset.
 """
 
 from __future__ import annotations
@@ -11,58 +11,55 @@ import sys
 
 import trio
 
+CHUNK = 1 << 20
 
-async def serve(name: str, stream: trio.SocketStream) -> None:
+
+async def serve(name, stream):
+    """Answer until the client has finished or one of its lines asks for an end."""
     buffer = b""
     async with stream:
-        try:
-            async for chunk in stream:
-                *lines, buffer = (buffer + chunk).split(b"\n")
-                for line in lines:
-                    if not await answer(name, stream, line.decode().split()):
-                        return
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return
+        async for chunk in stream:
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            for line in lines:
+                if not await answer(name, stream, line.decode().split()):
+                    return
 
 
-async def answer(name: str, stream: trio.SocketStream, words: list[str]) -> bool:
+async def answer(name, stream, words):
+    """False if the connection is to be closed."""
     match words:
         case ["name"]:
             await stream.send_all(f"{name}\n".encode())
         case ["echo", *rest]:
             await stream.send_all(" ".join(rest).encode() + b"\n")
         case ["bytes", count]:
-            left = int(count)
-            while left:
-                await stream.send_all(bytes(min(left, 1 << 20)))
-                left -= min(left, 1 << 20)
-        case ["silent"]:
-            await trio.sleep_forever()
+            await send_bytes(stream, int(count))
         case ["close"]:
             return False
         case ["half", count]:
-            await stream.send_all(bytes(int(count)))
-            return reset(stream)
-        case ["reset"]:
-            return reset(stream)
+            await send_bytes(stream, int(count))
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            return False
         case _:
             await stream.send_all(b"?\n")
     return True
 
 
-def reset(stream: trio.SocketStream) -> bool:
-    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-    return False
+async def send_bytes(stream, count):
+    for left in range(count, 0, -CHUNK):
+        await stream.send_all(bytes(min(left, CHUNK)))
 
 
-async def main(name: str, port: int) -> None:
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(
-            lambda task_status: trio.serve_tcp(
-                lambda stream: serve(name, stream), port, host="127.0.0.1", backlog=1000, task_status=task_status
-            )
-        )
-        print(listeners[0].socket.getsockname()[1], flush=True)
+async def main(name, port):
+    async def serve_alone(stream):
+        try:
+            await serve(name, stream)
+        except trio.BrokenResourceError:
+            return  # the client's business
+
+    listeners = await trio.open_tcp_listeners(port, host="127.0.0.1", backlog=1000)
+    print(listeners[0].socket.getsockname()[1], flush=True)
+    await trio.serve_listeners(serve_alone, listeners)
 
 
 if __name__ == "__main__":

@@ -1,178 +1,315 @@
-"""The real command as a child process, and real servers and clients around it."""
+"""The real command as a child process, the servers and the clients around it."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
 
+import tests.backend
+
 LB = Path(sys.executable).parent / "lb"
+PATIENCE = 15  # seconds for anything that should come at once, on a busy machine
+QUICK_CHECKS = 'interval = "100ms"\nfast_interval = "50ms"'
+
+
+def config(*servers, bind="127.0.0.1:0", listener="", pool="", health=QUICK_CHECKS, top=""):
+    """A configuration of one listener and one pool, both called ``web``; the other arguments are lines of TOML.
+
+    Servers are objects with a ``name`` and an ``address``, or pairs of one and further lines. ``health=None`` is
+    ``health = false``.
+    """
+    pairs = [each if isinstance(each, tuple) else (each, "") for each in servers]
+    tables = (f'[[pools.web.servers]]\nname = "{s.name}"\naddress = "{s.address}"\n{lines}' for s, lines in pairs)
+    unchecked = "health = false" if health is None else ""
+    checks = "" if health is None else f"[pools.web.health]\n{health}"
+    front = f'[listeners.web]\nbind = {json.dumps(bind)}\npool = "web"'
+    return "\n".join([top, front, listener, "[pools.web]", unchecked, pool, checks, *tables, ""])
 
 
 class RunningBalancer:
     """A child process of ``lb --config``; ``events`` grows with each line of its log."""
 
-    def __init__(self, process: trio.Process, config: Path):
+    def __init__(self, process, config_file):
         self.process = process
-        self.config = config
+        self.config_file = config_file
         self.events = []
         self.other_lines = []
+        self._log_ended = False
         self._arrived = trio.Event()
 
     async def read_log(self):
         rest = b""
-        async for chunk in self.process.stderr:
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                try:
-                    self.events.append(json.loads(line))
-                except ValueError:
-                    self.other_lines.append(line.decode())
-            self._arrived.set()
-            self._arrived = trio.Event()
+        async with self.process.stderr:
+            async for chunk in self.process.stderr:
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    try:
+                        self.events.append(json.loads(line))
+                    except ValueError:
+                        self.other_lines.append(line.decode())
+                self._tell()
+        self._log_ended = True
+        self._tell()
 
-    def of(self, name, **fields):
-        """The events so far of this name, with these fields."""
+    def _tell(self):
+        self._arrived.set()
+        self._arrived = trio.Event()
+
+    def of(self, *names, **fields):
+        """The events so far of these names, with these fields."""
         return [
             event
             for event in self.events
-            if event["event"] == name and all(event.get(key) == value for key, value in fields.items())
+            if event["event"] in names and all(event.get(key) == value for key, value in fields.items())
         ]
 
-    async def event(self, name, *, count=1, seconds=15, **fields):
-        """Wait for the ``count``-th event of this name with these fields, and return it."""
-        with trio.fail_after(seconds):
-            while len(found := self.of(name, **fields)) < count:
+    async def event(self, *names, count=1, **fields):
+        """Wait for the ``count``-th event of one of these names with these fields, and return it."""
+        with trio.fail_after(PATIENCE):
+            while len(found := self.of(*names, **fields)) < count:
+                assert not self._log_ended, f"the balancer ended without {names} {fields}: {self.other_lines}"
                 await self._arrived.wait()
         return found[count - 1]
 
     @property
-    def ports(self):
-        """Listener name -> the TCP port that it got."""
-        return {
-            event["listener"]: int(event["bind"].rpartition(":")[2])
-            for event in self.of("listener.started")
-            if not event["bind"].startswith("unix:")
-        }
+    def binds(self):
+        """The addresses that it listens on, in the order of their start, by listener."""
+        bound = {}
+        for event in self.of("listener.started", "listener.stopped"):
+            binds = bound.setdefault(event["listener"], [])
+            (binds.append if event["event"] == "listener.started" else binds.remove)(event["bind"])
+        return bound
+
+    @property
+    def port(self):
+        """The port of the listener ``web``, the first if there are several."""
+        return int(self.binds["web"][0].rpartition(":")[2])
 
     def signal(self, number):
         self.process.send_signal(number)
 
     async def reload(self, text):
         """Write another configuration, SIGHUP, and wait for the verdict, which is returned."""
-        before = len(self.of("config.applied")) + len(self.of("config.rejected"))
-        self.config.write_text(text)
+        verdicts = ("config.applied", "config.rejected")
+        before = len(self.of(*verdicts))
+        self.config_file.write_text(text)
         self.signal(signal.SIGHUP)
-        with trio.fail_after(15):
-            while (
-                len(verdicts := [e for e in self.events if e["event"] in ("config.applied", "config.rejected")])
-                <= before
-            ):
+        return await self.event(*verdicts, count=before + 1)
+
+    async def exit_code(self):
+        """Wait for the end of the process and of its log."""
+        with trio.fail_after(PATIENCE):
+            code = await self.process.wait()
+            while not self._log_ended:
                 await self._arrived.wait()
-        return verdicts[-1]
+        return code
 
     async def stop(self):
         """SIGTERM, and the exit code."""
         self.signal(signal.SIGTERM)
-        with trio.fail_after(45):
-            return await self.process.wait()
+        return await self.exit_code()
+
+    async def only_record(self):
+        """The one ``connection.closed`` of a test with one client, once the balancer has ended and cannot add more."""
+        await self.event("connection.closed")
+        assert await self.stop() == 0
+        (record,) = self.of("connection.closed")
+        return record
 
 
 @asynccontextmanager
-async def balancer(tmp_path, text, *, env=None, preexec=None):
-    """``lb --config`` with this text, from its first listener.started until the end of the block, which kills it.
+async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None):
+    """``lb --config`` with this text, until the end of the block, which kills it.
 
-    Give port 0 to listeners and ask ``ports`` for what they got.
+    Give port 0 to listeners and ask ``port`` for what they got. ``faults`` says that the test means to cause some.
     """
-    config = tmp_path / "lb.toml"
-    config.write_text(text)
+    config_file = tmp_path / "lb.toml"
+    config_file.write_text(text)
     process = await trio.lowlevel.open_process(
-        [LB, "--config", config],
+        [LB, "--config", config_file],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, **(env or {})},
         preexec_fn=preexec,
     )
-    running = RunningBalancer(process, config)
+    running = RunningBalancer(process, config_file)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(running.read_log)
         try:
             await running.event("server.started")
             yield running
         finally:
-            if process.returncode is None:
-                process.kill()
             with trio.CancelScope(shield=True):
-                await process.wait()
-            nursery.cancel_scope.cancel()
-    assert not running.of("fault"), "the balancer reported a bug of its own"
+                if process.returncode is None:
+                    process.kill()
+                await running.exit_code()
+    assert faults or not running.of("fault"), "the balancer reported a bug of its own"
+    assert not running.other_lines, "the log holds more than events"
+    ids = [event["id"] for event in running.of("connection.closed")]
+    assert len(ids) == len(set(ids)), "a connection has more than one record"
+
+
+async def run_lb(*arguments, cwd=None):
+    """A command that ends by itself: its exit code, stdout and stderr."""
+    with trio.fail_after(PATIENCE):
+        done = await trio.run_process(
+            [LB, *arguments], capture_stdout=True, capture_stderr=True, check=False, cwd=cwd, stdin=b""
+        )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 class Backend:
     """A server in a process of its own, so that it can be killed and stopped. Speaks ``tests/backend.py``."""
 
-    def __init__(self, name, port=0, *options):
+    def __init__(self, name):
         self.name = name
-        self.port = port
-        self.options = options
+        self.port = 0
         self.process = None
-
-    async def start(self):
-        """(Re)start on the same port; returns when it listens."""
-        self.process = await trio.lowlevel.open_process(
-            [sys.executable, Path(__file__).parent / "backend.py", self.name, str(self.port), *self.options],
-            stdout=subprocess.PIPE,
-        )
-        line = b""
-        while not line.endswith(b"\n"):
-            line += await self.process.stdout.receive_some()
-        self.port = int(line)
-        await self.process.stdout.aclose()
-        return self
-
-    async def kill(self):
-        """kill -9."""
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.process.wait()
-
-    def freeze(self):
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self.process.send_signal(signal.SIGCONT)
 
     @property
     def address(self):
         return f"127.0.0.1:{self.port}"
 
+    async def start(self):
+        """(Re)start on the same port; returns when it listens."""
+        self.process = await trio.lowlevel.open_process(
+            [sys.executable, tests.backend.__file__, self.name, str(self.port)], stdout=subprocess.PIPE
+        )
+        line = b""
+        async with self.process.stdout as output:
+            while not line.endswith(b"\n"):
+                chunk = await output.receive_some()
+                assert chunk, f"the server {self.name} does not start"
+                line += chunk
+        self.port = int(line)
+
+    async def kill(self):
+        """kill -9; returns when its sockets are closed."""
+        if self.process is not None:
+            self.process.kill()
+            await self.process.wait()
+
+    def freeze(self):
+        """SIGSTOP: the kernel goes on accepting for it, but nothing answers."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.send_signal(signal.SIGCONT)
+
 
 @asynccontextmanager
 async def backends(*names):
-    """Servers of :mod:`tests.backend` for the length of a block."""
-    started = []
+    """Servers in processes of their own, for the length of a block."""
+    servers = [Backend(name) for name in names]
     try:
-        for name in names:
-            started.append(await Backend(name).start())
-        yield started
+        async with trio.open_nursery() as nursery:
+            for server in servers:
+                nursery.start_soon(server.start)
+        yield servers
     finally:
         with trio.CancelScope(shield=True):
-            for backend in started:
-                await backend.kill()
+            for server in servers:
+                await server.kill()
 
 
-async def ask(port, request=b"name\n", *, host="127.0.0.1"):
-    """One session: connect, send a line, half-close, and return all that comes back."""
-    async with await trio.open_tcp_stream(host, port) as stream:
-        await stream.send_all(request)
+class Served:
+    """A server inside the test's process, and what it has seen."""
+
+    def __init__(self, name, address):
+        self.name = name
+        self.address = address
+        self.connections = 0
+        self.open = 0
+        self.most_open = 0
+        self._changed = trio.Event()
+
+    async def until(self, condition):
+        """Wait until ``condition(self)``."""
+        with trio.fail_after(PATIENCE):
+            while not condition(self):
+                await self._changed.wait()
+
+    def note(self, change):
+        """A connection more (1) or less (-1)."""
+        self.connections += max(change, 0)
+        self.open += change
+        self.most_open = max(self.most_open, self.open)
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+@asynccontextmanager
+async def serving(handler=None, *, name="s", address=("127.0.0.1", 0)):
+    """A server in this process; ``handler(stream)`` serves a connection, without one as :mod:`tests.backend` does.
+
+    ``address`` as for bind: a path is a unix socket.
+    """
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    listening = trio.socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    await listening.bind(address)
+    listening.listen(1000)
+    served = Served(name, address_text(listening.getsockname()))
+
+    async def serve(stream):
+        served.note(1)
+        try:
+            async with stream:
+                with suppress(trio.BrokenResourceError):
+                    await (handler(stream) if handler else tests.backend.serve(name, stream))
+        finally:
+            served.note(-1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, serve, [trio.SocketListener(listening)])
+        yield served
+        nursery.cancel_scope.cancel()
+
+
+def address_text(name):
+    """A socket's name as the configuration writes it."""
+    if isinstance(name, str):
+        return f"unix:{name}"
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+def reset_at_close(stream):
+    """Make the close of this stream a reset."""
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+async def connect(port, host="127.0.0.1"):
+    return await trio.open_tcp_stream(host, port)
+
+
+async def request(stream, line):
+    """Send a line on an open connection and return the answer's line."""
+    await stream.send_all(line + b"\n")
+    answer = b""
+    while not answer.endswith(b"\n"):
+        chunk = await stream.receive_some()
+        assert chunk, "the connection ended instead of an answer"
+        answer += chunk
+    return answer.rstrip()
+
+
+async def ask(port, line=b"name", *, host="127.0.0.1"):
+    """One session: connect, send a line, half-close, and return all that comes back. OSError or
+    trio.BrokenResourceError if that fails."""
+    async with await connect(port, host) as stream:
+        await stream.send_all(line + b"\n")
         await stream.send_eof()
-        answer = b""
-        async for chunk in stream:
-            answer += chunk
-        return answer
+        return await read_all(stream)
+
+
+async def read_all(stream):
+    with trio.fail_after(PATIENCE):
+        return b"".join([chunk async for chunk in stream])

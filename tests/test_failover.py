@@ -1,81 +1,78 @@
-"""Killing servers under load, through the real command: nobody sees a failed session."""
+"""Servers that die and come back under load: nobody who comes afterwards sees it."""
 
 from __future__ import annotations
 
 import pytest
 import trio
 
-from tests.balancer import ask, backends, balancer
+from tests.balancer import ask, backends, balancer, config, connect, request
+from tests.load import load
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
 
 
-def config(servers, extra=""):
-    lines = "".join(f'[[pools.web.servers]]\nname = "{s.name}"\naddress = "{s.address}"\n' for s in servers)
-    return (
-        f'[listeners.web]\nbind = "127.0.0.1:0"\npool = "web"\n[pools.web]\n{extra}\n'
-        f'[pools.web.health]\ninterval = "200ms"\nfast_interval = "100ms"\n{lines}'
-    )
-
-
 async def test_four_servers_five_clients_take_turns(tmp_path):
-    async with backends("1", "2", "3", "4") as servers, balancer(tmp_path, config(servers)) as lb:
-        answers = [await ask(lb.ports["web"]) for _ in range(5)]
+    async with backends("1", "2", "3", "4") as servers, balancer(tmp_path, config(*servers)) as lb:
+        answers = [await ask(lb.port) for _ in range(5)]
     assert answers == [b"1\n", b"2\n", b"3\n", b"4\n", b"1\n"]
 
 
-class Load:
-    """Sessions one after another from many clients, counted."""
-
-    def __init__(self, port):
-        self.port = port
-        self.done = 0
-        self.failures = []
-        self.seen = set()
-        self._progress = trio.Event()
-
-    async def client(self):
-        while True:
-            try:
-                answer = await ask(self.port)
-            except OSError as error:
-                self.failures.append(repr(error))
-            else:
-                if answer.endswith(b"\n"):
-                    self.seen.add(answer)
-                else:
-                    self.failures.append(f"answer {answer!r}")
-            self.done += 1
-            self._progress.set()
-            self._progress = trio.Event()
-
-    async def sessions(self, count):
-        """Wait for so many more."""
-        goal = self.done + count
-        with trio.fail_after(30):
-            while self.done < goal:
-                await self._progress.wait()
-
-
 @pytest.mark.parametrize("clients", [1, 50])
-async def test_kill_revive_and_kill_another_without_a_failed_session(tmp_path, clients):
-    async with backends("a", "b", "c") as servers, balancer(tmp_path, config(servers)) as lb:
+async def test_no_session_that_starts_after_a_kill_fails(tmp_path, clients):
+    async with (
+        backends("a", "b", "c") as servers,
+        balancer(tmp_path, config(*servers)) as lb,
+        load(lb.port, servers, clients=clients) as sessions,
+    ):
         a, b, _ = servers
-        load = Load(lb.ports["web"])
-        async with trio.open_nursery() as nursery:
-            for _ in range(clients):
-                nursery.start_soon(load.client)
-            await load.sessions(200)
-            await a.kill()
-            load.failures.clear()  # sessions that were open at the kill may fail; those started after it may not
-            await load.sessions(200)
-            await lb.event("backend.ejected", server="a")
-            await a.start()
-            await lb.event("backend.restored", server="a")
-            load.seen.clear()
-            await load.sessions(200)
-            assert b"a\n" in load.seen
-            await b.kill()
-            await load.sessions(300)
-            nursery.cancel_scope.cancel()
-    assert len(load.failures) <= clients
+        await sessions.sessions(200)
+        assert not sessions.failures, "sessions failed before anything was killed"
+        await a.kill()
+        killed = trio.current_time()
+        await lb.event("backend.ejected", server="a")
+        await sessions.sessions(200)
+        await a.start()
+        await lb.event("backend.restored", server="a")
+        await sessions.until_seen(b"a\n")
+        await sessions.sessions(200)
+        assert not sessions.failed_since(killed)
+        assert len(sessions.failures) <= clients, "more sessions failed than were open at the kill"
+        await b.kill()
+        killed = trio.current_time()
+        await lb.event("backend.ejected", server="b")
+        await sessions.sessions(300)
+        assert not sessions.failed_since(killed)
+        assert len(sessions.failures) <= 2 * clients
+        assert sessions.done >= 900
+    assert not lb.of("backend.ejected", server="c")
+    assert not lb.of("connection.closed", reason="no_server")
+    assert not lb.of("connection.closed", reason="connect_failed")
+
+
+async def test_the_last_server_left_serves_everybody(tmp_path):
+    async with backends("a", "b", "c") as servers, balancer(tmp_path, config(*servers)) as lb:
+        for dead in servers[:2]:
+            await dead.kill()
+        assert [await ask(lb.port) for _ in range(20)] == [b"c\n"] * 20
+
+
+async def test_a_server_takes_only_its_own_open_connections_with_it(tmp_path):
+    async with backends("a", "b") as servers, balancer(tmp_path, config(*servers)) as lb:
+        async with await connect(lb.port) as to_a, await connect(lb.port) as to_b:
+            assert [await request(to_a, b"name"), await request(to_b, b"name")] == [b"a", b"b"]
+            await servers[0].kill()
+            record = await lb.event("connection.closed")
+            assert (record["server"], record["ended_by"]) == ("a", "server")
+            assert await request(to_b, b"echo still here") == b"still here"
+
+
+async def test_a_frozen_server_is_taken_out_and_comes_back_when_it_thaws(tmp_path):
+    checks = 'probe = "exchange"\nsend = "name\\n"\nexpect = "."\ninterval = "100ms"\nfast_interval = "50ms"\ntimeout = "1s"'
+    async with backends("a", "b") as servers, balancer(tmp_path, config(*servers, health=checks)) as lb:
+        servers[0].freeze()
+        ejected = await lb.event("backend.ejected", server="a")
+        assert ejected["reason"] == "no answer in 1 s"
+        assert {await ask(lb.port) for _ in range(4)} == {b"b\n"}
+        servers[0].thaw()
+        await lb.event("backend.restored", server="a")
+        assert {await ask(lb.port) for _ in range(4)} == {b"a\n", b"b\n"}

@@ -1,0 +1,35 @@
+"""A server of the demo, as a process of its own: ``python answerer.py NAME DESCRIPTOR``.
+
+Answers each line with its name and that line, on the listening socket that it inherits. Ends when its standard input
+does, so it never outlives the demo. Standard library only: a revived server should be back at once.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+
+
+def main(name: str, descriptor: int) -> None:
+    threading.Thread(target=accept, args=(name.encode(), socket.socket(fileno=descriptor)), daemon=True).start()
+    sys.stdin.buffer.raw.read()  # type: ignore[attr-defined]
+
+
+def accept(name: bytes, listening: socket.socket) -> None:
+    while True:
+        client, _ = listening.accept()
+        threading.Thread(target=answer, args=(name, client), daemon=True).start()
+
+
+def answer(name: bytes, client: socket.socket) -> None:
+    with client, client.makefile("rb") as lines:
+        try:
+            for line in lines:
+                client.sendall(name + b" " + line)
+        except ConnectionError:  # the client, or the probe, has gone: nobody is left to answer
+            return
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,168 @@
+"""The demo itself, without its looks: servers, balancer, load, and what can be done to them while they run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import attrs
+import trio
+
+from lb.config import parse
+from lb.demo.ledger import Ledger
+from lb.demo.load import Load
+from lb.demo.process import ServerProcess
+from lb.events import BackendEjected, BackendRestored, ConfigApplied, ConnectionClosed, Event, Fault
+from lb.pool import Backend
+from lb.server import Balancer
+
+__all__ = ["NAMES", "Happening", "Stage"]
+
+NAMES = ("s1", "s2", "s3")
+HEAVIER = "s3"
+"""Whose weight a reload changes."""
+
+CONFIG = """\
+[listeners.demo]
+bind = "127.0.0.1:0"        # port 0: the system chooses one
+
+[pools.demo]
+strategy = "weighted"
+servers = [
+{servers}]
+
+[pools.demo.health]
+probe = "exchange"          # send something, expect an answer
+send = "ping\\n"
+expect = "ping"
+interval = "500ms"
+fast_interval = "100ms"     # while a verdict is in the balance
+timeout = "500ms"
+fall = 2                    # failures that take a server down
+rise = 2                    # passes that bring it up again
+"""
+
+Tone: TypeAlias = Literal["good", "bad", "plain"]
+
+
+@attrs.frozen
+class Happening:
+    """A line for the audience; ``at`` is in seconds since the start."""
+
+    at: float
+    text: str
+    tone: Tone
+
+
+class Stage:
+    """Runs from :meth:`run` until ``over`` is set. Calls ``tell`` with what happens, as it happens."""
+
+    def __init__(self, tell: Callable[[Happening], None]) -> None:
+        self.servers = {name: ServerProcess(name) for name in NAMES}
+        self.ledger = Ledger()
+        self.over = trio.Event()
+        self.address = ""
+        """Where the balancer listens."""
+        self.heavy = False
+        self.balancer = Balancer(self._observe)
+        self._load = Load(self.servers, self.ledger)
+        self._audience = tell
+        self._started = trio.current_time()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return trio.current_time() - self._started
+
+    @property
+    def backends(self) -> dict[str, Backend]:
+        """The servers as the balancer sees them."""
+        return self.balancer.pools["demo"].backends
+
+    @property
+    def config(self) -> str:
+        """The configuration of the balancer, as a user would write it."""
+        lines = (
+            f'    {{ name = "{name}", address = "{server.address}", weight = {self.weight(name)} }},\n'
+            for name, server in self.servers.items()
+        )
+        return CONFIG.format(servers="".join(lines))
+
+    def weight(self, name: str) -> int:
+        return 3 if self.heavy and name == HEAVIER else 1
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Play until ``over``. Started when the load runs."""
+        async with trio.open_nursery() as self._lives:
+            for server in self.servers.values():
+                await self._lives.start(self._live, server)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.balancer.run, parse(self.config, "demo.toml"))
+                [[listening]] = self.balancer.listeners["demo"].bound.values()
+                host, port = listening.getsockname()
+                self.address = f"{host}:{port}"
+                async with trio.open_nursery() as clients:
+                    clients.start_soon(self._load.run, port)
+                    task_status.started()
+                    await self.over.wait()
+                    clients.cancel_scope.cancel()
+                self.balancer.stop_now()
+            self._lives.cancel_scope.cancel()
+
+    # What can be done
+
+    def kill(self, name: str) -> None:
+        """``kill -9`` a server that lives."""
+        server = self.servers[name]
+        if server.alive:
+            self.tell(f"kill -9 {server.pid}, which is {name}")
+            server.kill()
+
+    async def revive(self, name: str) -> None:
+        """Start a server that is dead again."""
+        server = self.servers[name]
+        if server.alive:
+            return
+        try:
+            await self._lives.start(self._live, server)
+        except OSError as error:
+            self.tell(f"{name} cannot be revived on {server.address}: {error.strerror}", "bad")
+        else:
+            self.tell(f"{name} is started again, pid {server.pid}")
+
+    async def reload(self) -> None:
+        """Change to the other weight, as SIGHUP would with an edited file."""
+        self.heavy = not self.heavy
+        await self.balancer.reload(parse(self.config, "demo.toml"))
+
+    # What is seen
+
+    def tell(self, text: str, tone: Tone = "plain") -> None:
+        """Say something to the audience."""
+        self._audience(Happening(self.elapsed, text, tone))
+
+    async def _live(self, server: ServerProcess, *, task_status: trio.TaskStatus[None]) -> None:
+        ending = await server.run(task_status=task_status)
+        self.tell(f"{server.name} is dead: {ending}", "bad")
+
+    def _observe(self, event: Event) -> None:
+        match event:
+            case ConnectionClosed():
+                self._load.closed(event)
+            case BackendEjected(server=name, reason=reason):
+                self.ledger.ejected.add(name)
+                self.tell(f"{name} is ejected: {reason}{self._since_death(name)}", "bad")
+            case BackendRestored(server=name):
+                self.ledger.restored.add(name)
+                self.tell(f"{name} is restored", "good")
+            case ConfigApplied():
+                self.tell(f"reloaded: {HEAVIER} has weight {self.weight(HEAVIER)} now", "good")
+            case Fault(where=where, exception=exception):
+                self.ledger.faults.append(f"{where}: {exception!r}")
+                self.tell(f"a bug: {where}: {exception!r}", "bad")
+            case _ if event.level != "info":
+                self.tell(event.name, "bad")
+
+    def _since_death(self, name: str) -> str:
+        server = self.servers[name]
+        return "" if server.alive else f" ({trio.current_time() - server.died_at:.2f} s after it died)"

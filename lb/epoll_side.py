@@ -1,0 +1,250 @@
+"""One socket of a relay on the fast splicer: what happens between the edges of readiness and the bytes.
+
+A :class:`Side` moves the bytes that come from its own socket to its peer's. The rules:
+
+- Bytes that were read are written before more is read, so a side holds at most one buffer or one pipe of them.
+- A direction ends with its reader's end of file: SHUT_WR to the peer, after the last byte. Both ended: both closed.
+- A failed read is a reset, and travels as one. A failed write only ends that direction: what the failing side had sent
+  before may still be unread, so its own reads decide, and end in a reset when they end.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from typing import TYPE_CHECKING
+
+from lb.events import EndedBy
+from lb.pipes import Pipe
+
+if TYPE_CHECKING:
+    from lb.epoll_relay import EpollRelay
+
+__all__ = ["BUFFER", "Side"]
+
+BUFFER = 64 * 1024
+"""Bytes of the one receive buffer that all connections share."""
+SHARE = 1024 * 1024
+"""Bytes one side may move before others get their turn."""
+BULK_READS = 2
+"""Full buffers in a row after which a side changes to splice."""
+SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
+READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+WRITABLE = select.EPOLLOUT
+ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+GONE = select.EPOLLHUP | select.EPOLLERR
+
+
+class Side:
+    """One socket of a relay, and the bytes on their way from it to its peer."""
+
+    __slots__ = (
+        "backlog",
+        "cut",
+        "ended",
+        "ending",
+        "full_reads",
+        "held",
+        "moved",
+        "name",
+        "peer",
+        "pipe",
+        "piped",
+        "queued",
+        "readable",
+        "relay",
+        "sock",
+        "writable",
+    )
+    peer: Side
+
+    def __init__(self, name: EndedBy, relay: EpollRelay, sock: socket.SocketType) -> None:
+        self.name: EndedBy = name
+        self.relay = relay
+        self.sock = sock
+        self.readable = False
+        self.writable = True
+        self.ending = 0
+        """The edges that have announced the end: ENDING's bits."""
+        self.ended = False
+        """The end of file was reached, and passed on."""
+        self.cut = False
+        """The peer takes no more of this side's bytes."""
+        self.queued = False
+        """Waits in the splicer for its next turn."""
+        self.held = False
+        """Bytes were read that the peer has not taken: ``backlog``, or ``piped`` of them in ``pipe``."""
+        self.backlog = b""
+        self.pipe: Pipe | None = None
+        self.piped = 0
+        self.full_reads = 0
+        self.moved = 0
+
+    def note(self, mask: int) -> None:
+        """Remember what an edge said."""
+        if mask & READABLE:
+            self.readable = True
+            self.ending |= mask & ENDING
+        if mask & WRITABLE:
+            self.writable = True
+
+    def edge(self, mask: int) -> None:
+        """The socket has become ready for something."""
+        relay = self.relay
+        relay.touch()
+        self.note(mask)
+        if self.readable:
+            self.pump()
+        peer = self.peer
+        if (peer.held or peer.readable) and not relay.closed:
+            peer.pump()
+
+    def again(self) -> None:
+        """The next turn, after one that used up its share."""
+        self.queued = False
+        if not self.relay.closed:
+            self.relay.touch()
+            self.pump()
+
+    def failed(self, exception: Exception) -> None:  # noqa: ARG002 - reported by the splicer
+        if not self.relay.closed:
+            self.relay.side_reset(self)
+
+    def pump(self) -> None:
+        """Move bytes to the peer until this side has none, the peer takes none, or the turn's share is used up."""
+        share = SHARE
+        peer = self.peer
+        while peer.writable and not self.ended and not self.cut:
+            if self.held and not self._write_held():
+                return
+            if not self.readable:
+                return
+            if share <= 0:
+                self._queue()
+                return
+            try:
+                received = self._splice() if self.full_reads >= BULK_READS else self._pass_on()
+            except BlockingIOError:
+                self.readable = False
+                self._give_pipe_back()
+                return
+            except OSError:
+                self.relay.side_reset(self)
+                return
+            if received == 0:
+                self._read_end()
+                return
+            share -= received
+
+    def _pass_on(self) -> int:
+        """Read into the shared buffer and write that; what the peer does not take is held. Returns the bytes read."""
+        if self.pipe is not None:
+            self._give_pipe_back()
+        shared = self.relay.shared
+        received = self.sock.recv_into(shared.buffer)
+        if received == BUFFER:
+            self.full_reads += 1
+        else:  # nothing is left, then; but an end that was announced is still to be read
+            self.full_reads = 0
+            if not self.ending:
+                self.readable = False
+            if received == 0:
+                return 0
+        try:
+            sent = self.peer.sock.send(shared.view[:received])
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._write_failed()
+            return received
+        self.moved += sent
+        if sent < received:
+            self.backlog = bytes(shared.view[sent:received])
+            self.held = True
+            self.peer.writable = False
+        return received
+
+    def _splice(self) -> int:
+        """Read into a pipe, without a copy; it is held there. Returns the bytes read."""
+        if self.pipe is None:
+            self.pipe = self.relay.shared.pipes.get()
+            if self.pipe is None:
+                return self._pass_on()
+        self.piped = received = os.splice(self.sock.fileno(), self.pipe.write, self.pipe.size, flags=SPLICE)
+        self.held = received > 0
+        if received < BUFFER // 4:
+            self.full_reads = 0
+        return received
+
+    def _write_held(self) -> bool:
+        """Write the held bytes; True if none are left."""
+        try:
+            if self.backlog:
+                sent = self.peer.sock.send(self.backlog)
+                self.moved += sent
+                self.backlog = self.backlog[sent:]
+                if self.backlog:
+                    self.peer.writable = False
+                    return False
+            while self.pipe is not None and self.piped:
+                sent = os.splice(self.pipe.read, self.peer.sock.fileno(), self.piped, flags=SPLICE)
+                self.moved += sent
+                self.piped -= sent
+        except BlockingIOError:
+            self.peer.writable = False
+            return False
+        except OSError:
+            self._write_failed()
+            return False
+        self.held = False
+        if not self.readable:
+            self._give_pipe_back()
+        return True
+
+    def _write_failed(self) -> None:
+        """The peer is gone, but what it sent before may still be unread: its reads decide."""
+        self.cut = True
+        self.forget()
+        peer = self.peer
+        if peer.ended:
+            self.relay.side_reset(peer)
+        else:
+            peer.readable = True
+            peer.ending |= GONE
+            peer.pump()
+
+    def _read_end(self) -> None:
+        self.readable = False
+        self.ended = True
+        self._give_pipe_back()
+        if self.peer.cut:
+            self.relay.side_reset(self)
+        else:
+            self.relay.side_ended(self)
+
+    def shut_down(self) -> None:
+        """Pass the peer's end on to this side."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # it has reset the connection meanwhile, which its next read says
+            self.readable = True
+            self.ending |= GONE
+            self._queue()
+
+    def _queue(self) -> None:
+        if not self.queued:
+            self.queued = True
+            self.relay.splicer.later(self)
+
+    def _give_pipe_back(self) -> None:
+        if self.pipe is not None:
+            self.relay.shared.pipes.put(self.pipe, empty=not self.piped)
+            self.pipe = None
+
+    def forget(self) -> None:
+        """Drop the bytes held."""
+        self._give_pipe_back()
+        self.held = False
+        self.piped = 0
+        self.backlog = b""

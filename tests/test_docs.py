@@ -1,0 +1,227 @@
+"""The documentation against the code: every key, event, option and link, and every complete configuration shown."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from pathlib import Path
+from typing import get_args
+
+import attrs
+import pytest
+import tomli
+
+import healthcheck.registry
+import strategies.registry
+from lb import cli, config_table, events, model
+from lb.config import parse
+from strategies import maglev
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = [path for pattern in ("*.md", "docs/**/*.md", "bench/*.md") for path in sorted(ROOT.glob(pattern))]
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def section(page, heading):
+    """The text below a heading, up to the next one."""
+    _, found, rest = (REFERENCE / page).read_text().partition(f"\n{heading}\n")
+    assert found, f"{page} has no heading {heading!r}"
+    return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text):
+    """First cell of each row of a table, without its backticks -> the other cells."""
+    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:3] == "| `"]
+    return {first.strip("`| "): rest for first, *rest in cells}
+
+
+def default(cell):
+    """The value that a cell gives in TOML; None if it is prose."""
+    literal = re.fullmatch(r"`(.+)`", cell)
+    return tomli.loads(f"it = {literal[1]}")["it"] if literal else None
+
+
+CONFIGURATION = {
+    "[process]": (model.ProcessSpec, {"workers"}),
+    "[log]": (model.LogSpec, set()),
+    "[listeners.NAME]": (model.ListenerSpec, {"servers"}),
+    "[pools.NAME]": (model.PoolSpec, set()),
+    "[pools.NAME.health]": (model.HealthSpec, set()),
+    "[pools.NAME.passive]": (model.PassiveSpec, set()),
+    "[[pools.NAME.servers]]": (model.ServerSpec, {"name"}),
+}
+"""Heading -> the class that holds the values, and the keys that are no fields of it."""
+
+
+def documented(heading):
+    return rows(section("configuration.md", f"## `{heading}`"))
+
+
+def defaults(heading):
+    """TOML lines that spell out every default of a section."""
+    return "\n".join(
+        f"{key} = {cells[1].strip('`')}" for key, cells in documented(heading).items() if cells[1][0] == "`"
+    )
+
+
+@pytest.mark.parametrize("heading", CONFIGURATION)
+def test_every_field_of_the_model_is_in_the_reference(heading):
+    spec, more = CONFIGURATION[heading]
+    fields = {field.name for field in attrs.fields(spec)} - ({"name"} if heading != "[[pools.NAME.servers]]" else set())
+    assert documented(heading).keys() == fields | more
+
+
+@pytest.mark.parametrize("heading", CONFIGURATION)
+def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
+    spec, _ = CONFIGURATION[heading]
+    set_by_model = {field.name for field in attrs.fields(spec) if field.default is not attrs.NOTHING}
+    given = {key for key, cells in documented(heading).items() if default(cells[1]) is not None}
+    assert set_by_model - given <= {"servers", "health", "passive"}  # these are sections of their own
+
+
+EVERY_DEFAULT = f"""
+[process]
+{defaults("[process]")}
+[log]
+{defaults("[log]")}
+[listeners.web]
+bind = ":80"
+{defaults("[listeners.NAME]")}
+[pools.web]
+{defaults("[pools.NAME]")}
+[pools.web.health]
+{defaults("[pools.NAME.health]")}
+[pools.web.passive]
+{defaults("[pools.NAME.passive]")}
+[[pools.web.servers]]
+address = "10.0.0.1:80"
+{defaults("[[pools.NAME.servers]]")}
+"""
+
+
+def test_the_defaults_in_the_reference_are_those_of_the_code():
+    least = '[listeners.web]\nbind = ":80"\nservers = ["10.0.0.1:80"]'
+    assert parse(EVERY_DEFAULT, "reference") == parse(least, "least")
+
+
+def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
+    known = {}
+    finish = config_table.Table.finish
+
+    def note(table):
+        known.setdefault(table.path, set()).update(table.known)
+        finish(table)
+
+    monkeypatch.setattr(config_table.Table, "finish", note)
+    parse(EVERY_DEFAULT, "reference")
+    assert known == {
+        "": {"process", "log", "listeners", "pools"},
+        "process": {*documented("[process]")},
+        "log": {*documented("[log]")},
+        "listeners.web": {*documented("[listeners.NAME]")},
+        "pools.web": {*documented("[pools.NAME]")},
+        "pools.web.strategy": {"name"},
+        "pools.web.health": {*documented("[pools.NAME.health]")},
+        "pools.web.passive": {*documented("[pools.NAME.passive]")},
+        "pools.web.servers[0]": {*documented("[[pools.NAME.servers]]")},
+    }
+
+
+def options_of(plug_in):
+    return {
+        name: None if parameter.default is parameter.empty else parameter.default
+        for name, parameter in inspect.signature(plug_in).parameters.items()
+    }
+
+
+def documented_options(text):
+    return {key: default(cells[1]) for key, cells in rows(text).items()}
+
+
+@pytest.mark.parametrize("name", healthcheck.registry.names())
+def test_every_probe_is_in_the_reference_with_its_options(name):
+    _, found, rest = section("configuration.md", "### Probes").partition(f'`probe = "{name}"`')
+    assert found
+    assert documented_options(rest.partition('`probe = "')[0]) == options_of(healthcheck.registry.load(name))
+
+
+def test_every_strategy_is_in_the_reference_with_its_options():
+    text = section("configuration.md", "## Strategies")
+    table, options = re.split(r"`consistent-hash` has options:", text)
+    assert [*rows(table)] == strategies.registry.names()
+    for name in strategies.registry.names():
+        expected = options_of(strategies.registry.load(name))
+        if name == "consistent-hash":
+            assert documented_options(options) == {**expected, "size": maglev.DEFAULT_SIZE}
+        else:
+            assert not expected
+
+
+EVENTS = [getattr(events, name) for name in events.__all__ if hasattr(getattr(events, name), "name")]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
+def test_every_event_is_in_the_reference_with_its_fields(event):
+    text = section("events.md", f"### `{event.name}` ({event.level})")
+    assert [*rows(text)] == [field.name for field in attrs.fields(event)]
+
+
+def test_the_reference_knows_no_other_events():
+    headings = re.findall(r"^### `(.+)` ", (REFERENCE / "events.md").read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(event.name for event in EVENTS)
+
+
+def test_every_reason_is_in_the_reference():
+    table = section("events.md", "### Why a connection ended")
+    assert sorted(rows(table)) == sorted(get_args(events.Reason))
+
+
+def test_every_command_and_option_is_in_the_reference():
+    text = (REFERENCE / "command-line.md").read_text()
+    (commands,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert sorted(set(re.findall(r"^\| `lb ([a-z]+)", text, re.MULTILINE))) == sorted(commands.choices)
+    options = {option for command in commands.choices.values() for option in command._option_string_actions}
+    assert not [option for option in options - {"-h"} if option not in text]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    text = FENCE.sub("", page.read_text())
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    assert not [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_within_a_page_has_its_heading(page):
+    text = page.read_text()
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert not [anchor for anchor in re.findall(r"\]\(#([^)]+)\)", text) if anchor not in anchors]
+
+
+SHOWN = [
+    pytest.param(body, id=f"{page.relative_to(ROOT)}:{number}")
+    for page in PAGES
+    for number, (language, body) in enumerate(FENCE.findall(page.read_text()))
+    if language == "toml" and "[listeners." in body
+]
+
+
+@pytest.mark.parametrize("text", SHOWN)
+def test_every_whole_configuration_shown_is_valid(text, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "examples")  # where the plug-ins that the pages name are
+    assert parse(text, "shown").listeners
+
+
+def test_the_code_shown_in_the_how_tos_is_that_of_the_examples():
+    shown = {
+        body
+        for page in (ROOT / "docs" / "how-to").glob("*.md")
+        for language, body in FENCE.findall(page.read_text())
+        if language == "python"
+    }
+    examples = [path.read_text() for path in (ROOT / "examples").glob("*.py")]
+    assert shown
+    assert not [body for body in shown if not any(body in example for example in examples)]
