@@ -32,5 +32,12 @@ format: $(READY)  ## let ruff rewrite the files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: $(READY)  ## beside HAProxy and nginx stream, into bench/results (ARGS="--only NAME --rounds N")
+	$(BIN)/python bench/run.py $(ARGS)
+	$(BIN)/python bench/micro.py
+
+bench-quick: $(READY)  ## the same in a minute, printed only
+	$(BIN)/python bench/run.py --quick $(ARGS)
+
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

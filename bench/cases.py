@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 
 import attrs
-
 import loads
 from backends import LARGE
 from targets import DIRECT, HAPROXY, HAPROXY_SPLICE, LB, NGINX, Running, Target
@@ -31,7 +30,7 @@ class Scale:
 
 
 FULL = Scale(rounds=5, seconds=3, downloads=5, upload=GIB, pings=10_000)
-QUICK = Scale(rounds=2, seconds=1, downloads=2, upload=GIB // 4, pings=2_000)
+QUICK = Scale(rounds=1, seconds=1, downloads=2, upload=GIB // 4, pings=2_000)
 
 
 @attrs.frozen
@@ -128,7 +127,10 @@ CASES = (
     ),
     Case(
         "connections-logged",
-        (Metric("the same, and a log line for each", "µs"), Metric("connections with log lines", "1/s", cost=False)),
+        (
+            Metric("CPU of a connection with one request and a log line", "µs"),
+            Metric("connections with log lines", "1/s", cost=False),
+        ),
         tuple(target.with_log() for target in BALANCERS),
         partial(_requests, path="/small", close=True, logs=True),
     ),
@@ -154,7 +156,7 @@ CASES = (
         "idle",
         (
             Metric(f"memory of an idle connection, {IDLE_FOR_MEMORY:,} held", "KiB"),
-            Metric(f"CPU of a request beside {IDLE_FOR_SPEED:,} idle connections ÷ beside none", "×"),
+            Metric(f"CPU of a request beside {IDLE_FOR_SPEED:,} idle connections ÷ beside none", "times"),
         ),
         BALANCERS,
         _idle,

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
-
 from backends import LARGE, TOTAL
 from processes import HOST
 

@@ -7,16 +7,23 @@ import itertools
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["HOST", "balancer_cores", "free_port", "keep_to", "load_cores", "running"]
+__all__ = ["BALANCER_CORES", "HOST", "LOAD_CORES", "free_port", "keep_to", "running"]
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0
 """Seconds until a process must listen. A guess: all of them need less than one."""
 STOP_TIMEOUT = 5.0
 """Seconds between SIGTERM and SIGKILL. A guess."""
+
+_CORES = sorted(os.sched_getaffinity(0))
+BALANCER_CORES = _CORES[-1:]
+"""Where each balancer runs: alone on the last core, if there are several."""
+LOAD_CORES = _CORES[:-1] or _CORES
+"""Where the load and the servers run."""
 
 _ports = itertools.count(21_000)  # below the ports that Linux gives to outgoing connections
 
@@ -32,30 +39,18 @@ def free_port() -> int:
     raise AssertionError("the count of ports is endless")
 
 
-def balancer_cores() -> set[int]:
-    """Where each balancer runs: the last core, alone there if there are several."""
-    return set(sorted(os.sched_getaffinity(os.getppid()))[-1:])
-
-
-def load_cores() -> set[int]:
-    """Where the load and the servers run: the other cores, if there are any."""
-    return os.sched_getaffinity(os.getppid()) - balancer_cores() or balancer_cores()
-
-
 def keep_to(cores: Collection[int]) -> None:
     """Stay on these cores, as processes started from now on will."""
     os.sched_setaffinity(0, cores)
 
 
 @contextlib.contextmanager
-def running(
-    command: Sequence[str | Path], *, ports: Collection[int], output: Path, cores: Collection[int]
-) -> Iterator[int]:
+def running(command: Sequence[str], *, ports: Collection[int], output: Path, cores: Collection[int]) -> Iterator[int]:
     """Run a command that listens on ``ports``; gives its pid. What it prints goes to ``output``.
 
     Raises RuntimeError if it does not come to listen.
     """
-    pinned = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *map(str, command)]
+    pinned = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command]
     with output.open("wb") as file, subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=file, stderr=file) as it:
         try:
             if not _listens(it, ports):
@@ -87,5 +82,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_TIMEOUT)
     except subprocess.TimeoutExpired:
+        print(f"bench: did not end within {STOP_TIMEOUT:g} s of SIGTERM: {process.args!r}", file=sys.stderr)
         process.kill()
         process.wait()

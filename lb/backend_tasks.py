@@ -11,11 +11,12 @@ from healthcheck.checker import Checks
 from healthcheck.probe import Target
 from healthcheck.result import CheckResult
 from healthcheck.state import Change
-from lb.connection import ConnectionContext
+from lb.backend import Backend
+from lb.connection_context import ConnectionContext
 from lb.errors import describe_error
 from lb.events import ResolveFailed, Sink
 from lb.model import HealthSpec, SocketAddress
-from lb.pool import Backend, Pool
+from lb.pool import Pool
 from lb.resolver import keep_resolved
 
 __all__ = ["BackendTasks"]

@@ -12,50 +12,22 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
-from lb.deadlines import DeadlineQueue, Deadlines
+from lb.backend import Backend
+from lb.connection_context import ConnectionContext
+from lb.deadlines import DeadlineQueue
 from lb.errors import describe_error
-from lb.events import Attempt, ConnectionClosed, EndedBy, Reason, Sink
+from lb.events import Attempt, ConnectionClosed, EndedBy, Reason
 from lb.model import Client, SocketAddress
-from lb.pool import Backend, Pool
-from lb.splicer import Connecting, Relay, Splicer, end_with_reset
+from lb.pool import Pool
+from lb.splicer import Connecting, Relay, end_with_reset
 
 if TYPE_CHECKING:
     from lb.listener import Listener
 
-__all__ = ["Connection", "ConnectionContext"]
+__all__ = ["Connection"]
 
 LOCAL_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES})
 """Connect errors that say nothing about the server: this host is out of something, or forbids it. From connect(2)."""
-HOLD_RETRY = 0.5
-"""Seconds after which a held connection tries again servers that refused it but count as up. As the fast interval."""
-
-
-class ConnectionContext:
-    """What all connections of the process share."""
-
-    def __init__(self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink) -> None:
-        self.splicer = splicer
-        self.sink = sink
-        self.open: set[Connection] = set()
-        self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
-        self._last_id = 0
-        self._closed = trio.Event()
-
-    async def none_open(self) -> None:
-        """Return when no connection is open."""
-        while self.open:
-            self._closed = trio.Event()
-            await self._closed.wait()
-
-    def closed(self, connection: Connection) -> None:
-        """Forget an open connection."""
-        self.open.discard(connection)
-        if not self.open:
-            self._closed.set()
-
-    def next_id(self) -> int:
-        self._last_id += 1
-        return self._last_id
 
 
 class Connection:
@@ -138,7 +110,7 @@ class Connection:
     def _connect(self, backend: Backend) -> OSError | None:
         """Begin to connect to the first of the server's addresses that does not fail at once; the error if all do."""
         failure = OSError(f"cannot look up {backend.spec.address.host}")
-        while self._addresses_left:
+        while self._addresses_left and backend.targets:
             self._addresses_left -= 1
             self._target = backend.targets[0]
             try:

@@ -81,13 +81,13 @@ class Deadlines:
         sleeps longer than that.
         """
         while True:
+            self._added = trio.Event()
             now = trio.current_time()
             queues = list(self._queues.values())
             for queue in queues:
                 self._expire(queue, now)
             shortest = min((queue.timeout for queue in queues), default=math.inf)
             first = min((queue.next_deadline for queue in queues), default=math.inf)
-            self._added = trio.Event()
             with trio.move_on_at(min(first, now + shortest)):
                 await self._added.wait()
 

@@ -86,6 +86,11 @@ class EpollRelay:
         end_with_reset(side.peer.sock)
         self._end(side.name, "reset")
 
+    def failed(self) -> None:
+        """A bug was met: nothing cut short may look complete."""
+        self.close(reset=True)
+        self.owner.relay_ended("lb", "reset")
+
     def _end(self, ended_by: EndedBy, reason: Reason) -> None:
         self.close(reset=False)
         self.owner.relay_ended(ended_by, reason)

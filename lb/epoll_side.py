@@ -109,7 +109,7 @@ class Side:
 
     def failed(self, exception: Exception) -> None:  # noqa: ARG002 - reported by the splicer
         if not self.relay.closed:
-            self.relay.side_reset(self)
+            self.relay.failed()
 
     def pump(self) -> None:
         """Move bytes to the peer until this side has none, the peer takes none, or the turn's share is used up."""
@@ -207,7 +207,9 @@ class Side:
         self.cut = True
         self.forget()
         peer = self.peer
-        if peer.ended:
+        if peer.cut:
+            self.relay.side_reset(self)  # which was gone before
+        elif peer.ended:
             self.relay.side_reset(peer)
         else:
             peer.readable = True

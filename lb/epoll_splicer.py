@@ -24,15 +24,14 @@ from typing import Protocol
 import trio
 
 from lb.deadlines import DeadlineQueue
+from lb.epoll_acceptor import EpollAcceptor
+from lb.epoll_connecting import EpollConnecting
 from lb.epoll_relay import EpollRelay, RelayContext
 from lb.model import SocketAddress
 from lb.splicer import (
-    ACCEPT_EXHAUSTED,
-    ACCEPT_GO_ON,
     EXHAUSTED_PAUSE,
     ConnectingOwner,
     RelayOwner,
-    is_self_connected,
 )
 
 assert sys.platform == "linux"  # noqa: S101 - tells mypy too
@@ -44,8 +43,6 @@ BATCH = 256
 """Edges taken at once. A guess: large enough that the poll's cost is shared, small enough that trio gets its turn."""
 TURNS = 8
 """Batches handled before trio's other tasks get their turn."""
-ACCEPTS = 64
-"""Clients accepted from one listener before the other sockets get their turn."""
 
 
 class Handler(Protocol):
@@ -71,7 +68,7 @@ class EpollSplicer:
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
         self._handlers[self._wakeup] = _Ignore()
-        self._fault = fault
+        self.fault = fault
         self._nursery: trio.Nursery
         self.relays = relays
 
@@ -116,11 +113,11 @@ class EpollSplicer:
         return True
 
     def _contain(self, handler: Handler, exception: Exception) -> None:
-        self._fault("splicer", exception)
+        self.fault("splicer", exception)
         try:
             handler.failed(exception)
         except Exception as second:  # noqa: BLE001 - the same
-            self._fault("splicer", second)
+            self.fault("splicer", second)
 
     def later(self, handler: Handler) -> None:
         """Call ``handler.again()`` in the next turn."""
@@ -205,121 +202,3 @@ class _Ignore:
     def edge(self, mask: int) -> None: ...
     def again(self) -> None: ...
     def failed(self, exception: Exception) -> None: ...
-
-
-class EpollAcceptor:
-    """Accepts the clients of one listening socket."""
-
-    __slots__ = (
-        "_accepted",
-        "_detached",
-        "_exhausted",
-        "_family",
-        "_listening",
-        "_may_accept",
-        "_resuming",
-        "_splicer",
-    )
-
-    def __init__(
-        self,
-        splicer: EpollSplicer,
-        listening: socket.socket,
-        may_accept: Callable[[], bool],
-        accepted: Callable[[socket.SocketType, object], None],
-        exhausted: Callable[[OSError], None],
-    ) -> None:
-        self._splicer = splicer
-        self._listening = listening
-        self._family = listening.family
-        self._may_accept = may_accept
-        self._accepted = accepted
-        self._exhausted = exhausted
-        self._resuming = False
-        self._detached = False
-
-    def edge(self, mask: int) -> None:  # noqa: ARG002 - whatever it was, accept tells
-        if self._accept_share():
-            self.resume()
-
-    def _accept_share(self) -> bool:
-        """Accept what waits in the backlog; False if nothing is left there that may be accepted now."""
-        for _ in range(ACCEPTS):
-            if not self._may_accept():
-                return False
-            try:
-                fd, address = self._listening._accept()  # noqa: SLF001 - what socket.accept() itself calls
-            except BlockingIOError:
-                return False
-            except OSError as error:
-                if error.errno in ACCEPT_GO_ON:
-                    continue
-                if error.errno not in ACCEPT_EXHAUSTED:
-                    raise
-                self._exhausted(error)
-                self._splicer.pause(self)
-                return False
-            client = socket.SocketType(self._family, socket.SOCK_STREAM, 0, fd)
-            client.setblocking(False)
-            self._accepted(client, address)
-        return True
-
-    def resume(self) -> None:
-        if not self._resuming:
-            self._resuming = True
-            self._splicer.later(self)
-
-    def again(self) -> None:
-        self._resuming = False
-        if not self._detached:
-            self.edge(select.EPOLLIN)
-
-    def failed(self, exception: Exception) -> None:  # noqa: ARG002 - reported by the splicer
-        self._splicer.pause(self)
-
-    def detach(self) -> None:
-        self._splicer.unwatch(self._listening.fileno())
-        self._detached = True
-
-    def close(self) -> None:
-        while self._accept_share():
-            pass
-        self._detached = True
-        self._splicer.close(self._listening)
-
-
-class EpollConnecting:
-    """A connect under way: the first edge tells how it went."""
-
-    __slots__ = ("_owner", "_sock", "_splicer", "_target", "seen")
-
-    def __init__(self, splicer: EpollSplicer, sock: socket.SocketType, target: object, owner: ConnectingOwner) -> None:
-        self._splicer = splicer
-        self._sock = sock
-        self._target = target
-        self._owner = owner
-        self.seen = 0
-        """What the edge said beyond "connected", say that the server has spoken already: it will not say so again."""
-
-    def edge(self, mask: int) -> None:
-        if mask & (select.EPOLLERR | select.EPOLLHUP):
-            self._fail(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.ECONNRESET)
-        elif mask & select.EPOLLOUT:
-            if is_self_connected(self._sock, self._target):
-                self._fail(errno.ECONNREFUSED)
-            else:
-                self.seen = mask
-                self._owner.connected(self._sock)
-
-    def _fail(self, error: int) -> None:
-        self._splicer.close(self._sock)
-        self._owner.connect_failed(OSError(error, os.strerror(error)))
-
-    def again(self) -> None: ...
-
-    def failed(self, exception: Exception) -> None:
-        self._splicer.close(self._sock)
-        self._owner.connect_failed(OSError(errno.EIO, f"fault: {exception}"))
-
-    def cancel(self) -> None:
-        self._splicer.close(self._sock)

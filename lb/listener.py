@@ -8,7 +8,8 @@ import socket
 import stat
 from pathlib import Path
 
-from lb.connection import Connection, ConnectionContext
+from lb.connection import Connection
+from lb.connection_context import ConnectionContext
 from lb.deadlines import DeadlineQueue, Deadlines
 from lb.descriptors import Descriptors
 from lb.errors import describe_error

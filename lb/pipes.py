@@ -25,7 +25,7 @@ class Pipe:
         self.read, self.write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             self.size = fcntl.fcntl(self.write, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
-        except PermissionError:  # the user's quota of pipe pages is used up, pipe(7): the default size does, too
+        except OSError:  # no memory, or the user's quota of pipe pages is used up, pipe(7): the default size does, too
             self.size = fcntl.fcntl(self.write, fcntl.F_GETPIPE_SZ)
 
     def close(self) -> None:

@@ -5,61 +5,21 @@ Pure decisions: time is passed in, and what happened is told through a sink.
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import attrs
 
 import strategies.registry
 from healthcheck.result import CheckResult
 from healthcheck.state import Change, Health
+from lb.backend import Backend
 from lb.events import BackendEjected, BackendRestored, Fault, Sink
 from lb.model import Address, Client, PoolSpec, Server, ServerSpec, SocketAddress
 from strategies.base import Strategy
 
-__all__ = ["Backend", "Pool", "Prepared", "Waiter"]
-
-
-@attrs.define(eq=False, kw_only=True)
-class Backend(Server):
-    """A server, with what decides whether it is available."""
-
-    health: Health
-    targets: tuple[SocketAddress, ...] = ()
-    """What the address resolves to; the first is in use. Empty as long as a name could not be looked up."""
-    leaving: bool = False
-    """Gone from the configuration, kept for its open connections."""
-    drain_deadline: float = math.inf
-    """When those are closed."""
-    failed_connects: int = 0
-    last_check: CheckResult | None = None
-
-    def turn_from(self, target: SocketAddress) -> None:
-        """Use the next of several addresses, as this one has failed."""
-        if self.targets[:1] == (target,):
-            self.targets = (*self.targets[1:], target)
-
-    @property
-    def full(self) -> bool:
-        return 0 < self.spec.max_connections <= self.active
-
-    @property
-    def open_to_new(self) -> bool:
-        """May be chosen, health aside."""
-        return not (self.leaving or self.full or self.spec.weight == 0)
-
-    @property
-    def available(self) -> bool:
-        return self.health.serving and self.open_to_new
-
-    @property
-    def state(self) -> Literal["up", "down", "ejected", "draining", "checking"]:
-        """The word for it in the status; weight 0 drains as well as leaving does."""
-        if self.leaving or (self.spec.weight == 0 and self.health.serving):
-            return "draining"
-        return self.health.state
+__all__ = ["Pool", "Prepared", "Waiter"]
 
 
 class Waiter(Protocol):
@@ -213,10 +173,9 @@ class Pool:
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must cost no more than this pick
             self._strategy_fault(exception)
             return None
-        if server not in strategy.available or server in tried:
+        if not isinstance(server, Backend) or server not in strategy.available or server in tried:
             self._strategy_fault(ValueError(f"it chose {server!r}, which is not available"))
             return None
-        assert isinstance(server, Backend)  # noqa: S101 - `available` holds nothing else
         return server
 
     def _pick_any(self, client: Client, tried: Collection[Server]) -> Backend | None:

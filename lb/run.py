@@ -55,7 +55,7 @@ async def _serve(path: Path, config: Config) -> None:
             async with trio.open_nursery() as nursery:
                 await nursery.start(balancer.run, config)
                 log(ServerStarted(os.getpid(), version("trio-lb"), str(path)))
-                await _obey(signals, nursery, balancer, log, path)
+                outlives_the_balancer.start_soon(_obey, signals, nursery, balancer, log, path)
             outlives_the_balancer.cancel_scope.cancel()
 
 
@@ -63,10 +63,11 @@ async def _obey(signals: AsyncIterator[int], nursery: trio.Nursery, balancer: Ba
     """Until told to stop: the first time gracefully, the second time now."""
     stopping = False
     async for number in signals:
-        if number == signal.SIGHUP:
+        if stopping:
+            if number != signal.SIGHUP:
+                balancer.stop_now()
+        elif number == signal.SIGHUP:
             nursery.start_soon(_reload, balancer, log, path)
-        elif stopping:
-            balancer.stop_now()
         else:
             stopping = True
             nursery.start_soon(balancer.stop, signal.Signals(number).name)

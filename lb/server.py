@@ -10,7 +10,7 @@ from typing import TypeVar
 import trio
 
 from lb.backend_tasks import BackendTasks
-from lb.connection import ConnectionContext
+from lb.connection_context import ConnectionContext
 from lb.deadlines import Deadlines
 from lb.descriptors import Descriptors
 from lb.events import ConfigApplied, Fault, ServerStopped, ServerStopping, Sink

@@ -115,7 +115,10 @@ class RelayOwner(Wait, Protocol):
     """Its :meth:`expired` means: no sign of life for the queue's timeout, and nothing is closed yet."""
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
-        """Both sides are closed: ``eof`` (``ended_by`` is the side that finished first) or ``reset``."""
+        """Both sides are closed.
+
+        ``eof``: ``ended_by`` is the side that finished first. ``reset``: the side that was gone; ``lb`` after a bug.
+        """
 
 
 class Splicer(Protocol):
@@ -174,7 +177,10 @@ def is_self_connected(sock: socket.SocketType, target: object) -> bool:
     It may, where nobody listens on a local port out of the range for our own end (simultaneous open, RFC 9293 section
     3.5): what looks like a server that is up is our own echo.
     """
-    return isinstance(target, tuple) and target[1] in OWN_PORTS and sock.getsockname() == target
+    if not isinstance(target, tuple) or target[1] not in OWN_PORTS:
+        return False
+    own = sock.getsockname()
+    return bool(own[1] == target[1] and own == sock.getpeername())
 
 
 def end_with_reset(sock: socket.SocketType) -> None:

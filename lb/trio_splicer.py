@@ -9,12 +9,11 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from lb.deadlines import DeadlineQueue
-from lb.events import EndedBy, Reason
 from lb.model import SocketAddress
 from lb.splicer import (
     ACCEPT_EXHAUSTED,
@@ -22,14 +21,11 @@ from lb.splicer import (
     EXHAUSTED_PAUSE,
     ConnectingOwner,
     RelayOwner,
-    end_with_reset,
     is_self_connected,
 )
+from lb.trio_relay import TrioRelay
 
 __all__ = ["TrioSplicer"]
-
-BUFFER = 64 * 1024
-"""Bytes read at once, and so held at most per direction."""
 
 
 class TrioSplicer:
@@ -44,6 +40,12 @@ class TrioSplicer:
             task_status.started()
             await trio.sleep_forever()
 
+    async def _contained(self, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await run()
+        except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
+            self.fault("splicer", exception)
+
     def listen(
         self,
         listening: socket.socket,
@@ -52,7 +54,7 @@ class TrioSplicer:
         accepted: Callable[[socket.SocketType, object], None],
         exhausted: Callable[[OSError], None],
     ) -> TrioAcceptor:
-        acceptor = TrioAcceptor(listening, may_accept, accepted, exhausted)
+        acceptor = TrioAcceptor(listening, may_accept, accepted, exhausted, self.fault)
         self._nursery.start_soon(acceptor.run)
         return acceptor
 
@@ -65,7 +67,7 @@ class TrioSplicer:
             sock.close()
             raise OSError(error, os.strerror(error))
         connecting = TrioConnecting(sock, target, owner)
-        self._nursery.start_soon(connecting.run)
+        self._nursery.start_soon(self._contained, connecting.run)
         return connecting
 
     def relay(
@@ -78,7 +80,7 @@ class TrioSplicer:
         half_close: DeadlineQueue,
     ) -> TrioRelay:
         relay = TrioRelay(client, server, owner, idle, half_close, self.fault)
-        self._nursery.start_soon(relay.run)
+        self._nursery.start_soon(self._contained, relay.run)
         return relay
 
 
@@ -91,11 +93,13 @@ class TrioAcceptor:
         may_accept: Callable[[], bool],
         accepted: Callable[[socket.SocketType, object], None],
         exhausted: Callable[[OSError], None],
+        fault: Callable[[str, Exception], None],
     ) -> None:
         self._listening = listening
         self._may_accept = may_accept
         self._accepted = accepted
         self._exhausted = exhausted
+        self._fault = fault
         self._resumed = trio.Event()
         self._scope = trio.CancelScope()
 
@@ -106,11 +110,19 @@ class TrioAcceptor:
                 if not self._may_accept():
                     await self._resumed.wait()
                     self._resumed = trio.Event()
-                elif not self._accept():
+                elif not self._accept_contained():
                     await trio.sleep(EXHAUSTED_PAUSE)
 
+    def _accept_contained(self) -> bool:
+        """Accept one client, if there still is one; False if it is better to pause."""
+        try:
+            return self._accept()
+        except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
+            self._fault("splicer", exception)
+            return False
+
     def _accept(self) -> bool:
-        """Accept one client, if there still is one; False if the system is out of something."""
+        """False if the system is out of something."""
         try:
             client, address = self._listening.accept()
         except OSError as error:
@@ -131,7 +143,7 @@ class TrioAcceptor:
         self._scope.cancel()
 
     def close(self) -> None:
-        while select.select([self._listening], [], [], 0)[0] and self._may_accept() and self._accept():
+        while select.select([self._listening], [], [], 0)[0] and self._may_accept() and self._accept_contained():
             pass
         self._scope.cancel()
         trio.lowlevel.notify_closing(self._listening)
@@ -162,143 +174,4 @@ class TrioConnecting:
             self._owner.connected(self._sock)
 
     def cancel(self) -> None:
-        self._scope.cancel()
-
-
-class _Side:
-    """One socket of a relay, and how far the bytes that come from it have got."""
-
-    def __init__(self, name: EndedBy, sock: socket.SocketType) -> None:
-        assert isinstance(sock, socket.socket)  # noqa: S101 - this splicer made it
-        self.name: EndedBy = name
-        self.stdlib = sock
-        self.sock = trio.socket.from_stdlib_socket(sock)
-        self.moved = 0
-        self.holding = False
-        self.ended = False
-        """End of file was read, and passed on."""
-        self.cut = False
-        """The other side takes no more of this side's bytes."""
-
-
-class TrioRelay:
-    """Implements :class:`lb.splicer.Relay`."""
-
-    def __init__(
-        self,
-        client: socket.SocketType,
-        server: socket.SocketType,
-        owner: RelayOwner,
-        idle: DeadlineQueue,
-        half_close: DeadlineQueue,
-        fault: Callable[[str, Exception], None],
-    ) -> None:
-        self._client = _Side("client", client)
-        self._server = _Side("server", server)
-        self._owner = owner
-        self._queue = idle
-        self._half_close = half_close
-        self._fault = fault
-        self._scope = trio.CancelScope()
-        self._outcome: tuple[EndedBy, Reason] | None = None
-        self._first: _Side | None = None
-        self._touch()
-
-    @property
-    def bytes_in(self) -> int:
-        return self._client.moved
-
-    @property
-    def bytes_out(self) -> int:
-        return self._server.moved
-
-    @property
-    def holds_bytes(self) -> bool:
-        return self._client.holding or self._server.holding
-
-    def _touch(self) -> None:
-        self._queue.touch(self._owner, trio.current_time())
-
-    def close(self, *, reset: bool) -> None:
-        if reset:
-            end_with_reset(self._client.stdlib)
-            end_with_reset(self._server.stdlib)
-        self._queue.discard(self._owner)
-        self._outcome = None
-        self._scope.cancel()
-
-    async def run(self) -> None:
-        try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._copy, self._client, self._server)
-                    nursery.start_soon(self._copy, self._server, self._client)
-        except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
-            self._fault("splicer", exception)
-            self._outcome = ("client", "reset")
-        finally:
-            self._client.sock.close()
-            self._server.sock.close()
-        if self._outcome is not None:
-            self._queue.discard(self._owner)
-            self._owner.relay_ended(*self._outcome)
-
-    async def _copy(self, source: _Side, target: _Side) -> None:
-        """Move bytes one way until that way ends."""
-        while True:
-            try:
-                data = await source.sock.recv(BUFFER)
-            except OSError:
-                self._reset(source)
-                return
-            self._touch()
-            if not data:
-                self._end(source, target)
-                return
-            source.holding = True
-            if not await self._write(source, target, data):
-                return
-            source.holding = False
-
-    async def _write(self, source: _Side, target: _Side, data: bytes) -> bool:
-        """Write it all; False if the target takes no more."""
-        with memoryview(data) as view:
-            sent = 0
-            while sent < len(data):
-                try:
-                    count = await target.sock.send(view[sent:])
-                except OSError:
-                    # What the target had sent before may still be unread: its own reads decide how this ends.
-                    source.cut = True
-                    source.holding = False
-                    if target.ended:
-                        self._reset(target)
-                    return False
-                sent += count
-                source.moved += count
-                self._touch()
-        return True
-
-    def _end(self, source: _Side, target: _Side) -> None:
-        source.ended = True
-        if target.cut:
-            self._reset(source)
-        elif self._first is None:
-            self._first = source
-            self._queue.discard(self._owner)
-            self._queue = self._half_close
-            self._touch()
-            try:
-                target.sock.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):  # gone: its next read says so
-                    raise
-        else:
-            self._outcome = (self._first.name, "eof")
-            self._scope.cancel()
-
-    def _reset(self, source: _Side) -> None:
-        """``source`` is gone without an orderly end: pass that on."""
-        end_with_reset((self._server if source is self._client else self._client).stdlib)
-        self._outcome = (source.name, "reset")
         self._scope.cancel()

@@ -73,10 +73,12 @@ class RunningBalancer:
 
     async def event(self, *names, count=1, **fields):
         """Wait for the ``count``-th event of one of these names with these fields, and return it."""
-        with trio.fail_after(PATIENCE):
+        with trio.move_on_after(PATIENCE):
             while len(found := self.of(*names, **fields)) < count:
-                assert not self._log_ended, f"the balancer ended without {names} {fields}: {self.other_lines}"
+                if self._log_ended:
+                    break
                 await self._arrived.wait()
+        assert len(found) >= count, f"no {names} {fields} no. {count}; {self.events[-10:]} {self.other_lines}"
         return found[count - 1]
 
     @property
@@ -106,11 +108,12 @@ class RunningBalancer:
 
     async def exit_code(self):
         """Wait for the end of the process and of its log."""
-        with trio.fail_after(PATIENCE):
-            code = await self.process.wait()
+        with trio.move_on_after(PATIENCE) as scope:
+            await self.process.wait()
             while not self._log_ended:
                 await self._arrived.wait()
-        return code
+        assert not scope.cancelled_caught, f"the balancer does not end; {self.events[-10:]}"
+        return self.process.returncode
 
     async def stop(self):
         """SIGTERM, and the exit code."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
-from contextlib import asynccontextmanager
+import tempfile
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import attrs
 import trio
@@ -14,15 +17,31 @@ from lb.deadlines import Deadlines
 from lb.descriptors import Descriptors
 from lb.splicer_factory import make_splicer
 
+RESET_AT_CLOSE = b"\1\0\0\0\0\0\0\0"
+
+
+def reset(end):
+    """Close a stream or a socket with a RST (TCP only)."""
+    sock = getattr(end, "socket", end)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+    sock.close()
+
+
+def open_descriptors():
+    """How many this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
 
 class Owner:
     """Owns connects and relays, and remembers what became of them."""
 
-    def __init__(self):
+    def __init__(self, join=None):
         self.server = None
         self.error = None
+        self.relay = None
         self.ended = None
         self.expirations = []
+        self._join = join
         self._told = trio.Event()
 
     def _tell(self):
@@ -30,7 +49,10 @@ class Owner:
         self._told = trio.Event()
 
     def connected(self, server):
+        """As the product does, join the two before anything else can happen."""
         self.server = server
+        if self._join:
+            self.relay = self._join(server, self)
         self._tell()
 
     def connect_failed(self, error):
@@ -58,53 +80,72 @@ class Joined:
 
     client: trio.SocketStream
     server: trio.SocketStream
-    relay: object
     owner: Owner
+
+    @property
+    def relay(self):
+        return self.owner.relay
+
+
+@contextmanager
+def listening_socket(*, unix=False, buffer=None):
+    """A listening socket; ``buffer`` limits the kernel buffers of what it accepts."""
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as sock:
+        limit_buffers(sock, buffer)
+        sock.bind(str(Path(directory) / "s") if unix else ("127.0.0.1", 0))
+        sock.listen()
+        yield sock
+
+
+def limit_buffers(sock, size):
+    if size:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
 
 class Bench:
-    """A running splicer, and the listening socket of a server that accepts."""
+    """A running splicer, and what is joined on it."""
 
-    def __init__(self, splicer, deadlines, descriptors):
+    def __init__(self, splicer, deadlines, descriptors, faults):
         self.splicer = splicer
         self.deadlines = deadlines
         self.descriptors = descriptors
+        self.faults = faults
         self.joined = []
 
-    async def join(self, *, idle=math.inf, half_close=math.inf, buffer=None) -> Joined:
-        """Two TCP connections over loopback with a relay between; ``buffer`` limits all their kernel buffers."""
-        with socket.socket() as front, socket.socket() as back:
-            for listening in (front, back):
-                if buffer:
-                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-                    listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-                listening.bind(("127.0.0.1", 0))
-                listening.listen()
-            outer = trio.socket.socket()
-            if buffer:
-                outer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-                outer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
-            await outer.connect(front.getsockname())
+    async def join(self, *, idle=math.inf, half_close=math.inf, buffer=None, unix=False, early=None) -> Joined:
+        """Two connections with a relay between; ``buffer`` limits the kernel buffers of their outer ends.
+
+        ``early(client, server)`` may do things to the outer sockets before the relay is there.
+        """
+        with listening_socket(unix=unix, buffer=buffer) as front, listening_socket(unix=unix, buffer=buffer) as back:
+            outer = socket.socket(front.family)
+            limit_buffers(outer, buffer)
+            outer.connect(front.getsockname())
             accepted, _ = front.accept()
             accepted.setblocking(False)
-            owner = Owner()
-            self.splicer.connect((socket.AF_INET, back.getsockname()), owner)
-            await owner.until(lambda owner: owner.server or owner.error)
+
+            def join(server, owner):
+                return self.splicer.relay(
+                    accepted,
+                    server,
+                    owner,
+                    idle=self.deadlines.queue("idle", idle),
+                    half_close=self.deadlines.queue("half_close", half_close),
+                )
+
+            owner = Owner(join)
+            self.splicer.connect((back.family, back.getsockname()), owner)
             server, _ = back.accept()
-        relay = self.splicer.relay(
-            accepted,
-            owner.server,
-            owner,
-            idle=self.deadlines.queue("idle", idle),
-            half_close=self.deadlines.queue("half_close", half_close),
-        )
-        client = trio.SocketStream(outer)
-        joined = Joined(client, trio.SocketStream(trio.socket.from_stdlib_socket(server)), relay, owner)
+        if early:
+            early(outer, server)
+        await owner.until(lambda owner: owner.server)
+        joined = Joined(*(trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in (outer, server)), owner)
         self.joined.append(joined)
         return joined
 
     def forget(self, joined):
-        """The test has closed the relay itself."""
+        """Close the outer ends; the relay is closed already."""
         self.joined.remove(joined)
         joined.client.socket.close()
         joined.server.socket.close()
@@ -112,7 +153,7 @@ class Bench:
 
 @asynccontextmanager
 async def running_splicer(limit=1000):
-    """Any fault that the splicer reports fails the test."""
+    """Any fault that the splicer reports, and that the test has not taken out of ``faults``, fails the test."""
     faults = []
 
     def fault(where, exception):
@@ -121,15 +162,18 @@ async def running_splicer(limit=1000):
     descriptors = Descriptors(limit)
     splicer = make_splicer(descriptors, fault)
     deadlines = Deadlines(fault=fault)
-    bench = Bench(splicer, deadlines, descriptors)
+    bench = Bench(splicer, deadlines, descriptors, faults)
     async with trio.open_nursery() as nursery:
         await nursery.start(splicer.run)
         nursery.start_soon(deadlines.run)
-        yield bench
-        for joined in list(bench.joined):
-            if joined.owner.ended is None:
-                joined.relay.close(reset=True)
+        try:
+            yield bench
+        finally:
+            for joined in list(bench.joined):
+                if joined.owner.ended is None:
+                    joined.relay.close(reset=True)
+                bench.forget(joined)
+            with trio.CancelScope(shield=True):
                 await trio.testing.wait_all_tasks_blocked()
-            bench.forget(joined)
-        nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
     assert not faults

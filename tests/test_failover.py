@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.balancer import ask, backends, balancer, config, connect, request
+from tests.balancer import QUICK_CHECKS, ask, backends, balancer, config, connect, read_all, request
 from tests.load import load
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
@@ -61,17 +61,19 @@ async def test_a_server_takes_only_its_own_open_connections_with_it(tmp_path):
         async with await connect(lb.port) as to_a, await connect(lb.port) as to_b:
             assert [await request(to_a, b"name"), await request(to_b, b"name")] == [b"a", b"b"]
             await servers[0].kill()
+            assert await read_all(to_a) == b""
+            await to_a.aclose()
             record = await lb.event("connection.closed")
             assert (record["server"], record["ended_by"]) == ("a", "server")
             assert await request(to_b, b"echo still here") == b"still here"
 
 
 async def test_a_frozen_server_is_taken_out_and_comes_back_when_it_thaws(tmp_path):
-    checks = 'probe = "exchange"\nsend = "name\\n"\nexpect = "."\ninterval = "100ms"\nfast_interval = "50ms"\ntimeout = "1s"'
+    checks = 'probe = "exchange"\nsend = "name\\n"\nexpect = "."\ntimeout = "400ms"\nfall = 2\n' + QUICK_CHECKS
     async with backends("a", "b") as servers, balancer(tmp_path, config(*servers, health=checks)) as lb:
         servers[0].freeze()
         ejected = await lb.event("backend.ejected", server="a")
-        assert ejected["reason"] == "no answer in 1 s"
+        assert ejected["reason"] == "no answer in 0.4 s"
         assert {await ask(lb.port) for _ in range(4)} == {b"b\n"}
         servers[0].thaw()
         await lb.event("backend.restored", server="a")

@@ -6,6 +6,7 @@ does, so it never outlives the demo. Standard library only: a revived server sho
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -13,7 +14,7 @@ import threading
 
 def main(name: str, descriptor: int) -> None:
     threading.Thread(target=accept, args=(name.encode(), socket.socket(fileno=descriptor)), daemon=True).start()
-    sys.stdin.buffer.raw.read()  # type: ignore[attr-defined]
+    os.read(sys.stdin.fileno(), 1)
 
 
 def accept(name: bytes, listening: socket.socket) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
 from itertools import pairwise
 
 import trio
 from rich import box
 from rich.align import Align
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.layout import Layout
 from rich.live import Live
 from rich.panel import Panel
@@ -38,6 +37,7 @@ class LiveView:
     """Shows servers, sessions and what happens; kills, revives and reloads at the press of a key."""
 
     def __init__(self) -> None:
+        self._console = Console()
         self._happenings: deque[Happening] = deque(maxlen=100)
         self._totals: deque[dict[str, int]] = deque(maxlen=WINDOW + 1)
         """Connections per server, a frame each."""
@@ -50,7 +50,7 @@ class LiveView:
 
     async def run(self, stage: Stage) -> None:
         """Show, and obey keys, until cancelled; leaves the terminal as it was."""
-        with single_keys(sys.stdin.fileno()), Live(console=Console(), screen=True, auto_refresh=False) as screen:
+        with single_keys(sys.stdin.fileno()), Live(console=self._console, screen=True, auto_refresh=False) as screen:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._obey_keys, stage)
                 while True:
@@ -86,20 +86,23 @@ class LiveView:
     # The picture
 
     def _picture(self, stage: Stage) -> Layout:
+        if self._shows_config:
+            middle = [Layout(_config(stage))]
+        else:
+            middle = [
+                Layout(self._servers(stage), size=len(NAMES) + 3),
+                Layout(self._load(stage), size=4),
+                Layout(self._log()),
+            ]
         picture = Layout()
-        picture.split_column(
-            Layout(_headline(stage), size=2),
-            Layout(self._servers(stage), size=len(NAMES) + 4),
-            Layout(self._load(stage), size=4),
-            Layout(_config(stage) if self._shows_config else self._log()),
-            Layout(_help(), size=2),
-        )
+        picture.split_column(Layout(_headline(stage), size=1), *middle, Layout(_help(), size=1))
         return picture
 
     def _servers(self, stage: Stage) -> Panel:
         table = Table(box=None, expand=True, header_style="dim")
-        for heading in ("key", "server", "address", "pid"):
-            table.add_column(heading, no_wrap=True)
+        table.add_column("server", no_wrap=True)
+        table.add_column("port", no_wrap=True)
+        table.add_column("pid", no_wrap=True)
         table.add_column("weight", justify="right")
         table.add_column("state", no_wrap=True)
         table.add_column("open", justify="right")
@@ -109,9 +112,8 @@ class LiveView:
             server = stage.servers[name]
             style = STATE_STYLES[backend.state]
             table.add_row(
-                Text(f" {key} ", style="reverse"),
-                Text(name, style="bold"),
-                server.address,
+                Text.assemble((f" {key} ", "reverse"), "  ", (name, "bold")),
+                str(server.port),
                 str(server.pid) if server.alive else Text("dead", style="red"),
                 str(backend.weight),
                 Text(f"● {backend.state}", style=style),
@@ -138,18 +140,15 @@ class LiveView:
         if ledger.failures:
             [(reason, _)] = ledger.failures.most_common(1)
             counts.append(f"    {reason}", style="red")
-        curve = Text(f" {''.join(self._curve())}", style="green", no_wrap=True, overflow="crop")
-        table = Table.grid()
-        table.add_row(counts)
-        table.add_row(curve)
-        return _panel(table, "sessions")
+        counts.no_wrap, counts.overflow = True, "ellipsis"
+        curve = Text(f" {self._curve(self._console.width - 6)}", style="green", no_wrap=True)
+        return _panel(Group(counts, curve), "sessions")
 
-    def _curve(self) -> Iterator[str]:
-        """Sessions in each frame, the newest first, as a share of the most."""
-        finished = [after - before for before, after in pairwise(self._sessions)]
+    def _curve(self, width: int) -> str:
+        """Sessions that ended in each of the last frames, as a share of the most."""
+        finished = [after - before for before, after in pairwise(self._sessions)][-width:]
         most = max(finished, default=0) or 1
-        for count in reversed(finished):
-            yield BARS[count * (len(BARS) - 1) // most]
+        return "".join(BARS[count * (len(BARS) - 1) // most] for count in finished)
 
     def _log(self) -> Panel:
         lines = Text("\n", no_wrap=True, overflow="ellipsis").join(
@@ -178,12 +177,11 @@ def _config(stage: Stage) -> Panel:
 
 
 def _help() -> Align:
-    words = {"1 2 3": "kill -9 or revive", "r": f"reload, {HEAVIER}'s weight 1/3", "c": "config", "q": "quit"}
-    text = Text()
-    for key, meaning in words.items():
-        text.append(f" {key} ", style="reverse")
-        text.append(f" {meaning}    ")
-    return Align.center(text, vertical="bottom")
+    words = {"1 2 3": "kill -9 / revive", "r": f"reload {HEAVIER}'s weight", "c": "config", "q": "quit"}
+    text = Text("   ", no_wrap=True).join(
+        Text.assemble((f" {key} ", "reverse"), f" {meaning}") for key, meaning in words.items()
+    )
+    return Align.center(text)
 
 
 def _panel(content: RenderableType, title: str) -> Panel:

@@ -9,6 +9,7 @@ import trio
 
 from lb.demo.ledger import Ledger
 from lb.demo.process import ServerProcess
+from lb.errors import describe_error
 from lb.events import ConnectionClosed
 from lb.model import Client
 
@@ -26,11 +27,11 @@ GRACE = 1.0
 """Seconds in which the balancer's record of a broken session, and the news of its server's death, must arrive."""
 
 
-class WrongAnswer(Exception):
+class WrongAnswerError(Exception):
     """An answer to another question, or more than was asked for."""
 
 
-class EndedEarly(Exception):
+class EndedEarlyError(Exception):
     """The end of the stream where an answer should be."""
 
 
@@ -64,15 +65,15 @@ class Load:
         try:
             stream = await trio.open_tcp_stream("127.0.0.1", port)
         except OSError as error:
-            self._ledger.failures[f"cannot connect: {error.strerror}"] += 1
+            self._ledger.failures[f"cannot connect: {describe_error(error)}"] += 1
             return
         client = str(Client(*stream.socket.getsockname()))
         try:
             async with stream:
                 await self._converse(stream, questions, pause)
-        except (EndedEarly, trio.BrokenResourceError):
+        except (EndedEarlyError, trio.BrokenResourceError):
             await self._judge_broken(client, started)
-        except WrongAnswer as error:
+        except WrongAnswerError as error:
             self._ledger.failures[f"wrong answer: {error}"] += 1
         except trio.TooSlowError:
             self._ledger.failures[f"no answer in {PATIENCE:g} s"] += 1
@@ -92,11 +93,11 @@ class Load:
             server, _, echoed = answer.removesuffix("\n").partition(" ")
             answered_by.add(server)
             if echoed != question or len(answered_by) > 1 or server not in self._servers:
-                raise WrongAnswer(f"{answer!r} to {question!r}")
+                raise WrongAnswerError(f"{answer!r} to {question!r}")
         with trio.fail_after(PATIENCE):
             await stream.send_eof()
             if rest := await stream.receive_some():
-                raise WrongAnswer(f"{rest!r} after the last question")
+                raise WrongAnswerError(f"{rest!r} after the last question")
 
     def closed(self, record: ConnectionClosed) -> None:
         """Take note of the balancer's record of a connection."""
@@ -126,9 +127,9 @@ class Load:
 
 async def _read_line(stream: trio.SocketStream) -> str:
     line = b""
-    while not line.endswith(b"\n"):
+    while b"\n" not in line:
         chunk = await stream.receive_some()
         if not chunk:
-            raise EndedEarly
+            raise EndedEarlyError
         line += chunk
-    return line.decode()
+    return line.decode(errors="replace")

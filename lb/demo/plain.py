@@ -1,5 +1,4 @@
 """The demo without a terminal: plain lines."""
-# ruff: noqa: T201 - prints by design
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from typing import Literal, TypeAlias
 import attrs
 import trio
 
+from lb.backend import Backend
 from lb.config import parse
 from lb.demo.ledger import Ledger
 from lb.demo.load import Load
 from lb.demo.process import ServerProcess
 from lb.events import BackendEjected, BackendRestored, ConfigApplied, ConnectionClosed, Event, Fault
-from lb.pool import Backend
 from lb.server import Balancer
 
 __all__ = ["NAMES", "Happening", "Stage"]

@@ -1,0 +1,138 @@
+"""The balancer beside HAProxy and nginx stream, in one run: rounds in turn, medians, Markdown and a plot.
+
+A whole run goes to ``bench/results/`` as well; ``--quick`` and ``--only`` just print. See ``bench/README.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import types
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import attrs
+import loads
+import machine
+from backends import Ports, backends
+from cases import CASES, FULL, QUICK, Case, Scale
+from processes import LOAD_CORES, keep_to
+from report import Results, plot, tables
+from targets import LB_COMMAND, start
+
+RESULTS = Path(__file__).with_name("results")
+NEEDED = ("haproxy", "nginx", "wrk", "taskset", str(LB_COMMAND))
+DESCRIPTORS = 12_000
+"""For 5,000 idle connections: the balancers need two each."""
+
+
+def main() -> int:
+    """Returns 1 if the load met an error."""
+    options = _options()
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if missing:
+        print(f"bench: needs {', '.join(missing)}", file=sys.stderr)
+        return 2
+    _raise_descriptor_limit()
+    signal.signal(signal.SIGTERM, _terminate)
+    started, load_before = datetime.now(UTC), os.getloadavg()[0]
+    about_the_machine = machine.description()
+    results = measure(options.cases, options.scale)
+    minutes = (datetime.now(UTC) - started).total_seconds() / 60
+    text = (
+        f"# {started:%Y-%m-%d %H:%M} UTC\n\n{about_the_machine}"
+        f"- rounds: {options.scale.rounds}, in {minutes:.1f} minutes; load average {load_before:.1f} before, "
+        f"{os.getloadavg()[0]:.1f} after\n\n"
+        "Medians, in brackets the least and the most of the rounds; ratios are of medians.\n\n"
+        f"{tables(results)}\n{_problems(results)}"
+    )
+    print(text)
+    if options.keep:
+        _keep(text, plot(results), f"{started:%Y-%m-%d}")
+    return 1 if results.problems else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the balancer beside HAProxy and nginx stream.")
+    names = [case.name for case in CASES]
+    parser.add_argument("--quick", action="store_true", help="one short round, within a minute; not kept")
+    parser.add_argument("--only", choices=names, metavar="NAME", help=f"one of {', '.join(names)}; not kept")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"default {FULL.rounds}, quick {QUICK.rounds}")
+    options = parser.parse_args()
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds: must be 1 or more")
+    scale = QUICK if options.quick else FULL
+    options.scale = attrs.evolve(scale, rounds=options.rounds or scale.rounds)
+    options.cases = [case for case in CASES if options.only in (None, case.name)]
+    options.keep = not (options.quick or options.only)
+    return options
+
+
+def measure(cases: Sequence[Case], scale: Scale) -> Results:
+    """Run all rounds of all cases."""
+    results = Results()
+    keep_to(LOAD_CORES)
+    with tempfile.TemporaryDirectory(prefix="lb-bench-") as name:
+        directory = Path(name)
+        with backends(directory) as behind:
+            loads.download(behind.web, 1)  # brings the file into memory
+            for case in cases:
+                print(f"{case.name} …", file=sys.stderr)
+                _measure_case(case, scale, behind, directory, results)
+    return results
+
+
+def _measure_case(case: Case, scale: Scale, behind: Ports, directory: Path, results: Results) -> None:
+    """The targets take turns, so that whatever else the machine does hits all of them alike."""
+    with contextlib.ExitStack() as stack:
+        all_of_them = (
+            {} if case.fresh else {each: stack.enter_context(start(each, behind, directory)) for each in case.targets}
+        )
+        for round_number in range(scale.rounds):
+            values = {}
+            for target in case.targets:
+                if case.fresh:
+                    with start(target, behind, directory) as running:
+                        sample = case.run(running, scale)
+                else:
+                    sample = case.run(all_of_them[target], scale)
+                values[target] = sample.values
+                where = f"{case.name}, round {round_number + 1}, {target.name}"
+                results.problems += [f"{where}: {problem}" for problem in sample.problems]
+            results.add(case, values)
+
+
+def _raise_descriptor_limit() -> None:
+    """As far as allowed; the balancers inherit it. Raises RuntimeError if that is not enough."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard < DESCRIPTORS:
+        raise RuntimeError(f"needs {DESCRIPTORS} open files, `ulimit -Hn` allows {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _terminate(_number: int, _frame: types.FrameType | None) -> None:
+    """Leave through the ``finally`` blocks, which end the children."""
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _problems(results: Results) -> str:
+    lines = [f"- {problem}\n" for problem in results.problems]
+    return f"**Errors, so nothing above counts:**\n\n{''.join(lines)}" if lines else "Socket errors: none.\n"
+
+
+def _keep(text: str, picture: str, date: str) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    for name in (date, "latest"):
+        (RESULTS / f"{name}.svg").write_text(picture)
+        (RESULTS / f"{name}.md").write_text(f"{text}\n![ratios]({name}.svg)\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""A server at run time, with all that decides whether it is available."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import attrs
+
+from healthcheck.result import CheckResult
+from healthcheck.state import Health
+from lb.model import Server, SocketAddress
+
+__all__ = ["Backend"]
+
+
+@attrs.define(eq=False, kw_only=True)
+class Backend(Server):
+    """A server, with what decides whether it is available."""
+
+    health: Health
+    targets: tuple[SocketAddress, ...] = ()
+    """What the address resolves to; the first is in use. Empty as long as a name could not be looked up."""
+    leaving: bool = False
+    """Gone from the configuration, kept for its open connections."""
+    drain_deadline: float = math.inf
+    """When those are closed."""
+    failed_connects: int = 0
+    last_check: CheckResult | None = None
+
+    def turn_from(self, target: SocketAddress) -> None:
+        """Use the next of several addresses, as this one has failed."""
+        if self.targets[:1] == (target,):
+            self.targets = (*self.targets[1:], target)
+
+    @property
+    def full(self) -> bool:
+        return 0 < self.spec.max_connections <= self.active
+
+    @property
+    def open_to_new(self) -> bool:
+        """May be chosen, health aside."""
+        return not (self.leaving or self.full or self.spec.weight == 0)
+
+    @property
+    def available(self) -> bool:
+        return self.health.serving and self.open_to_new
+
+    @property
+    def state(self) -> Literal["up", "down", "ejected", "draining", "checking"]:
+        """The word for it in the status; weight 0 drains as well as leaving does."""
+        if self.leaving or (self.spec.weight == 0 and self.health.serving):
+            return "draining"
+        return self.health.state

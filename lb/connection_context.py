@@ -1,0 +1,47 @@
+"""What all connections of the process share: the splicer, the sink, and the list of those that are open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from lb.deadlines import Deadlines
+from lb.events import Sink
+from lb.splicer import Splicer
+
+if TYPE_CHECKING:
+    from lb.connection import Connection
+
+__all__ = ["ConnectionContext"]
+
+HOLD_RETRY = 0.5
+"""Seconds after which a held connection tries again servers that refused it but count as up. As the fast interval."""
+
+
+class ConnectionContext:
+    """What all connections of the process share."""
+
+    def __init__(self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink) -> None:
+        self.splicer = splicer
+        self.sink = sink
+        self.open: set[Connection] = set()
+        self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
+        self._last_id = 0
+        self._closed = trio.Event()
+
+    async def none_open(self) -> None:
+        """Return when no connection is open."""
+        while self.open:
+            self._closed = trio.Event()
+            await self._closed.wait()
+
+    def closed(self, connection: Connection) -> None:
+        """Forget an open connection."""
+        self.open.discard(connection)
+        if not self.open:
+            self._closed.set()
+
+    def next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id

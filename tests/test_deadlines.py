@@ -1,0 +1,189 @@
+"""Deadlines to the instant, on trio's autojump clock."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import pytest
+import trio
+import trio.testing
+
+from lb.deadlines import DeadlineQueue, Deadlines
+
+
+class Sleeper:
+    """A wait that notes when and in which queue it expired."""
+
+    def __init__(self):
+        self.expirations = []
+
+    def expired(self, queue):
+        self.expirations.append((queue.kind, trio.current_time()))
+
+
+class Broken(Sleeper):
+    def expired(self, queue):
+        raise RuntimeError("boom")
+
+
+@pytest.fixture
+def clock(autojump_clock):
+    return autojump_clock
+
+
+@pytest.fixture
+def faults():
+    return []
+
+
+@pytest.fixture
+async def deadlines(nursery, faults):
+    deadlines = Deadlines(fault=lambda where, exception: faults.append((where, exception)))
+    nursery.start_soon(deadlines.run)
+    await trio.testing.wait_all_tasks_blocked()
+    yield deadlines
+    assert not faults, faults
+
+
+async def test_a_wait_expires_at_its_deadline_exactly(clock, deadlines):
+    start = trio.current_time()
+    sleeper = Sleeper()
+    deadlines.queue("idle", 600).touch(sleeper, start)
+    await trio.sleep(1000)
+    assert sleeper.expirations == [("idle", start + 600)]
+
+
+async def test_a_touch_starts_the_wait_anew(clock, deadlines):
+    start = trio.current_time()
+    queue, touched, quiet = deadlines.queue("idle", 10), Sleeper(), Sleeper()
+    queue.touch(touched, start)
+    queue.touch(quiet, start)
+    await trio.sleep(9.5)
+    queue.touch(touched, trio.current_time())
+    await trio.sleep(100)
+    assert quiet.expirations == [("idle", start + 10)]
+    assert touched.expirations == [("idle", start + 19.5)]
+
+
+async def test_a_discarded_wait_does_not_expire(clock, deadlines):
+    queue, sleeper = deadlines.queue("connect", 3), Sleeper()
+    queue.touch(sleeper, trio.current_time())
+    queue.discard(sleeper)
+    queue.discard(sleeper)
+    await trio.sleep(10)
+    assert sleeper.expirations == []
+
+
+async def test_a_short_queue_that_is_added_while_the_task_sleeps_for_a_long_one_is_on_time(clock, deadlines):
+    start = trio.current_time()
+    slow, quick = Sleeper(), Sleeper()
+    deadlines.queue("idle", 3600).touch(slow, start)
+    await trio.sleep(100)
+    deadlines.queue("connect", 0.25).touch(quick, trio.current_time())
+    await trio.sleep(5000)
+    assert quick.expirations == [("connect", start + 100.25)]
+    assert slow.expirations == [("idle", start + 3600)]
+
+
+async def test_a_queue_that_an_expiry_adds_is_on_time(clock, deadlines):
+    start = trio.current_time()
+    quick = Sleeper()
+
+    class Adding(Sleeper):
+        def expired(self, queue):
+            deadlines.queue("hold", 0.25).touch(quick, trio.current_time())
+
+    deadlines.queue("idle", 100).touch(Adding(), start)
+    await trio.sleep(1000)
+    assert quick.expirations == [("hold", start + 100.25)]
+
+
+async def test_a_wait_that_enters_an_empty_queue_late_is_on_time(clock, deadlines):
+    queue, sleeper = deadlines.queue("connect", 3), Sleeper()
+    await trio.sleep(1.75)
+    entered = trio.current_time()
+    queue.touch(sleeper, entered)
+    await trio.sleep(10)
+    assert sleeper.expirations == [("connect", entered + 3)]
+
+
+async def test_a_wait_that_raises_is_reported_and_the_others_expire(clock, deadlines, faults):
+    queue, sleeper = deadlines.queue("idle", 1), Sleeper()
+    queue.touch(Broken(), trio.current_time())
+    queue.touch(sleeper, trio.current_time())
+    await trio.sleep(2)
+    assert len(sleeper.expirations) == 1
+    ((where, exception),) = faults
+    faults.clear()
+    assert where == "idle deadline"
+    assert str(exception) == "boom"
+
+
+async def test_an_infinite_timeout_keeps_no_waits_and_wakes_nobody(clock, deadlines):
+    queue, sleeper = deadlines.queue("idle", math.inf), Sleeper()
+    queue.touch(sleeper, trio.current_time())
+    assert len(queue) == 0
+    assert queue.next_deadline == math.inf
+    clock.autojump_threshold = math.inf  # time stands still: were the task awake, it would have to wait for something
+    await trio.testing.wait_all_tasks_blocked()
+    assert trio.lowlevel.current_statistics().seconds_to_next_deadline == math.inf
+    clock.autojump_threshold = 0
+
+
+def test_the_same_arguments_get_the_same_queue():
+    deadlines = Deadlines(fault=lambda where, exception: None)
+    assert deadlines.queue("idle", 5) is deadlines.queue("idle", 5)
+    assert deadlines.queue("idle", 5) is not deadlines.queue("half_close", 5)
+    assert deadlines.queue("idle", 5) is not deadlines.queue("idle", 6)
+
+
+def test_waits_that_have_left_are_not_kept_alive():
+    queue = DeadlineQueue("idle", 10)
+    sleeper = Sleeper()
+    references = sys.getrefcount(sleeper)
+    queue.touch(sleeper, 0)
+    queue.touch(sleeper, 1)
+    assert len(queue) == 1
+    queue.discard(sleeper)
+    queue.touch(sleeper, 2)
+    assert queue.pop_due(12) is sleeper
+    assert len(queue) == 0
+    assert sys.getrefcount(sleeper) == references
+
+
+def test_the_wait_that_is_due_first_comes_out_first():
+    queue = DeadlineQueue("idle", 10)
+    first, second = Sleeper(), Sleeper()
+    queue.touch(first, 0)
+    queue.touch(second, 1)
+    queue.touch(first, 2)
+    assert queue.next_deadline == 11
+    assert queue.pop_due(10.9) is None
+    assert queue.pop_due(11) is second
+    assert queue.pop_due(11) is None
+    assert queue.pop_due(12) is first
+
+
+def test_touching_and_discarding_cost_the_same_however_many_wait():
+    """Counted, not timed: no other wait is hashed or compared, so none is looked at."""
+    looked_at = []
+
+    class Counting(Sleeper):
+        def __hash__(self):
+            looked_at.append(self)
+            return id(self)
+
+        def __eq__(self, other):
+            looked_at.append(self)
+            return self is other
+
+    queue = DeadlineQueue("idle", 10)
+    waits = [Counting() for _ in range(10_000)]
+    for wait in waits:
+        queue.touch(wait, 0)
+    looked_at.clear()
+    queue.touch(waits[5000], 1)
+    queue.discard(waits[5001])
+    assert set(map(id, looked_at)) == {id(waits[5000]), id(waits[5001])}
+    assert len(looked_at) < 10

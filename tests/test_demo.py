@@ -1,0 +1,390 @@
+"""``lb demo``: the real command, with and without a terminal, and the judgement that its exit code rests on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import termios
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+
+import pytest
+import trio
+
+from lb.demo import demo, load
+from lb.demo.ledger import Ledger
+from lb.demo.load import Load
+from lb.demo.process import ServerProcess
+from lb.demo.terminal import single_keys
+from lb.events import ConnectionClosed
+from tests.balancer import LB
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class RunningDemo:
+    """A child process of ``lb demo``, and what it has written so far, without colours."""
+
+    def __init__(self, process, output):
+        self.process = process
+        self.output = output
+        self.text = ""
+        self._matched = 0
+
+    async def until(self, pattern, seconds=20):
+        """Read on until this comes, after what the last call found; returns the match."""
+        with trio.move_on_after(seconds):
+            while not (found := re.compile(pattern).search(self.text, self._matched)):
+                if not await self._read():
+                    break
+        assert found, f"no {pattern!r} in {self.text[self._matched :]!r}"
+        self._matched = found.end()
+        return found
+
+    async def rest(self, seconds=20):
+        """All that it writes until it ends, and its exit code."""
+        with trio.fail_after(seconds):
+            while await self._read():
+                pass
+            code = await self.process.wait()
+        return self.text[self._matched :], code
+
+    async def _read(self):
+        await trio.lowlevel.wait_readable(self.output)
+        try:
+            data = os.read(self.output, 65536)
+        except OSError:  # EIO: nobody has the terminal open any more
+            data = b""
+        self.text = ESCAPES.sub("", self.text + data.decode(errors="ignore")).replace("\r", "")
+        return bool(data)
+
+
+@asynccontextmanager
+async def running(*options):
+    """``lb demo`` whose output is a pipe."""
+    output, theirs = os.pipe()
+    process = await trio.lowlevel.open_process(
+        [LB, "demo", *options], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.STDOUT
+    )
+    os.close(theirs)
+    async with _ending(process, output):
+        yield RunningDemo(process, output)
+
+
+@asynccontextmanager
+async def running_on_terminal(*options):
+    """``lb demo`` on a terminal of its own; yields it and the terminal's descriptor, which also takes keys."""
+    output, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    process = await trio.lowlevel.open_process(
+        [LB, "demo", *options],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+    )
+    async with _ending(process, output):
+        yield RunningDemo(process, output), terminal
+    os.close(terminal)
+
+
+@asynccontextmanager
+async def _ending(process, output):
+    try:
+        yield
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+        os.close(output)
+
+
+async def introduction(running_demo):
+    """Name -> pid of the servers, as printed."""
+    pids = {}
+    for name in ("s1", "s2", "s3"):
+        pids[name] = int((await running_demo.until(rf"Server {name} listens on 127.0.0.1:\d+, pid (\d+)"))[1])
+    return pids
+
+
+@asynccontextmanager
+async def none_outlives(pids):
+    """These processes, alive now, are gone soon after the block."""
+    watched = [os.pidfd_open(pid) for pid in pids]
+    try:
+        yield
+        with trio.fail_after(5):
+            for descriptor in watched:
+                await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        for descriptor in watched:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.close(descriptor)
+
+
+def sessions(text):
+    """(ok, failed, cut) of the last count in the text."""
+    return tuple(map(int, re.findall(r"sessions: (\d+) ok, (\d+) failed, (\d+) cut by the kill", text)[-1]))
+
+
+# Without a terminal
+
+
+@pytest.mark.slow
+async def test_it_kills_and_revives_a_server_and_no_session_fails():
+    async with running("--seconds", "6") as running_demo:
+        pids = await introduction(running_demo)
+        async with none_outlives(pids.values()):
+            await running_demo.until(rf"kill -9 {pids['s1']}")
+            await running_demo.until("s1 is ejected: ")
+            await running_demo.until("s1 is started again")
+            await running_demo.until("s1 is restored")
+            text, code = await running_demo.rest()
+    ok, failed, cut = sessions(text)
+    assert code == 0, text
+    assert ok > 100
+    assert failed == 0
+    assert cut <= load.SHORT_CLIENTS + load.LONG_CLIENTS
+    assert text.rstrip().endswith("cut by the kill")
+    assert "connection.closed" not in running_demo.text
+
+
+@pytest.mark.slow
+async def test_the_printed_commands_kill_revive_and_end():
+    async with running() as running_demo:
+        pids = await introduction(running_demo)
+        kill, revive, end = [
+            (await running_demo.until(rf"\n +{command} +(\d+) +#"))[1] for command in ("kill -9", "kill -USR1", "kill")
+        ]
+        assert (int(kill), int(revive), int(end)) == (pids["s1"], running_demo.process.pid, running_demo.process.pid)
+        os.kill(pids["s2"], signal.SIGKILL)
+        await running_demo.until("s2 is ejected: ")
+        os.kill(running_demo.process.pid, signal.SIGUSR1)
+        revived = int((await running_demo.until(r"s2 is started again, pid (\d+)"))[1])
+        await running_demo.until("s2 is restored")
+        async with none_outlives([pids["s1"], revived, pids["s3"]]):
+            running_demo.process.terminate()
+            text, code = await running_demo.rest()
+    assert code == 0, text
+    assert sessions(text)[1] == 0
+
+
+@pytest.mark.slow
+async def test_ctrl_c_ends_it_with_130():
+    async with running() as running_demo:
+        pids = await introduction(running_demo)
+        async with none_outlives(pids.values()):
+            running_demo.process.send_signal(signal.SIGINT)
+            text, code = await running_demo.rest()
+    assert code == 130, text
+    assert "Traceback" not in text
+
+
+@pytest.mark.slow
+async def test_servers_end_when_the_demo_is_killed_even_a_frozen_one():
+    async with running() as running_demo:
+        pids = await introduction(running_demo)
+        async with none_outlives(pids.values()):
+            os.kill(pids["s1"], signal.SIGSTOP)
+            await running_demo.until("s1 is ejected: no answer in 0.5 s")
+            running_demo.process.kill()
+
+
+@pytest.mark.slow
+async def test_a_reader_that_goes_away_ends_it_without_a_traceback():
+    process = await trio.lowlevel.open_process([LB, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    await process.stdout.receive_some(1)
+    await process.stdout.aclose()
+    with trio.fail_after(20):
+        errors = b"".join([chunk async for chunk in process.stderr])
+        assert await process.wait() == 1
+    assert errors == b""
+    await process.stderr.aclose()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_seconds_that_make_no_sense(seconds, capsys):
+    assert demo(seconds) == 2
+    assert "--seconds must be more than 0" in capsys.readouterr().err
+
+
+# On a terminal
+
+
+@pytest.mark.slow
+async def test_keys_kill_revive_reload_and_quit():
+    async with running_on_terminal() as (running_demo, terminal):
+        before = termios.tcgetattr(terminal)
+        await running_demo.until("Press  1  to kill a server")
+        pids = [int((await running_demo.until(rf" {number}   s{number} +\d+ +(\d+) "))[1]) for number in (1, 2, 3)]
+        assert termios.tcgetattr(terminal) != before
+        async with none_outlives(pids):
+            os.write(running_demo.output, b"1")
+            await running_demo.until(r"s1 +\d+ +dead +1 +● (ejected|down) .* connection refused")
+            await running_demo.until("s1 is ejected: connection refused")
+            os.write(running_demo.output, b"1")
+            await running_demo.until("s1 is restored")
+            os.write(running_demo.output, b"r")
+            await running_demo.until(r"s3 +\d+ +\d+ +3 ")
+            os.write(running_demo.output, b"c")
+            await running_demo.until(r'name = "s3", address = "127.0.0.1:\d+", weight = 3')
+            os.write(running_demo.output, b"q")
+            text = (await running_demo.until(r"sessions: \d+ ok, \d+ failed, \d+ cut by the kill\n(failed: .*)?"))[0]
+            with trio.fail_after(5):
+                code = await running_demo.process.wait()
+        assert code == 0, text
+        assert termios.tcgetattr(terminal) == before
+
+
+@pytest.mark.slow
+async def test_ctrl_c_leaves_the_terminal_as_it_was():
+    async with running_on_terminal() as (running_demo, terminal):
+        before = termios.tcgetattr(terminal)
+        await running_demo.until("sessions")
+        running_demo.process.send_signal(signal.SIGINT)
+        with trio.fail_after(20):
+            assert await running_demo.process.wait() == 130
+        assert termios.tcgetattr(terminal) == before
+
+
+def test_an_exception_leaves_the_terminal_as_it_was():
+    ours, terminal = pty.openpty()
+    before = termios.tcgetattr(terminal)
+
+    def fail_on_the_way():
+        with single_keys(terminal):
+            assert termios.tcgetattr(terminal) != before
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_on_the_way()
+    assert termios.tcgetattr(terminal) == before
+    os.close(ours)
+    os.close(terminal)
+
+
+# The judgement
+
+
+def test_a_demo_without_failures_has_no_problems():
+    ledger = Ledger(ok=5, cut=1, ejected={"s1"}, restored={"s1"})
+    assert ledger.problems("s1") == []
+    assert str(ledger) == "sessions: 5 ok, 0 failed, 1 cut by the kill"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"ok": 0}, "no session was served"),
+        ({"failures": {"no_server": 2}}, "failed: 2 x no_server"),
+        ({"faults": ["strategy: ZeroDivisionError()"]}, "bug: strategy: ZeroDivisionError()"),
+        ({"ejected": {"s2"}}, "s1 was not ejected"),
+        ({"restored": set()}, "s1 was not restored"),
+    ],
+)
+def test_each_problem_is_named(change, problem):
+    ledger = Ledger(ok=5, ejected={"s1"}, restored={"s1"})
+    for field, value in change.items():
+        getattr(ledger, field).update(value) if field == "failures" else setattr(ledger, field, value)
+    assert ledger.problems("s1") == [problem]
+
+
+def test_a_server_that_nobody_killed_need_not_be_ejected():
+    assert Ledger(ok=1).problems(None) == []
+
+
+CLIENT = "127.0.0.1:5555"
+
+
+def record(server, ended_by="server", reason="reset"):
+    return ConnectionClosed(
+        id=1,
+        listener="demo",
+        pool="demo",
+        server=server,
+        client=CLIENT,
+        attempts=(),
+        connect_ms=None,
+        duration_ms=0,
+        bytes_in=0,
+        bytes_out=0,
+        ended_by=ended_by,
+        reason=reason,
+    )
+
+
+async def judge(records, *, died_at=None):
+    """What the ledger says of a session that was broken in its second 10, and began in its second 5."""
+    server = ServerProcess("s1")
+    ledger = Ledger()
+    judging = Load({"s1": server}, ledger)
+    started = trio.current_time() + 5
+    if died_at is not None:
+        server.died_at = trio.current_time() + died_at
+    for each in records:
+        judging.closed(each)
+    await trio.sleep(10)
+    await judging._judge_broken(CLIENT, started)
+    return ledger.cut, dict(ledger.failures)
+
+
+async def test_a_session_whose_server_died_is_cut_by_the_kill(autojump_clock):
+    assert await judge([record("s1")], died_at=7) == (1, {})
+
+
+async def test_a_session_whose_server_lives_has_failed(autojump_clock):
+    assert await judge([record("s1")]) == (0, {"reset, ended by server": 1})
+
+
+async def test_a_session_that_began_after_the_death_has_failed(autojump_clock):
+    assert await judge([record("s1")], died_at=4) == (0, {"reset, ended by server": 1})
+
+
+async def test_a_session_that_got_no_server_has_failed(autojump_clock):
+    assert await judge([record(None, "lb", "no_server")], died_at=7) == (0, {"no_server, ended by lb": 1})
+
+
+async def test_a_broken_session_without_a_record_has_failed(autojump_clock):
+    assert await judge([record("s1", ended_by="client")], died_at=7) == (0, {"broken without a record": 1})
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (b"s1 something else\n", "wrong answer: "),
+        (b"s9 %s\n", "wrong answer: "),
+        (b"s1 %s\nmore", "wrong answer: "),
+        (b"s1 %s", "broken without a record"),
+    ],
+    ids=["another question's", "another server's", "too much", "cut short"],
+)
+async def test_a_wrong_answer_is_a_failed_session(answer, failure, monkeypatch):
+    monkeypatch.setattr(load, "GRACE", 0)
+
+    async def serve(stream):
+        question = await stream.receive_some()
+        await stream.send_all(answer.replace(b"%s", question.strip()))
+        await stream.aclose()
+
+    ledger = Ledger()
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), serve, 0)
+        port = listener.socket.getsockname()[1]
+        await Load({"s1": ServerProcess("s1")}, ledger)._session(port, 1, 0)
+        nursery.cancel_scope.cancel()
+    [reason] = ledger.failures
+    assert reason.startswith(failure)
+    assert (ledger.ok, ledger.cut) == (0, 0)
+
+
+async def test_a_refused_connection_is_a_failed_session():
+    ledger = Ledger()
+    with socket.socket() as not_listening:
+        not_listening.bind(("127.0.0.1", 0))
+        await Load({}, ledger)._session(not_listening.getsockname()[1], 1, 0)
+    assert ledger.failed == 1

@@ -1,0 +1,224 @@
+"""SIGHUP: the new configuration takes effect as a whole or not at all, and nobody's connection notices."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import socket
+
+import pytest
+import trio
+
+from tests.balancer import ask, backends, balancer, config, connect, read_all, request, serving
+from tests.load import load
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
+
+
+class Named:
+    """A server of the configuration that need not run."""
+
+    def __init__(self, name, address):
+        self.name = name
+        self.address = address
+
+
+def lists(a, b, c):
+    """Configurations that differ in everything that a list of servers may differ in."""
+    yield config(a, b)
+    yield config((c, "weight = 3"), b, a, pool='strategy = "weighted"')
+    yield config(c, health='interval = "50ms"')
+    yield config(b, c, (a, "weight = 0"), pool='strategy = "least-conn"\non_remove = "drain"')
+    yield config(a, (b, "backup = true"), (c, "max_connections = 500"), pool='strategy = "consistent-hash"')
+    yield config(a, b, c, health=None, listener='idle_timeout = "5s"')
+
+
+@pytest.mark.parametrize("clients", [1, 50])
+async def test_fifty_reloads_under_load_fail_no_session(tmp_path, clients):
+    async with backends("a", "b", "c") as servers, balancer(tmp_path, config(*servers)) as lb:
+        async with await connect(lb.port) as before_all, load(lb.port, servers, clients=clients) as sessions:
+            assert await request(before_all, b"name") in b"abc"
+            for text in itertools.islice(itertools.cycle(lists(*servers)), 50):
+                verdict = await lb.reload(text)
+                assert verdict["event"] == "config.applied"
+                await sessions.sessions(5)
+            assert await request(before_all, b"echo still here") == b"still here"
+        assert not sessions.failures
+        assert sessions.done >= 250
+        assert sessions.seen == {b"a\n", b"b\n", b"c\n"}
+    assert len(lb.of("config.applied")) == 50
+    assert len(lb.of("listener.started")) == 1, "the listener did not keep its socket"
+
+
+async def test_reloads_that_overlap_are_applied_one_after_another(tmp_path):
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
+        lb.config_file.write_text(config(b))
+        for _ in range(20):
+            lb.signal(signal.SIGHUP)
+        await lb.event("config.applied")
+        assert await ask(lb.port) == b"b\n"
+
+
+async def test_what_a_reload_did_is_said(tmp_path):
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
+        applied = await lb.reload(config((b, "weight = 2")))
+        assert (applied["added"], applied["removed"], applied["changed"]) == (["web/b"], ["web/a"], [])
+        applied = await lb.reload(config((b, "weight = 3")))
+        assert (applied["added"], applied["removed"], applied["changed"]) == ([], [], ["web/b"])
+
+
+async def test_a_configuration_that_does_not_load_changes_nothing_and_all_that_is_wrong_is_said(tmp_path):
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
+        wrong = config((b, "weight = -3"), listener='idle_timeout = "soon"\nmax_conections = 3')
+        rejected = await lb.reload(wrong)
+        assert rejected["event"] == "config.rejected"
+        path = str(lb.config_file)
+        assert [error.partition(": ")[0] for error in rejected["errors"]] == [path] * 3
+        text = "\n".join(rejected["errors"])
+        for key in ("pools.web.servers[0].weight", "listeners.web.idle_timeout", "listeners.web.max_conections"):
+            assert key in text
+        assert await ask(lb.port) == b"a\n"
+        assert (await lb.reload(config(b)))["event"] == "config.applied"
+        assert await ask(lb.port) == b"b\n"
+
+
+async def test_a_file_that_is_gone_or_no_toml_changes_nothing(tmp_path):
+    async with serving(name="a") as a, balancer(tmp_path, config(a)) as lb:
+        rejected = await lb.reload("[listeners.web\n")
+        assert "line 1, column 15" in rejected["errors"][0]
+        lb.config_file.unlink()
+        lb.signal(signal.SIGHUP)
+        rejected = await lb.event("config.rejected", count=2)
+        assert "No such file" in rejected["errors"][0]
+        assert await ask(lb.port) == b"a\n"
+
+
+async def test_a_bind_that_is_in_use_rejects_the_whole_change(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        in_use = f"127.0.0.1:{taken.getsockname()[1]}"
+        async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
+            port = lb.port
+            rejected = await lb.reload(config(b, bind=["127.0.0.2:0", in_use]))
+            assert rejected["errors"] == [f"cannot listen on {in_use}: address already in use"]
+            assert lb.binds == {"web": [f"127.0.0.1:{port}"]}
+            assert await ask(port) == b"a\n"
+
+
+async def test_a_server_known_to_be_down_stays_down_through_a_reload(tmp_path):
+    async with serving(name="a") as a, serving(name="b") as b:
+        with socket.socket() as refusing:  # bound, does not listen
+            refusing.bind(("127.0.0.1", 0))
+            dead = Named("dead", f"127.0.0.1:{refusing.getsockname()[1]}")
+            async with balancer(tmp_path, config(dead, a)) as lb:
+                await lb.event("backend.ejected", server="dead")
+                applied = await lb.reload(config(b, a, (dead, "weight = 2"), health='interval = "1h"'))
+                assert applied["added"] == ["web/b"]
+                assert {await ask(lb.port) for _ in range(8)} == {b"a\n", b"b\n"}
+                await lb.stop()
+    records = lb.of("connection.closed")
+    assert len(records) == 8
+    assert not any(record["attempts"] for record in records), "the server that was down was tried"
+    assert not lb.of("backend.restored")
+    assert len(lb.of("backend.ejected")) == 1
+
+
+async def test_a_server_that_stays_keeps_its_count_of_connections(tmp_path):
+    """Four connections to ``a`` from before the reload must still count for least-conn after it."""
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
+        open_to_a = [await connect(lb.port) for _ in range(4)]
+        assert [await request(stream, b"name") for stream in open_to_a] == [b"a"] * 4
+        await lb.reload(config(b, a, pool='strategy = "least-conn"'))
+        later = [await connect(lb.port) for _ in range(4)]
+        assert [await request(stream, b"name") for stream in later] == [b"b"] * 4
+        for stream in open_to_a + later:
+            await stream.aclose()
+
+
+@pytest.mark.parametrize("how", ["moved", "removed"])
+async def test_connections_of_a_listener_that_leaves_its_port_live_on(tmp_path, how):
+    async with serving(name="a") as a, balancer(tmp_path, config(a)) as lb:
+        port = lb.port
+        async with await connect(port) as before:
+            assert await request(before, b"name") == b"a"
+            moved = config(a, bind="127.0.0.2:0")
+            await lb.reload(moved if how == "moved" else moved.replace("listeners.web", "listeners.other"))
+            await lb.event("listener.stopped", bind=f"127.0.0.1:{port}")
+            with pytest.raises(OSError, match="all attempts to connect"):
+                await connect(port)
+            (bind,) = lb.binds["web" if how == "moved" else "other"]
+            assert await ask(int(bind.rpartition(":")[2]), host="127.0.0.2") == b"a\n"
+            assert await request(before, b"echo still here") == b"still here"
+            await before.send_eof()
+            assert await read_all(before) == b""
+        record = await lb.event("connection.closed", count=2)
+        assert (record["listener"], record["reason"]) == ("web", "eof")
+
+
+async def test_a_renamed_listener_refuses_nobody(tmp_path):
+    async with backends("a") as servers, balancer(tmp_path, config(*servers)) as lb:
+        names = itertools.cycle(["other", "web"])
+        async with load(lb.port, servers, clients=20) as sessions:
+            for name in itertools.islice(names, 10):
+                await lb.reload(config(*servers).replace("listeners.web", f"listeners.{name}"))
+                await sessions.sessions(20)
+        assert not sessions.failures
+    assert not lb.of("listener.stopped"), "the socket was not handed over"
+
+
+async def test_a_bind_may_be_added_and_taken_away(tmp_path):
+    async with serving(name="a") as a, balancer(tmp_path, config(a)) as lb:
+        first = lb.port
+        await lb.reload(config(a, bind=["127.0.0.1:0", "127.0.0.2:0"]))
+        second = int(lb.binds["web"][1].rpartition(":")[2])
+        assert [await ask(first), await ask(second, host="127.0.0.2")] == [b"a\n", b"a\n"]
+        await lb.reload(config(a, bind="127.0.0.2:0"))
+        await lb.event("listener.stopped", bind=f"127.0.0.1:{first}")
+        assert await ask(second, host="127.0.0.2") == b"a\n"
+
+
+async def test_on_remove_close_ends_connections_to_a_server_that_leaves(tmp_path):
+    async with serving(name="a") as a, serving(name="b") as b:
+        async with balancer(tmp_path, config(a, b, pool='on_remove = "close"')) as lb:
+            async with await connect(lb.port) as to_a, await connect(lb.port) as to_b:
+                assert [await request(to_a, b"name"), await request(to_b, b"name")] == [b"a", b"b"]
+                await lb.reload(config(b, pool='on_remove = "close"'))
+                record = await lb.event("connection.closed")
+                assert (record["server"], record["reason"], record["ended_by"]) == ("a", "server_removed", "lb")
+                with pytest.raises(trio.BrokenResourceError):
+                    await read_all(to_a)
+                assert await request(to_b, b"echo still here") == b"still here"
+
+
+async def test_on_remove_drain_ends_them_after_the_drain_timeout(tmp_path):
+    drain = 'on_remove = "drain"\ndrain_timeout = "300ms"'
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a, b, pool=drain)) as lb:
+        async with await connect(lb.port) as to_a:
+            assert await request(to_a, b"name") == b"a"
+            await lb.reload(config(b, pool=drain))
+            assert await request(to_a, b"echo still here") == b"still here"
+            with pytest.raises(trio.BrokenResourceError):
+                await read_all(to_a)
+            record = await lb.event("connection.closed")
+            assert (record["server"], record["reason"], record["ended_by"]) == ("a", "server_removed", "lb")
+
+
+async def test_a_server_that_comes_back_before_its_drain_ends_keeps_its_connections(tmp_path):
+    drain = 'on_remove = "drain"\ndrain_timeout = "200ms"'
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a, b, pool=drain)) as lb:
+        async with await connect(lb.port) as stays, await connect(lb.port) as leaves:
+            assert [await request(stays, b"name"), await request(leaves, b"name")] == [b"a", b"b"]
+            await lb.reload(config(Named("c", a.address), pool=drain))
+            await lb.reload(config(a, pool=drain))
+            await lb.event("connection.closed", server="b", reason="server_removed")
+            assert await request(stays, b"echo still here") == b"still here"
+
+
+async def test_weight_0_gets_no_new_connections_and_keeps_its_old(tmp_path):
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a, b)) as lb:
+        async with await connect(lb.port) as to_a:
+            assert await request(to_a, b"name") == b"a"
+            await lb.reload(config((a, "weight = 0"), b))
+            assert {await ask(lb.port) for _ in range(6)} == {b"b\n"}
+            assert await request(to_a, b"echo still here") == b"still here"
+            await lb.reload(config(a, b))
+            assert {await ask(lb.port) for _ in range(6)} == {b"a\n", b"b\n"}
