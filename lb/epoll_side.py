@@ -30,10 +30,11 @@ SHARE = 1024 * 1024
 BULK_READS = 2
 """Full buffers in a row after which a side changes to splice."""
 SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
-READABLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
-WRITABLE = select.EPOLLOUT
-ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 GONE = select.EPOLLHUP | select.EPOLLERR
+ENDING = select.EPOLLRDHUP | GONE
+URGENT = select.EPOLLPRI
+READABLE = select.EPOLLIN | ENDING | URGENT
+WRITABLE = select.EPOLLOUT
 
 
 class Side:
@@ -43,9 +44,9 @@ class Side:
         "backlog",
         "cut",
         "ended",
-        "ending",
         "full_reads",
         "held",
+        "insist",
         "moved",
         "name",
         "peer",
@@ -65,8 +66,8 @@ class Side:
         self.sock = sock
         self.readable = False
         self.writable = True
-        self.ending = 0
-        """The edges that have announced the end: ENDING's bits."""
+        self.insist = False
+        """A short read is not the last: the end was announced, or urgent data, at which each read stops."""
         self.ended = False
         """The end of file was reached, and passed on."""
         self.cut = False
@@ -85,7 +86,10 @@ class Side:
         """Remember what an edge said."""
         if mask & READABLE:
             self.readable = True
-            self.ending |= mask & ENDING
+            if mask & (ENDING | URGENT):
+                self.insist = True
+                if mask & URGENT:  # tcp(7): inline, or a read skips the urgent byte
+                    self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         if mask & WRITABLE:
             self.writable = True
 
@@ -145,9 +149,9 @@ class Side:
         received = self.sock.recv_into(shared.buffer)
         if received == BUFFER:
             self.full_reads += 1
-        else:  # nothing is left, then; but an end that was announced is still to be read
+        else:  # nothing is left, then, unless there is reason to insist
             self.full_reads = 0
-            if not self.ending:
+            if not self.insist:
                 self.readable = False
             if received == 0:
                 return 0
@@ -213,7 +217,7 @@ class Side:
             self.relay.side_reset(peer)
         else:
             peer.readable = True
-            peer.ending |= GONE
+            peer.insist = True
             peer.pump()
 
     def _read_end(self) -> None:
@@ -231,7 +235,7 @@ class Side:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError:  # it has reset the connection meanwhile, which its next read says
             self.readable = True
-            self.ending |= GONE
+            self.insist = True
             self._queue()
 
     def _queue(self) -> None:

@@ -38,7 +38,7 @@ assert sys.platform == "linux"  # noqa: S101 - tells mypy too
 
 __all__ = ["EpollSplicer"]
 
-EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 BATCH = 256
 """Edges taken at once. A guess: large enough that the poll's cost is shared, small enough that trio gets its turn."""
 TURNS = 8

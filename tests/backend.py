@@ -1,4 +1,4 @@
-"""A small server for the tests: ``python backend.py NAME PORT`` prints its port and answers lines until the client's end.
+"""A small server for the tests: ``python backend.py NAME PORT`` prints its port and answers lines.
 
 ``name`` -> its name, ``echo TEXT`` -> TEXT, ``bytes N`` -> N bytes, ``close`` closes, ``half N`` -> N bytes of a longer
 answer, then a reset.

@@ -1,19 +1,16 @@
-"""The real command as a child process, the servers and the clients around it."""
+"""The real command as a child process, and clients of it; ``tests/servers.py`` has the servers."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
-
-import tests.backend
 
 LB = Path(sys.executable).parent / "lb"
 PATIENCE = 15  # seconds for anything that should come at once, on a busy machine
@@ -167,126 +164,6 @@ async def run_lb(*arguments, cwd=None):
             [LB, *arguments], capture_stdout=True, capture_stderr=True, check=False, cwd=cwd, stdin=b""
         )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
-
-
-class Backend:
-    """A server in a process of its own, so that it can be killed and stopped. Speaks ``tests/backend.py``."""
-
-    def __init__(self, name):
-        self.name = name
-        self.port = 0
-        self.process = None
-
-    @property
-    def address(self):
-        return f"127.0.0.1:{self.port}"
-
-    async def start(self):
-        """(Re)start on the same port; returns when it listens."""
-        self.process = await trio.lowlevel.open_process(
-            [sys.executable, tests.backend.__file__, self.name, str(self.port)], stdout=subprocess.PIPE
-        )
-        line = b""
-        async with self.process.stdout as output:
-            while not line.endswith(b"\n"):
-                chunk = await output.receive_some()
-                assert chunk, f"the server {self.name} does not start"
-                line += chunk
-        self.port = int(line)
-
-    async def kill(self):
-        """kill -9; returns when its sockets are closed."""
-        if self.process is not None:
-            self.process.kill()
-            await self.process.wait()
-
-    def freeze(self):
-        """SIGSTOP: the kernel goes on accepting for it, but nothing answers."""
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self):
-        self.process.send_signal(signal.SIGCONT)
-
-
-@asynccontextmanager
-async def backends(*names):
-    """Servers in processes of their own, for the length of a block."""
-    servers = [Backend(name) for name in names]
-    try:
-        async with trio.open_nursery() as nursery:
-            for server in servers:
-                nursery.start_soon(server.start)
-        yield servers
-    finally:
-        with trio.CancelScope(shield=True):
-            for server in servers:
-                await server.kill()
-
-
-class Served:
-    """A server inside the test's process, and what it has seen."""
-
-    def __init__(self, name, address):
-        self.name = name
-        self.address = address
-        self.connections = 0
-        self.open = 0
-        self.most_open = 0
-        self._changed = trio.Event()
-
-    async def until(self, condition):
-        """Wait until ``condition(self)``."""
-        with trio.fail_after(PATIENCE):
-            while not condition(self):
-                await self._changed.wait()
-
-    def note(self, change):
-        """A connection more (1) or less (-1)."""
-        self.connections += max(change, 0)
-        self.open += change
-        self.most_open = max(self.most_open, self.open)
-        self._changed.set()
-        self._changed = trio.Event()
-
-
-@asynccontextmanager
-async def serving(handler=None, *, name="s", address=("127.0.0.1", 0)):
-    """A server in this process; ``handler(stream)`` serves a connection, without one as :mod:`tests.backend` does.
-
-    ``address`` as for bind: a path is a unix socket.
-    """
-    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    listening = trio.socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    await listening.bind(address)
-    listening.listen(1000)
-    served = Served(name, address_text(listening.getsockname()))
-
-    async def serve(stream):
-        served.note(1)
-        try:
-            async with stream:
-                with suppress(trio.BrokenResourceError):
-                    await (handler(stream) if handler else tests.backend.serve(name, stream))
-        finally:
-            served.note(-1)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve, [trio.SocketListener(listening)])
-        yield served
-        nursery.cancel_scope.cancel()
-
-
-def address_text(name):
-    """A socket's name as the configuration writes it."""
-    if isinstance(name, str):
-        return f"unix:{name}"
-    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-
-
-def reset_at_close(stream):
-    """Make the close of this stream a reset."""
-    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
 
 
 async def connect(port, host="127.0.0.1"):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.balancer import QUICK_CHECKS, ask, backends, balancer, config, connect, read_all, request
+from tests.balancer import QUICK_CHECKS, ask, balancer, config, connect, read_all, request
 from tests.load import load
+from tests.servers import backends
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
 

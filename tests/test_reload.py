@@ -9,18 +9,11 @@ import socket
 import pytest
 import trio
 
-from tests.balancer import ask, backends, balancer, config, connect, read_all, request, serving
+from tests.balancer import ask, balancer, config, connect, read_all, request
 from tests.load import load
+from tests.servers import Named, backends, refusing, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
-
-
-class Named:
-    """A server of the configuration that need not run."""
-
-    def __init__(self, name, address):
-        self.name = name
-        self.address = address
 
 
 def lists(a, b, c):
@@ -105,16 +98,13 @@ async def test_a_bind_that_is_in_use_rejects_the_whole_change(tmp_path):
 
 
 async def test_a_server_known_to_be_down_stays_down_through_a_reload(tmp_path):
-    async with serving(name="a") as a, serving(name="b") as b:
-        with socket.socket() as refusing:  # bound, does not listen
-            refusing.bind(("127.0.0.1", 0))
-            dead = Named("dead", f"127.0.0.1:{refusing.getsockname()[1]}")
-            async with balancer(tmp_path, config(dead, a)) as lb:
-                await lb.event("backend.ejected", server="dead")
-                applied = await lb.reload(config(b, a, (dead, "weight = 2"), health='interval = "1h"'))
-                assert applied["added"] == ["web/b"]
-                assert {await ask(lb.port) for _ in range(8)} == {b"a\n", b"b\n"}
-                await lb.stop()
+    async with serving(name="a") as a, serving(name="b") as b, refusing("dead") as dead:
+        async with balancer(tmp_path, config(dead, a)) as lb:
+            await lb.event("backend.ejected", server="dead")
+            applied = await lb.reload(config(b, a, (dead, "weight = 2"), health='interval = "1h"'))
+            assert applied["added"] == ["web/b"]
+            assert {await ask(lb.port) for _ in range(8)} == {b"a\n", b"b\n"}
+            await lb.stop()
     records = lb.of("connection.closed")
     assert len(records) == 8
     assert not any(record["attempts"] for record in records), "the server that was down was tried"

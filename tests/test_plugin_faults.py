@@ -1,0 +1,100 @@
+"""Plug-ins that raise: the log shows the traceback, one connection or one check pays, and the rest goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.balancer import ask, balancer, config, connect, read_all, request
+from tests.servers import serving
+
+pytestmark = pytest.mark.slow
+
+STRATEGY = """
+from pathlib import Path
+from strategies.round_robin import RoundRobin
+
+class Fragile(RoundRobin):
+    def pick(self, client, tried):
+        if Path(__file__).with_name("broken").exists():
+            raise LookupError("no luck today")
+        return super().pick(client, tried)
+
+class Nonsense(RoundRobin):
+    def pick(self, client, tried):
+        return "the best one"
+
+class Unbuildable(RoundRobin):
+    def build(self, servers):
+        raise LookupError("no table today")
+        yield
+"""
+PROBE = """
+from pathlib import Path
+from healthcheck.probe import Probe
+
+class FragileProbe(Probe):
+    async def check(self, target):
+        if target.server == "a" and Path(__file__).with_name("broken").exists():
+            raise LookupError("no luck today")
+        return "fine"
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, request):
+    """Plug-in modules beside the configuration file; ``touch`` the file that is returned to make them fail."""
+    (tmp_path / "plugin.py").write_text(STRATEGY + PROBE)
+    return tmp_path / "broken"
+
+
+async def test_a_strategy_that_raises_costs_the_connection_that_met_it(tmp_path, plugin):
+    async with serving() as server:
+        async with balancer(tmp_path, config(server, pool='strategy = "plugin:Fragile"'), faults=True) as lb:
+            async with await connect(lb.port) as before:
+                assert await request(before, b"name") == b"s"
+                plugin.touch()
+                async with await connect(lb.port) as stream:
+                    assert await read_all(stream) == b""
+                record = await lb.event("connection.closed")
+                assert (record["reason"], record["ended_by"], record["attempts"]) == ("no_server", "lb", [])
+                assert await request(before, b"echo still here") == b"still here"
+                plugin.unlink()
+                assert await ask(lb.port) == b"s\n"
+            assert await lb.stop() == 0
+    (fault,) = lb.of("fault")
+    assert fault["where"] == "pool web: strategy plugin:Fragile"
+    assert "Traceback" in fault["exception"]
+    assert "LookupError: no luck today" in fault["exception"]
+    assert 'plugin.py", line 8' in fault["exception"]
+
+
+async def test_a_strategy_that_answers_nonsense_is_reported_too(tmp_path, plugin):
+    async with serving() as server:
+        async with balancer(tmp_path, config(server, pool='strategy = "plugin:Nonsense"'), faults=True) as lb:
+            async with await connect(lb.port) as stream:
+                assert await read_all(stream) == b""
+            assert (await lb.only_record())["reason"] == "no_server"
+    assert "which is not available" in lb.of("fault")[0]["exception"]
+
+
+async def test_a_strategy_that_cannot_take_the_new_list_leaves_the_old_one(tmp_path, plugin):
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a), faults=True) as lb:
+        rejected = await lb.reload(config(b, pool='strategy = "plugin:Unbuildable"'))
+        assert rejected["errors"] == ["LookupError: no table today"]
+        assert await ask(lb.port) == b"a\n"
+
+
+async def test_a_probe_that_raises_takes_down_its_own_server_only_and_recovers(tmp_path, plugin):
+    checks = 'probe = "plugin:FragileProbe"\ninterval = "50ms"\nfast_interval = "50ms"'
+    async with serving(name="a") as a, serving(name="b") as b:
+        async with balancer(tmp_path, config(a, b, health=checks), faults=True) as lb:
+            plugin.touch()
+            ejected = await lb.event("backend.ejected", server="a")
+            assert ejected["reason"] == "probe error: LookupError: no luck today"
+            assert [await ask(lb.port) for _ in range(3)] == [b"b\n"] * 3
+            plugin.unlink()
+            await lb.event("backend.restored", server="a")
+            assert {await ask(lb.port) for _ in range(4)} == {b"a\n", b"b\n"}
+    assert not lb.of("backend.ejected", server="b")
+    assert all("no luck today" in fault["exception"] for fault in lb.of("fault"))
+    assert lb.of("fault")[0]["where"] == "pool web: probe of a"
