@@ -98,17 +98,40 @@ class Balancer:
         self.config = config
         return steps
 
-    def _open_sockets(self, config: Config, undo: ExitStack) -> dict[Address, list[socket.socket]]:
-        """Bind what is not bound yet, by whichever listener."""
-        bound = {address for listener in self.listeners.values() for address in listener.bound}
-        opened: dict[Address, list[socket.socket]] = {}
-        for listener in config.listeners.values():
-            for address in listener.bind:
-                if address not in bound:
-                    opened[address] = open_sockets(address, listener.backlog)
-                    for sock in opened[address]:
+    def _open_sockets(self, config: Config, undo: ExitStack) -> dict[tuple[str, Address], list[socket.socket]]:
+        """Bind what no listener has bound yet."""
+        moves = self._moves(config)
+        opened: dict[tuple[str, Address], list[socket.socket]] = {}
+        for name, spec in config.listeners.items():
+            bound = self.listeners[name].bound if name in self.listeners else {}
+            for address in spec.bind:
+                if address not in bound and (name, address) not in moves:
+                    opened[name, address] = open_sockets(address, spec.backlog)
+                    for sock in opened[name, address]:
                         undo.enter_context(sock)
         return opened
+
+    def _leaving(self, config: Config) -> list[tuple[Address, Listener]]:
+        """The addresses that their listener does without in the new configuration."""
+        return [
+            (address, listener)
+            for name, listener in self.listeners.items()
+            for address in listener.bound
+            if name not in config.listeners or address not in config.listeners[name].bind
+        ]
+
+    def _moves(self, config: Config) -> dict[tuple[str, Address], Listener]:
+        """Who takes such an address over, sockets and all, and from whom."""
+        leaving = self._leaving(config)
+        moves: dict[tuple[str, Address], Listener] = {}
+        for name, spec in config.listeners.items():
+            bound = self.listeners[name].bound if name in self.listeners else {}
+            for address in spec.bind:
+                givers = [pair for pair in leaving if pair[0] == address and address not in bound]
+                if givers:
+                    leaving.remove(givers[0])
+                    moves[name, address] = givers[0][1]
+        return moves
 
     async def _prepare(self, name: str, config: Config) -> tuple[Pool, Prepared]:
         pool = self.pools.get(name) or Pool(name, self._sink, self._tasks.health_changed)
@@ -134,23 +157,21 @@ class Balancer:
                     nursery.start_soon(look, address)
         return targets
 
-    def _apply_listeners(self, config: Config, opened: dict[Address, list[socket.socket]]) -> None:
+    def _apply_listeners(self, config: Config, opened: dict[tuple[str, Address], list[socket.socket]]) -> None:
         """Sockets stay with their address, even when the listener's name changes; the others are closed last."""
-        leaving: dict[Address, Listener] = {}
-        for name, listener in self.listeners.items():
-            kept = config.listeners[name].bind if name in config.listeners else ()
-            leaving |= {address: listener for address in listener.bound if address not in kept}
+        leaving, moves = self._leaving(config), self._moves(config)
         for name, spec in config.listeners.items():
             listener = self.listeners.get(name) or self._new_listener(spec, self.pools[spec.pool])
             listener.configure(spec, self.pools[spec.pool])
             for address in spec.bind:
-                if address in opened:
-                    listener.open(address, opened[address])
-                elif address in leaving:
-                    listener.open(address, leaving.pop(address).hand_over(address))
+                if (name, address) in opened:
+                    listener.open(address, opened[name, address])
+                elif (name, address) in moves:
+                    listener.open(address, moves[name, address].hand_over(address))
             self.listeners[name] = listener
-        for address, listener in leaving.items():
-            listener.close(address)
+        for address, listener in leaving:
+            if address in listener.bound:
+                listener.close(address)
         self.listeners = {name: self.listeners[name] for name in config.listeners}
 
     def _new_listener(self, spec: ListenerSpec, pool: Pool) -> Listener:

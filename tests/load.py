@@ -10,9 +10,9 @@ from tests.balancer import PATIENCE, ask
 
 
 class Load:
-    """Sessions one after another from each of many clients."""
+    """Sessions one after another from each of many clients; ``session(port)`` is one, and its answer in ``expected``."""
 
-    def __init__(self, port, expected):
+    def __init__(self, port, expected, *, session=ask):
         self.port = port
         self.done = 0
         self.failures = []
@@ -20,13 +20,14 @@ class Load:
         self.seen = set()
         """The answers."""
         self._expected = expected
+        self._session = session
         self._progress = trio.Event()
 
     async def client(self):
         while True:
             began = trio.current_time()
             try:
-                answer = await ask(self.port)
+                answer = await self._session(self.port)
             except (OSError, trio.BrokenResourceError) as error:
                 self.failures.append((began, repr(error)))
             else:
@@ -39,9 +40,7 @@ class Load:
 
     async def sessions(self, count):
         """Wait for so many more."""
-        await self.until_done(self.done + count)
-
-    async def until_done(self, goal):
+        goal = self.done + count
         with trio.fail_after(2 * PATIENCE):
             while self.done < goal:
                 await self._progress.wait()

@@ -137,10 +137,11 @@ class Bench:
             owner = Owner(join)
             self.splicer.connect((back.family, back.getsockname()), owner)
             server, _ = back.accept()
+        ends = (trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in (outer, server))
+        joined = Joined(*ends, owner)
         if early:
             early(outer, server)
         await owner.until(lambda owner: owner.server)
-        joined = Joined(*(trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in (outer, server)), owner)
         self.joined.append(joined)
         return joined
 

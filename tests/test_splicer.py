@@ -230,21 +230,27 @@ async def test_random_chunks_both_ways_at_once():
         assert results["sent", 2] == results["received", 2]
 
 
-@pytest.mark.parametrize("size", [3, 300_000])
+@pytest.mark.parametrize("size", [3, 300_000, 5 * MIB])
 async def test_urgent_data_does_not_stall_the_stream(size):
     """A read stops short at the urgent mark (tcp(7)): that does not mean that nothing is left. FTP and telnet do this."""
     async with running_splicer() as bench:
         joined = await bench.join()
         sock = joined.client.socket._sock
-        sock.setblocking(True)
-        sock.sendall(b"a" * size)
-        sock.send(b"!", socket.MSG_OOB)
-        sock.sendall(b"b" * size)
-        sock.setblocking(False)
+
+        async def send():
+            for data, flags in ((b"a" * size, 0), (b"!", socket.MSG_OOB), (b"b" * size, 0)):
+                while data:
+                    try:
+                        data = data[sock.send(data, flags) :]
+                    except BlockingIOError:
+                        await trio.lowlevel.wait_writable(sock)
+
         received = b""
         with trio.fail_after(5):
-            while len(received) < 2 * size:
-                received += await joined.server.receive_some()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(send)
+                while len(received) < 2 * size:
+                    received += await joined.server.receive_some()
             assert received == b"a" * size + b"b" * size
             await joined.client.send_eof()
             assert await joined.server.receive_some() == b""
