@@ -10,8 +10,6 @@ import errno
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
-import trio
-
 from lb.backend import Backend
 from lb.connection_context import ConnectionContext
 from lb.deadlines import DeadlineQueue
@@ -65,7 +63,7 @@ class Connection:
         self._context = context
         self._pool: Pool = listener.pool
         self._sock = sock
-        self._accepted_at = self._attempt_at = trio.current_time()
+        self._accepted_at = self._attempt_at = context.clock()
         self._attempts: tuple[Attempt, ...] = ()
         self._tried: tuple[Backend, ...] = ()
         self._round = 0
@@ -97,7 +95,7 @@ class Connection:
                 self._none_available()
                 return
             self.backend = backend
-            self._attempt_at = trio.current_time()
+            self._attempt_at = self._context.clock()
             self._addresses_left = len(backend.targets)
             failure = self._connect(backend)
             if failure is None:
@@ -124,7 +122,7 @@ class Connection:
 
     def connected(self, server: socket.SocketType) -> None:
         """The splicer's answer to connect: join the two."""
-        now = trio.current_time()
+        now = self._context.clock()
         self._connecting = None
         self._stop_waiting()
         self._connect_ms = _milliseconds(self._attempt_at, now)
@@ -150,7 +148,7 @@ class Connection:
             self.start()
 
     def _attempt_failed(self, backend: Backend, error: OSError) -> None:
-        now = trio.current_time()
+        now = self._context.clock()
         text = describe_error(error)
         self._attempts += (Attempt(backend.name, text, _milliseconds(self._attempt_at, now)),)
         self._tried += (backend,)
@@ -175,7 +173,7 @@ class Connection:
         if self._pool.spec.when_all_down != "hold":
             self._finish("lb", "no_server")
             return
-        now = trio.current_time()
+        now = self._context.clock()
         if self._hold is None:
             self._hold = Hold(self.listener.hold_queue, now)
             self._hold.queue.touch(self, now)
@@ -237,7 +235,7 @@ class Connection:
     def _finish(self, ended_by: EndedBy, reason: Reason) -> None:
         """The one end of every connection."""
         self._finished = True
-        now = trio.current_time()
+        now = self._context.clock()
         relay = self._relay
         if relay is None:
             self._stop_waiting()

@@ -23,6 +23,8 @@ class ConnectionContext:
     """What all connections of the process share."""
 
     def __init__(self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink) -> None:
+        self.clock = trio.lowlevel.current_clock().current_time
+        """What trio.current_time() asks for each time; several times a connection it adds up."""
         self.splicer = splicer
         self.sink = sink
         self.open: set[Connection] = set()

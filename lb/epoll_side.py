@@ -175,8 +175,14 @@ class Side:
             self.pipe = self.relay.shared.pipes.get()
             if self.pipe is None:
                 return self._pass_on()
-        self.piped = received = os.splice(self.sock.fileno(), self.pipe.write, self.pipe.size, flags=SPLICE)
-        self.held = received > 0
+        try:
+            received = os.splice(self.sock.fileno(), self.pipe.write, self.pipe.size, flags=SPLICE)
+        except BlockingIOError:
+            received = 0
+        if received == 0:  # nothing is left, or it has ended, or urgent data is next, which splice never passes
+            return self._pass_on()
+        self.piped = received
+        self.held = True
         if received < BUFFER // 4:
             self.full_reads = 0
         return received

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
-import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -114,7 +114,14 @@ class Log:
 def _fields(event: Event) -> dict[str, object]:
     if isinstance(event, Fault):
         return {"where": event.where, "exc_info": event.exception}
-    return attrs.asdict(event)
+    fields: dict[str, object] = {name: getattr(event, name) for name in event.__match_args__}
+    if isinstance(event, ConnectionClosed) and event.attempts:
+        fields["attempts"] = [attrs.asdict(attempt) for attempt in event.attempts]
+    return fields
+
+
+_encode = json.JSONEncoder(default=repr, ensure_ascii=False).encode
+"""Made once: json.dumps with options makes an encoder each time, which costs more than most lines."""
 
 
 def _processors(*, console: bool, colors: bool) -> list[Processor]:
@@ -124,7 +131,11 @@ def _processors(*, console: bool, colors: bool) -> list[Processor]:
             colors=colors, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
         )
         return [timestamp, _short_values, pretty]
-    return [timestamp, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    return [
+        timestamp,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(lambda line, **_: _encode(line)),
+    ]
 
 
 def _short_values(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
@@ -137,8 +148,3 @@ def _short_values(_logger: object, _method: str, line: structlog.typing.EventDic
         for key, value in line.items()
         if value not in (None, (), [])
     }
-
-
-def say(message: str) -> None:
-    """One line to stderr, for what ends the program."""
-    sys.stderr.write(message + "\n")

@@ -60,6 +60,8 @@ class Pool:
         self._changed = changed
         self._primary: Strategy = strategies.registry.create(self.spec.strategy)
         self._backups: Strategy = strategies.registry.create(self.spec.strategy)
+        self._sorts_by_load = False
+        """The strategy wants to hear of each lease; most do not."""
         self._waiting: OrderedDict[Waiter, None] = OrderedDict()
         self._waking = False
 
@@ -92,6 +94,7 @@ class Pool:
             backend.targets = backend.targets or targets.get(backend.spec.address, ())
         left = self._leave(known, now)
         self._primary, self._backups = prepared.primary, prepared.backups
+        self._sorts_by_load = type(self._primary).load_changed is not Strategy.load_changed
         self._use(self._primary, prepared.primary_built, _members(spec, backup=False))
         self._use(self._backups, prepared.backups_built, _members(spec, backup=True))
         for backend in self.backends.values():
@@ -214,7 +217,8 @@ class Pool:
     def _load_changed(self, backend: Backend) -> None:
         if backend.leaving or backend.spec.weight == 0:
             return
-        self._tell(self._strategy_of(backend).load_changed, backend)
+        if self._sorts_by_load:
+            self._tell(self._strategy_of(backend).load_changed, backend)
         if backend.spec.max_connections:
             self._refresh(backend)
 

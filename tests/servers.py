@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 import socket
 import subprocess
@@ -15,12 +16,20 @@ import tests.backend
 from tests.balancer import PATIENCE
 
 
+def free_port():
+    """A port of 127.0.0.1 that is free, and stays so: the system hands out none below 32768 by itself."""
+    for port in random.sample(range(15_000, 32_000), 100):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError("no free port found")
+
+
 class Backend:
     """A server in a process of its own, so that it can be killed and stopped. Speaks ``tests/backend.py``."""
 
     def __init__(self, name):
         self.name = name
-        self.port = 0
+        self.port = free_port()
         self.process = None
 
     @property
@@ -38,7 +47,6 @@ class Backend:
                 chunk = await output.receive_some()
                 assert chunk, f"the server {self.name} does not start"
                 line += chunk
-        self.port = int(line)
 
     async def kill(self):
         """kill -9; returns when its sockets are closed."""

@@ -11,7 +11,7 @@ import trio
 
 from tests.balancer import ask, balancer, config, connect, read_all, request
 from tests.load import load
-from tests.servers import Named, backends, refusing, serving
+from tests.servers import Named, backends, free_port, refusing, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
 
@@ -145,14 +145,28 @@ async def test_connections_of_a_listener_that_leaves_its_port_live_on(tmp_path, 
 
 
 async def test_a_renamed_listener_refuses_nobody(tmp_path):
-    async with backends("a") as servers, balancer(tmp_path, config(*servers)) as lb:
+    bind = f"127.0.0.1:{free_port()}"
+    async with backends("a") as servers, balancer(tmp_path, config(*servers, bind=bind)) as lb:
         names = itertools.cycle(["other", "web"])
         async with load(lb.port, servers, clients=20) as sessions:
             for name in itertools.islice(names, 10):
-                await lb.reload(config(*servers).replace("listeners.web", f"listeners.{name}"))
+                await lb.reload(config(*servers, bind=bind).replace("listeners.web", f"listeners.{name}"))
                 await sessions.sessions(20)
         assert not sessions.failures
     assert not lb.of("listener.stopped"), "the socket was not handed over"
+
+
+async def test_two_listeners_may_swap_their_addresses(tmp_path):
+    def crosswise(one, other):
+        return config(a, bind=one, top=f'[listeners.other]\nbind = "{other}"\nservers = ["{b.address}"]')
+
+    ports = [free_port(), free_port()]
+    one, other = (f"127.0.0.1:{port}" for port in ports)
+    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, crosswise(one, other)) as lb:
+        assert [await ask(port) for port in ports] == [b"a\n", b"b\n"]
+        await lb.reload(crosswise(other, one))
+        assert [await ask(port) for port in ports] == [b"b\n", b"a\n"]
+        assert not lb.of("listener.stopped")
 
 
 async def test_a_bind_may_be_added_and_taken_away(tmp_path):
