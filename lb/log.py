@@ -114,7 +114,8 @@ class Log:
 def _fields(event: Event) -> dict[str, object]:
     if isinstance(event, Fault):
         return {"where": event.where, "exc_info": event.exception}
-    fields: dict[str, object] = {name: getattr(event, name) for name in event.__match_args__}
+    names: tuple[str, ...] = event.__match_args__  # attrs.asdict asks for them anew each time, which doubles its cost
+    fields = {name: getattr(event, name) for name in names}
     if isinstance(event, ConnectionClosed) and event.attempts:
         fields["attempts"] = [attrs.asdict(attempt) for attempt in event.attempts]
     return fields

@@ -105,8 +105,9 @@ class TrioAcceptor:
 
     async def run(self) -> None:
         with self._scope:
-            while True:
+            while not self._scope.cancel_called:
                 await trio.lowlevel.wait_readable(self._listening)
+                await trio.lowlevel.checkpoint_if_cancelled()  # let go of since it became readable
                 if not self._may_accept():
                     await self._resumed.wait()
                     self._resumed = trio.Event()
@@ -171,7 +172,12 @@ class TrioConnecting:
             self._sock.close()
             self._owner.connect_failed(OSError(error, os.strerror(error)))
         else:
-            self._owner.connected(self._sock)
+            try:
+                self._owner.connected(self._sock)
+            except Exception as exception:
+                self._sock.close()
+                self._owner.connect_failed(OSError(errno.EIO, f"fault: {exception}"))
+                raise
 
     def cancel(self) -> None:
         self._scope.cancel()
