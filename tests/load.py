@@ -10,7 +10,7 @@ from tests.balancer import PATIENCE, ask
 
 
 class Load:
-    """Sessions one after another from each of many clients; ``session(port)`` is one, and its answer in ``expected``."""
+    """Sessions one after another from each of many clients: ``session(port)``, whose answer must be ``expected``."""
 
     def __init__(self, port, expected, *, session=ask):
         self.port = port

@@ -58,15 +58,19 @@ async def test_the_last_server_left_serves_everybody(tmp_path):
 
 
 async def test_a_server_takes_only_its_own_open_connections_with_it(tmp_path):
-    async with backends("a", "b") as servers, balancer(tmp_path, config(*servers)) as lb:
-        async with await connect(lb.port) as to_a, await connect(lb.port) as to_b:
-            assert [await request(to_a, b"name"), await request(to_b, b"name")] == [b"a", b"b"]
-            await servers[0].kill()
-            assert await read_all(to_a) == b""
-            await to_a.aclose()
-            record = await lb.event("connection.closed")
-            assert (record["server"], record["ended_by"]) == ("a", "server")
-            assert await request(to_b, b"echo still here") == b"still here"
+    async with (
+        backends("a", "b") as servers,
+        balancer(tmp_path, config(*servers)) as lb,
+        await connect(lb.port) as to_a,
+        await connect(lb.port) as to_b,
+    ):
+        assert [await request(to_a, b"name"), await request(to_b, b"name")] == [b"a", b"b"]
+        await servers[0].kill()
+        assert await read_all(to_a) == b""
+        await to_a.aclose()
+        record = await lb.event("connection.closed")
+        assert (record["server"], record["ended_by"]) == ("a", "server")
+        assert await request(to_b, b"echo still here") == b"still here"
 
 
 async def test_a_frozen_server_is_taken_out_and_comes_back_when_it_thaws(tmp_path):

@@ -83,13 +83,16 @@ async def test_when_every_attempt_fails_the_client_is_closed_and_told_apart_from
 
 
 async def test_a_server_that_resets_at_accept_resets_its_client_only(tmp_path):
-    async with serving(reset_at_once, name="bad") as bad, serving(name="good") as good:
-        async with balancer(tmp_path, config(bad, good, health=None)) as lb:
-            async with await connect(lb.port) as to_bad, await connect(lb.port) as to_good:
-                await expect_reset(to_bad)
-                assert await request(to_good, b"name") == b"good"
-            record = await lb.event("connection.closed", server="bad")
-            assert (record["reason"], record["ended_by"], record["attempts"]) == ("reset", "server", [])
+    async with (
+        serving(reset_at_once, name="bad") as bad,
+        serving(name="good") as good,
+        balancer(tmp_path, config(bad, good, health=None)) as lb,
+    ):
+        async with await connect(lb.port) as to_bad, await connect(lb.port) as to_good:
+            await expect_reset(to_bad)
+            assert await request(to_good, b"name") == b"good"
+        record = await lb.event("connection.closed", server="bad")
+        assert (record["reason"], record["ended_by"], record["attempts"]) == ("reset", "server", [])
 
 
 async def test_a_server_that_closes_at_once_ends_its_client_cleanly(tmp_path):

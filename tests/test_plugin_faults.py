@@ -48,19 +48,21 @@ def plugin(tmp_path, request):
 
 
 async def test_a_strategy_that_raises_costs_the_connection_that_met_it(tmp_path, plugin):
-    async with serving() as server:
-        async with balancer(tmp_path, config(server, pool='strategy = "plugin:Fragile"'), faults=True) as lb:
-            async with await connect(lb.port) as before:
-                assert await request(before, b"name") == b"s"
-                plugin.touch()
-                async with await connect(lb.port) as stream:
-                    assert await read_all(stream) == b""
-                record = await lb.event("connection.closed")
-                assert (record["reason"], record["ended_by"], record["attempts"]) == ("no_server", "lb", [])
-                assert await request(before, b"echo still here") == b"still here"
-                plugin.unlink()
-                assert await ask(lb.port) == b"s\n"
-            assert await lb.stop() == 0
+    async with (
+        serving() as server,
+        balancer(tmp_path, config(server, pool='strategy = "plugin:Fragile"'), faults=True) as lb,
+    ):
+        async with await connect(lb.port) as before:
+            assert await request(before, b"name") == b"s"
+            plugin.touch()
+            async with await connect(lb.port) as stream:
+                assert await read_all(stream) == b""
+            record = await lb.event("connection.closed")
+            assert (record["reason"], record["ended_by"], record["attempts"]) == ("no_server", "lb", [])
+            assert await request(before, b"echo still here") == b"still here"
+            plugin.unlink()
+            assert await ask(lb.port) == b"s\n"
+        assert await lb.stop() == 0
     (fault,) = lb.of("fault")
     assert fault["where"] == "pool web: strategy plugin:Fragile"
     assert "Traceback" in fault["exception"]
@@ -69,11 +71,13 @@ async def test_a_strategy_that_raises_costs_the_connection_that_met_it(tmp_path,
 
 
 async def test_a_strategy_that_answers_nonsense_is_reported_too(tmp_path, plugin):
-    async with serving() as server:
-        async with balancer(tmp_path, config(server, pool='strategy = "plugin:Nonsense"'), faults=True) as lb:
-            async with await connect(lb.port) as stream:
-                assert await read_all(stream) == b""
-            assert (await lb.only_record())["reason"] == "no_server"
+    async with (
+        serving() as server,
+        balancer(tmp_path, config(server, pool='strategy = "plugin:Nonsense"'), faults=True) as lb,
+    ):
+        async with await connect(lb.port) as stream:
+            assert await read_all(stream) == b""
+        assert (await lb.only_record())["reason"] == "no_server"
     assert "which is not available" in lb.of("fault")[0]["exception"]
 
 
@@ -86,15 +90,18 @@ async def test_a_strategy_that_cannot_take_the_new_list_leaves_the_old_one(tmp_p
 
 async def test_a_probe_that_raises_takes_down_its_own_server_only_and_recovers(tmp_path, plugin):
     checks = 'probe = "plugin:FragileProbe"\ninterval = "50ms"\nfast_interval = "50ms"'
-    async with serving(name="a") as a, serving(name="b") as b:
-        async with balancer(tmp_path, config(a, b, health=checks), faults=True) as lb:
-            plugin.touch()
-            ejected = await lb.event("backend.ejected", server="a")
-            assert ejected["reason"] == "probe error: LookupError: no luck today"
-            assert [await ask(lb.port) for _ in range(3)] == [b"b\n"] * 3
-            plugin.unlink()
-            await lb.event("backend.restored", server="a")
-            assert {await ask(lb.port) for _ in range(4)} == {b"a\n", b"b\n"}
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        balancer(tmp_path, config(a, b, health=checks), faults=True) as lb,
+    ):
+        plugin.touch()
+        ejected = await lb.event("backend.ejected", server="a")
+        assert ejected["reason"] == "probe error: LookupError: no luck today"
+        assert [await ask(lb.port) for _ in range(3)] == [b"b\n"] * 3
+        plugin.unlink()
+        await lb.event("backend.restored", server="a")
+        assert {await ask(lb.port) for _ in range(4)} == {b"a\n", b"b\n"}
     assert not lb.of("backend.ejected", server="b")
     assert all("no luck today" in fault["exception"] for fault in lb.of("fault"))
     assert lb.of("fault")[0]["where"] == "pool web: probe of a"

@@ -85,10 +85,14 @@ async def test_above_the_listeners_limit_clients_wait_and_all_are_served(tmp_pat
 
 
 async def test_a_reload_may_raise_the_listeners_limit_for_those_who_wait(tmp_path):
-    async with serving() as server, balancer(tmp_path, config(server, listener="max_connections = 1")) as lb:
-        async with await connect(lb.port) as first, await connect(lb.port) as second:
-            assert await request(first, b"name") == b"s"
-            await second.send_all(b"name\n")
-            await lb.reload(config(server, listener="max_connections = 2"))
-            with trio.fail_after(PATIENCE):
-                assert await second.receive_some() == b"s\n"
+    async with (
+        serving() as server,
+        balancer(tmp_path, config(server, listener="max_connections = 1")) as lb,
+        await connect(lb.port) as first,
+        await connect(lb.port) as second,
+    ):
+        assert await request(first, b"name") == b"s"
+        await second.send_all(b"name\n")
+        await lb.reload(config(server, listener="max_connections = 2"))
+        with trio.fail_after(PATIENCE):
+            assert await second.receive_some() == b"s\n"

@@ -56,8 +56,8 @@ async def running(command, port):
             await process.wait()
 
 
-def nginx(tmp_path, name, port):
-    """The command that runs an nginx whose every answer is its name."""
+def nginx(tmp_path, name, port, answer=None):
+    """Write the configuration of an nginx that always answers its name, if nothing else; returns what runs it."""
     program_path = program("nginx")
     home = tmp_path / name
     home.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def nginx(tmp_path, name, port):
         f"daemon off; master_process on; worker_processes 1; pid {home}/pid; error_log {home}/error.log;\n"
         "events { worker_connections 200; }\n"
         f"http {{ access_log off; {paths}\n"
-        f'server {{ listen 127.0.0.1:{port}; location / {{ return 200 "{name}\\n"; }} }} }}\n'
+        f'server {{ listen 127.0.0.1:{port}; location / {{ return 200 "{answer or name}\\n"; }} }} }}\n'
     )
     return [program_path, "-p", home, "-c", home / "nginx.conf"]
 
@@ -80,37 +80,43 @@ async def get(port):
 
 
 HTTP_CHECKS = f'probe = "http"\n{QUICK_CHECKS}'
+UNTIL_SEEN = f'initial = "down"\n{QUICK_CHECKS}'
 
 
 async def test_nginx_killed_restarted_and_reloaded_under_load(tmp_path):
     a, b = Named("a", f"127.0.0.1:{free_port()}"), Named("b", f"127.0.0.1:{free_port()}")
     ports = {server.name: int(server.address.rpartition(":")[2]) for server in (a, b)}
-    async with running(nginx(tmp_path, "b", ports["b"]), ports["b"]) as of_b:
-        async with balancer(tmp_path, config(a, b, health=HTTP_CHECKS)) as lb, trio.open_nursery() as nursery:
-            await lb.event("backend.ejected", server="a")
-            sessions = Load(lb.port, {b"a\n", b"b\n"}, session=get)
-            for _ in range(5):
-                nursery.start_soon(sessions.client)
-            async with running(nginx(tmp_path, "a", ports["a"]), ports["a"]):
-                await lb.event("backend.restored", server="a")
-                await sessions.until_seen(b"a\n")
-                of_b.send_signal(signal.SIGHUP)  # as `nginx -s reload`
-                await sessions.sessions(100)
-                assert not sessions.failures
-            killed = trio.current_time()
-            await lb.event("backend.ejected", server="a", count=2)
+    async with (
+        running(nginx(tmp_path, "b", ports["b"]), ports["b"]) as of_b,
+        balancer(tmp_path, config(a, b, health=HTTP_CHECKS)) as lb,
+        trio.open_nursery() as nursery,
+    ):
+        await lb.event("backend.ejected", server="a")
+        sessions = Load(lb.port, {b"a\n", b"b\n", b"b, reloaded\n"}, session=get)
+        for _ in range(5):
+            nursery.start_soon(sessions.client)
+        async with running(nginx(tmp_path, "a", ports["a"]), ports["a"]):
+            await lb.event("backend.restored", server="a")
+            await sessions.until_seen(b"a\n")
+            nginx(tmp_path, "b", ports["b"], answer="b, reloaded")
+            of_b.send_signal(signal.SIGHUP)  # as `nginx -s reload`
+            await sessions.until_seen(b"b, reloaded\n")
             await sessions.sessions(100)
-            assert not sessions.failed_since(killed)
-            nursery.cancel_scope.cancel()
+            assert not sessions.failures
+        killed = trio.current_time()
+        await lb.event("backend.ejected", server="a", count=2)
+        await sessions.sessions(100)
+        assert not sessions.failed_since(killed)
+        nursery.cancel_scope.cancel()
 
 
 async def test_redis_behind_a_probe_that_speaks_its_protocol(tmp_path):
     port = free_port()
     redis = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path]
-    ping = f'probe = "exchange"\nsend = "PING\\r\\n"\nexpect = "^\\\\+PONG"\ninitial = "down"\ntimeout = "500ms"\nfall = 2\n{QUICK_CHECKS}'
+    ping = 'probe = "exchange"\nsend = "PING\\r\\n"\nexpect = "^\\\\+PONG"\ntimeout = "500ms"\nfall = 2\n'
     async with running(redis, port) as process:
         server = Named("redis", f"127.0.0.1:{port}")
-        async with balancer(tmp_path, config(server, health=ping, pool='on_down = "close"')) as lb:
+        async with balancer(tmp_path, config(server, health=ping + UNTIL_SEEN, pool='on_down = "close"')) as lb:
             await lb.event("backend.restored")
             async with await connect(lb.port) as stream:
                 value = b"x" * 1_000_000
@@ -155,7 +161,7 @@ async def test_a_server_that_speaks_first_greets_a_client_that_waits(tmp_path):
                 return
             await stream.send_all(b"250 ok\r\n")
 
-    greeting = f'probe = "exchange"\nexpect = "^220 "\ninitial = "down"\n{QUICK_CHECKS}'
+    greeting = f'probe = "exchange"\nexpect = "^220 "\n{UNTIL_SEEN}'
     async with serving(smtp) as server, balancer(tmp_path, config(server, health=greeting)) as lb:
         await lb.event("backend.restored")
         async with await connect(lb.port) as stream:

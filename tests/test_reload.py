@@ -98,13 +98,17 @@ async def test_a_bind_that_is_in_use_rejects_the_whole_change(tmp_path):
 
 
 async def test_a_server_known_to_be_down_stays_down_through_a_reload(tmp_path):
-    async with serving(name="a") as a, serving(name="b") as b, refusing("dead") as dead:
-        async with balancer(tmp_path, config(dead, a)) as lb:
-            await lb.event("backend.ejected", server="dead")
-            applied = await lb.reload(config(b, a, (dead, "weight = 2"), health='interval = "1h"'))
-            assert applied["added"] == ["web/b"]
-            assert {await ask(lb.port) for _ in range(8)} == {b"a\n", b"b\n"}
-            await lb.stop()
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        refusing("dead") as dead,
+        balancer(tmp_path, config(dead, a)) as lb,
+    ):
+        await lb.event("backend.ejected", server="dead")
+        applied = await lb.reload(config(b, a, (dead, "weight = 2"), health='interval = "1h"'))
+        assert applied["added"] == ["web/b"]
+        assert {await ask(lb.port) for _ in range(8)} == {b"a\n", b"b\n"}
+        await lb.stop()
     records = lb.of("connection.closed")
     assert len(records) == 8
     assert not any(record["attempts"] for record in records), "the server that was down was tried"
@@ -181,48 +185,65 @@ async def test_a_bind_may_be_added_and_taken_away(tmp_path):
 
 
 async def test_on_remove_close_ends_connections_to_a_server_that_leaves(tmp_path):
-    async with serving(name="a") as a, serving(name="b") as b:
-        async with balancer(tmp_path, config(a, b, pool='on_remove = "close"')) as lb:
-            async with await connect(lb.port) as to_a, await connect(lb.port) as to_b:
-                assert [await request(to_a, b"name"), await request(to_b, b"name")] == [b"a", b"b"]
-                await lb.reload(config(b, pool='on_remove = "close"'))
-                record = await lb.event("connection.closed")
-                assert (record["server"], record["reason"], record["ended_by"]) == ("a", "server_removed", "lb")
-                with pytest.raises(trio.BrokenResourceError):
-                    await read_all(to_a)
-                assert await request(to_b, b"echo still here") == b"still here"
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        balancer(tmp_path, config(a, b, pool='on_remove = "close"')) as lb,
+        await connect(lb.port) as to_a,
+        await connect(lb.port) as to_b,
+    ):
+        assert [await request(to_a, b"name"), await request(to_b, b"name")] == [b"a", b"b"]
+        await lb.reload(config(b, pool='on_remove = "close"'))
+        record = await lb.event("connection.closed")
+        assert (record["server"], record["reason"], record["ended_by"]) == ("a", "server_removed", "lb")
+        with pytest.raises(trio.BrokenResourceError):
+            await read_all(to_a)
+        assert await request(to_b, b"echo still here") == b"still here"
 
 
 async def test_on_remove_drain_ends_them_after_the_drain_timeout(tmp_path):
     drain = 'on_remove = "drain"\ndrain_timeout = "300ms"'
-    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a, b, pool=drain)) as lb:
-        async with await connect(lb.port) as to_a:
-            assert await request(to_a, b"name") == b"a"
-            await lb.reload(config(b, pool=drain))
-            assert await request(to_a, b"echo still here") == b"still here"
-            with pytest.raises(trio.BrokenResourceError):
-                await read_all(to_a)
-            record = await lb.event("connection.closed")
-            assert (record["server"], record["reason"], record["ended_by"]) == ("a", "server_removed", "lb")
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        balancer(tmp_path, config(a, b, pool=drain)) as lb,
+        await connect(lb.port) as to_a,
+    ):
+        assert await request(to_a, b"name") == b"a"
+        await lb.reload(config(b, pool=drain))
+        assert await request(to_a, b"echo still here") == b"still here"
+        with pytest.raises(trio.BrokenResourceError):
+            await read_all(to_a)
+        record = await lb.event("connection.closed")
+        assert (record["server"], record["reason"], record["ended_by"]) == ("a", "server_removed", "lb")
 
 
 async def test_a_server_that_comes_back_before_its_drain_ends_keeps_its_connections(tmp_path):
     drain = 'on_remove = "drain"\ndrain_timeout = "200ms"'
-    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a, b, pool=drain)) as lb:
-        async with await connect(lb.port) as stays, await connect(lb.port) as leaves:
-            assert [await request(stays, b"name"), await request(leaves, b"name")] == [b"a", b"b"]
-            await lb.reload(config(Named("c", a.address), pool=drain))
-            await lb.reload(config(a, pool=drain))
-            await lb.event("connection.closed", server="b", reason="server_removed")
-            assert await request(stays, b"echo still here") == b"still here"
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        balancer(tmp_path, config(a, b, pool=drain)) as lb,
+        await connect(lb.port) as stays,
+        await connect(lb.port) as leaves,
+    ):
+        assert [await request(stays, b"name"), await request(leaves, b"name")] == [b"a", b"b"]
+        await lb.reload(config(Named("c", a.address), pool=drain))
+        await lb.reload(config(a, pool=drain))
+        await lb.event("connection.closed", server="b", reason="server_removed")
+        assert await request(stays, b"echo still here") == b"still here"
 
 
 async def test_weight_0_gets_no_new_connections_and_keeps_its_old(tmp_path):
-    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a, b)) as lb:
-        async with await connect(lb.port) as to_a:
-            assert await request(to_a, b"name") == b"a"
-            await lb.reload(config((a, "weight = 0"), b))
-            assert {await ask(lb.port) for _ in range(6)} == {b"b\n"}
-            assert await request(to_a, b"echo still here") == b"still here"
-            await lb.reload(config(a, b))
-            assert {await ask(lb.port) for _ in range(6)} == {b"a\n", b"b\n"}
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        balancer(tmp_path, config(a, b)) as lb,
+        await connect(lb.port) as to_a,
+    ):
+        assert await request(to_a, b"name") == b"a"
+        await lb.reload(config((a, "weight = 0"), b))
+        assert {await ask(lb.port) for _ in range(6)} == {b"b\n"}
+        assert await request(to_a, b"echo still here") == b"still here"
+        await lb.reload(config(a, b))
+        assert {await ask(lb.port) for _ in range(6)} == {b"a\n", b"b\n"}

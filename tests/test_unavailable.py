@@ -109,29 +109,31 @@ async def test_when_all_servers_are_full(tmp_path, policy):
 
 
 async def test_a_full_server_leaves_new_clients_to_the_others(tmp_path):
-    async with serving(name="small") as small, serving(name="big") as big:
-        async with balancer(tmp_path, config((small, "max_connections = 1"), big)) as lb:
-            async with await connect(lb.port) as first:
-                assert await request(first, b"name") == b"small"
-                assert [await ask(lb.port) for _ in range(4)] == [b"big\n"] * 4
-            await lb.event("connection.closed", server="small")
-            assert {await ask(lb.port) for _ in range(4)} == {b"small\n", b"big\n"}
+    async with (
+        serving(name="small") as small,
+        serving(name="big") as big,
+        balancer(tmp_path, config((small, "max_connections = 1"), big)) as lb,
+    ):
+        async with await connect(lb.port) as first:
+            assert await request(first, b"name") == b"small"
+            assert [await ask(lb.port) for _ in range(4)] == [b"big\n"] * 4
+        await lb.event("connection.closed", server="small")
+        assert {await ask(lb.port) for _ in range(4)} == {b"small\n", b"big\n"}
 
 
 async def test_backups_serve_only_while_no_other_server_is_available(tmp_path):
     main = Backend("main")
     await main.start()
     try:
-        async with serving(name="backup") as backup:
-            async with balancer(tmp_path, config((backup, "backup = true"), main)) as lb:
-                assert [await ask(lb.port) for _ in range(4)] == [b"main\n"] * 4
-                await main.kill()
-                assert [await ask(lb.port) for _ in range(4)] == [b"backup\n"] * 4
-                await lb.event("backend.ejected", server="main")
-                assert await ask(lb.port) == b"backup\n"
-                await main.start()
-                await lb.event("backend.restored", server="main")
-                assert [await ask(lb.port) for _ in range(4)] == [b"main\n"] * 4
+        async with serving(name="backup") as backup, balancer(tmp_path, config((backup, "backup = true"), main)) as lb:
+            assert [await ask(lb.port) for _ in range(4)] == [b"main\n"] * 4
+            await main.kill()
+            assert [await ask(lb.port) for _ in range(4)] == [b"backup\n"] * 4
+            await lb.event("backend.ejected", server="main")
+            assert await ask(lb.port) == b"backup\n"
+            await main.start()
+            await lb.event("backend.restored", server="main")
+            assert [await ask(lb.port) for _ in range(4)] == [b"main\n"] * 4
     finally:
         await main.kill()
 
@@ -148,10 +150,14 @@ async def test_refused_and_silent_are_told_apart(tmp_path):
         await stream.receive_some()
 
     checks = f'{PONG}\ntimeout = "200ms"\nfall = 2'
-    async with refusing("refuses") as refuses, serving(say_nothing, name="silent") as silent:
-        async with serving(hang_up, name="closes") as closes, serving(name="good") as good:
-            async with balancer(tmp_path, config(refuses, silent, closes, good, health=checks)) as lb:
-                await lb.event("backend.ejected", count=3)
+    async with (
+        refusing("refuses") as refuses,
+        serving(say_nothing, name="silent") as silent,
+        serving(hang_up, name="closes") as closes,
+        serving(name="good") as good,
+        balancer(tmp_path, config(refuses, silent, closes, good, health=checks)) as lb,
+    ):
+        await lb.event("backend.ejected", count=3)
     reasons = {event["server"]: (event["reason"], event["source"]) for event in lb.of("backend.ejected")}
     assert reasons == {
         "refuses": ("connection refused", "active"),
@@ -168,12 +174,14 @@ async def test_scattered_failures_do_not_eject_and_as_many_in_a_row_do(tmp_path)
             await stream.receive_some()
             await stream.send_all(b"+PONG\r\n")
 
-    async with serving(pass_every_third) as server:
-        async with balancer(tmp_path, config(server, health=f"{PONG}\nfall = 3")) as lb:
-            await server.until(lambda server: server.connections >= 15)
-            assert not lb.of("backend.ejected")
-            for_ever_bad = True
-            await lb.event("backend.ejected")
+    async with (
+        serving(pass_every_third) as server,
+        balancer(tmp_path, config(server, health=f"{PONG}\nfall = 3")) as lb,
+    ):
+        await server.until(lambda server: server.connections >= 15)
+        assert not lb.of("backend.ejected")
+        for_ever_bad = True
+        await lb.event("backend.ejected")
 
 
 async def test_a_server_without_checks_is_never_probed(tmp_path):
