@@ -52,12 +52,16 @@ class Pressure:
 
     def accepted(self) -> None:
         self._descriptors.take(SIDES)
-        if self._paused and self._descriptors.limit - self._descriptors.used >= self._descriptors.limit // 10:
-            self._paused = False
-            self._sink(AcceptResumed())
+        self._look_if_over()
 
     def closed(self) -> None:
         self._descriptors.give(SIDES)
+        self._look_if_over()
+
+    def _look_if_over(self) -> None:
+        if self._paused and self._descriptors.limit - self._descriptors.used >= self._descriptors.limit // 10:
+            self._paused = False
+            self._sink(AcceptResumed())
 
 
 class Listener:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -33,6 +34,10 @@ class LineWriter:
     def __init__(self, fd: int, dropped: Callable[[int], None]) -> None:
         self._fd = fd
         self._lines: deque[str] = deque()
+        self._batch = b""
+        """What the thread is to write next."""
+        self._writing = threading.Lock()
+        """Held by whoever takes the batch, until it is written."""
         self._dropped = dropped
         self._lost = 0
         self._arrived = trio.Event()
@@ -52,20 +57,33 @@ class LineWriter:
                 await self._arrived.wait()
                 await trio.sleep(GATHER)
                 self._arrived = trio.Event()
-                await trio.to_thread.run_sync(self._write_all, self._take(), abandon_on_cancel=True)
-                if self._lost:
+                self._batch = self._take()
+                failed = await trio.to_thread.run_sync(self._write_batch, abandon_on_cancel=True)
+                self._lost += failed
+                if self._lost and not failed:  # else it could not be said either
                     lost, self._lost = self._lost, 0
                     self._dropped(lost)
         finally:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is left now; gives up on a reader that takes nothing for a second."""
-        data = memoryview(self._take())
+        """Write what is left now; gives up on a reader that takes nothing for a second.
+
+        That may include a batch whose thread was abandoned: it has begun, and is waited for, or will find nothing.
+        """
+        if not self._writing.acquire(timeout=LAST_CHANCE):
+            return
+        try:
+            batch, self._batch = self._batch, b""
+            self._write_in_time(memoryview(batch + self._take()))
+        finally:
+            self._writing.release()
+
+    def _write_in_time(self, data: memoryview) -> None:
         while data and select.select([], [self._fd], [], LAST_CHANCE)[1]:
             try:
                 data = data[os.write(self._fd, data[: select.PIPE_BUF]) :]
-            except BrokenPipeError:  # nobody reads any more, and there is no other place to say so
+            except OSError:  # nobody reads any more, or the disk is full, and there is no other place to say so
                 return
 
     def _take(self) -> bytes:
@@ -73,15 +91,19 @@ class LineWriter:
         self._lines.clear()
         return text.encode(errors="backslashreplace")
 
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                view = view[os.write(self._fd, view) :]
-            except BrokenPipeError:  # the same
-                return
-            except BlockingIOError:  # somebody made our stderr non-blocking
-                select.select([], [self._fd], [])
+    def _write_batch(self) -> int:
+        """In a thread, which may be abandoned but not stopped. Returns how many lines could not be written."""
+        with self._writing:
+            batch, self._batch = self._batch, b""
+            data = memoryview(batch)
+            while data:
+                try:
+                    data = data[os.write(self._fd, data) :]
+                except BlockingIOError:  # somebody made our stderr non-blocking
+                    select.select([], [self._fd], [])
+                except OSError:  # the same
+                    return bytes(data).count(b"\n")
+            return 0
 
 
 class Log:

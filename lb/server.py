@@ -83,9 +83,9 @@ class Balancer:
             opened = self._open_sockets(config, undo)
             prepared = [(name, await self._prepare(name, config)) for name in config.pools]
             targets = await self._resolve(config)
+            if self._stopping:
+                return steps
             undo.pop_all()
-        if self._stopping:
-            return steps
         now = trio.current_time()
         for name, (pool, built) in prepared:
             self.pools[name] = pool

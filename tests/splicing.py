@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import hashlib
 import math
-import os
 import socket
 import tempfile
+import termios
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from lb.deadlines import Deadlines
 from lb.descriptors import Descriptors
 from lb.splicer_factory import make_splicer
 
+MIB = 1024 * 1024
 RESET_AT_CLOSE = b"\1\0\0\0\0\0\0\0"
 
 
@@ -29,7 +33,7 @@ def reset(end):
 
 def open_descriptors():
     """How many this process has open."""
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 class Owner:
@@ -178,3 +182,56 @@ async def running_splicer(limit=1000):
                 await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     assert not faults
+
+
+def in_order(joined, first):
+    """The outer ends, the one that is called ``first`` before the other."""
+    return (joined.client, joined.server) if first == "client" else (joined.server, joined.client)
+
+
+async def read_all(stream):
+    """The digest and the number of all bytes until the end of file."""
+    digest, count = hashlib.sha256(), 0
+    async for chunk in stream:
+        digest.update(chunk)
+        count += len(chunk)
+    return digest.hexdigest(), count
+
+
+async def read_until_reset(stream):
+    """What arrives before the reset."""
+    received = b""
+    with trio.fail_after(10):
+        try:
+            while data := await stream.receive_some():
+                received += data
+        except trio.BrokenResourceError as error:
+            if error.__cause__.errno == errno.ECONNRESET:
+                return received
+            raise
+    raise AssertionError("it ended in order, and looks complete")
+
+
+async def send_until_blocked(stream):
+    """Write until nobody takes any more; returns the number of bytes."""
+    sock, sent, settled = stream.socket._sock, 0, False
+    while sent < 64 * MIB:
+        try:
+            sent += sock.send(bytes(64 * 1024))
+            settled = False
+        except BlockingIOError:
+            if settled:
+                break
+            await trio.testing.wait_all_tasks_blocked(0.01)  # window updates travel outside of trio
+            settled = True
+    return sent
+
+
+async def send_until_held(joined):
+    """Let the client write until the server takes no more, and no more than the balancer's kernel has acknowledged."""
+    sock, sent = joined.client.socket._sock, 0
+    while not joined.relay.holds_bytes:
+        sent += sock.send(bytes(1000))
+        await trio.testing.wait_all_tasks_blocked()
+    assert fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)) == bytes(4), "something is not acknowledged yet"
+    return sent

@@ -10,7 +10,8 @@ import trio
 from tests.balancer import ask, balancer, config, connect, read_all, request
 from tests.servers import Named, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
+pytestmark = pytest.mark.slow
+both_splicers = pytest.mark.usefixtures("splicer_kind")
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this system has no IPv6")
 
 
@@ -18,6 +19,7 @@ def port_of(bind):
     return int(bind.rpartition(":")[2])
 
 
+@both_splicers
 async def test_unix_sockets_on_both_sides(tmp_path):
     front, back = str(tmp_path / "front"), str(tmp_path / "back")
     async with serving(address=back) as server, balancer(tmp_path, config(server, bind=f"unix:{front}")) as lb:
@@ -47,6 +49,7 @@ async def test_a_socket_file_left_behind_is_replaced_and_one_in_use_is_not(tmp_p
             assert await request(stream, b"name") == b"s"
 
 
+@both_splicers
 async def test_a_unix_server_that_is_gone_has_words_of_its_own(tmp_path):
     missing = Named("missing", f"unix:{tmp_path / 'missing'}")
     async with serving() as server, balancer(tmp_path, config(missing, server, health=None)) as lb:
@@ -55,6 +58,7 @@ async def test_a_unix_server_that_is_gone_has_words_of_its_own(tmp_path):
     assert [(each["server"], each["error"]) for each in record["attempts"]] == [("missing", "no such socket")]
 
 
+@both_splicers
 @needs_ipv6
 async def test_ipv6_on_both_sides(tmp_path):
     async with serving(address=("::1", 0)) as server, balancer(tmp_path, config(server, bind="[::1]:0")) as lb:
@@ -76,6 +80,7 @@ async def test_a_bare_port_takes_both_families_and_an_ipv4_client_is_plain_ipv4(
     assert clients == ["127.0.0.1", "[::1]"]
 
 
+@both_splicers
 async def test_every_bind_of_a_listener_serves(tmp_path):
     binds = ["127.0.0.1:0", "127.0.0.2:0", f"unix:{tmp_path / 'front'}"]
     async with serving() as server, balancer(tmp_path, config(server, bind=binds)) as lb:

@@ -82,17 +82,29 @@ async def test_when_every_attempt_fails_the_client_is_closed_and_told_apart_from
 # Servers that are connected to, and then misbehave
 
 
-async def test_a_server_that_resets_at_accept_resets_its_client_only(tmp_path):
+async def test_a_server_that_resets_at_accept_harms_its_own_client_at_most(tmp_path):
+    """Whether the balancer sees the reset as a failed connect, and tries the next, or as the end of a connection that
+    had worked, is a race that the system decides; nothing else may come of it.
+    """
     async with (
         serving(reset_at_once, name="bad") as bad,
         serving(name="good") as good,
         balancer(tmp_path, config(bad, good, health=None)) as lb,
     ):
-        async with await connect(lb.port) as to_bad, await connect(lb.port) as to_good:
-            await expect_reset(to_bad)
-            assert await request(to_good, b"name") == b"good"
-        record = await lb.event("connection.closed", server="bad")
-        assert (record["reason"], record["ended_by"], record["attempts"]) == ("reset", "server", [])
+        for _ in range(10):
+            try:
+                assert await ask(lb.port) == b"good\n"
+            except trio.BrokenResourceError:
+                await lb.event("connection.closed", server="bad")
+        assert await lb.stop() == 0
+    records = lb.of("connection.closed")
+    assert len(records) == 10
+    for record in records:
+        if record["server"] == "bad":
+            assert (record["reason"], record["ended_by"], record["attempts"]) == ("reset", "server", [])
+        else:
+            assert (record["server"], record["reason"]) == ("good", "eof")
+            assert {(each["server"], each["error"]) for each in record["attempts"]} <= {("bad", "connection reset")}
 
 
 async def test_a_server_that_closes_at_once_ends_its_client_cleanly(tmp_path):

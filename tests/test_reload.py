@@ -13,7 +13,8 @@ from tests.balancer import ask, balancer, config, connect, read_all, request
 from tests.load import load
 from tests.servers import Named, backends, free_port, refusing, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
+pytestmark = pytest.mark.slow
+both_splicers = pytest.mark.usefixtures("splicer_kind")
 
 
 def lists(a, b, c):
@@ -26,6 +27,7 @@ def lists(a, b, c):
     yield config(a, b, c, health=None, listener='idle_timeout = "5s"')
 
 
+@both_splicers
 @pytest.mark.parametrize("clients", [1, 50])
 async def test_fifty_reloads_under_load_fail_no_session(tmp_path, clients):
     async with backends("a", "b", "c") as servers, balancer(tmp_path, config(*servers)) as lb:
@@ -128,6 +130,7 @@ async def test_a_server_that_stays_keeps_its_count_of_connections(tmp_path):
             await stream.aclose()
 
 
+@both_splicers
 @pytest.mark.parametrize("how", ["moved", "removed"])
 async def test_connections_of_a_listener_that_leaves_its_port_live_on(tmp_path, how):
     async with serving(name="a") as a, balancer(tmp_path, config(a)) as lb:
@@ -148,6 +151,7 @@ async def test_connections_of_a_listener_that_leaves_its_port_live_on(tmp_path, 
         assert (record["listener"], record["reason"]) == ("web", "eof")
 
 
+@both_splicers
 async def test_a_renamed_listener_refuses_nobody(tmp_path):
     bind = f"127.0.0.1:{free_port()}"
     async with backends("a") as servers, balancer(tmp_path, config(*servers, bind=bind)) as lb:
@@ -160,6 +164,7 @@ async def test_a_renamed_listener_refuses_nobody(tmp_path):
     assert not lb.of("listener.stopped"), "the socket was not handed over"
 
 
+@both_splicers
 async def test_two_listeners_may_swap_their_addresses(tmp_path):
     def crosswise(one, other):
         return config(a, bind=one, top=f'[listeners.other]\nbind = "{other}"\nservers = ["{b.address}"]')
@@ -173,6 +178,7 @@ async def test_two_listeners_may_swap_their_addresses(tmp_path):
         assert not lb.of("listener.stopped")
 
 
+@both_splicers
 async def test_a_bind_may_be_added_and_taken_away(tmp_path):
     async with serving(name="a") as a, balancer(tmp_path, config(a)) as lb:
         first = lb.port
@@ -184,6 +190,7 @@ async def test_a_bind_may_be_added_and_taken_away(tmp_path):
         assert await ask(second, host="127.0.0.2") == b"a\n"
 
 
+@both_splicers
 async def test_on_remove_close_ends_connections_to_a_server_that_leaves(tmp_path):
     async with (
         serving(name="a") as a,

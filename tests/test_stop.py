@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 
 import pytest
 import trio
 
+from lb.log import LineWriter
 from tests.balancer import ask, balancer, config, connect, read_all, request
 from tests.servers import serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
+pytestmark = pytest.mark.slow
+both_splicers = pytest.mark.usefixtures("splicer_kind")
 MIB = 1024 * 1024
 both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
@@ -26,6 +30,7 @@ async def test_an_idle_balancer_stops_at_once(tmp_path, number):
     assert lb.events[-1]["event"] == "server.stopped"
 
 
+@both_splicers
 @both_signals
 async def test_new_connections_are_refused_while_an_open_transfer_finishes_whole(tmp_path, number):
     async with serving() as server, balancer(tmp_path, config(server)) as lb:
@@ -55,6 +60,7 @@ async def test_an_open_connection_may_go_on_talking_both_ways(tmp_path):
         assert await lb.exit_code() == 0
 
 
+@both_splicers
 async def test_after_the_stop_timeout_what_is_open_is_closed_as_stopped(tmp_path):
     async with serving() as server:
         text = config(server, top='[process]\nstop_timeout = "200ms"')
@@ -69,6 +75,7 @@ async def test_after_the_stop_timeout_what_is_open_is_closed_as_stopped(tmp_path
     assert (record["bytes_in"], record["bytes_out"]) == (5, 2)
 
 
+@both_splicers
 @both_signals
 async def test_a_second_signal_stops_now(tmp_path, number):
     async with serving() as server, balancer(tmp_path, config(server)) as lb, await connect(lb.port) as stream:
@@ -82,6 +89,7 @@ async def test_a_second_signal_stops_now(tmp_path, number):
     assert [record["reason"] for record in lb.of("connection.closed")] == ["stopped"]
 
 
+@both_splicers
 async def test_a_connection_that_is_held_for_a_server_ends_as_stopped_too(tmp_path):
     hold = 'when_all_down = "hold"\nhold_timeout = "1m"'
     async with serving() as server:
@@ -112,3 +120,29 @@ async def test_the_socket_file_of_a_listener_is_removed(tmp_path):
         assert path.is_socket()
         assert await lb.stop() == 0
         assert not path.exists()
+
+
+async def test_the_log_loses_no_lines_that_are_being_written_at_the_end():
+    """The end comes while a thread is stuck in the middle of a batch, as the pipe is full."""
+    lines = [f"{number}".rjust(100_000) for number in range(10)]
+    read, write = os.pipe()
+    os.set_blocking(write, False)  # so that a batch takes many writes
+    received = []
+
+    def drain():
+        while chunk := os.read(read, 1 << 20):
+            received.append(chunk)
+
+    reader = threading.Thread(target=drain)
+    writer = LineWriter(write, lambda lost: pytest.fail(f"{lost} lines dropped"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(writer.run)
+        for line in lines:
+            writer.write(line)
+        received.append(await trio.to_thread.run_sync(os.read, read, 1))
+        reader.start()
+        nursery.cancel_scope.cancel()
+    os.close(write)
+    await trio.to_thread.run_sync(reader.join)
+    os.close(read)
+    assert b"".join(received).decode().splitlines() == lines

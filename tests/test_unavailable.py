@@ -35,6 +35,25 @@ async def test_no_server_left_after_attempts_says_who_was_tried(tmp_path):
     ]
 
 
+async def test_under_no_strategy_a_retry_goes_back_to_a_server_that_was_tried(tmp_path):
+    by_port = 'name = "consistent-hash", key = "source-ip-port"'
+    hashes = [f'{{ {by_port}, table = "{table}" }}' for table in ("maglev", "ketama")]
+    async with (
+        refusing("a") as a,
+        refusing("b") as b,
+        serving(name="c") as c,
+        balancer(tmp_path, config(a, b, c, health=None)) as lb,
+    ):
+        for strategy in ['"round-robin"', '"weighted"', '"least-conn"', '"random-two"', *hashes]:
+            pool = f"strategy = {strategy}\nretries = 2\n[pools.web.passive]\nfailures = 0"
+            await lb.reload(config(a, b, c, health=None, pool=pool))
+            assert [await ask(lb.port) for _ in range(20)] == [b"c\n"] * 20, strategy
+        assert await lb.stop() == 0
+    tried = [[attempt["server"] for attempt in record["attempts"]] for record in lb.of("connection.closed")]
+    assert len(tried) == 120
+    assert sum(map(len, tried)) > 20
+
+
 @pytest.mark.parametrize("splicer", ["epoll", "portable"])
 async def test_any_tries_servers_that_are_down(tmp_path, splicer, monkeypatch):
     """The checks go to a port where nobody listens; the server itself works."""
@@ -106,6 +125,22 @@ async def test_when_all_servers_are_full(tmp_path, policy):
                     await first.aclose()
                     assert await request(second, b"name") == b"s"
         assert server.most_open <= 1 + (policy == "hold")  # the first may see its end after the second is connected
+
+
+async def test_clients_held_for_a_full_server_follow_each_other_without_a_pause(tmp_path):
+    """The balancer also tries by itself every half second, which would be too late for most of them."""
+    hold = 'when_all_down = "hold"\nhold_timeout = "3s"'
+    answers = []
+
+    async def client(port):
+        answers.append(await ask(port))
+
+    async with serving() as server:
+        text = config((server, "max_connections = 1"), health=None, pool=hold)
+        async with balancer(tmp_path, text) as lb, trio.open_nursery() as nursery:
+            for _ in range(40):
+                nursery.start_soon(client, lb.port)
+    assert answers == [b"s\n"] * 40
 
 
 async def test_a_full_server_leaves_new_clients_to_the_others(tmp_path):

@@ -1,0 +1,328 @@
+"""Listeners: their sockets, their limits, and the pressure on descriptors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+import pytest
+
+from lb.connection_context import ConnectionContext
+from lb.deadlines import Deadlines
+from lb.descriptors import Descriptors
+from lb.events import AcceptPaused, AcceptResumed, ConnectionClosed, ListenerStarted, ListenerStopped
+from lb.listener import Listener, Pressure, open_sockets
+from lb.model import Address, ListenerSpec, PoolSpec
+from lb.pool import Pool
+
+ANYWHERE = Address.parse("127.0.0.1:0")
+
+
+class FakeAcceptor:
+    """One listening socket; ``arrive`` is a client that knocks."""
+
+    def __init__(self, sock, may_accept, accepted, exhausted):
+        self.sock = sock
+        self.may_accept = may_accept
+        self.accepted = accepted
+        self.exhausted = exhausted
+        self.backlog = 0
+        self.resumed = 0
+        self.state = "open"
+
+    def arrive(self, count=1):
+        self.backlog += count
+        self._accept()
+
+    def _accept(self):
+        while self.backlog and self.may_accept():
+            self.backlog -= 1
+            ours, theirs = socket.socketpair()
+            theirs.close()
+            self.accepted(ours, ("10.1.2.3", 5555))
+
+    def resume(self):
+        self.resumed += 1
+        self._accept()
+
+    def detach(self):
+        self.state = "detached"
+
+    def close(self):
+        self.state = "closed"
+        self.sock.close()
+
+
+class FakeConnecting:
+    def cancel(self):
+        pass
+
+
+class FakeSplicer:
+    """Connects never end by themselves."""
+
+    def __init__(self):
+        self.acceptors = []
+
+    def listen(self, sock, *, may_accept, accepted, exhausted):
+        self.acceptors.append(FakeAcceptor(sock, may_accept, accepted, exhausted))
+        return self.acceptors[-1]
+
+    def connect(self, address, owner):
+        return FakeConnecting()
+
+
+class World:
+    """Listeners of one pool with one server, over a fake splicer."""
+
+    def __init__(self, limit=1000):
+        self.events = []
+        self.splicer = FakeSplicer()
+        self.deadlines = Deadlines(fault=lambda where, exception: None)
+        self.descriptors = Descriptors(limit)
+        self.pressure = Pressure(self.descriptors, self.events.append)
+        self.context = ConnectionContext(splicer=self.splicer, deadlines=self.deadlines, sink=self.events.append)
+        self.pool = Pool("web", self.events.append, lambda pool, backend, change: None)
+        self.listeners = []
+
+    def listen(self, name="web", *addresses, sockets=None, **spec):
+        listener = Listener(
+            ListenerSpec(name, addresses or (ANYWHERE,), "web", **spec),
+            self.pool,
+            splicer=self.splicer,
+            deadlines=self.deadlines,
+            pressure=self.pressure,
+            context=self.context,
+            sink=self.events.append,
+        )
+        for address in addresses or (ANYWHERE,):
+            listener.open(address, open_sockets(address, 16))
+        self.listeners.append(listener)
+        return listener, self.splicer.acceptors[-1]
+
+    def close(self):
+        for connection in list(self.context.open):
+            connection.close("stopped")
+        for listener in self.listeners:
+            listener.close(*tuple(listener.bound))
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+async def world():
+    world = World()
+    hold(world)
+    yield world
+    world.close()
+
+
+def hold(world):
+    """Connections wait for a server, and so stay open until they are told to end."""
+    (*_, prepared) = finished(world.pool.prepare(PoolSpec("web", when_all_down="hold")))
+    world.pool.apply(prepared, {}, 0.0)
+
+
+def finished(generator):
+    slices = []
+    while True:
+        try:
+            slices.append(next(generator))
+        except StopIteration as done:
+            return [*slices, done.value]
+
+
+def end_one(world):
+    min(world.context.open, key=lambda connection: connection.id).close("stopped")
+
+
+# Limits
+
+
+async def test_connections_are_counted(world):
+    listener, acceptor = world.listen()
+    acceptor.arrive(3)
+    assert (listener.active, listener.total, world.descriptors.used) == (3, 3, 6)
+    end_one(world)
+    assert (listener.active, listener.total, world.descriptors.used) == (2, 3, 4)
+
+
+async def test_above_max_connections_clients_wait_in_the_backlog(world):
+    listener, acceptor = world.listen(max_connections=2)
+    acceptor.arrive(4)
+    assert (listener.active, acceptor.backlog) == (2, 2)
+    end_one(world)
+    assert (listener.active, acceptor.backlog) == (2, 1)
+    end_one(world)
+    assert (listener.active, acceptor.backlog) == (2, 0)
+    end_one(world)
+    resumed = acceptor.resumed
+    end_one(world)
+    assert acceptor.resumed == resumed, "nobody waits, so nobody is told"
+    assert not world.of(AcceptPaused), "a limit that was asked for is no pressure"
+
+
+async def test_a_reload_that_lifts_the_limit_lets_clients_in(world):
+    listener, acceptor = world.listen(max_connections=1)
+    acceptor.arrive(3)
+    listener.configure(ListenerSpec("web", (ANYWHERE,), "web", max_connections=0), world.pool)
+    assert (listener.active, acceptor.backlog) == (3, 0)
+
+
+async def test_without_descriptors_for_both_sides_all_listeners_pause_and_say_so_once():
+    world = World(limit=5)
+    hold(world)
+    (one, first), (other, second) = world.listen("one"), world.listen("other")
+    first.arrive(3)
+    second.arrive(2)
+    assert (one.active, other.active, world.descriptors.used) == (2, 0, 4)
+    assert len(world.of(AcceptPaused)) == 1
+    assert "5 file descriptors" in world.of(AcceptPaused)[0].reason
+    for _ in range(2):
+        end_one(world)
+    assert world.descriptors.used <= 5
+    while world.context.open:
+        end_one(world)
+    assert (first.backlog, second.backlog) == (0, 0)
+    assert (one.total, other.total) == (3, 2)
+    assert [type(event) for event in world.events if isinstance(event, AcceptPaused | AcceptResumed)][:2] == [
+        AcceptPaused,
+        AcceptResumed,
+    ]
+    world.close()
+
+
+async def test_out_of_descriptors_in_the_system_is_said_once_per_pause(world):
+    _, acceptor = world.listen()
+    for _ in range(5):
+        acceptor.exhausted(OSError(errno.EMFILE, "x"))
+    assert world.of(AcceptPaused) == [AcceptPaused("out of file descriptors")]
+    acceptor.arrive()
+    assert world.of(AcceptResumed) == [AcceptResumed()]
+    acceptor.exhausted(OSError(errno.ENFILE, "x"))
+    assert len(world.of(AcceptPaused)) == 2
+
+
+async def test_pressure_forgets_a_listener_that_is_closed():
+    world = World(limit=2)
+    hold(world)
+    listener, acceptor = world.listen()
+    acceptor.arrive(2)
+    listener.close(ANYWHERE)
+    resumed = acceptor.resumed
+    end_one(world)
+    assert acceptor.resumed == resumed
+    world.close()
+
+
+# Sockets
+
+
+async def test_start_and_stop_name_the_address_that_was_really_bound(world):
+    listener, acceptor = world.listen()
+    bind = f"127.0.0.1:{acceptor.sock.getsockname()[1]}"
+    assert world.of(ListenerStarted) == [ListenerStarted("web", bind)]
+    listener.close(ANYWHERE)
+    assert world.of(ListenerStopped) == [ListenerStopped("web", bind)]
+    assert acceptor.state == "closed"
+
+
+async def test_open_connections_outlive_their_listener(world):
+    listener, acceptor = world.listen()
+    acceptor.arrive()
+    listener.close(ANYWHERE)
+    assert not world.of(ConnectionClosed)
+    assert listener.active == 1
+    end_one(world)
+    assert listener.active == 0
+
+
+async def test_a_socket_that_is_handed_over_goes_on_listening(world):
+    listener, acceptor = world.listen()
+    sockets = listener.hand_over(ANYWHERE)
+    assert acceptor.state == "detached"
+    assert sockets == [acceptor.sock]
+    assert not world.of(ListenerStopped)
+    socket.create_connection(sockets[0].getsockname()).close()
+    other, _ = world.listen("other", Address.parse("127.0.0.2:0"))
+    other.open(ANYWHERE, sockets)
+    assert other.bound[ANYWHERE] == sockets
+
+
+async def test_a_unix_socket_disappears_with_its_listener(world, tmp_path):
+    address = Address.parse(f"unix:{tmp_path}/s")
+    listener, _ = world.listen("web", address)
+    assert (tmp_path / "s").is_socket()
+    assert world.of(ListenerStarted)[0].bind == f"unix:{tmp_path}/s"
+    listener.close(address)
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_unix_socket_that_a_dead_process_left_is_replaced(tmp_path):
+    address = Address.parse(f"unix:{tmp_path}/s")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(address.path)
+    (sock,) = open_sockets(address, 16)
+    with sock, socket.socket(socket.AF_UNIX) as client:
+        client.connect(address.path)
+
+
+def test_a_unix_socket_that_is_alive_is_not_taken_away(tmp_path):
+    address = Address.parse(f"unix:{tmp_path}/s")
+    (sock,) = open_sockets(address, 16)
+    with sock, pytest.raises(OSError, match=r"cannot listen on unix:.*address already in use"):
+        open_sockets(address, 16)
+
+
+def test_a_file_that_is_no_socket_is_not_removed(tmp_path):
+    (tmp_path / "s").write_text("precious")
+    with pytest.raises(OSError, match="cannot listen on unix:"):
+        open_sockets(Address.parse(f"unix:{tmp_path}/s"), 16)
+    assert (tmp_path / "s").read_text() == "precious"
+
+
+def test_a_port_in_use_is_named_with_its_reason():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1:{port}: address already in use") as caught:
+            open_sockets(Address.parse(f"127.0.0.1:{port}"), 16)
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_a_name_that_binds_in_part_leaves_nothing_open(monkeypatch):
+    """Two addresses, of which the second is taken."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in ("127.0.0.2", "127.0.0.1")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: found)
+        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        with pytest.raises(OSError, match="in use"):
+            open_sockets(Address.parse(f"both.example:{port}"), 16)
+        assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+
+
+def test_an_empty_host_takes_both_families():
+    (sock,) = open_sockets(Address.parse(":0"), 16)
+    with sock:
+        port = sock.getsockname()[1]
+        for host in ("127.0.0.1", "::1"):
+            with socket.create_connection((host, port)) as client:
+                accepted, _ = sock.accept()
+                accepted.close()
+                assert client.getpeername()[1] == port
+
+
+def test_an_ipv6_address_leaves_the_ipv4_port_alone():
+    (sock,) = open_sockets(Address.parse("[::]:0"), 16)
+    with sock, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", sock.getsockname()[1]))
+
+
+def test_what_is_accepted_sends_without_delay():
+    (sock,) = open_sockets(ANYWHERE, 16)
+    with sock, socket.create_connection(sock.getsockname()):
+        accepted, _ = sock.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
