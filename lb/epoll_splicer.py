@@ -19,7 +19,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import trio
 
@@ -41,8 +41,14 @@ __all__ = ["EpollSplicer"]
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 BATCH = 256
 """Edges taken at once. A guess: large enough that the poll's cost is shared, small enough that trio gets its turn."""
-TURNS = 8
-"""Batches handled before trio's other tasks get their turn."""
+STAY = 0.005
+"""Seconds of handling batches before trio's other tasks get their turn."""
+LINGER = 0.001
+"""Seconds that a process which does nothing else waits for the next batch before it goes back to trio's scheduler.
+
+The way through the scheduler and back costs as much as three small requests; under load the next edge comes sooner.
+Trio's other tasks (checks, look-ups, signals) are late by so much at most. epoll_wait(2) counts in milliseconds.
+"""
 
 
 class Handler(Protocol):
@@ -57,9 +63,13 @@ class Handler(Protocol):
 
 
 class EpollSplicer:
-    """Implements :class:`lb.splicer.Splicer`. ``fault`` hears of bugs, which end one connection only."""
+    """Implements :class:`lb.splicer.Splicer`. ``fault`` hears of bugs, which end one connection only.
 
-    def __init__(self, *, relays: RelayContext, fault: Callable[[str, Exception], None]) -> None:
+    ``dedicated`` says that the process has little else to do: see LINGER.
+    """
+
+    def __init__(self, *, relays: RelayContext, fault: Callable[[str, Exception], None], dedicated: bool) -> None:
+        self._linger = LINGER if dedicated else 0
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
         self._again: deque[Handler] = deque()
@@ -73,21 +83,28 @@ class EpollSplicer:
         self.relays = relays
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as self._nursery:
-            task_status.started()
-            while True:
-                if self._again:
-                    await trio.lowlevel.checkpoint()
-                else:
-                    await trio.lowlevel.wait_readable(self._epoll)
-                for _ in range(TURNS):
-                    if not self._turn():
-                        break
+        try:
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await self._take_turns()
+        finally:
+            self._epoll.close()
+            os.close(self._wakeup)
+
+    async def _take_turns(self) -> NoReturn:
+        while True:
+            if self._again:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self._epoll)
+            stay_until = trio.current_time() + STAY
+            while self._turn() and self.relays.now < stay_until:
+                pass
 
     def _turn(self) -> bool:
         """Handle one batch; False if there was nothing to do."""
-        edges = self._epoll.poll(0, BATCH)
         leftovers = len(self._again)
+        edges = self._epoll.poll(0 if leftovers else self._linger, BATCH)
         if not edges and not leftovers:
             return False
         self.relays.now = trio.current_time()

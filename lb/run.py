@@ -48,7 +48,7 @@ def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
 
 async def _serve(path: Path, config: Config) -> None:
     log = Log(config.log)
-    balancer = Balancer(log)
+    balancer = Balancer(log, dedicated=True)
     with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as outlives_the_balancer:
             outlives_the_balancer.start_soon(log.run)

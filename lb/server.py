@@ -29,13 +29,17 @@ SLICE = 0.001
 
 
 class Balancer:
-    """A balancer: ``await nursery.start(balancer.run, config)``, then :meth:`reload` and :meth:`stop` at will."""
+    """A balancer: ``await nursery.start(balancer.run, config)``, then :meth:`reload` and :meth:`stop` at will.
 
-    def __init__(self, sink: Sink) -> None:
+    ``dedicated``: the process does nothing else, so its other tasks may wait a millisecond for the traffic.
+    """
+
+    def __init__(self, sink: Sink, *, dedicated: bool = False) -> None:
         self.config = Config()
         self.listeners: dict[str, Listener] = {}
         self.pools: dict[str, Pool] = {}
         self._sink = sink
+        self._dedicated = dedicated
         self._deadlines = Deadlines(fault=self._fault)
         self._stopping = False
         self._stopped = trio.Event()
@@ -51,7 +55,7 @@ class Balancer:
         """
         servers = sum(len(pool.servers) for pool in config.pools.values())
         descriptors = Descriptors.of_process(reserve=64 + 2 * servers)
-        self._splicer = make_splicer(descriptors, self._fault)
+        self._splicer = make_splicer(descriptors, self._fault, dedicated=self._dedicated)
         self.context = ConnectionContext(splicer=self._splicer, deadlines=self._deadlines, sink=self._sink)
         self._pressure = Pressure(descriptors, self._sink)
         async with trio.open_nursery() as nursery:

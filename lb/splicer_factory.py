@@ -13,9 +13,12 @@ from lb.trio_splicer import TrioSplicer
 __all__ = ["make_splicer"]
 
 
-def make_splicer(descriptors: Descriptors, fault: Callable[[str, Exception], None]) -> Splicer:
+def make_splicer(
+    descriptors: Descriptors, fault: Callable[[str, Exception], None], *, dedicated: bool = False
+) -> Splicer:
     """The fast splicer where the system has what it takes, else the portable one.
 
+    ``dedicated``: the process does nothing but to balance, so its other tasks may wait a millisecond.
     ``LB_SPLICER=portable`` in the environment asks for the portable one: to compare, and for the tests.
     """
     if sys.platform == "linux" and os.environ.get("LB_SPLICER") != "portable":
@@ -23,5 +26,5 @@ def make_splicer(descriptors: Descriptors, fault: Callable[[str, Exception], Non
         from lb.epoll_splicer import EpollSplicer  # noqa: PLC0415
         from lb.pipes import PipePool  # noqa: PLC0415
 
-        return EpollSplicer(relays=RelayContext(PipePool(descriptors)), fault=fault)
+        return EpollSplicer(relays=RelayContext(PipePool(descriptors)), fault=fault, dedicated=dedicated)
     return TrioSplicer(fault=fault)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import hashlib
 import math
 import socket
+import sys
 import tempfile
 import termios
 from contextlib import asynccontextmanager, contextmanager
@@ -33,7 +35,13 @@ def reset(end):
 
 def open_descriptors():
     """How many this process has open."""
+    gc.collect()  # what earlier tests have left
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def waiting_bytes(sock, request):
+    """In a socket's buffer: ``FIONREAD`` to be read, ``TIOCOUTQ`` to be acknowledged."""
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), request, bytes(4)), sys.byteorder)
 
 
 class Owner:
@@ -233,5 +241,5 @@ async def send_until_held(joined):
     while not joined.relay.holds_bytes:
         sent += sock.send(bytes(1000))
         await trio.testing.wait_all_tasks_blocked()
-    assert fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)) == bytes(4), "something is not acknowledged yet"
+    assert waiting_bytes(sock, termios.TIOCOUTQ) == 0, "something is not acknowledged yet"
     return sent

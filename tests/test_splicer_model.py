@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import random
 import socket
 
@@ -134,7 +133,6 @@ class End:
 async def play(script, *, unix, buffer, last):
     """Run the script, bring the connection to its end, and hold everything against the model."""
     async with running_splicer() as bench:
-        gc.collect()  # what earlier runs of trio have left
         descriptors_before = open_descriptors()
         joined = await bench.join(unix=unix, buffer=buffer)
         relay = joined.relay
