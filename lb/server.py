@@ -70,25 +70,28 @@ class Balancer:
 
     # Reload
 
-    async def reload(self, config: Config) -> Plan:
-        """Change to another configuration, wholly or, if it raises, not at all.
+    async def reload(self, config: Config) -> None:
+        """Change to another configuration, wholly or, if it raises or a stop comes meanwhile, not at all.
 
         Raises OSError if an address cannot be bound, and what a strategy raises that cannot be built.
         """
         async with self._reloading:
             steps = await self._change_to(config)
-        self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
-        return steps
+        if steps is not None:
+            self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
 
-    async def _change_to(self, config: Config) -> Plan:
-        """First everything that takes time or can fail, beside the traffic; then the change, in one go."""
+    async def _change_to(self, config: Config) -> Plan | None:
+        """First everything that takes time or can fail, beside the traffic; then the change, in one go.
+
+        None, and no change, if a stop came meanwhile.
+        """
         steps = plan(self.config, config)
         with ExitStack() as undo:
             opened = self._open_sockets(config, undo)
             prepared = [(name, await self._prepare(name, config)) for name in config.pools]
             targets = await self._resolve(config)
             if self._stopping:
-                return steps
+                return None
             undo.pop_all()
         now = trio.current_time()
         for name, (pool, built) in prepared:
