@@ -17,7 +17,7 @@ from lb.errors import describe_error
 from lb.events import Attempt, ConnectionClosed, EndedBy, Reason
 from lb.model import Client, SocketAddress
 from lb.pool import Pool
-from lb.splicer import Connecting, Relay, end_with_reset
+from lb.splicer import TCP_OPTIONS, Connecting, Relay, end_with_reset
 
 if TYPE_CHECKING:
     from lb.listener import Listener
@@ -127,13 +127,14 @@ class Connection:
         self._stop_waiting()
         self._connect_ms = _milliseconds(self._attempt_at, now)
         if server.family != socket.AF_UNIX:
-            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for level, option in TCP_OPTIONS:
+                server.setsockopt(level, option, 1)
+        if self.backend is not None:
+            self._pool.connected(self.backend, now)
         listener = self.listener
         self._relay = self._context.splicer.relay(
             self._sock, server, self, idle=listener.idle_queue, half_close=listener.half_close_queue
         )
-        if self.backend is not None:
-            self._pool.connected(self.backend, now)
 
     def connect_failed(self, error: OSError) -> None:
         """The splicer's other answer: try the server's next address, or the next server."""

@@ -32,8 +32,8 @@ BULK_READS = 2
 SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 GONE = select.EPOLLHUP | select.EPOLLERR
 ENDING = select.EPOLLRDHUP | GONE
-URGENT = select.EPOLLPRI
-READABLE = select.EPOLLIN | ENDING | URGENT
+INSIST = ENDING | select.EPOLLPRI
+READABLE = select.EPOLLIN | INSIST
 WRITABLE = select.EPOLLOUT
 
 
@@ -86,10 +86,8 @@ class Side:
         """Remember what an edge said."""
         if mask & READABLE:
             self.readable = True
-            if mask & (ENDING | URGENT):
+            if mask & INSIST:
                 self.insist = True
-                if mask & URGENT:  # tcp(7): inline, or a read skips the urgent byte
-                    self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         if mask & WRITABLE:
             self.writable = True
 

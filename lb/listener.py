@@ -16,7 +16,7 @@ from lb.errors import describe_error
 from lb.events import AcceptPaused, AcceptResumed, ListenerStarted, ListenerStopped, Sink
 from lb.model import Address, Client, ListenerSpec
 from lb.pool import Pool
-from lb.splicer import Acceptor, Splicer
+from lb.splicer import TCP_OPTIONS, Acceptor, Splicer
 
 __all__ = ["Listener", "Pressure", "open_sockets"]
 
@@ -221,7 +221,8 @@ def _bind(sock: socket.socket, address: Address, target: object) -> None:
         _remove_stale(address.path)
     else:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by what it accepts, tcp(7)
+        for level, option in TCP_OPTIONS:
+            sock.setsockopt(level, option, 1)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(address.host)))
     sock.bind(target)  # type: ignore[arg-type]

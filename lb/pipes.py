@@ -51,7 +51,7 @@ class PipePool:
             try:
                 pipe = Pipe()
             except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
+                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                     raise
                 return None  # the system's limit, not ours: bulk goes on without pipes
             self._descriptors.take(2)

@@ -129,7 +129,10 @@ class Pool:
 
     def _use(self, strategy: Strategy, built: object, members: Sequence[ServerSpec]) -> None:
         backends = [self.backends[server.name] for server in members]
-        strategy.use(backends, built)
+        try:
+            strategy.use(backends, built)
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not leave a reload half done
+            self._strategy_fault(exception)
         for backend in backends:
             self._refresh(backend)
 

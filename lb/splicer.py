@@ -24,6 +24,7 @@ __all__ = [
     "ACCEPT_EXHAUSTED",
     "ACCEPT_GO_ON",
     "EXHAUSTED_PAUSE",
+    "TCP_OPTIONS",
     "Acceptor",
     "Connecting",
     "ConnectingOwner",
@@ -56,6 +57,12 @@ ACCEPT_GO_ON = frozenset(
 )
 """``accept`` errors of one connection that is gone already: take the next. From accept(2), "Error handling"."""
 
+
+TCP_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY),  # small writes go out at once, as they came in
+    (socket.SOL_SOCKET, socket.SO_OOBINLINE),  # or a read would skip the byte of urgent data, tcp(7)
+)
+"""What the sockets of a relay need. Accepted ones inherit it from the listening socket."""
 
 EXHAUSTED_PAUSE = 0.1
 """Seconds until accept is tried again when the system is out of descriptors, as trio's own serve_listeners waits."""
@@ -153,7 +160,7 @@ class Splicer(Protocol):
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
     ) -> Relay:
-        """Join two connected sockets, which belong to the splicer from now on.
+        """Join two connected sockets, which belong to the splicer from now on; TCP ones with :data:`TCP_OPTIONS` set.
 
         The owner waits in ``idle``, from the first side's end in ``half_close``, touched whenever bytes move.
         """

@@ -24,8 +24,6 @@ class _Side:
     def __init__(self, name: EndedBy, sock: socket.SocketType) -> None:
         self.name: EndedBy = name
         self.sock = sock
-        if sock.family != socket.AF_UNIX:  # tcp(7): inline, or a read skips the byte of urgent data
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         self.moved = 0
         self.holding = False
         self.ended = False

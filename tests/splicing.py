@@ -20,6 +20,7 @@ import trio.testing
 
 from lb.deadlines import Deadlines
 from lb.descriptors import Descriptors
+from lb.splicer import TCP_OPTIONS
 from lb.splicer_factory import make_splicer
 
 MIB = 1024 * 1024
@@ -138,6 +139,10 @@ class Bench:
             accepted.setblocking(False)
 
             def join(server, owner):
+                if not unix:
+                    for level, option in TCP_OPTIONS:
+                        accepted.setsockopt(level, option, 1)
+                        server.setsockopt(level, option, 1)
                 return self.splicer.relay(
                     accepted,
                     server,
