@@ -36,11 +36,14 @@ class Descriptors:
 
     @classmethod
     def of_process(cls, *, reserve: int) -> Descriptors:
-        """What the process may still open, less ``reserve`` for listeners, probes, look-ups, logs and reloads."""
+        """What the process may still open, less ``reserve`` for listeners, probes, look-ups, logs and reloads.
+
+        The reserve takes no more than a quarter: under a low limit, late probes are better than no connections.
+        """
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         descriptors = Path("/proc/self/fd")
         in_use = len(list(descriptors.iterdir())) if descriptors.exists() else 16
-        return cls(max(limit - in_use - reserve, 2))
+        return cls(max(limit - in_use - min(reserve, limit // 4), 2))
 
     def has(self, count: int) -> bool:
         """True if so many are left; if not, ``on_free`` will be called once some come back."""

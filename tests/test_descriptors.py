@@ -49,7 +49,7 @@ def test_the_budget_of_a_process_leaves_the_reserve_and_what_is_open():
     before = open_descriptors()
     descriptors = Descriptors.of_process(reserve=100)
     assert limit - before - 100 - 2 <= descriptors.limit <= limit - 100
-    assert Descriptors.of_process(reserve=limit).limit == 2, "one connection is always possible"
+    assert Descriptors.of_process(reserve=limit).limit >= limit * 3 // 4 - before - 3, "a quarter at the most"
 
 
 def test_the_soft_limit_is_lifted_to_the_hard_one():
