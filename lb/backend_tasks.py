@@ -62,8 +62,13 @@ class BackendTasks:
         def report(result: CheckResult) -> None:
             pool.checked(backend, result, trio.current_time())
 
+        try:
+            probe = healthcheck.registry.create(spec.probe)
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must cost no more than this server's checks
+            report(CheckResult(passed=False, detail=f"probe error: {exception}", ms=0.0, exception=exception))
+            return
         self._checks[backend] = checks = Checks(
-            healthcheck.registry.create(spec.probe),
+            probe,
             spec,
             target=lambda: Target(pool.name, backend.name, backend.spec.address, backend.targets),
             in_balance=lambda: backend.health.in_balance,
@@ -121,4 +126,4 @@ class BackendTasks:
         if backend.leaving and trio.current_time() >= backend.drain_deadline:
             for connection in list(self._context.open):
                 if connection.backend is backend:
-                    connection.close("server_removed")
+                    connection.server_removed()

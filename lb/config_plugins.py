@@ -38,26 +38,36 @@ def read_plugin(registry: Registry, name: str, named_at: str, table: Table) -> P
     errors_before = len(table.errors)
     given = [key for key in table.unknown() if takes_any or key in named]
     options = sorted((key, table.value(key, plain)) for key in given)
-    table.known.update(named)
-    table.finish()
     for option, parameter in named.items():
         if parameter.default is parameter.empty and option not in given:
             table.complain(f"missing, {name!r} needs it", table.at(option))
+    complete = len(table.errors) == errors_before
+    table.known.update(named)
+    table.finish()
     spec = PluginSpec(name, tuple(options))
-    if len(table.errors) == errors_before:
-        _try_out(registry, spec, table, [*named, *given])
+    if complete:
+        _try_out(registry, spec, table, named)
     return spec
 
 
-def _try_out(registry: Registry, spec: PluginSpec, table: Table, options: Collection[str]) -> None:
-    try:
-        registry.create(spec)
-    except ValueError as error:
-        word, _, message = str(error).partition(" ")
-        option = word.removesuffix(":")
-        if option in options:
-            table.complain(message, table.at(option))
-        else:
-            table.complain(str(error))
-    except Exception as error:  # noqa: BLE001  somebody else's constructor: it may raise anything
-        table.complain(f"{spec.name!r} does not start: {type(error).__name__}: {error}")
+def _try_out(registry: Registry, spec: PluginSpec, table: Table, named: Collection[str]) -> None:
+    """Make one. A constructor complains of one option at a time: so again without that one, for what else is wrong."""
+    complained = False
+    while True:
+        try:
+            registry.create(spec)
+        except ValueError as error:
+            word, _, message = str(error).partition(" ")
+            option = word.removesuffix(":")
+            others = tuple(pair for pair in spec.options if pair[0] != option)
+            if others != spec.options:
+                table.complain(message, table.at(option))
+                spec, complained = PluginSpec(spec.name, others), True
+                continue
+            if not complained and option in named:
+                table.complain(message, table.at(option))
+            elif not complained:
+                table.complain(str(error))
+        except Exception as error:  # noqa: BLE001  somebody else's constructor: it may raise anything
+            table.complain(f"{spec.name!r} does not start: {type(error).__name__}: {error}")
+        return

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-LOCAL_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES})
+MOST_ATTEMPTS = 20
+"""Failed attempts kept for the record, the latest: a held connection may make many."""
+LOCAL_ERRORS = frozenset(
+    {errno.ECANCELED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES}
+)
 """Connect errors that say nothing about the server: this host is out of something, or forbids it. From connect(2)."""
 
 
@@ -103,7 +107,10 @@ class Connection:
                 self._wait.touch(self, self._attempt_at)
                 return
             self._attempt_failed(backend, failure)
-        self._finish("lb", "connect_failed")
+        if self._pool.spec.when_all_down == "hold":
+            self._none_available()
+        else:
+            self._finish("lb", "connect_failed")
 
     def _connect(self, backend: Backend) -> OSError | None:
         """Begin to connect to the first of the server's addresses that does not fail at once; the error if all do."""
@@ -151,7 +158,8 @@ class Connection:
     def _attempt_failed(self, backend: Backend, error: OSError) -> None:
         now = self._context.clock()
         text = describe_error(error)
-        self._attempts += (Attempt(backend.name, text, _milliseconds(self._attempt_at, now)),)
+        attempt = Attempt(backend.name, text, _milliseconds(self._attempt_at, now))
+        self._attempts = (*self._attempts, attempt)[-MOST_ATTEMPTS:]
         self._tried += (backend,)
         self._round += 1
         self._connecting = None
@@ -220,6 +228,15 @@ class Connection:
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """The splicer has closed both sides."""
         self._finish(ended_by, reason)
+
+    def server_removed(self) -> None:
+        """The server has left the configuration, and its time is over. Who is still connecting tries another."""
+        if self._relay is not None:
+            self.close("server_removed")
+        elif self._connecting is not None and self.backend is not None:
+            self._connecting.cancel()
+            self._attempt_failed(self.backend, OSError(errno.ECANCELED, "server removed"))
+            self.start()
 
     def close(self, reason: Reason) -> None:
         """End it now, whatever its state: a reset to both sides, so that nothing cut short looks complete."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -50,8 +49,7 @@ class EpollAcceptor:
         self._detached = False
 
     def edge(self, mask: int) -> None:  # noqa: ARG002 - whatever it was, accept tells
-        if self._accept_share():
-            self.resume()
+        self.resume()
 
     def _accept_share(self) -> bool:
         """Accept what waits in the backlog; False if nothing is left there that may be accepted now."""
@@ -82,8 +80,8 @@ class EpollAcceptor:
 
     def again(self) -> None:
         self._resuming = False
-        if not self._detached:
-            self.edge(select.EPOLLIN)
+        if not self._detached and self._accept_share():
+            self.resume()
 
     def failed(self, exception: Exception) -> None:  # noqa: ARG002 - reported by the splicer
         self._splicer.pause(self)

@@ -103,9 +103,8 @@ class EpollSplicer:
 
     def _turn(self) -> bool:
         """Handle one batch; False if there was nothing to do."""
-        leftovers = len(self._again)
-        edges = self._epoll.poll(0 if leftovers else self._linger, BATCH)
-        if not edges and not leftovers:
+        edges = self._epoll.poll(0 if self._again else self._linger, BATCH)
+        if not edges and not self._again:
             return False
         self.relays.now = trio.current_time()
         self._in_batch = True
@@ -117,17 +116,21 @@ class EpollSplicer:
                     handler.edge(mask)
                 except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
                     self._contain(handler, exception)
-        for _ in range(leftovers):
+        self._close_now()
+        for _ in range(len(self._again)):
             handler = self._again.popleft()
             try:
                 handler.again()
             except Exception as exception:  # noqa: BLE001 - the same
                 self._contain(handler, exception)
+        self._close_now()
         self._in_batch = False
+        return True
+
+    def _close_now(self) -> None:
         for sock in self._closing:
             sock.close()
         self._closing.clear()
-        return True
 
     def _contain(self, handler: Handler, exception: Exception) -> None:
         self.fault("splicer", exception)
@@ -137,7 +140,7 @@ class EpollSplicer:
             self.fault("splicer", second)
 
     def later(self, handler: Handler) -> None:
-        """Call ``handler.again()`` in the next turn."""
+        """Call ``handler.again()`` once this turn's edges have been handled, or what they closed would still count."""
         self._again.append(handler)
         if not self._in_batch:
             os.eventfd_write(self._wakeup, 1)
@@ -155,8 +158,8 @@ class EpollSplicer:
     def close(self, sock: socket.SocketType) -> None:
         """Close a watched socket.
 
-        Within a batch, only at its end: the kernel hands the number of a closed descriptor out again at once, and an
-        edge of the old socket later in the batch would reach the new one.
+        Within a batch, only after its edges: the kernel hands the number of a closed descriptor out again at once, and
+        an edge of the old socket later in the batch would reach the new one.
         """
         self._handlers.pop(sock.fileno(), None)
         if self._in_batch:

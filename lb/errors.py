@@ -19,6 +19,7 @@ WORDS = {
     errno.EMFILE: "out of file descriptors",
     errno.ENFILE: "out of file descriptors",
     errno.EADDRNOTAVAIL: "out of local ports",
+    errno.ECANCELED: "server removed",  # by a reload, while it was connected to
 }
 
 

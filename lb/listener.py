@@ -6,7 +6,10 @@ import errno
 import os
 import socket
 import stat
+from contextlib import suppress
 from pathlib import Path
+
+import trio
 
 from lb.connection import Connection
 from lb.connection_context import ConnectionContext
@@ -22,19 +25,23 @@ __all__ = ["Listener", "Pressure", "open_sockets"]
 
 SIDES = 2
 """Descriptors of a connection."""
+CALM = 1.0
+"""Seconds without another shortage after which one is over: under sustained load they come one after the other."""
 
 
 class Pressure:
     """Says once when descriptors run out, and lets all listeners go on when some are free."""
 
-    def __init__(self, descriptors: Descriptors, sink: Sink) -> None:
+    def __init__(self, descriptors: Descriptors, deadlines: Deadlines, sink: Sink) -> None:
         self.listeners: set[Listener] = set()
         self._descriptors = descriptors
         self._sink = sink
         self._paused = False
+        self._calm = deadlines.queue("calm", CALM)
         descriptors.on_free = self._resume
 
     def pause(self, reason: str) -> None:
+        self._calm.touch(self, trio.current_time())
         if not self._paused:
             self._paused = True
             self._sink(AcceptPaused(reason))
@@ -52,16 +59,17 @@ class Pressure:
 
     def accepted(self) -> None:
         self._descriptors.take(SIDES)
-        self._look_if_over()
 
     def closed(self) -> None:
         self._descriptors.give(SIDES)
-        self._look_if_over()
 
-    def _look_if_over(self) -> None:
-        if self._paused and self._descriptors.limit - self._descriptors.used >= self._descriptors.limit // 10:
-            self._paused = False
-            self._sink(AcceptResumed())
+    def expired(self, queue: DeadlineQueue) -> None:
+        """No shortage for a while: unless there is one still, it is over."""
+        if not self._descriptors.has(SIDES):
+            queue.touch(self, trio.current_time())
+            return
+        self._paused = False
+        self._sink(AcceptResumed())
 
 
 class Listener:
@@ -134,7 +142,8 @@ class Listener:
             for acceptor in self._acceptors.pop(address):
                 acceptor.close()
             if address.is_unix:
-                Path(address.path).unlink(missing_ok=True)
+                with suppress(OSError):  # gone, or not ours to remove any more; nothing depends on it
+                    Path(address.path).unlink()
             for name in names:
                 self._sink(ListenerStopped(self.spec.name, name))
         if not self.bound:

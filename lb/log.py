@@ -6,6 +6,7 @@ import json
 import os
 import select
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -80,7 +81,8 @@ class LineWriter:
             self._writing.release()
 
     def _write_in_time(self, data: memoryview) -> None:
-        while data and select.select([], [self._fd], [], LAST_CHANCE)[1]:
+        give_up_at = time.monotonic() + LAST_CHANCE
+        while data and select.select([], [self._fd], [], max(0, give_up_at - time.monotonic()))[1]:
             try:
                 data = data[os.write(self._fd, data[: select.PIPE_BUF]) :]
             except OSError:  # nobody reads any more, or the disk is full, and there is no other place to say so

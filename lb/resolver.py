@@ -32,7 +32,10 @@ async def look_up(address: Address) -> tuple[SocketAddress, ...]:
     Raises OSError if there is none, or no answer in time.
     """
     with trio.move_on_after(LOOK_UP_TIMEOUT):
-        found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        try:
+            found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise OSError(f"{address.host} cannot be a host name: {error}") from error
         return tuple(dict.fromkeys((family, target) for family, _, _, _, target in found))
     raise TimeoutError(f"no answer in {LOOK_UP_TIMEOUT:g} s")
 

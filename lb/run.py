@@ -16,7 +16,7 @@ from lb.descriptors import raise_limit
 from lb.events import ConfigRejected, Fault, ServerStarted
 from lb.log import Log
 from lb.model import Config
-from lb.server import Balancer
+from lb.server import Balancer, StartError
 
 __all__ = ["run"]
 
@@ -29,18 +29,18 @@ def run(path: Path) -> int:
         print("\n".join(error.errors), file=sys.stderr)
         return 2
     raise_limit()
-    failures: list[OSError] = []
+    failures: list[StartError] = []
     try:
         trio.run(_serve, path, config)
-    except* OSError as group:  # an address that cannot be bound; every other failure is handled where it happens
+    except* StartError as group:
         failures = _leaves(group)
     for failure in failures:
-        print(f"lb: {failure.strerror or failure}", file=sys.stderr)
+        print(f"lb: {failure}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
-    leaves: list[OSError] = []
+def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:
+    leaves: list[StartError] = []
     for exception in group.exceptions:
         leaves += _leaves(exception) if isinstance(exception, BaseExceptionGroup) else [exception]
     return leaves
@@ -53,10 +53,18 @@ async def _serve(path: Path, config: Config) -> None:
         async with trio.open_nursery() as outlives_the_balancer:
             outlives_the_balancer.start_soon(log.run)
             async with trio.open_nursery() as nursery:
-                await nursery.start(balancer.run, config)
+                await nursery.start(_balance, balancer, config, nursery)
                 log(ServerStarted(os.getpid(), version("trio-lb"), str(path)))
                 outlives_the_balancer.start_soon(_obey, signals, nursery, balancer, log, path)
             outlives_the_balancer.cancel_scope.cancel()
+
+
+async def _balance(
+    balancer: Balancer, config: Config, nursery: trio.Nursery, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Run until stopped; then nobody waits for a reload under way."""
+    await balancer.run(config, task_status=task_status)
+    nursery.cancel_scope.cancel()
 
 
 async def _obey(signals: AsyncIterator[int], nursery: trio.Nursery, balancer: Balancer, log: Log, path: Path) -> None:

@@ -21,11 +21,15 @@ from lb.pool import Pool, Prepared
 from lb.resolver import look_up, static_targets
 from lb.splicer_factory import make_splicer
 
-__all__ = ["Balancer"]
+__all__ = ["Balancer", "StartError"]
 
 Result = TypeVar("Result")
 SLICE = 0.001
 """Seconds of building tables before traffic gets its turn."""
+
+
+class StartError(Exception):
+    """The balancer cannot start; the text says why, in one line."""
 
 
 class Balancer:
@@ -51,18 +55,21 @@ class Balancer:
     async def run(self, config: Config, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until stopped. Started when it listens.
 
-        Raises OSError if an address cannot be bound, and what a strategy raises that cannot be built.
+        Raises StartError if an address cannot be bound, and what a strategy raises that cannot be built.
         """
         servers = sum(len(pool.servers) for pool in config.pools.values())
         descriptors = Descriptors.of_process(reserve=64 + 2 * servers)
         self._splicer = make_splicer(descriptors, self._fault, dedicated=self._dedicated)
         self.context = ConnectionContext(splicer=self._splicer, deadlines=self._deadlines, sink=self._sink)
-        self._pressure = Pressure(descriptors, self._sink)
+        self._pressure = Pressure(descriptors, self._deadlines, self._sink)
         async with trio.open_nursery() as nursery:
             self._tasks = BackendTasks(nursery, self.context, self._sink)
             await nursery.start(self._splicer.run)
             nursery.start_soon(self._deadlines.run)
-            await self._change_to(config)
+            try:
+                await self._change_to(config)
+            except OSError as error:
+                raise StartError(error.strerror or str(error)) from error
             task_status.started()
             await self._stopped.wait()
             nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Generator, Iterator, Sequence
+from typing import Self
 
 from lb.model import Client, Server, ServerSpec
 
@@ -18,11 +19,17 @@ class Strategy(abc.ABC):
     of the list, and keeps ``available`` right through :meth:`enable` and :meth:`disable`.
     """
 
-    def __init__(self) -> None:
-        self.servers: tuple[Server, ...] = ()
-        """The members, in the order of the file: configured, of weight above 0."""
-        self.available: set[Server] = set()
-        """The members that may be chosen now. Kept by the pool: read it, do not change it."""
+    servers: tuple[Server, ...]
+    """The members, in the order of the file: configured, of weight above 0."""
+    available: set[Server]
+    """The members that may be chosen now. Kept by the pool: read it, do not change it."""
+
+    def __new__(cls, *_args: object, **_options: object) -> Self:
+        """Here rather than in ``__init__``, which a subclass may forget to call."""
+        strategy = super().__new__(cls)
+        strategy.servers = ()
+        strategy.available = set()
+        return strategy
 
     @abc.abstractmethod
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:

@@ -147,7 +147,7 @@ class World:
             self.pool,
             splicer=self.splicer,
             deadlines=self.deadlines,
-            pressure=Pressure(self.descriptors, self.sink),
+            pressure=Pressure(self.descriptors, self.deadlines, self.sink),
             context=self.context,
             sink=self.sink,
         )

@@ -7,6 +7,7 @@ import os
 import socket
 
 import pytest
+import trio
 
 from lb.connection_context import ConnectionContext
 from lb.deadlines import Deadlines
@@ -81,7 +82,7 @@ class World:
         self.splicer = FakeSplicer()
         self.deadlines = Deadlines(fault=lambda where, exception: None)
         self.descriptors = Descriptors(limit)
-        self.pressure = Pressure(self.descriptors, self.events.append)
+        self.pressure = Pressure(self.descriptors, self.deadlines, self.events.append)
         self.context = ConnectionContext(splicer=self.splicer, deadlines=self.deadlines, sink=self.events.append)
         self.pool = Pool("web", self.events.append, lambda pool, backend, change: None)
         self.listeners = []
@@ -171,8 +172,13 @@ async def test_a_reload_that_lifts_the_limit_lets_clients_in(world):
     assert (listener.active, acceptor.backlog) == (3, 0)
 
 
-async def test_without_descriptors_for_both_sides_all_listeners_pause_and_say_so_once():
+def pressure_events(world):
+    return [type(event) for event in world.events if isinstance(event, AcceptPaused | AcceptResumed)]
+
+
+async def test_without_descriptors_for_both_sides_all_listeners_pause_and_say_so_once(autojump_clock, nursery):
     world = World(limit=5)
+    nursery.start_soon(world.deadlines.run)
     hold(world)
     (one, first), (other, second) = world.listen("one"), world.listen("other")
     first.arrive(3)
@@ -180,29 +186,33 @@ async def test_without_descriptors_for_both_sides_all_listeners_pause_and_say_so
     assert (one.active, other.active, world.descriptors.used) == (2, 0, 4)
     assert len(world.of(AcceptPaused)) == 1
     assert "5 file descriptors" in world.of(AcceptPaused)[0].reason
-    for _ in range(2):
-        end_one(world)
-    assert world.descriptors.used <= 5
+    await trio.sleep(10)
+    assert pressure_events(world) == [AcceptPaused], "it is not over while nobody could be accepted"
     while world.context.open:
+        assert world.descriptors.used <= 5
         end_one(world)
     assert (first.backlog, second.backlog) == (0, 0)
     assert (one.total, other.total) == (3, 2)
-    assert [type(event) for event in world.events if isinstance(event, AcceptPaused | AcceptResumed)][:2] == [
-        AcceptPaused,
-        AcceptResumed,
-    ]
+    await trio.sleep(10)
+    assert pressure_events(world) == [AcceptPaused, AcceptResumed]
     world.close()
 
 
-async def test_out_of_descriptors_in_the_system_is_said_once_per_pause(world):
+async def test_out_of_descriptors_in_the_system_is_said_once_per_pause(autojump_clock, nursery):
+    world = World()
+    nursery.start_soon(world.deadlines.run)
     _, acceptor = world.listen()
     for _ in range(5):
         acceptor.exhausted(OSError(errno.EMFILE, "x"))
+        acceptor.arrive()
+        await trio.sleep(0.5)
     assert world.of(AcceptPaused) == [AcceptPaused("out of file descriptors")]
-    acceptor.arrive()
+    assert not world.of(AcceptResumed), "one that comes through between two shortages is not the end of them"
+    await trio.sleep(1)
     assert world.of(AcceptResumed) == [AcceptResumed()]
     acceptor.exhausted(OSError(errno.ENFILE, "x"))
     assert len(world.of(AcceptPaused)) == 2
+    world.close()
 
 
 async def test_pressure_forgets_a_listener_that_is_closed():
