@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (words and words[0] in ("--config", "-c")) or (words and words[0].startswith("--config=")):
         words.insert(0, "run")
     options = _parser().parse_args(words)
-    code: int = options.command(options)
+    try:
+        code: int = options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough; Python's exit would try to flush once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     return code
 
 

@@ -119,3 +119,26 @@ async def test_an_attempt_that_the_holds_timeout_meets_is_the_last_if_it_fails(a
     await trio.sleep(2)
     world.splicer.under_way[0].fail()
     assert world.record.reason == "hold_timeout"
+
+
+async def test_a_hold_goes_on_when_the_retries_are_used_up(autojump_clock, make_world):
+    """Three servers that refuse are no other case than two, though a round ends before all are tried."""
+    world = make_world("abcd", when_all_down="hold", hold_timeout=5, passive=PassiveSpec(failures=0))
+    world.splicer.failing = {target_of(name): REFUSED for name in "abcd"}
+    world.accept()
+    await trio.sleep(1.25)
+    assert not world.records
+    world.splicer.failing = {}
+    await trio.sleep(0.5)
+    world.splicer.under_way[0].succeed()
+    world.splicer.joined[0].end()
+    assert world.record.reason == "eof"
+
+
+async def test_the_record_of_a_long_hold_keeps_the_latest_attempts(autojump_clock, make_world):
+    world = make_world("ab", when_all_down="hold", hold_timeout=600, passive=PassiveSpec(failures=0))
+    world.splicer.failing = {target_of("a"): REFUSED, target_of("b"): REFUSED}
+    world.accept()
+    await trio.sleep(601)
+    assert world.record.reason == "hold_timeout"
+    assert len(world.record.attempts) == 20

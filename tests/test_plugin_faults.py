@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 
 STRATEGY = """
 from pathlib import Path
+from strategies.base import Strategy
 from strategies.round_robin import RoundRobin
 
 class Fragile(RoundRobin):
@@ -23,6 +24,19 @@ class Nonsense(RoundRobin):
     def pick(self, client, tried):
         return "the best one"
 
+class Forgetful(Strategy):
+    def __init__(self):
+        self.forgotten = "super().__init__()"
+
+    def pick(self, client, tried):
+        return next(self.candidates(tried), None)
+
+class Unusable(RoundRobin):
+    def use(self, servers, built):
+        if Path(__file__).with_name("broken").exists():
+            raise LookupError("not with these")
+        super().use(servers, built)
+
 class Unbuildable(RoundRobin):
     def build(self, servers):
         raise LookupError("no table today")
@@ -31,6 +45,17 @@ class Unbuildable(RoundRobin):
 PROBE = """
 from pathlib import Path
 from healthcheck.probe import Probe
+
+class StillbornProbe(Probe):
+    made = 0
+
+    def __init__(self):
+        StillbornProbe.made += 1
+        if StillbornProbe.made > 1:  # the first is the configuration's, to see whether it can be made
+            raise LookupError("not today")
+
+    async def check(self, target):
+        return "fine"
 
 class FragileProbe(Probe):
     async def check(self, target):
@@ -105,3 +130,31 @@ async def test_a_probe_that_raises_takes_down_its_own_server_only_and_recovers(t
     assert not lb.of("backend.ejected", server="b")
     assert all("no luck today" in fault["exception"] for fault in lb.of("fault"))
     assert lb.of("fault")[0]["where"] == "pool web: probe of a"
+
+
+async def test_a_probe_that_cannot_be_made_costs_its_checks_only(tmp_path, plugin):
+    health = 'probe = "plugin:StillbornProbe"'
+    async with serving() as server, balancer(tmp_path, config(server, health=health), faults=True) as lb:
+        fault = await lb.event("fault")
+        assert "LookupError: not today" in fault["exception"]
+        assert await ask(lb.port) == b"s\n"
+        assert await lb.stop() == 0
+
+
+async def test_a_strategy_need_not_call_the_constructor_of_its_base(tmp_path, plugin):
+    async with serving() as server, balancer(tmp_path, config(server, pool='strategy = "plugin:Forgetful"')) as lb:
+        assert await ask(lb.port) == b"s\n"
+
+
+async def test_a_strategy_that_cannot_use_the_new_list_does_not_leave_the_reload_half_done(tmp_path, plugin):
+    """Its own pool is its own fault; the rest of the new configuration is there, and said to be."""
+    async with serving(name="a") as a, serving(name="b") as b:
+        text = config(a, pool='strategy = "plugin:Unusable"')
+        async with balancer(tmp_path, text, faults=True) as lb:
+            assert await ask(lb.port) == b"a\n"
+            plugin.touch()
+            other = f'[listeners.other]\nbind = "127.0.0.1:0"\nservers = ["{b.address}"]\n'
+            verdict = await lb.reload(config(a, pool='strategy = "plugin:Unusable"', top=other))
+            assert verdict["event"] == "config.applied"
+            assert "LookupError: not with these" in (await lb.event("fault"))["exception"]
+            assert await ask(int(lb.binds["other"][0].rpartition(":")[2])) == b"b\n"

@@ -11,7 +11,7 @@ import trio
 
 from tests.balancer import ask, balancer, config, connect, read_all, request
 from tests.load import load
-from tests.servers import Named, backends, free_port, refusing, serving
+from tests.servers import Named, backends, filled_backlog, free_port, refusing, serving
 
 pytestmark = pytest.mark.slow
 both_splicers = pytest.mark.usefixtures("splicer_kind")
@@ -191,6 +191,23 @@ async def test_a_bind_may_be_added_and_taken_away(tmp_path):
 
 
 @both_splicers
+async def test_on_remove_close_moves_who_is_still_connecting_to_another_server(tmp_path):
+    async with (
+        filled_backlog("stuck") as stuck,
+        serving(name="b") as b,
+        balancer(tmp_path, config(stuck, b, pool='on_remove = "close"', health=None)) as lb,
+    ):
+        async with await connect(lb.port) as stream:
+            await stream.send_all(b"name\n")
+            assert await ask(lb.port) == b"b\n", "the first client must have got the server that hangs"
+            await lb.reload(config(b, pool='on_remove = "close"', health=None))
+            with trio.fail_after(2):
+                assert await stream.receive_some() == b"b\n"
+        record = await lb.event("connection.closed", id=1)
+    (attempt,) = record["attempts"]
+    assert (record["server"], attempt["server"], attempt["error"]) == ("b", "stuck", "server removed")
+
+
 async def test_on_remove_close_ends_connections_to_a_server_that_leaves(tmp_path):
     async with (
         serving(name="a") as a,

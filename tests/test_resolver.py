@@ -99,3 +99,8 @@ async def test_the_interval_may_change_while_it_runs(autojump_clock, nursery):
     start = trio.current_time()
     await trio.sleep(100)
     assert [at - start for at in server.asked_at] == [0, 30, 35]
+
+
+async def test_a_name_that_cannot_be_encoded_is_a_failed_look_up():
+    with pytest.raises(OSError, match="cannot be a host name"):
+        await look_up(Address.parse("\N{SNOWMAN}.example:80"))

@@ -146,3 +146,17 @@ async def test_the_log_loses_no_lines_that_are_being_written_at_the_end():
     await trio.to_thread.run_sync(reader.join)
     os.close(read)
     assert b"".join(received).decode().splitlines() == lines
+
+
+async def test_a_unix_socket_that_cannot_be_removed_does_not_spoil_the_stop(tmp_path):
+    path = tmp_path / "front.sock"
+    async with serving() as server, balancer(tmp_path, config(server, bind=["127.0.0.1:0", f"unix:{path}"])) as lb:
+        async with await connect(lb.port) as stream:
+            assert await request(stream, b"name") == b"s"
+            path.unlink()
+            path.mkdir()
+            lb.signal(signal.SIGTERM)
+            await lb.event("listener.stopped", count=2)
+            assert await request(stream, b"name") == b"s"
+        assert await lb.exit_code() == 0
+    assert lb.of("connection.closed")[0]["reason"] == "eof"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -36,8 +37,8 @@ def demo(seconds: float | None) -> int:
 
     0 fine; 1 if a session failed or the balancer did not do its job; 2 bad usage; 130 after Ctrl-C.
     """
-    if seconds is not None and not seconds > 0:
-        print(f"--seconds must be more than 0, not {seconds:g}", file=sys.stderr)
+    if seconds is not None and not 0 < seconds < math.inf:
+        print(f"--seconds must be more than 0 and finite, not {seconds:g}", file=sys.stderr)
         return 2
     try:
         return trio.run(_demo, seconds)
