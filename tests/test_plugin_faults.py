@@ -92,7 +92,7 @@ async def test_a_strategy_that_raises_costs_the_connection_that_met_it(tmp_path,
     assert fault["where"] == "pool web: strategy plugin:Fragile"
     assert "Traceback" in fault["exception"]
     assert "LookupError: no luck today" in fault["exception"]
-    assert 'plugin.py", line 8' in fault["exception"]
+    assert 'plugin.py", line 9' in fault["exception"]
 
 
 async def test_a_strategy_that_answers_nonsense_is_reported_too(tmp_path, plugin):
