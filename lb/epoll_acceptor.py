@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lb.splicer import ACCEPT_EXHAUSTED, ACCEPT_GO_ON
+from lb.splicer import ACCEPT_EXHAUSTED, ACCEPT_GO_ON, MOST_WAITING
 
 if TYPE_CHECKING:
     from lb.epoll_splicer import EpollSplicer
@@ -92,8 +92,9 @@ class EpollAcceptor:
 
     def close(self) -> None:
         try:
-            while self._accept_share():
-                pass
+            for _ in range(MOST_WAITING // ACCEPTS):
+                if not self._accept_share():
+                    break
         except Exception as exception:  # noqa: BLE001 - a bug in one connection must not keep the listener open
             self._splicer.fault("splicer", exception)
         self._detached = True

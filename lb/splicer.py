@@ -24,6 +24,7 @@ __all__ = [
     "ACCEPT_EXHAUSTED",
     "ACCEPT_GO_ON",
     "EXHAUSTED_PAUSE",
+    "MOST_WAITING",
     "TCP_OPTIONS",
     "Acceptor",
     "Connecting",
@@ -66,6 +67,10 @@ TCP_OPTIONS = (
 
 EXHAUSTED_PAUSE = 0.1
 """Seconds until accept is tried again when the system is out of descriptors, as trio's own serve_listeners waits."""
+
+
+MOST_WAITING = 4096
+"""Clients accepted from the backlog before a listener closes: those who came later may be told so. The usual somaxconn."""
 
 
 class Acceptor(Protocol):

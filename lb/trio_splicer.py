@@ -19,6 +19,7 @@ from lb.splicer import (
     ACCEPT_EXHAUSTED,
     ACCEPT_GO_ON,
     EXHAUSTED_PAUSE,
+    MOST_WAITING,
     ConnectingOwner,
     RelayOwner,
     is_self_connected,
@@ -144,8 +145,10 @@ class TrioAcceptor:
         self._scope.cancel()
 
     def close(self) -> None:
-        while select.select([self._listening], [], [], 0)[0] and self._may_accept() and self._accept_contained():
-            pass
+        for _ in range(MOST_WAITING):
+            waiting = select.select([self._listening], [], [], 0)[0]
+            if not (waiting and self._may_accept() and self._accept_contained()):
+                break
         self._scope.cancel()
         trio.lowlevel.notify_closing(self._listening)
         self._listening.close()
