@@ -70,7 +70,7 @@ EXHAUSTED_PAUSE = 0.1
 
 
 MOST_WAITING = 4096
-"""Clients accepted from the backlog before a listener closes: those who came later may be told so. The usual somaxconn."""
+"""Clients accepted from the backlog before a listener closes; the usual somaxconn. Who comes later may be told so."""
 
 
 class Acceptor(Protocol):
