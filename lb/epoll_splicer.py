@@ -117,18 +117,19 @@ class EpollSplicer:
                     handler.edge(mask)
                 except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
                     self._contain(handler, exception)
-        self._close_now()
-        for _ in range(len(self._again)):
-            handler = self._again.popleft()
-            try:
-                handler.again()
-            except Exception as exception:  # noqa: BLE001 - the same
-                self._contain(handler, exception)
-        self._close_now()
+        self._close_what_ended()
+        if self._again:
+            for _ in range(len(self._again)):
+                handler = self._again.popleft()
+                try:
+                    handler.again()
+                except Exception as exception:  # noqa: BLE001 - the same
+                    self._contain(handler, exception)
+            self._close_what_ended()
         self._in_batch = False
         return True
 
-    def _close_now(self) -> None:
+    def _close_what_ended(self) -> None:
         for sock in self._closing:
             sock.close()
         self._closing.clear()
