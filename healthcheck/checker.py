@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import trio
 
-from healthcheck.probe import EXHAUSTED, Probe, ProbeFailed, Target
+from healthcheck.probe import UNABLE, Probe, ProbeFailed, Target
 from healthcheck.result import CheckResult
 from healthcheck.schedule import first_delay, next_start, soon
 from lb.errors import describe_error
@@ -78,7 +78,7 @@ class Checks:
         except ProbeFailed as failure:
             detail = str(failure) or "failed without a reason"
         except OSError as error:
-            if error.errno in EXHAUSTED:
+            if error.errno in UNABLE:
                 return None
             detail = describe_error(error)
         except trio.BrokenResourceError as error:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import trio
 
-from healthcheck.probe import EXHAUSTED, Probe, ProbeFailed, Target
+from healthcheck.probe import UNABLE, Probe, ProbeFailed, Target
 from healthcheck.result import one_line
 
 __all__ = ["ExecProbe"]
@@ -67,7 +67,7 @@ class ExecProbe(Probe):
                 start_new_session=True,  # a process group of its own, and no Ctrl-C of the balancer's terminal
             )
         except OSError as error:
-            if error.errno in EXHAUSTED:
+            if error.errno in UNABLE:
                 raise
             raise ProbeFailed(f"cannot run {self._command[0]}: {str(error.strerror).lower()}") from error
 

@@ -10,12 +10,13 @@ import socket
 import attrs
 import trio
 
-from lb.errors import describe_error
+from lb.errors import EXHAUSTED, describe_error
 from lb.model import Address, SocketAddress
+from lb.self_connect import is_self_connected
 
-__all__ = ["EXHAUSTED", "Probe", "ProbeFailed", "Target", "hang_up"]
+__all__ = ["UNABLE", "Probe", "ProbeFailed", "Target", "hang_up"]
 
-EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
+UNABLE = EXHAUSTED | {errno.EAGAIN}
 """Errors of an OSError that mean that the balancer itself is short of something: no verdict about a server.
 
 EAGAIN is fork's. Too few local ports (EADDRNOTAVAIL) is not among them: a host without IPv6 says the same, for ever.
@@ -61,7 +62,7 @@ class Target:
         connecting = trio.socket.socket(family, socket.SOCK_STREAM)
         try:
             await connecting.connect(sockaddr)
-            _insist_on_connected(connecting)
+            _insist_on_connected(connecting, sockaddr)
         except BaseException:
             connecting.close()
             raise
@@ -74,20 +75,19 @@ def _with_port(sockaddr: object, port: int) -> object:
     return (sockaddr[0], port, *sockaddr[2:])
 
 
-def _insist_on_connected(connecting: trio.socket.SocketType) -> None:
+def _insist_on_connected(connecting: trio.socket.SocketType, sockaddr: object) -> None:
     """Find two kinds of failed connects that look as if they had worked.
 
-    A unix socket with a full backlog says EAGAIN, which trio takes for "in progress". And a local port that nobody
-    listens on may be the very one that the system picks for our end: then TCP connects the socket with itself
-    (simultaneous open, RFC 9293 section 3.5).
+    A unix socket with a full backlog says EAGAIN, which trio takes for "in progress"; and TCP may have connected the
+    socket with itself.
     """
     try:
-        peer = connecting.getpeername()
+        connecting.getpeername()
     except OSError as error:
         if error.errno != errno.ENOTCONN or connecting.family != socket.AF_UNIX:
             raise
         raise ProbeFailed(describe_error(BlockingIOError(errno.EAGAIN, ""))) from error
-    if connecting.family != socket.AF_UNIX and connecting.getsockname() == peer:
+    if is_self_connected(connecting, sockaddr):
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 

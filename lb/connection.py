@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lb.backend import Backend
 from lb.connection_context import ConnectionContext
 from lb.deadlines import DeadlineQueue
-from lb.errors import describe_error
+from lb.errors import EXHAUSTED, describe_error
 from lb.events import Attempt, ConnectionClosed, EndedBy, Reason
 from lb.model import Client, SocketAddress
 from lb.pool import Pool
@@ -26,9 +26,7 @@ __all__ = ["Connection"]
 
 MOST_ATTEMPTS = 20
 """Failed attempts kept for the record, the latest: a held connection may make many."""
-LOCAL_ERRORS = frozenset(
-    {errno.ECANCELED, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EACCES}
-)
+LOCAL_ERRORS = EXHAUSTED | {errno.EADDRNOTAVAIL, errno.EACCES, errno.ECANCELED}
 """Connect errors that say nothing about the server: this host is out of something, or forbids it. From connect(2)."""
 
 
@@ -129,6 +127,8 @@ class Connection:
 
     def connected(self, server: socket.SocketType) -> None:
         """The splicer's answer to connect: join the two."""
+        backend = self.backend
+        assert backend is not None  # noqa: S101 - it was connected to
         now = self._context.clock()
         self._connecting = None
         self._stop_waiting()
@@ -136,8 +136,7 @@ class Connection:
         if server.family != socket.AF_UNIX:
             for level, option in TCP_OPTIONS:
                 server.setsockopt(level, option, 1)
-        if self.backend is not None:
-            self._pool.connected(self.backend, now)
+        self._pool.connected(backend, now)
         listener = self.listener
         self._relay = self._context.splicer.relay(
             self._sock, server, self, idle=listener.idle_queue, half_close=listener.half_close_queue

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lb.splicer import ACCEPT_EXHAUSTED, ACCEPT_GO_ON, MOST_WAITING
+from lb.errors import EXHAUSTED
+from lb.splicer import ACCEPT_GO_ON, MOST_WAITING
 
 if TYPE_CHECKING:
     from lb.epoll_splicer import EpollSplicer
@@ -63,7 +64,7 @@ class EpollAcceptor:
             except OSError as error:
                 if error.errno in ACCEPT_GO_ON:
                     continue
-                if error.errno not in ACCEPT_EXHAUSTED:
+                if error.errno not in EXHAUSTED:
                     raise
                 self._exhausted(error)
                 self._splicer.pause(self)

@@ -8,7 +8,8 @@ import select
 import socket
 from typing import TYPE_CHECKING
 
-from lb.splicer import ConnectingOwner, is_self_connected
+from lb.self_connect import is_self_connected
+from lb.splicer import ConnectingOwner
 
 if TYPE_CHECKING:
     from lb.epoll_splicer import EpollSplicer

@@ -30,9 +30,7 @@ SHARE = 1024 * 1024
 BULK_READS = 2
 """Full buffers in a row after which a side changes to splice."""
 SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
-GONE = select.EPOLLHUP | select.EPOLLERR
-ENDING = select.EPOLLRDHUP | GONE
-INSIST = ENDING | select.EPOLLPRI
+INSIST = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 READABLE = select.EPOLLIN | INSIST
 WRITABLE = select.EPOLLOUT
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import os
 
-__all__ = ["describe_error"]
+__all__ = ["EXHAUSTED", "describe_error"]
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say that this host is short of descriptors or memory now, for whatever. From accept(2) and pipe(2)."""
 
 WORDS = {
     errno.ECONNREFUSED: "connection refused",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 
 from lb.descriptors import Descriptors
+from lb.errors import EXHAUSTED
 
 __all__ = ["Pipe", "PipePool"]
 
@@ -51,7 +51,7 @@ class PipePool:
             try:
                 pipe = Pipe()
             except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                if error.errno not in EXHAUSTED:
                     raise
                 return None  # the system's limit, not ours: bulk goes on without pipes
             self._descriptors.take(2)

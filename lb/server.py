@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, suppress
 from typing import TypeVar
 
@@ -94,7 +94,8 @@ class Balancer:
         """
         steps = plan(self.config, config)
         with ExitStack() as undo:
-            opened = self._open_sockets(config, undo)
+            moves = self._moves(config)
+            opened = self._open_sockets(config, moves, undo)
             prepared = [(name, await self._prepare(name, config)) for name in config.pools]
             targets = await self._resolve(config)
             if self._stopping:
@@ -105,16 +106,17 @@ class Balancer:
             self.pools[name] = pool
             for backend in pool.apply(built, targets, now):
                 self._tasks.drain(backend)
-        self._apply_listeners(config, opened)
+        self._apply_listeners(config, moves, opened)
         for name in [name for name in self.pools if name not in config.pools]:
             self._remove_pool(self.pools.pop(name), now)
         self._tasks.sync(self.pools)
         self.config = config
         return steps
 
-    def _open_sockets(self, config: Config, undo: ExitStack) -> dict[tuple[str, Address], list[socket.socket]]:
+    def _open_sockets(
+        self, config: Config, moves: Mapping[tuple[str, Address], Listener], undo: ExitStack
+    ) -> dict[tuple[str, Address], list[socket.socket]]:
         """Bind what no listener has bound yet."""
-        moves = self._moves(config)
         opened: dict[tuple[str, Address], list[socket.socket]] = {}
         for name, spec in config.listeners.items():
             bound = self.listeners[name].bound if name in self.listeners else {}
@@ -171,12 +173,21 @@ class Balancer:
                     nursery.start_soon(look, address)
         return targets
 
-    def _apply_listeners(self, config: Config, opened: dict[tuple[str, Address], list[socket.socket]]) -> None:
+    def _apply_listeners(
+        self,
+        config: Config,
+        moves: Mapping[tuple[str, Address], Listener],
+        opened: Mapping[tuple[str, Address], list[socket.socket]],
+    ) -> None:
         """Sockets stay with their address, even when the listener's name changes; the others are closed last."""
-        leaving, moves = self._leaving(config), self._moves(config)
+        leaving = self._leaving(config)
         for name, spec in config.listeners.items():
-            listener = self.listeners.get(name) or self._new_listener(spec, self.pools[spec.pool])
-            listener.configure(spec, self.pools[spec.pool])
+            pool = self.pools[spec.pool]
+            listener = self.listeners.get(name)
+            if listener is None:
+                listener = self._new_listener(spec, pool)
+            else:
+                listener.configure(spec, pool)
             for address in spec.bind:
                 if (name, address) in opened:
                     listener.open(address, opened[name, address])
@@ -211,19 +222,21 @@ class Balancer:
             return
         self._stopping = True
         self._sink(ServerStopping(signal, len(self.context.open)))
-        for listener in self.listeners.values():
-            listener.close(*tuple(listener.bound))
+        self._stop_listening()
         with trio.move_on_after(self.config.process.stop_timeout):
             await self.context.none_open()
         self.stop_now()
 
     def stop_now(self) -> None:
         """Close what is open, and be done."""
-        for listener in self.listeners.values():
-            listener.close(*tuple(listener.bound))
+        self._stop_listening()
         for connection in list(self.context.open):
             connection.close("stopped")
         self._stopped.set()
+
+    def _stop_listening(self) -> None:
+        for listener in self.listeners.values():
+            listener.close(*tuple(listener.bound))
 
 
 async def _in_slices(building: Generator[None, None, Result]) -> Result:

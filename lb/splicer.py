@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -21,7 +20,6 @@ from lb.events import EndedBy, Reason
 from lb.model import SocketAddress
 
 __all__ = [
-    "ACCEPT_EXHAUSTED",
     "ACCEPT_GO_ON",
     "EXHAUSTED_PAUSE",
     "MOST_WAITING",
@@ -33,11 +31,7 @@ __all__ = [
     "RelayOwner",
     "Splicer",
     "end_with_reset",
-    "is_self_connected",
 ]
-
-ACCEPT_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""``accept`` and ``socket`` errors that mean: no descriptors or memory now, pause and try again. From accept(2)."""
 
 ACCEPT_GO_ON = frozenset(
     getattr(errno, name)
@@ -58,7 +52,6 @@ ACCEPT_GO_ON = frozenset(
 )
 """``accept`` errors of one connection that is gone already: take the next. From accept(2), "Error handling"."""
 
-
 TCP_OPTIONS = (
     (socket.IPPROTO_TCP, socket.TCP_NODELAY),  # small writes go out at once, as they came in
     (socket.SOL_SOCKET, socket.SO_OOBINLINE),  # or a read would skip the byte of urgent data, tcp(7)
@@ -67,7 +60,6 @@ TCP_OPTIONS = (
 
 EXHAUSTED_PAUSE = 0.1
 """Seconds until accept is tried again when the system is out of descriptors, as trio's own serve_listeners waits."""
-
 
 MOST_WAITING = 4096
 """Clients accepted from the backlog before a listener closes; the usual somaxconn. Who comes later may be told so."""
@@ -169,30 +161,6 @@ class Splicer(Protocol):
 
         The owner waits in ``idle``, from the first side's end in ``half_close``, touched whenever bytes move.
         """
-
-
-def _own_ports() -> range:
-    """The ports that the system picks for our end of a connection, ip(7)."""
-    try:
-        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
-    except OSError:
-        return range(1024, 65536)
-    return range(int(low), int(high) + 1)
-
-
-OWN_PORTS = _own_ports()
-
-
-def is_self_connected(sock: socket.SocketType, target: object) -> bool:
-    """True if TCP has connected this socket with itself.
-
-    It may, where nobody listens on a local port out of the range for our own end (simultaneous open, RFC 9293 section
-    3.5): what looks like a server that is up is our own echo.
-    """
-    if not isinstance(target, tuple) or target[1] not in OWN_PORTS:
-        return False
-    own = sock.getsockname()
-    return bool(own[1] == target[1] and own == sock.getpeername())
 
 
 def end_with_reset(sock: socket.SocketType) -> None:

@@ -14,15 +14,15 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from lb.deadlines import DeadlineQueue
+from lb.errors import EXHAUSTED
 from lb.model import SocketAddress
+from lb.self_connect import is_self_connected
 from lb.splicer import (
-    ACCEPT_EXHAUSTED,
     ACCEPT_GO_ON,
     EXHAUSTED_PAUSE,
     MOST_WAITING,
     ConnectingOwner,
     RelayOwner,
-    is_self_connected,
 )
 from lb.trio_relay import TrioRelay
 
@@ -130,7 +130,7 @@ class TrioAcceptor:
         except OSError as error:
             if error.errno == errno.EAGAIN or error.errno in ACCEPT_GO_ON:
                 return True
-            if error.errno not in ACCEPT_EXHAUSTED:
+            if error.errno not in EXHAUSTED:
                 raise
             self._exhausted(error)
             return False

@@ -50,7 +50,7 @@ LAYERS = (
         "healthcheck.state",
         "lb.plugins",
     ),
-    ("lb.events", "lb.errors"),
+    ("lb.events", "lb.errors", "lb.self_connect"),
     ("lb.model",),
 )
 """From top to bottom: a module imports from lower layers only."""
