@@ -102,7 +102,7 @@ class Connection:
             failure = self._connect(backend)
             if failure is None:
                 self._wait = self.listener.connect_queue
-                self._wait.touch(self, self._attempt_at)
+                self._wait.enter(self, self._attempt_at)
                 return
             self._attempt_failed(backend, failure)
         if self._pool.spec.when_all_down == "hold":
@@ -132,7 +132,7 @@ class Connection:
         now = self._context.clock()
         self._connecting = None
         self._stop_waiting()
-        self._connect_ms = _milliseconds(self._attempt_at, now)
+        self._connect_ms = (now - self._attempt_at) * 1000
         if server.family != socket.AF_UNIX:
             for level, option in TCP_OPTIONS:
                 server.setsockopt(level, option, 1)
@@ -157,7 +157,7 @@ class Connection:
     def _attempt_failed(self, backend: Backend, error: OSError) -> None:
         now = self._context.clock()
         text = describe_error(error)
-        attempt = Attempt(backend.name, text, _milliseconds(self._attempt_at, now))
+        attempt = Attempt(backend.name, text, (now - self._attempt_at) * 1000)
         self._attempts = (*self._attempts, attempt)[-MOST_ATTEMPTS:]
         self._tried += (backend,)
         self._round += 1
@@ -209,7 +209,7 @@ class Connection:
     # The end
 
     def expired(self, queue: DeadlineQueue) -> None:
-        """A deadline passed."""
+        """A deadline passed on the way to a server."""
         if queue.kind == "connect":
             if self._connecting is not None:
                 self._connecting.cancel()
@@ -217,12 +217,9 @@ class Connection:
         elif queue.kind == "hold":
             if self._connecting is None:  # else the last attempt may still work; if not, this deadline is looked at
                 self._finish("lb", "hold_timeout")
-        elif queue.kind == "hold_retry":
+        else:
             self._pool.stop_waiting(self)
             self.start()
-        elif self._relay is not None:
-            self._relay.close(reset=self._relay.holds_bytes)
-            self._finish("lb", "idle_timeout" if queue.kind == "idle" else "half_close_timeout")
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """The splicer has closed both sides."""
@@ -253,7 +250,7 @@ class Connection:
         """The one end of every connection."""
         self._finished = True
         now = self._context.clock()
-        relay = self._relay
+        relay, self._relay = self._relay, None
         if relay is None:
             self._stop_waiting()
             self._sock.close()
@@ -263,18 +260,18 @@ class Connection:
         self.listener.connection_closed()
         self._context.sink(
             ConnectionClosed(
-                id=self.id,
-                listener=self.listener.spec.name,
-                pool=self._pool.name,
-                server=server,
-                client=str(self.client),
-                attempts=self._attempts,
-                connect_ms=self._connect_ms,
-                duration_ms=_milliseconds(self._accepted_at, now),
-                bytes_in=relay.bytes_in if relay is not None else 0,
-                bytes_out=relay.bytes_out if relay is not None else 0,
-                ended_by=ended_by,
-                reason=reason,
+                self.id,
+                self.listener.spec.name,
+                self._pool.name,
+                server,
+                self.client,
+                self._attempts,
+                self._connect_ms,
+                (now - self._accepted_at) * 1000,
+                relay.bytes_in if relay is not None else 0,
+                relay.bytes_out if relay is not None else 0,
+                ended_by,
+                reason,
             )
         )
 
@@ -288,7 +285,3 @@ class Hold(NamedTuple):
     @property
     def deadline(self) -> float:
         return self.since + self.queue.timeout
-
-
-def _milliseconds(start: float, end: float) -> float:
-    return round((end - start) * 1000, 3)

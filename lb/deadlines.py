@@ -1,7 +1,8 @@
 """Deadlines of many connections without a timer each.
 
-Waits of the same kind and length share a queue, ordered by the time of the last sign of life: touching a wait moves
-it to the end, so the one that is due first is always in front, and each operation is O(1).
+Waits of the same kind and length share a queue. They are due in the order in which they came, so entering and leaving
+are O(1). A wait that signs of life put off does not hear of each: it notes the time of the last one, and when it is
+due it enters again as of then (:meth:`DeadlineQueue.renew`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from heapq import heapify, heappop, heappush
+from itertools import count
 from typing import Literal, Protocol, TypeAlias
 
 import trio
@@ -32,30 +35,62 @@ class DeadlineQueue:
         self.kind: WaitKind = kind
         self.timeout = timeout
         self._since: OrderedDict[Wait, float] = OrderedDict()
+        self._renewed: dict[Wait, tuple[float, int, Wait]] = {}
+        """Those that entered as of an earlier moment, with the entry in force for each."""
+        self._heap: list[tuple[float, int, Wait]] = []
+        """Their entries by time, and some that are not in force any more."""
+        self._entries = count()
+
+    def enter(self, wait: Wait, now: float) -> None:
+        """Enter the queue, which the wait is not in."""
+        if self.timeout != math.inf:
+            self._since[wait] = now
 
     def touch(self, wait: Wait, now: float) -> None:
         """Enter the queue, or start anew in it."""
         if self.timeout != math.inf:
+            self._renewed.pop(wait, None)
             self._since[wait] = now
             self._since.move_to_end(wait)
 
+    def renew(self, wait: Wait, since: float) -> None:
+        """Enter the queue as of an earlier moment, in O(log n): for a wait that has just come out of it."""
+        self._renewed[wait] = entry = (since, next(self._entries), wait)
+        heappush(self._heap, entry)
+        if len(self._heap) > 2 * len(self._renewed) + 16:
+            self._heap = list(self._renewed.values())
+            heapify(self._heap)
+
     def discard(self, wait: Wait) -> None:
         """Leave the queue; fine if not in it."""
-        self._since.pop(wait, None)
+        if self._since.pop(wait, None) is None:
+            self._renewed.pop(wait, None)
 
     @property
     def next_deadline(self) -> float:
         """When the first wait is due; infinite if there is none."""
-        for since in self._since.values():
-            return since + self.timeout
+        return min(next(iter(self._since.values()), math.inf), self._first_renewed()) + self.timeout
+
+    def _first_renewed(self) -> float:
+        while self._heap:
+            since, _, wait = entry = self._heap[0]
+            if self._renewed.get(wait) is entry:
+                return since
+            heappop(self._heap)
         return math.inf
 
     def pop_due(self, now: float) -> Wait | None:
         """Take out a wait that is due, if there is one."""
-        return self._since.popitem(last=False)[0] if self.next_deadline <= now else None
+        if self.next_deadline > now:
+            return None
+        if next(iter(self._since.values()), math.inf) <= self._first_renewed():
+            return self._since.popitem(last=False)[0]
+        wait = heappop(self._heap)[2]
+        del self._renewed[wait]
+        return wait
 
     def __len__(self) -> int:
-        return len(self._since)
+        return len(self._since) + len(self._renewed)
 
 
 class Deadlines:

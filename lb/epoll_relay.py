@@ -9,7 +9,7 @@ from lb.deadlines import DeadlineQueue
 from lb.epoll_side import BUFFER, Side
 from lb.events import EndedBy, Reason
 from lb.pipes import PipePool
-from lb.splicer import RelayOwner, end_with_reset
+from lb.splicer import TIMEOUTS, RelayOwner, end_with_reset
 
 if TYPE_CHECKING:
     from lb.epoll_splicer import EpollSplicer
@@ -28,9 +28,9 @@ class RelayContext:
 
 
 class EpollRelay:
-    """Implements :class:`lb.splicer.Relay`."""
+    """Implements :class:`lb.splicer.Relay`. ``seen`` is what the server's edge said when it connected."""
 
-    __slots__ = ("_first", "client", "closed", "half_close", "owner", "queue", "server", "shared", "splicer")
+    __slots__ = ("_first", "_since", "client", "half_close", "last_sign", "owner", "queue", "server", "splicer")
 
     def __init__(
         self,
@@ -40,19 +40,17 @@ class EpollRelay:
         owner: RelayOwner,
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
+        seen: int,
     ) -> None:
         self.splicer = splicer
-        self.shared = splicer.relays
         self.owner = owner
-        self.queue = idle
         self.half_close = half_close
-        self.client = Side("client", self, client)
-        self.server = Side("server", self, server)
+        self.client = Side("client", self, client, 0)
+        self.server = Side("server", self, server, seen)
         self.client.peer = self.server
         self.server.peer = self.client
-        self.closed = False
         self._first: Side | None = None
-        self.touch()
+        self._enter(idle)
 
     @property
     def bytes_in(self) -> int:
@@ -64,19 +62,29 @@ class EpollRelay:
 
     @property
     def holds_bytes(self) -> bool:
+        """True if bytes were read from one side that the other has not taken yet."""
         return self.client.held or self.server.held
 
-    def touch(self) -> None:
-        """Note a sign of life."""
-        self.queue.touch(self.owner, self.shared.now)
+    def _enter(self, queue: DeadlineQueue) -> None:
+        self.queue = queue
+        self.last_sign = self._since = self.splicer.relays.now
+        queue.enter(self, self._since)
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """Due, as of the last sign of life that the queue knew of."""
+        if self.last_sign > self._since:
+            self._since = self.last_sign
+            queue.renew(self, self._since)
+        else:
+            self.close(reset=self.holds_bytes)
+            self.owner.relay_ended("lb", TIMEOUTS[queue.kind])
 
     def side_ended(self, side: Side) -> None:
         """``side`` has sent its last byte, and all of them have been passed on."""
         if self._first is None:
             self._first = side
-            self.queue.discard(self.owner)
-            self.queue = self.half_close
-            self.touch()
+            self.queue.discard(self)
+            self._enter(self.half_close)
             side.peer.shut_down()
         else:
             self._end(self._first.name, "eof")
@@ -96,10 +104,9 @@ class EpollRelay:
         self.owner.relay_ended(ended_by, reason)
 
     def close(self, *, reset: bool) -> None:
-        self.closed = True
-        self.queue.discard(self.owner)
-        for side in (self.client, self.server):
-            if reset:
-                end_with_reset(side.sock)
-            side.forget()
-            self.splicer.close(side.sock)
+        self.queue.discard(self)
+        if reset:
+            end_with_reset(self.client.sock)
+            end_with_reset(self.server.sock)
+        self.client.close()
+        self.server.close()

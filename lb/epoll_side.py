@@ -40,7 +40,9 @@ class Side:
 
     __slots__ = (
         "backlog",
+        "closed",
         "cut",
+        "done",
         "ended",
         "full_reads",
         "held",
@@ -53,23 +55,28 @@ class Side:
         "queued",
         "readable",
         "relay",
+        "shared",
         "sock",
         "writable",
     )
     peer: Side
 
-    def __init__(self, name: EndedBy, relay: EpollRelay, sock: socket.SocketType) -> None:
+    def __init__(self, name: EndedBy, relay: EpollRelay, sock: socket.SocketType, seen: int) -> None:
         self.name: EndedBy = name
         self.relay = relay
+        self.shared = relay.splicer.relays
         self.sock = sock
-        self.readable = False
+        self.readable = seen & READABLE != 0
         self.writable = True
-        self.insist = False
+        self.insist = seen & INSIST != 0
         """A short read is not the last: the end was announced, or urgent data, at which each read stops."""
         self.ended = False
         """The end of file was reached, and passed on."""
         self.cut = False
         """The peer takes no more of this side's bytes."""
+        self.done = False
+        """One of the two: it moves no more bytes."""
+        self.closed = False
         self.queued = False
         """Waits in the splicer for its next turn."""
         self.held = False
@@ -80,42 +87,36 @@ class Side:
         self.full_reads = 0
         self.moved = 0
 
-    def note(self, mask: int) -> None:
-        """Remember what an edge said."""
+    def edge(self, mask: int) -> None:
+        """The socket has become ready for something."""
+        self.relay.last_sign = self.shared.now
+        peer = self.peer
+        if mask & WRITABLE:
+            self.writable = True
         if mask & READABLE:
             self.readable = True
             if mask & INSIST:
                 self.insist = True
-        if mask & WRITABLE:
-            self.writable = True
-
-    def edge(self, mask: int) -> None:
-        """The socket has become ready for something."""
-        relay = self.relay
-        relay.touch()
-        self.note(mask)
-        if self.readable:
             self.pump()
-        peer = self.peer
-        if (peer.held or peer.readable) and not relay.closed:
+        if (peer.held or peer.readable) and not self.closed:
             peer.pump()
 
     def again(self) -> None:
         """The next turn, after one that used up its share."""
         self.queued = False
-        if not self.relay.closed:
-            self.relay.touch()
+        if not self.closed:
+            self.relay.last_sign = self.shared.now
             self.pump()
 
     def failed(self, exception: Exception) -> None:  # noqa: ARG002 - reported by the splicer
-        if not self.relay.closed:
+        if not self.closed:
             self.relay.failed()
 
     def pump(self) -> None:
         """Move bytes to the peer until this side has none, the peer takes none, or the turn's share is used up."""
         share = SHARE
         peer = self.peer
-        while peer.writable and not self.ended and not self.cut:
+        while peer.writable and not self.done:
             if self.held and not self._write_held():
                 return
             if not self.readable:
@@ -141,7 +142,7 @@ class Side:
         """Read into the shared buffer and write that; what the peer does not take is held. Returns the bytes read."""
         if self.pipe is not None:
             self._give_pipe_back()
-        shared = self.relay.shared
+        shared = self.shared
         received = self.sock.recv_into(shared.buffer)
         if received == BUFFER:
             self.full_reads += 1
@@ -168,7 +169,7 @@ class Side:
     def _splice(self) -> int:
         """Read into a pipe, without a copy; it is held there. Returns the bytes read."""
         if self.pipe is None:
-            self.pipe = self.relay.shared.pipes.get()
+            self.pipe = self.shared.pipes.get()
             if self.pipe is None:
                 return self._pass_on()
         try:
@@ -210,7 +211,7 @@ class Side:
 
     def _write_failed(self) -> None:
         """The peer is gone, but what it sent before may still be unread: its reads decide."""
-        self.cut = True
+        self.cut = self.done = True
         self.forget()
         peer = self.peer
         if peer.cut:
@@ -224,7 +225,7 @@ class Side:
 
     def _read_end(self) -> None:
         self.readable = False
-        self.ended = True
+        self.ended = self.done = True
         self._give_pipe_back()
         if self.peer.cut:
             self.relay.side_reset(self)
@@ -247,8 +248,15 @@ class Side:
 
     def _give_pipe_back(self) -> None:
         if self.pipe is not None:
-            self.relay.shared.pipes.put(self.pipe, empty=not self.piped)
+            self.shared.pipes.put(self.pipe, empty=not self.piped)
             self.pipe = None
+
+    def close(self) -> None:
+        """Close the socket. Whatever leads back here is let go, so that no cycle is left to the garbage collector."""
+        self.closed = self.done = True
+        self.forget()
+        self.relay.splicer.close(self.sock)
+        del self.peer, self.relay
 
     def forget(self) -> None:
         """Drop the bytes held."""

@@ -72,6 +72,8 @@ class EpollSplicer:
     def __init__(self, *, relays: RelayContext, fault: Callable[[str, Exception], None], dedicated: bool) -> None:
         self._linger = LINGER if dedicated else 0
         self._epoll = select.epoll()
+        self._bridge = select.epoll()
+        """Stands between our epoll and trio's, and holds ours only while we wait."""
         self._handlers: dict[int, Handler] = {}
         self._again: deque[Handler] = deque()
         self._closing: list[socket.SocketType] = []
@@ -90,6 +92,7 @@ class EpollSplicer:
                 await self._take_turns()
         finally:
             self._epoll.close()
+            self._bridge.close()
             os.close(self._wakeup)
 
     async def _take_turns(self) -> NoReturn:
@@ -97,7 +100,9 @@ class EpollSplicer:
             if self._again:
                 await trio.lowlevel.checkpoint()
             else:
-                await trio.lowlevel.wait_readable(self._epoll)
+                self._bridge.register(self._epoll, select.EPOLLIN)
+                await trio.lowlevel.wait_readable(self._bridge)
+                self._bridge.unregister(self._epoll)
             stay_until = trio.current_time() + STAY
             while self._turn() and self.relays.now < stay_until:
                 pass
@@ -201,10 +206,9 @@ class EpollSplicer:
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
     ) -> EpollRelay:
-        relay = EpollRelay(self, client, server, owner, idle, half_close)
         connecting = self._handlers[server.fileno()]
         assert isinstance(connecting, EpollConnecting)  # noqa: S101 - servers come from connect()
-        relay.server.note(connecting.seen)
+        relay = EpollRelay(self, client, server, owner, idle, half_close, connecting.seen)
         self._handlers[server.fileno()] = relay.server
         self.watch(client.fileno(), relay.client)
         return relay

@@ -10,6 +10,8 @@ from typing import ClassVar, Literal, TypeAlias
 
 import attrs
 
+from lb.model import Client
+
 __all__ = [
     "AcceptPaused",
     "AcceptResumed",
@@ -49,9 +51,12 @@ Reason: TypeAlias = Literal[
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
-@attrs.frozen
 class Event:
     """Base of all events."""
+
+    __slots__ = ()
+    __match_args__: ClassVar[tuple[str, ...]]
+    """The names of its fields."""
 
     name: ClassVar[str]
     level: ClassVar[Level] = "info"
@@ -186,16 +191,19 @@ class Attempt:
     ms: float
 
 
-@attrs.frozen
+@attrs.define
 class ConnectionClosed(Event):
-    """The one record of a client connection. Bytes are those of the stream; ``bytes_in`` came from the client."""
+    """The one record of a client connection. Bytes are those of the stream; ``bytes_in`` came from the client.
+
+    Not frozen as the others are, though nobody changes it: of these many are made, and it takes 0.2 µs instead of 0.9.
+    """
 
     name = "connection.closed"
     id: int
     listener: str
     pool: str
     server: str | None
-    client: str
+    client: Client
     attempts: tuple[Attempt, ...]
     connect_ms: float | None
     """The connect that worked, milliseconds; None if none did."""

@@ -183,6 +183,8 @@ def client_of(peer: object) -> Client:
     """The client from what accept says of the peer. An IPv4 client of a dual-stack socket is plain IPv4, RFC 4291."""
     if not isinstance(peer, tuple):
         return Client("", 0)
+    if len(peer) == 2:
+        return Client._make(peer)
     host = peer[0]
     return Client(host.removeprefix("::ffff:") if "." in host else host, peer[1])
 

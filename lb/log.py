@@ -17,6 +17,7 @@ from structlog.typing import Processor
 
 from lb.events import ConnectionClosed, Event, Fault, LogDropped
 from lb.model import LogSpec
+from lb.record_line import RecordLines
 
 __all__ = ["LineWriter", "Log"]
 
@@ -113,6 +114,7 @@ class Log:
 
     def __init__(self, spec: LogSpec, *, fd: int = 2) -> None:
         self._fd = fd
+        self._records = RecordLines()
         self._writer = LineWriter(fd, lambda lines: self(LogDropped(lines)))
         self.run = self._writer.run
         self.flush = self._writer.flush
@@ -121,14 +123,18 @@ class Log:
     def configure(self, spec: LogSpec) -> None:
         self._spec = spec
         self._threshold = SEVERITY[spec.level]
-        console = spec.format == "console" or (spec.format == "auto" and os.isatty(self._fd))
-        self._processors = _processors(console=console, colors=os.isatty(self._fd))
+        self._console = spec.format == "console" or (spec.format == "auto" and os.isatty(self._fd))
+        self._processors = _processors(console=self._console, colors=os.isatty(self._fd))
 
     def __call__(self, event: Event) -> None:
         if SEVERITY[event.level] < self._threshold:
             return
-        if isinstance(event, ConnectionClosed) and not self._spec.connections:
-            return
+        if isinstance(event, ConnectionClosed):
+            if not self._spec.connections:
+                return
+            if not self._console:
+                self._writer.write(self._records.line(event, time.time()))
+                return
         line: object = {"event": event.name, "level": event.level, **_fields(event)}
         for processor in self._processors:
             line = processor(None, event.level, line)  # type: ignore[arg-type]
@@ -140,8 +146,11 @@ def _fields(event: Event) -> dict[str, object]:
         return {"where": event.where, "exc_info": event.exception}
     names: tuple[str, ...] = event.__match_args__  # attrs.asdict asks for them anew each time, which doubles its cost
     fields = {name: getattr(event, name) for name in names}
-    if isinstance(event, ConnectionClosed) and event.attempts:
-        fields["attempts"] = [attrs.asdict(attempt) for attempt in event.attempts]
+    if isinstance(event, ConnectionClosed):
+        fields["client"] = str(event.client)
+        fields["connect_ms"] = None if event.connect_ms is None else round(event.connect_ms, 3)
+        fields["duration_ms"] = round(event.duration_ms, 3)
+        fields["attempts"] = [{**attrs.asdict(attempt), "ms": round(attempt.ms, 3)} for attempt in event.attempts]
     return fields
 
 

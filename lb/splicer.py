@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import trio
 
-from lb.deadlines import DeadlineQueue, Wait
+from lb.deadlines import DeadlineQueue
 from lb.events import EndedBy, Reason
 from lb.model import SocketAddress
 
@@ -24,6 +24,7 @@ __all__ = [
     "EXHAUSTED_PAUSE",
     "MOST_WAITING",
     "TCP_OPTIONS",
+    "TIMEOUTS",
     "Acceptor",
     "Connecting",
     "ConnectingOwner",
@@ -63,6 +64,9 @@ EXHAUSTED_PAUSE = 0.1
 
 MOST_WAITING = 4096
 """Clients accepted from the backlog before a listener closes; the usual somaxconn. Who comes later may be told so."""
+
+TIMEOUTS: Mapping[str, Reason] = {"idle": "idle_timeout", "half_close": "half_close_timeout"}
+"""The reason for the end of a relay whose deadline has passed, by the kind of its queue."""
 
 
 class Acceptor(Protocol):
@@ -110,18 +114,13 @@ class Relay(Protocol):
         ``reset`` sends RST, so that nothing cut short looks complete.
         """
 
-    @property
-    def holds_bytes(self) -> bool:
-        """True if bytes were read from one side that the other has not taken yet."""
 
-
-class RelayOwner(Wait, Protocol):
-    """Its :meth:`expired` means: no sign of life for the queue's timeout, and nothing is closed yet."""
-
+class RelayOwner(Protocol):
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """Both sides are closed.
 
         ``eof``: ``ended_by`` is the side that finished first. ``reset``: the side that was gone; ``lb`` after a bug.
+        A timeout: there was no sign of life for so long; bytes that one side would not take are cut with a reset.
         """
 
 
@@ -159,7 +158,7 @@ class Splicer(Protocol):
     ) -> Relay:
         """Join two connected sockets, which belong to the splicer from now on; TCP ones with :data:`TCP_OPTIONS` set.
 
-        The owner waits in ``idle``, from the first side's end in ``half_close``, touched whenever bytes move.
+        The relay waits in ``idle``, from the first side's end in ``half_close``; whenever bytes move it starts anew.
         """
 
 

@@ -10,7 +10,7 @@ import trio
 
 from lb.deadlines import DeadlineQueue
 from lb.events import EndedBy, Reason
-from lb.splicer import RelayOwner, end_with_reset
+from lb.splicer import TIMEOUTS, RelayOwner, end_with_reset
 
 __all__ = ["TrioRelay"]
 
@@ -65,15 +65,23 @@ class TrioRelay:
 
     @property
     def holds_bytes(self) -> bool:
+        """True if bytes were read from one side that the other has not taken yet."""
         return self._client.holding or self._server.holding
 
     def _touch(self) -> None:
-        self._queue.touch(self._owner, trio.current_time())
+        self._queue.touch(self, trio.current_time())
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """No sign of life for the queue's timeout."""
+        if self.holds_bytes:
+            self._reset_both()
+        self._outcome = ("lb", TIMEOUTS[queue.kind])
+        self._scope.cancel()
 
     def close(self, *, reset: bool) -> None:
         if reset:
             self._reset_both()
-        self._queue.discard(self._owner)
+        self._queue.discard(self)
         self._outcome = None
         self._scope.cancel()
 
@@ -91,7 +99,7 @@ class TrioRelay:
             self._client.sock.close()
             self._server.sock.close()
         if self._outcome is not None:
-            self._queue.discard(self._owner)
+            self._queue.discard(self)
             self._owner.relay_ended(*self._outcome)
 
     def _reset_both(self) -> None:
@@ -156,7 +164,7 @@ class TrioRelay:
             self._reset(source)
         elif self._first is None:
             self._first = source
-            self._queue.discard(self._owner)
+            self._queue.discard(self)
             self._queue = self._half_close
             self._touch()
             try:

@@ -19,6 +19,7 @@ from lb.events import ConnectionClosed, Fault
 from lb.listener import Listener, Pressure
 from lb.model import Address, HealthSpec, ListenerSpec, PoolSpec, ServerSpec
 from lb.pool import Pool
+from lb.splicer import TIMEOUTS
 from tests.strategy_driver import finish
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
@@ -72,7 +73,6 @@ class FakeRelay:
     half_close: object
     bytes_in: int = 0
     bytes_out: int = 0
-    holds_bytes: bool = False
     closed: str = ""
     """"" while open, then how."""
 
@@ -81,10 +81,13 @@ class FakeRelay:
         self._leave("ended")
         self.owner.relay_ended(ended_by, reason)
 
+    def expired(self, queue):
+        self.end("lb", TIMEOUTS[queue.kind])
+
     def finish_first(self):
         """One side has finished: the other deadline holds from now on."""
-        self.idle.discard(self.owner)
-        self.half_close.touch(self.owner, trio.current_time())
+        self.idle.discard(self)
+        self.half_close.enter(self, trio.current_time())
 
     def close(self, *, reset):
         assert not self.closed
@@ -92,8 +95,8 @@ class FakeRelay:
 
     def _leave(self, how):
         self.closed = how
-        self.idle.discard(self.owner)
-        self.half_close.discard(self.owner)
+        self.idle.discard(self)
+        self.half_close.discard(self)
         self.client.close()
 
 
@@ -113,7 +116,7 @@ class FakeSplicer:
 
     def relay(self, client, server, owner, *, idle, half_close):
         self.relays.append(FakeRelay(client, owner, idle, half_close))
-        idle.touch(owner, trio.current_time())
+        idle.enter(self.relays[-1], trio.current_time())
         return self.relays[-1]
 
     @property

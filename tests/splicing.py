@@ -53,7 +53,6 @@ class Owner:
         self.error = None
         self.relay = None
         self.ended = None
-        self.expirations = []
         self._join = join
         self._told = trio.Event()
 
@@ -75,10 +74,6 @@ class Owner:
     def relay_ended(self, ended_by, reason):
         assert self.ended is None, "ended twice"
         self.ended = (ended_by, reason)
-        self._tell()
-
-    def expired(self, queue):
-        self.expirations.append(queue.kind)
         self._tell()
 
     async def until(self, condition):

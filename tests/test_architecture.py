@@ -31,7 +31,7 @@ LAYERS = (
     ("lb.splicer_factory",),
     ("lb.epoll_splicer", "lb.trio_splicer"),
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.trio_relay"),
-    ("lb.epoll_side",),
+    ("lb.epoll_side", "lb.record_line"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan"),
     ("lb.backend", "lb.pipes", "lb.deadlines", "lb.resolver", "lb.describe", "lb.key_moves", "lb.config_pools"),
     ("lb.config_plugins",),

@@ -8,6 +8,8 @@ import sys
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lb.deadlines import DeadlineQueue, Deadlines
 
@@ -163,6 +165,72 @@ def test_the_wait_that_is_due_first_comes_out_first():
     assert queue.pop_due(11) is second
     assert queue.pop_due(11) is None
     assert queue.pop_due(12) is first
+
+
+async def test_a_renewed_wait_is_due_as_of_the_moment_given_and_in_order(clock, deadlines):
+    """As a connection does that had signs of life meanwhile."""
+    queue, order = deadlines.queue("idle", 10), []
+
+    class Living(Sleeper):
+        def __init__(self, name, last_sign):
+            self.name, self.last_sign = name, last_sign
+
+        def expired(self, queue):
+            if self.last_sign is not None:
+                queue.renew(self, self.last_sign)
+                self.last_sign = None
+            else:
+                order.append((self.name, trio.current_time() - start))
+
+    start = trio.current_time()
+    queue.enter(Living("late", start + 8), start)
+    queue.enter(Living("early", start + 3), start)
+    queue.enter(Living("never touched", None), start)
+    await trio.sleep(5)
+    queue.enter(Living("new", None), start + 5)
+    assert len(queue) == 4
+    await trio.sleep(100)
+    assert order == [("never touched", 10), ("early", 13), ("new", 15), ("late", 18)]
+    assert len(queue) == 0
+
+
+@given(steps=st.lists(st.tuples(st.sampled_from("erdp"), st.integers(0, 4), st.integers(0, 9))))
+def test_any_order_of_calls_gives_out_what_a_plain_list_would(steps):
+    queue, model = DeadlineQueue("idle", 10), {}
+    waits = [Sleeper() for _ in range(5)]
+    now = 0.0
+    for call, number, amount in steps:
+        wait = waits[number]
+        if call == "e":
+            queue.touch(wait, now)
+            model[wait] = now
+        elif call == "r" and wait not in model:
+            queue.renew(wait, now - amount)
+            model[wait] = now - amount
+        elif call == "d":
+            queue.discard(wait)
+            model.pop(wait, None)
+        else:
+            now += amount
+            while (due := queue.pop_due(now)) is not None:
+                assert model[due] == min(model.values())
+                assert model.pop(due) + 10 <= now
+            assert not [since for since in model.values() if since + 10 <= now]
+        assert len(queue) == len(model)
+        assert queue.next_deadline == min(model.values(), default=math.inf) + 10
+
+
+def test_those_who_were_renewed_and_left_are_not_kept_alive():
+    queue = DeadlineQueue("idle", 10)
+    sleepers = [Sleeper() for _ in range(1000)]
+    references = sys.getrefcount(sleepers[0])
+    for sleeper in sleepers:
+        queue.renew(sleeper, 0)
+    for sleeper in sleepers:
+        queue.discard(sleeper)
+    queue.renew(Sleeper(), 1)
+    references_left = sys.getrefcount(sleepers[0])
+    assert references_left == references
 
 
 def test_touching_and_discarding_cost_the_same_however_many_wait():

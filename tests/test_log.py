@@ -32,14 +32,14 @@ from lb.events import (
     ServerStopping,
 )
 from lb.log import MOST_LINES, LineWriter, Log
-from lb.model import LogSpec
+from lb.model import Client, LogSpec
 
 CLOSED = ConnectionClosed(
     id=7,
     listener="web",
     pool="web",
     server="b",
-    client="10.1.2.3:5555",
+    client=Client("10.1.2.3", 5555),
     attempts=(Attempt("a", "connection refused", 0.25),),
     connect_ms=0.5,
     duration_ms=12.0,
@@ -130,12 +130,12 @@ def test_every_event_is_one_line_that_can_be_read_back():
     kinds = [kind for kind in vars(lb.events).values() if isinstance(kind, type) and issubclass(kind, Event)]
     awkward = 'line\nbreak "quoted" \x00 \ud800 ü'
     events = [
-        kind(**{field.name: awkward for field in attrs.fields(kind) if field.name not in ("attempts", "exception")}
-             | {field.name: () for field in attrs.fields(kind) if field.name == "attempts"}
+        kind(**{field.name: awkward for field in attrs.fields(kind) if field.name != "exception"}
              | {field.name: ValueError(awkward) for field in attrs.fields(kind) if field.name == "exception"})
         for kind in kinds
-        if kind is not Event
+        if kind not in (Event, ConnectionClosed)
     ]  # fmt: skip
+    events.append(attrs.evolve(CLOSED, listener=awkward, server=awkward, attempts=(Attempt(awkward, awkward, 0.5),)))
     lines = written(events)
     assert [json.loads(line)["event"] for line in lines] == [event.name for event in events]
 

@@ -130,19 +130,20 @@ async def test_bulk_goes_on_without_pipes():
 
 
 async def test_an_exception_ends_its_connection_only_and_looks_like_no_end(splicer_kind, monkeypatch):
-    """Injected into the queue of one connection, which each byte touches."""
+    """Injected into the queue that one of two connections enters when one side has finished."""
 
     class BoomError(Exception):
         pass
 
     async with running_splicer() as bench:
-        broken, sound = await bench.join(idle=1000), await bench.join(idle=2000)
+        broken, sound = await bench.join(half_close=1000), await bench.join(half_close=2000)
 
-        def touch(wait, now):
+        def enter(wait, now):
             raise BoomError
 
-        monkeypatch.setattr(bench.deadlines.queue("idle", 1000), "touch", touch)
-        await broken.client.send_all(b"x")
+        monkeypatch.setattr(bench.deadlines.queue("half_close", 1000), "enter", enter)
+        monkeypatch.setattr(bench.deadlines.queue("half_close", 1000), "touch", enter)
+        await broken.client.send_eof()
         await read_until_reset(broken.server)
         await read_until_reset(broken.client)
         await broken.owner.until(lambda owner: owner.ended)

@@ -102,7 +102,7 @@ class Load:
     def closed(self, record: ConnectionClosed) -> None:
         """Take note of the balancer's record of a connection."""
         if record.ended_by != "client":
-            self._broken[record.client] = record
+            self._broken[str(record.client)] = record
             self._recorded.set()
             self._recorded = trio.Event()
 
