@@ -95,7 +95,7 @@ async def test_a_server_that_resets_at_once_is_a_failed_connect():
         assert owner.error.errno == errno.ECONNRESET
 
 
-@pytest.mark.parametrize("size", [1, 64 * 1024, 5 * MIB])
+@pytest.mark.parametrize("size", [1, 64 * 1024, 128 * 1024, 5 * MIB])
 @pytest.mark.parametrize("first", ["client", "server"])
 async def test_the_last_bytes_and_the_end_arrive_together(first, size):
     async with running_splicer() as bench:

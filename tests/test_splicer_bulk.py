@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
 
 TOTAL = 1 << 30
 BLOCK = memoryview(random.Random(3).randbytes(16 << 20))
-CHUNKS = [1, 1000, 64 * 1024, 300_000, 1 << 20, 4 << 20]
+CHUNKS = [1, 1000, 64 * 1024, 128 * 1024, 300_000, 1 << 20, 4 << 20]
 
 
 def send(sock, seed):

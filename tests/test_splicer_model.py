@@ -21,7 +21,7 @@ BLOCK = random.Random(0).randbytes(1_000_003)
 """Every stream repeats this; its length is prime, so that a lost or doubled buffer shows."""
 LARGEST = 3_000_000
 SIZES = st.one_of(
-    st.sampled_from([1, 100, 16 * 1024, 64 * 1024, 64 * 1024 + 1, 200_000, 1_000_000, LARGEST]),
+    st.sampled_from([1, 100, 16 * 1024, 64 * 1024, 128 * 1024, 128 * 1024 + 1, 200_000, 1_000_000, LARGEST]),
     st.integers(1, LARGEST),
 )
 SIDES = st.sampled_from(["client", "server"])
