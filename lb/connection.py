@@ -97,7 +97,8 @@ class Connection:
                 self._none_available()
                 return
             self.backend = backend
-            self._attempt_at = self._context.clock()
+            if self._attempts or self._hold:  # else it was accepted just now
+                self._attempt_at = self._context.clock()
             self._addresses_left = len(backend.targets)
             failure = self._connect(backend)
             if failure is None:

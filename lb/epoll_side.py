@@ -30,6 +30,8 @@ Twice what a common answer has: with 64 KiB, an answer of that size and its head
 """
 SHARE = 1024 * 1024
 """Bytes one side may move before others get their turn."""
+SUSTAINED = 4 * 1024 * 1024
+"""Bytes by splice in a row after which a side may wait until more than a little has come; see EpollSplicer.gather."""
 SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 INSIST = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 READABLE = select.EPOLLIN | INSIST
@@ -58,6 +60,7 @@ class Side:
         "relay",
         "shared",
         "sock",
+        "streak",
         "writable",
     )
     peer: Side
@@ -87,6 +90,8 @@ class Side:
         self.piped = 0
         self.bulk = False
         """The last read filled the buffer, or about: splice pays."""
+        self.streak = 0
+        """Bytes that came by splice, in a row."""
         self.moved = 0
 
     def edge(self, mask: int) -> None:
@@ -130,7 +135,8 @@ class Side:
                 received = self._splice() if self.bulk else self._pass_on()
             except BlockingIOError:
                 self.readable = False
-                self._give_pipe_back()
+                if self.pipe is not None:
+                    self._give_pipe_back(self.pipe)
                 return
             except OSError:
                 self.relay.side_reset(self)
@@ -143,7 +149,8 @@ class Side:
     def _pass_on(self) -> int:
         """Read into the shared buffer and write that; what the peer does not take is held. Returns the bytes read."""
         if self.pipe is not None:
-            self._give_pipe_back()
+            self._give_pipe_back(self.pipe)
+            self.streak = 0
         shared = self.shared
         received = self.sock.recv_into(shared.buffer)
         self.bulk = received == BUFFER
@@ -183,6 +190,9 @@ class Side:
         self.piped = received
         self.held = True
         self.bulk = received >= BUFFER // 8
+        self.streak += received
+        if self.streak >= SUSTAINED:
+            self.relay.splicer.gather(self)
         return received
 
     def _write_held(self) -> bool:
@@ -206,8 +216,8 @@ class Side:
             self._write_failed()
             return False
         self.held = False
-        if not self.readable:
-            self._give_pipe_back()
+        if not self.readable and self.pipe is not None:
+            self._give_pipe_back(self.pipe)
         return True
 
     def _write_failed(self) -> None:
@@ -227,7 +237,8 @@ class Side:
     def _read_end(self) -> None:
         self.readable = False
         self.ended = self.done = True
-        self._give_pipe_back()
+        if self.pipe is not None:
+            self._give_pipe_back(self.pipe)
         if self.peer.cut:
             self.relay.side_reset(self)
         else:
@@ -247,21 +258,26 @@ class Side:
             self.queued = True
             self.relay.splicer.later(self)
 
-    def _give_pipe_back(self) -> None:
-        if self.pipe is not None:
-            self.shared.pipes.put(self.pipe, empty=not self.piped)
-            self.pipe = None
+    def _give_pipe_back(self, pipe: Pipe) -> None:
+        self.shared.pipes.put(pipe, empty=not self.piped)
+        self.pipe = None
+
+    def wake_at(self, count: int) -> None:
+        """Ask the kernel for an edge once so many bytes can be read, or the end; those that wait already count."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
     def close(self) -> None:
         """Close the socket. Whatever leads back here is let go, so that no cycle is left to the garbage collector."""
         self.closed = self.done = True
-        self.forget()
+        if self.held or self.pipe is not None:
+            self.forget()
         self.relay.splicer.close(self.sock)
         del self.peer, self.relay
 
     def forget(self) -> None:
         """Drop the bytes held."""
-        self._give_pipe_back()
+        if self.pipe is not None:
+            self._give_pipe_back(self.pipe)
         self.held = False
         self.piped = 0
         self.backlog = b""

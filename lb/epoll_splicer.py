@@ -27,6 +27,7 @@ from lb.deadlines import DeadlineQueue
 from lb.epoll_acceptor import EpollAcceptor
 from lb.epoll_connecting import EpollConnecting
 from lb.epoll_relay import EpollRelay, RelayContext
+from lb.epoll_side import Side
 from lb.model import SocketAddress
 from lb.splicer import (
     EXHAUSTED_PAUSE,
@@ -50,6 +51,13 @@ The way through the scheduler and back costs twice what passing on a small messa
 under load the next edge comes sooner.
 Trio's other tasks (checks, look-ups, signals) are late by so much at most. epoll_wait(2) counts in milliseconds.
 """
+
+GATHER = 512 * 1024
+"""Bytes that a side in sustained bulk waits for; half a pipe."""
+GATHER_TIME = 0.001
+"""Seconds that it waits for them."""
+MOST_GATHERING = 8
+"""Sides that may do so at one time. With many streams, much has come by the time it is each one's turn."""
 
 
 class Handler(Protocol):
@@ -77,6 +85,8 @@ class EpollSplicer:
         self._handlers: dict[int, Handler] = {}
         self._again: deque[Handler] = deque()
         self._closing: list[socket.SocketType] = []
+        self._gathering: dict[Side, float] = {}
+        """The sides that wait until GATHER bytes have come, with the time of their last read."""
         self._in_batch = False
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
@@ -97,7 +107,7 @@ class EpollSplicer:
 
     async def _take_turns(self) -> NoReturn:
         while True:
-            if self._again:
+            if self._again or self._gathering:
                 await trio.lowlevel.checkpoint()
             else:
                 self._bridge.register(self._epoll, select.EPOLLIN)
@@ -110,7 +120,7 @@ class EpollSplicer:
     def _turn(self) -> bool:
         """Handle one batch; False if there was nothing to do."""
         edges = self._epoll.poll(0 if self._again else self._linger, BATCH)
-        if not edges and not self._again:
+        if not edges and not self._again and not self._gathering:
             return False
         self.relays.now = trio.current_time()
         self._in_batch = True
@@ -132,7 +142,29 @@ class EpollSplicer:
                     self._contain(handler, exception)
             self._close_what_ended()
         self._in_batch = False
+        if self._gathering:
+            self._stop_gathering()
         return True
+
+    def gather(self, side: Side) -> None:
+        """For a side in sustained bulk, which has just read: its next edge is to come once GATHER bytes have.
+
+        A stream in large pieces costs a third less than in small ones, as each piece wakes us, and whoever reads what
+        we write. One that does not bring so much in GATHER_TIME gets its edges as before, so no byte waits longer.
+        """
+        if side not in self._gathering:
+            if not self._linger or len(self._gathering) >= MOST_GATHERING:
+                return
+            side.wake_at(GATHER)
+        self._gathering[side] = self.relays.now
+
+    def _stop_gathering(self) -> None:
+        for side, last_read in list(self._gathering.items()):
+            if self.relays.now - last_read >= GATHER_TIME:
+                del self._gathering[side]
+                side.streak = 0
+                if not side.closed:
+                    side.wake_at(1)
 
     def _close_what_ended(self) -> None:
         for sock in self._closing:

@@ -165,7 +165,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def running_splicer(limit=1000):
+async def running_splicer(limit=1000, *, dedicated=False):
     """Any fault that the splicer reports, and that the test has not taken out of ``faults``, fails the test."""
     faults = []
 
@@ -173,7 +173,7 @@ async def running_splicer(limit=1000):
         faults.append((where, exception))
 
     descriptors = Descriptors(limit)
-    splicer = make_splicer(descriptors, fault)
+    splicer = make_splicer(descriptors, fault, dedicated=dedicated)
     deadlines = Deadlines(fault=fault)
     bench = Bench(splicer, deadlines, descriptors, faults)
     async with trio.open_nursery() as nursery:

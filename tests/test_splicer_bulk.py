@@ -9,7 +9,8 @@ import socket
 import pytest
 import trio
 
-from tests.splicing import running_splicer
+from lb.epoll_side import Side
+from tests.splicing import MIB, running_splicer
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
 
@@ -44,7 +45,7 @@ def receive(sock):
 
 
 async def test_a_gibibyte_each_way_at_once():
-    async with running_splicer() as bench:
+    async with running_splicer(dedicated=True) as bench:
         joined = await bench.join()
         client, server = (getattr(joined, side).socket._sock for side in ("client", "server"))
         results = {}
@@ -65,3 +66,28 @@ async def test_a_gibibyte_each_way_at_once():
         assert results["answers received"] == (results["answers sent"], TOTAL)
         assert (joined.relay.bytes_in, joined.relay.bytes_out) == (TOTAL, TOTAL)
         assert joined.owner.ended[1] == "eof"
+
+
+async def test_the_last_bytes_of_a_stream_do_not_wait_for_more(splicer_kind, monkeypatch):
+    """A side in sustained bulk asks for its edge once much has come; less must get through all the same."""
+    marks = []
+    wake_at = Side.wake_at
+
+    def noted(side, count):
+        marks.append(count)
+        wake_at(side, count)
+
+    monkeypatch.setattr(Side, "wake_at", noted)
+    async with running_splicer(dedicated=True) as bench:
+        joined = await bench.join()
+        for tail in (1, 1000, 100_000):
+            left = 8 * MIB + tail
+            with trio.fail_after(10):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(joined.server.send_all, bytes(left))
+                    while left:
+                        left -= len(await joined.client.receive_some())
+            await joined.client.send_all(b"thanks")
+            assert await joined.server.receive_some() == b"thanks"
+    assert (len(marks) > 1) == (splicer_kind == "epoll")
+    assert marks[-1:] in ([], [1])
