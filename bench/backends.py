@@ -1,18 +1,20 @@
-"""What stands behind the balancers: an nginx that answers cheaply, and a sink for uploads."""
+"""What stands behind the balancers: an nginx that answers cheaply, a sink for uploads, an endless source."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
-from processes import HOST, LOAD_CORES, free_port, running
+from processes import HOST, LOAD_CORES, free_port, give_way, running
 
-__all__ = ["LARGE", "MEDIUM", "TOTAL", "Ports", "backends"]
+__all__ = ["LARGE", "MEDIUM", "TOTAL", "Ports", "backends", "large_file"]
 
 MEDIUM = 64 * 1024
 """Bytes of ``/medium``."""
@@ -20,6 +22,7 @@ LARGE = 200 * 1000 * 1000
 """Bytes of ``/large``."""
 TOTAL = struct.Struct("!Q")
 """What the sink answers: the bytes that came."""
+CHUNK = 256 * 1024
 
 WEB_CONFIG = """\
 daemon off;
@@ -42,57 +45,90 @@ http {{
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
     server {{
-        listen {host}:{port} backlog=4096;
+        listen {host}:{ports.web} backlog=4096;
+        listen {ports.many} backlog=4096;
         root {directory}/files;
         location = /small {{ return 200 "ok"; }}
+        location = /large-copied {{ sendfile off; alias {directory}/files/large; }}
     }}
 }}
 """
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Ports:
     """Where the servers listen, or a balancer in front of them."""
 
     web: int
-    """HTTP: ``/small`` (2 bytes), ``/medium`` and ``/large``."""
+    """HTTP: ``/small`` (2 bytes), ``/medium`` and ``/large``, sent by sendfile, and ``/large-copied``, which is not."""
     sink: int
     """Reads to the end, then answers with :data:`TOTAL`."""
+    source: int
+    """Sends for ever."""
+    few: int
+    many: int
+    """The web server again, at every address of the loopback network: it stands for a few servers, or many."""
+
+
+def large_file(directory: Path) -> Path:
+    """The file behind ``/large``."""
+    return directory / "files" / "large"
 
 
 @contextlib.contextmanager
 def backends(directory: Path) -> Iterator[Ports]:
-    """Run both, with their files in ``directory``."""
-    ports = Ports(web=free_port(), sink=free_port())
+    """Run them all, with their files in ``directory``."""
+    everywhere = free_port()
+    ports = Ports(web=free_port(), sink=free_port(), source=free_port(), few=everywhere, many=everywhere)
     files = directory / "files"
     files.mkdir()
     for name, size in (("medium", MEDIUM), ("large", LARGE)):
-        with (files / name).open("wb") as file:
-            file.truncate(size)
+        (files / name).write_bytes(bytes(size))
     config = directory / "web.conf"
-    config.write_text(WEB_CONFIG.format(directory=directory, host=HOST, port=ports.web))
+    config.write_text(WEB_CONFIG.format(directory=directory, host=HOST, ports=ports))
     web = ["nginx", "-c", str(config), "-p", str(directory), "-e", "stderr"]
-    sink = [sys.executable, __file__, str(ports.sink)]
-    with (
-        running(web, ports=[ports.web], output=directory / "web.log", cores=LOAD_CORES),
-        running(sink, ports=[ports.sink], output=directory / "sink.log", cores=LOAD_CORES),
-    ):
+    with contextlib.ExitStack() as stack:
+        for name, command, port in (
+            ("web", web, ports.web),
+            ("sink", [sys.executable, __file__, "sink", str(ports.sink)], ports.sink),
+            ("source", [sys.executable, __file__, "source", str(ports.source)], ports.source),
+        ):
+            output = directory / f"{name}.log"
+            stack.enter_context(running(command, ports=[port], output=output, cores=LOAD_CORES))
         yield ports
 
 
 def serve_sink(port: int) -> None:
-    """Take one upload after the other, for ever."""
-    buffer = bytearray(256 * 1024)
+    """Take one upload after the other, for ever. The kernel throws the bytes away (MSG_TRUNC of tcp(7))."""
+    buffer = bytearray(CHUNK)
     with socket.create_server((HOST, port), backlog=64) as listening:
         while True:
             connection, _ = listening.accept()
             # The benchmark's own probes may be reset; an upload that is, is missed by its sender.
             with connection, contextlib.suppress(ConnectionError):
                 total = 0
-                while count := connection.recv_into(buffer):
+                while count := connection.recv_into(buffer, 0, socket.MSG_TRUNC):
                     total += count
                 connection.sendall(TOTAL.pack(total))
 
 
+def serve_source(port: int) -> None:
+    """Send zeros over each connection until its other side is gone. Whatever else the core has to do goes first."""
+    give_way()
+    zeros = os.memfd_create("zeros")
+    os.ftruncate(zeros, CHUNK)
+
+    def send(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(ConnectionError):
+            while True:
+                os.sendfile(connection.fileno(), zeros, 0, CHUNK)
+
+    with socket.create_server((HOST, port), backlog=64) as listening:
+        while True:
+            threading.Thread(target=send, args=(listening.accept()[0],), daemon=True).start()
+
+
+SERVE: Mapping[str, Callable[[int], None]] = {"sink": serve_sink, "source": serve_source}
+
 if __name__ == "__main__":
-    serve_sink(int(sys.argv[1]))
+    SERVE[sys.argv[1]](int(sys.argv[2]))

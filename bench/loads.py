@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import itertools
+import multiprocessing
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from multiprocessing.process import BaseProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import attrs
 from backends import LARGE, TOTAL
-from processes import HOST
+from processes import HOST, give_way
 
-__all__ = ["Work", "download", "idle_connections", "pings", "upload", "wrk"]
+__all__ = ["Downloads", "Work", "download", "downloads", "idle_connections", "ping_pong", "pings", "upload", "wrk"]
 
 CONNECTIONS = 32
 SCRIPT = Path(__file__).with_name("report.lua")
 ERRORS = ("connect", "read", "write", "status", "timeout")
-CHUNK = bytes(256 * 1024)
+CHUNK = 256 * 1024
 SMALL_REQUEST = b"GET /small HTTP/1.1\r\nHost: bench\r\n\r\n"
 PATIENCE = 30.0
 """Seconds without progress after which a transfer has failed."""
+FLOWING = 10_000_000
+"""Bytes after which a download is at full speed: buffers and windows have grown."""
 
 
 @attrs.frozen
@@ -47,30 +54,40 @@ def wrk(port: int, path: str, seconds: int, *, close: bool = False) -> Work:
     return Work(requests, microseconds / 1e6, tuple(problems))
 
 
-def download(port: int, times: int) -> Work:
-    """Fetch ``/large`` so many times, each over its own connection. Counts bytes."""
-    buffer = bytearray(len(CHUNK))
-    request = b"GET /large HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n"
+def download(port: int, path: str, times: int) -> Work:
+    """Fetch a large answer so many times, each over its own connection. Counts bytes.
+
+    The kernel throws them away (MSG_TRUNC of tcp(7)): a client that is busy would hold the balancer up.
+    """
+    buffer = bytearray(CHUNK)
+    request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode()
     started = time.perf_counter()
     total = 0
     for _ in range(times):
         with socket.create_connection((HOST, port), PATIENCE) as connection:
             connection.sendall(request)
             head = connection.recv(4096)
+            while head and b"\r\n\r\n" not in head:
+                head += connection.recv(4096)
             total += len(head.partition(b"\r\n\r\n")[2])
-            while count := connection.recv_into(buffer):
+            while count := connection.recv_into(buffer, 0, socket.MSG_TRUNC):
                 total += count
     seconds = time.perf_counter() - started
     missing = times * LARGE - total
     return Work(total, seconds, (f"{missing} bytes are missing",) if missing else ())
 
 
-def upload(port: int, size: int) -> Work:
-    """Send so many bytes to the sink, and hear how many came. Counts bytes."""
+def upload(port: int, size: int, file: Path | None = None) -> Work:
+    """Send so many bytes to the sink, and hear how many came. Counts bytes.
+
+    They are the file's, over and over, by sendfile, or without one the same few by send.
+    """
     started = time.perf_counter()
     with socket.create_connection((HOST, port), PATIENCE) as connection:
-        for start in range(0, size, len(CHUNK)):
-            connection.sendall(CHUNK[: size - start])
+        if file is None:
+            _send_copies(connection, size)
+        else:
+            _send_file(connection, size, file)
         connection.shutdown(socket.SHUT_WR)
         answer = connection.recv(TOTAL.size, socket.MSG_WAITALL)
     seconds = time.perf_counter() - started
@@ -78,20 +95,95 @@ def upload(port: int, size: int) -> Work:
     return Work(total, seconds, (f"{size - total} bytes are missing",) if size != total else ())
 
 
-def pings(port: int, times: int) -> list[float]:
-    """One request after the other over one connection: the seconds that each took, in ascending order."""
-    taken = []
+def _send_copies(connection: socket.socket, size: int) -> None:
+    chunk = bytes(CHUNK)
+    for start in range(0, size, CHUNK):
+        connection.sendall(chunk[: size - start])
+
+
+def _send_file(connection: socket.socket, size: int, path: Path) -> None:
+    with path.open("rb") as file:
+        while size:
+            size -= connection.sendfile(file, 0, min(size, LARGE))
+
+
+@attrs.frozen
+class Downloads:
+    """Transfers that go on for ever, each in a process of its own that says how many bytes it got."""
+
+    counters: tuple[ctypes.c_uint64, ...]
+    processes: tuple[BaseProcess, ...]
+
+    def total(self) -> int:
+        """Bytes so far, of all."""
+        return sum(counter.value for counter in self.counters)
+
+    def problems(self) -> tuple[str, ...]:
+        ended = sum(not process.is_alive() for process in self.processes)
+        return (f"{ended} downloads ended",) if ended else ()
+
+
+@contextlib.contextmanager
+def downloads(port: int, count: int) -> Iterator[Downloads]:
+    """Have so many clients take all that the source sends, at full speed once this is entered.
+
+    They cost their core little, as the kernel throws the bytes away (MSG_TRUNC of tcp(7)), and leave it to others.
+    """
+    context = multiprocessing.get_context("fork")
+    flowing = context.Barrier(count + 1)
+    counters = tuple(context.RawValue(ctypes.c_uint64) for _ in range(count))
+    readers = tuple(
+        context.Process(target=_take_all, args=(port, counter, flowing), daemon=True) for counter in counters
+    )
+    for reader in readers:
+        reader.start()
+    try:
+        flowing.wait(PATIENCE)
+        yield Downloads(counters, readers)
+    finally:
+        for reader in readers:
+            reader.terminate()
+            reader.join()
+
+
+def _take_all(port: int, counter: ctypes.c_uint64, flowing: Barrier) -> None:
+    give_way()
+    buffer = bytearray(CHUNK)
+    with socket.create_connection((HOST, port)) as connection:
+        while counter.value < FLOWING:
+            counter.value += _thrown_away(connection, buffer)
+        flowing.wait(PATIENCE)
+        while True:
+            counter.value += _thrown_away(connection, buffer)
+
+
+def _thrown_away(connection: socket.socket, buffer: bytearray) -> int:
+    """Bytes that came. Raises ConnectionError at the end of the stream, which should have none."""
+    count = connection.recv_into(buffer, 0, socket.MSG_TRUNC)
+    if not count:
+        raise ConnectionError("the source ended")
+    return count
+
+
+def ping_pong(port: int) -> Generator[float, None, None]:
+    """One request after the other over one connection, for ever: the seconds that each took."""
     with socket.create_connection((HOST, port), PATIENCE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         answer_size = _small_request(connection)
-        for _ in range(times):
+        while True:
             started = time.perf_counter()
             connection.sendall(SMALL_REQUEST)
             received = 0
             while received < answer_size:
                 received += len(_received(connection))
-            taken.append(time.perf_counter() - started)
-    return sorted(taken)
+            yield time.perf_counter() - started
+
+
+def pings(port: int, seconds: float) -> list[float]:
+    """What each request took in so many seconds of ping-pong, in ascending order."""
+    until = time.perf_counter() + seconds
+    with contextlib.closing(ping_pong(port)) as waits:
+        return sorted([next(waits), *itertools.takewhile(lambda _: time.perf_counter() < until, waits)])
 
 
 @contextlib.contextmanager
@@ -116,5 +208,5 @@ def _received(connection: socket.socket) -> bytes:
     """Raises ConnectionError at the end of the stream: the other side should have kept it open."""
     data = connection.recv(4096)
     if not data:
-        raise ConnectionError("an idle connection was closed")
+        raise ConnectionError("a connection was closed that should stay")
     return data

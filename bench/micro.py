@@ -79,7 +79,7 @@ def log_line() -> Summary:
             listener="web",
             pool="web",
             server="10.0.0.1:9001",
-            client="10.1.2.3:5555",
+            client=Client("10.1.2.3", 5555),
             attempts=(),
             connect_ms=0.213,
             duration_ms=12.345,

@@ -8,24 +8,53 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["BALANCER_CORES", "HOST", "LOAD_CORES", "free_port", "keep_to", "running"]
+import attrs
+
+__all__ = [
+    "ALL_CORES",
+    "BALANCER_CORES",
+    "HOST",
+    "LOAD_CORES",
+    "NotListeningError",
+    "Process",
+    "free_port",
+    "give_way",
+    "keep_to",
+    "running",
+]
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0
 """Seconds until a process must listen. A guess: all of them need less than one."""
 STOP_TIMEOUT = 5.0
 """Seconds between SIGTERM and SIGKILL. A guess."""
+PAUSE = 0.002
+"""Seconds between two looks whether a process listens, and so how exact the time of a start is."""
 
-_CORES = sorted(os.sched_getaffinity(0))
-BALANCER_CORES = _CORES[-1:]
+ALL_CORES = sorted(os.sched_getaffinity(0))
+BALANCER_CORES = ALL_CORES[-1:]
 """Where each balancer runs: alone on the last core, if there are several."""
-LOAD_CORES = _CORES[:-1] or _CORES
+LOAD_CORES = ALL_CORES[:-1] or ALL_CORES
 """Where the load and the servers run."""
 
 _ports = itertools.count(21_000)  # below the ports that Linux gives to outgoing connections
+
+
+class NotListeningError(Exception):
+    """A process did not come to listen. The text has the last line that it printed."""
+
+
+@attrs.frozen
+class Process:
+    """One that listens."""
+
+    pid: int
+    executed: float
+    """When it was started, by :func:`time.perf_counter`."""
 
 
 def free_port() -> int:
@@ -44,28 +73,46 @@ def keep_to(cores: Collection[int]) -> None:
     os.sched_setaffinity(0, cores)
 
 
-@contextlib.contextmanager
-def running(command: Sequence[str], *, ports: Collection[int], output: Path, cores: Collection[int]) -> Iterator[int]:
-    """Run a command that listens on ``ports``; gives its pid. What it prints goes to ``output``.
+def give_way() -> None:
+    """Let every other process go first (SCHED_IDLE of sched(7)): this one only fills the time that they leave."""
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
-    Raises RuntimeError if it does not come to listen.
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str],
+    *,
+    ports: Collection[int],
+    output: Path,
+    cores: Collection[int],
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Process]:
+    """Run a command that listens on ``ports``. What it prints goes to ``output``; ``environment`` joins this one's.
+
+    Raises NotListeningError.
     """
     pinned = ["taskset", "--cpu-list", ",".join(map(str, sorted(cores))), *command]
-    with output.open("wb") as file, subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=file, stderr=file) as it:
+    variables = {**os.environ, **(environment or {})}
+    executed = time.perf_counter()
+    with (
+        output.open("wb") as file,
+        subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=variables) as it,
+    ):
         try:
             if not _listens(it, ports):
-                raise RuntimeError(f"{command[0]} does not listen:\n{output.read_text(errors='replace')}")
-            yield it.pid
+                said = output.read_text(errors="replace").splitlines()
+                raise NotListeningError(f"{command[0]} does not listen: {said[-1] if said else 'it said nothing'}")
+            yield Process(it.pid, executed)
         finally:
             _stop(it)
 
 
 def _listens(process: subprocess.Popen[bytes], ports: Collection[int]) -> bool:
     """Wait until it does; False if it ended, or took too long."""
-    pause = 0.05
-    for _ in range(int(START_TIMEOUT / pause)):
+    deadline = time.perf_counter() + START_TIMEOUT
+    while time.perf_counter() < deadline:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(pause)
+            process.wait(PAUSE)
             return False
         if all(map(_accepts, ports)):
             return True

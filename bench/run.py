@@ -13,6 +13,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -22,9 +23,12 @@ import attrs
 import loads
 import machine
 from backends import Ports, backends
-from cases import CASES, FULL, QUICK, Case, Scale
-from processes import LOAD_CORES, keep_to
-from report import Results, plot, tables
+from cases import CASES, FULL, QUICK
+from model import Case, Scale
+from plot import plot
+from processes import LOAD_CORES, NotListeningError, keep_to
+from report import bars_table, case_tables
+from results import Results
 from targets import LB_COMMAND, start
 
 RESULTS = Path(__file__).with_name("results")
@@ -50,8 +54,9 @@ def main() -> int:
         f"# {started:%Y-%m-%d %H:%M} UTC\n\n{about_the_machine}"
         f"- rounds: {options.scale.rounds}, in {minutes:.1f} minutes; load average {load_before:.1f} before, "
         f"{os.getloadavg()[0]:.1f} after\n\n"
-        "Medians, in brackets the least and the most of the rounds; ratios are of medians.\n\n"
-        f"{tables(results)}\n{_problems(results)}"
+        "Medians, in brackets the least and the most of the rounds; a ratio is of medians, in brackets those of rounds."
+        f"\n\n## What was asked for\n\n{bars_table(results)}\n{_problems(results)}"
+        f"\n## All figures\n\n{case_tables(results)}"
     )
     print(text)
     if options.keep:
@@ -61,7 +66,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the balancer beside HAProxy and nginx stream.")
-    names = [case.name for case in CASES]
+    names = list(dict.fromkeys(case.name for case in CASES))
     parser.add_argument("--quick", action="store_true", help="one short round, within a minute; not kept")
     parser.add_argument("--only", choices=names, metavar="NAME", help=f"one of {', '.join(names)}; not kept")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"default {FULL.rounds}, quick {QUICK.rounds}")
@@ -70,7 +75,7 @@ def _options() -> argparse.Namespace:
         parser.error("--rounds: must be 1 or more")
     scale = QUICK if options.quick else FULL
     options.scale = attrs.evolve(scale, rounds=options.rounds or scale.rounds)
-    options.cases = [case for case in CASES if options.only in (None, case.name)]
+    options.cases = [case for case in CASES if options.only in (None, case.name) and (case.quick or not options.quick)]
     options.keep = not (options.quick or options.only)
     return options
 
@@ -82,31 +87,38 @@ def measure(cases: Sequence[Case], scale: Scale) -> Results:
     with tempfile.TemporaryDirectory(prefix="lb-bench-") as name:
         directory = Path(name)
         with backends(directory) as behind:
-            loads.download(behind.web, 1)  # brings the file into memory
+            loads.download(behind.web, "/large", 1)  # brings the file into memory
             for case in cases:
                 print(f"{case.name} …", file=sys.stderr)
-                _measure_case(case, scale, behind, directory, results)
+                try:
+                    _measure_case(case, scale, behind, directory, results)
+                except (NotListeningError, OSError, threading.BrokenBarrierError) as error:
+                    results.problems.append(f"{case.name}, given up: {error or repr(error)}")
     return results
 
 
 def _measure_case(case: Case, scale: Scale, behind: Ports, directory: Path, results: Results) -> None:
-    """The targets take turns, so that whatever else the machine does hits all of them alike."""
+    """The targets take turns, so that whatever else the machine does hits all of them alike.
+
+    Each round begins with another of them. Raises NotListeningError if one does not start, and what a load raises.
+    """
     with contextlib.ExitStack() as stack:
         all_of_them = (
             {} if case.fresh else {each: stack.enter_context(start(each, behind, directory)) for each in case.targets}
         )
-        for round_number in range(scale.rounds):
-            values = {}
-            for target in case.targets:
+        for round_number in range(scale.rounds * case.repeat):
+            first = round_number % len(case.targets)
+            samples = {}
+            for target in case.targets[first:] + case.targets[:first]:
                 if case.fresh:
                     with start(target, behind, directory) as running:
                         sample = case.run(running, scale)
                 else:
                     sample = case.run(all_of_them[target], scale)
-                values[target] = sample.values
+                samples[target] = sample
                 where = f"{case.name}, round {round_number + 1}, {target.name}"
                 results.problems += [f"{where}: {problem}" for problem in sample.problems]
-            results.add(case, values)
+            results.add(case, samples)
 
 
 def _raise_descriptor_limit() -> None:
@@ -124,7 +136,7 @@ def _terminate(_number: int, _frame: types.FrameType | None) -> None:
 
 def _problems(results: Results) -> str:
     lines = [f"- {problem}\n" for problem in results.problems]
-    return f"**Errors, so nothing above counts:**\n\n{''.join(lines)}" if lines else "Socket errors: none.\n"
+    return f"**Errors, so what they are about does not count:**\n\n{''.join(lines)}" if lines else "Errors: none.\n"
 
 
 def _keep(text: str, picture: str, date: str) -> None:

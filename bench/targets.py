@@ -1,22 +1,80 @@
-"""What is compared: how each balancer is configured, started and stopped. One thread each, no health checks."""
+"""What is compared: how each balancer is configured, started, reloaded and stopped. No health checks."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
+import loads
 from backends import Ports
 from measure import cpu_seconds, memory_bytes
-from processes import BALANCER_CORES, HOST, free_port, running
+from processes import ALL_CORES, BALANCER_CORES, HOST, free_port, running
 
-__all__ = ["DIRECT", "HAPROXY", "HAPROXY_SPLICE", "LB", "LB_COMMAND", "NGINX", "Running", "Target", "start"]
+import strategies.registry
+
+__all__ = [
+    "DIRECT",
+    "FEW",
+    "HAPROXY",
+    "HAPROXY_BALANCE",
+    "HAPROXY_SPLICE",
+    "LB",
+    "LB_COMMAND",
+    "MANY",
+    "NGINX",
+    "STRATEGIES",
+    "Running",
+    "Target",
+    "start",
+]
 
 LB_COMMAND = Path(sys.executable).with_name("lb")
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
 """Where Debian and others keep it; where it is missing, nginx has it built in or does not start."""
+FEW, MANY = 2, 1_000
+"""Servers behind the ports of these names."""
+LISTS_IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
+IMPORT_LINE = b"import time:"
+LOG_PATIENCE = 2.0
+"""Seconds that log lines may be late. A guess."""
+
+STRATEGIES: Mapping[str, str] = {
+    **{name: f'"{name}"' for name in strategies.registry.names() if name != "consistent-hash"},
+    **{
+        f"consistent-hash, {table}": f'{{ name = "consistent-hash", key = "source-ip-port", table = "{table}" }}'
+        for table in ("maglev", "ketama")
+    },
+}
+"""Each built-in strategy as the configuration has it. The hashes get a key that differs between connections."""
+HAPROXY_BALANCE = {"round-robin": "roundrobin", "least-conn": "leastconn"}
+"""What HAProxy calls the strategies that it is measured with."""
+
+
+@attrs.frozen
+class Server:
+    """An address, as ``host:port``, and its share."""
+
+    address: str
+    weight: int = 1
+
+
+@attrs.frozen
+class Service:
+    """A port of a balancer, and the servers behind it."""
+
+    name: str
+    port: int
+    servers: Sequence[Server]
+
+
+Configure = Callable[["Target", Sequence[Service], Path], tuple[str, list[str]]]
+"""From a target, what it shall serve and the config file's path: the file's text and the command."""
 
 
 @attrs.frozen
@@ -24,26 +82,73 @@ class Target:
     """A way from the load to the backends: a column of the report."""
 
     name: str
-    configure: Callable[[Target, Ports, Ports, Path], tuple[str, list[str]]] | None = attrs.field(repr=False)
-    """From the target, the ports to listen on, the ports to forward to and the config file's path: the file's text
-    and the command. None: there is no balancer in between."""
+    configure: Configure | None = attrs.field(repr=False)
+    """None: there is no balancer in between."""
     logs: bool = False
     """A log line for each connection, into a file."""
     splices: bool = False
     """HAProxy's option splice-auto; the others have no such choice."""
+    strategy: str | None = None
+    """One of :data:`STRATEGIES`, over a few servers and over many, instead of one server a port."""
+    workers: int | None = None
+    """So many worker processes, which may use all cores; None: one, on a core for itself."""
+    lists_imports: bool = False
+    """Python prints a line for each module that it loads."""
 
     def with_log(self) -> Target:
         return attrs.evolve(self, logs=True)
 
+    def with_strategy(self, strategy: str) -> Target:
+        return attrs.evolve(self, strategy=strategy)
 
-@attrs.frozen
+    def with_workers(self, workers: int) -> Target:
+        name = f"{self.name}, {workers} worker{'s' if workers > 1 else ''}"
+        return attrs.evolve(self, name=name, workers=workers)
+
+    def listing_imports(self) -> Target:
+        return attrs.evolve(self, lists_imports=True)
+
+    def services(self, front: Ports, behind: Ports, first: int = 0) -> list[Service]:
+        """What it serves; ``first`` is the number of the first of many servers."""
+        if self.strategy is None:
+            names = ("web", "sink", "source")
+            return [Service(name, getattr(front, name), [Server(f"{HOST}:{getattr(behind, name)}")]) for name in names]
+        return [
+            Service("few", front.few, _servers(behind.few, 0, FEW)),
+            Service("many", front.many, _servers(behind.many, first, MANY)),
+        ]
+
+
+def _servers(port: int, first: int, count: int) -> list[Server]:
+    """The same server at many addresses, with weights from 1 to 3."""
+    return [
+        Server(f"127.1.{number >> 8}.{number & 255}:{port}", number % 3 + 1) for number in range(first, first + count)
+    ]
+
+
+@attrs.define
 class Running:
     """A target that takes connections."""
 
+    target: Target
     ports: Ports
-    pid: int | None
+    behind: Ports
+    directory: Path
+    """Of all the files."""
+    pid: int | None = None
     """None if there is no balancer in between."""
-    output: Path
+    start_seconds: float = 0.0
+    """From its start until it had served a request."""
+    _first: int = 0
+
+    @property
+    def config(self) -> Path:
+        return self.directory / f"front-{self.ports.web}.conf"
+
+    @property
+    def output(self) -> Path:
+        """What it prints, and its log lines."""
+        return self.config.with_suffix(".log")
 
     def cpu(self) -> float:
         """Seconds of CPU that the balancer has used so far."""
@@ -53,43 +158,71 @@ class Running:
         """Bytes that the balancer holds."""
         return 0 if self.pid is None else memory_bytes(self.pid)
 
-    def log_lines(self) -> int:
+    def log_lines(self, awaited: int = 0) -> int:
+        """Lines in the log, once these are there; fewer if they do not come."""
+        deadline = time.perf_counter() + LOG_PATIENCE
         with self.output.open("rb") as file:
-            return sum(1 for _ in file)
+            count = file.read().count(b"\n")
+            while count < awaited and time.perf_counter() < deadline:
+                time.sleep(0.01)  # noqa: TID251 - nothing tells that a file has grown
+                count += file.read().count(b"\n")
+        return count
+
+    def imports(self) -> int:
+        """Modules that it has loaded, if it was told to list them."""
+        with self.output.open("rb") as file:
+            return sum(line.startswith(IMPORT_LINE) for line in file) - 1  # the first one is a heading
+
+    def write_config(self) -> list[str]:
+        """Write the file; returns the command that takes it."""
+        assert self.target.configure is not None
+        services = self.target.services(self.ports, self.behind, self._first)
+        text, command = self.target.configure(self.target, services, self.config)
+        self.config.write_text(text)
+        return command
+
+    def reload(self) -> None:
+        """Exchange half of the many servers for others, or back, and say so to the balancer."""
+        assert self.pid is not None
+        self._first = MANY // 2 - self._first
+        self.write_config()
+        os.kill(self.pid, signal.SIGHUP)
 
 
 @contextlib.contextmanager
 def start(target: Target, behind: Ports, directory: Path) -> Iterator[Running]:
-    """Run the target in front of ``behind``, with its files in ``directory``."""
+    """Run the target in front of ``behind``, with its files in ``directory``. Raises NotListeningError."""
     if target.configure is None:
-        yield Running(behind, None, directory / "none.log")
+        yield Running(target, behind, behind, directory)
         return
-    front = Ports(web=free_port(), sink=free_port())
-    config = directory / f"front-{front.web}.conf"
-    output = config.with_suffix(".log")
-    text, command = target.configure(target, front, behind, config)
-    config.write_text(text)
-    with running(command, ports=[front.web, front.sink], output=output, cores=BALANCER_CORES) as pid:
-        yield Running(front, pid, output)
+    front = Ports(web=free_port(), sink=free_port(), source=free_port(), few=free_port(), many=free_port())
+    result = Running(target, front, behind, directory)
+    command = result.write_config()
+    ports = [service.port for service in target.services(front, behind)]
+    cores = BALANCER_CORES if target.workers is None else ALL_CORES
+    environment = LISTS_IMPORTS if target.lists_imports else None
+    with running(command, ports=ports, output=result.output, cores=cores, environment=environment) as process:
+        next(loads.ping_pong(front.web if target.strategy is None else front.many))
+        result.start_seconds = time.perf_counter() - process.executed
+        result.pid = process.pid
+        yield result
 
 
-def _pairs(front: Ports, behind: Ports) -> Mapping[str, tuple[str, str]]:
-    """By name: where to listen, and the server."""
-    return {
-        "web": (f"{HOST}:{front.web}", f"{HOST}:{behind.web}"),
-        "sink": (f"{HOST}:{front.sink}", f"{HOST}:{behind.sink}"),
-    }
-
-
-def _lb(target: Target, front: Ports, behind: Ports, config: Path) -> tuple[str, list[str]]:
+def _lb(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:
     lines = ["[log]", 'format = "json"', f"connections = {str(target.logs).lower()}"]
-    for name, (bind, server) in _pairs(front, behind).items():
-        lines += [f"[listeners.{name}]", f'bind = "{bind}"']
-        lines += [f"[pools.{name}]", "health = false", f'servers = ["{server}"]']
+    if target.workers is not None:
+        lines += ["[process]", f"workers = {target.workers}"]
+    for service in services:
+        lines += [f"[listeners.{service.name}]", f'bind = "{HOST}:{service.port}"']
+        lines += [f"[pools.{service.name}]", "health = false"]
+        if target.strategy is not None:
+            lines += [f"strategy = {STRATEGIES[target.strategy]}"]
+        servers = [f'  {{ address = "{it.address}", weight = {it.weight} }},' for it in service.servers]
+        lines += ["servers = [", *servers, "]"]
     return "\n".join(lines) + "\n", [str(LB_COMMAND), "--config", str(config)]
 
 
-def _haproxy(target: Target, front: Ports, behind: Ports, config: Path) -> tuple[str, list[str]]:
+def _haproxy(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:
     lines = ["global", "  nbthread 1", "  maxconn 6000"]
     if target.logs:
         lines += ["  log stderr format raw local0"]
@@ -98,8 +231,12 @@ def _haproxy(target: Target, front: Ports, behind: Ports, config: Path) -> tuple
         lines += ["  log global", "  option tcplog"]
     if target.splices:
         lines += ["  option splice-auto"]
-    for name, (bind, server) in _pairs(front, behind).items():
-        lines += [f"listen {name}", f"  bind {bind} backlog 4096", f"  server a {server}"]
+    if target.strategy is not None:
+        lines += [f"  balance {HAPROXY_BALANCE[target.strategy]}"]
+    for service in services:
+        lines += [f"listen {service.name}", f"  bind {HOST}:{service.port} backlog 4096"]
+        for number, server in enumerate(service.servers):
+            lines += [f"  server s{number} {server.address} weight {server.weight}"]
     return "\n".join(lines) + "\n", ["haproxy", "-db", "-f", str(config)]
 
 
@@ -110,14 +247,16 @@ NGINX_LOG = (
 """What HAProxy's tcplog tells, as far as nginx knows it."""
 
 
-def _nginx(target: Target, front: Ports, behind: Ports, config: Path) -> tuple[str, list[str]]:
+def _nginx(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:
     lines = [f"load_module {STREAM_MODULE};"] if STREAM_MODULE.exists() else []
     lines += ["daemon off;", "master_process off;", f"pid {config.with_suffix('.pid')};", "error_log stderr crit;"]
     lines += ["worker_rlimit_nofile 20000;", "events { worker_connections 16000; }", "stream {"]
     if target.logs:
         lines += [f"  log_format connection {NGINX_LOG};", "  access_log /dev/stderr connection;"]
-    for bind, server in _pairs(front, behind).values():
-        lines += [f"  server {{ listen {bind} backlog=4096; proxy_pass {server}; proxy_half_close on; }}"]
+    for service in services:
+        (server,) = service.servers
+        lines += [f"  server {{ listen {HOST}:{service.port} backlog=4096;"]
+        lines += [f"    proxy_pass {server.address}; proxy_half_close on; }}"]
     lines += ["}"]
     return "\n".join(lines) + "\n", ["nginx", "-c", str(config), "-p", str(config.parent), "-e", "stderr"]
 
