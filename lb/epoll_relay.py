@@ -18,13 +18,17 @@ __all__ = ["EpollRelay", "RelayContext"]
 
 
 class RelayContext:
-    """What all relays share: the receive buffer, the pipes, and the time of the batch (seconds, trio's clock)."""
+    """What all relays share: the receive buffer, the pipes, and what belongs to the splicer's present turn.
+
+    ``now`` is its time (seconds, trio's clock), ``budget`` the bytes that may still be moved in it.
+    """
 
     def __init__(self, pipes: PipePool) -> None:
         self.buffer = bytearray(BUFFER)
         self.view = memoryview(self.buffer)
         self.pipes = pipes
         self.now = 0.0
+        self.budget = 0
 
 
 class EpollRelay:

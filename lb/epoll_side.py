@@ -28,8 +28,6 @@ BUFFER = 128 * 1024
 
 Twice what a common answer has: with 64 KiB, an answer of that size and its head took two reads and two writes.
 """
-SHARE = 1024 * 1024
-"""Bytes one side may move before others get their turn."""
 SUSTAINED = 4 * 1024 * 1024
 """Bytes by splice in a row after which a side may wait until more than a little has come; see EpollSplicer.gather."""
 SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
@@ -104,12 +102,13 @@ class Side:
             self.readable = True
             if mask & INSIST:
                 self.insist = True
-            self.pump()
-        if (peer.held or peer.readable) and not self.closed:
+            if not self.queued:
+                self.pump()
+        if (peer.held or peer.readable) and not self.closed and not peer.queued:
             peer.pump()
 
     def again(self) -> None:
-        """The next turn, after one that used up its share."""
+        """Its turn has come, after others used up what one may move."""
         self.queued = False
         if not self.closed:
             self.relay.last_sign = self.shared.now
@@ -120,15 +119,18 @@ class Side:
             self.relay.failed()
 
     def pump(self) -> None:
-        """Move bytes to the peer until this side has none, the peer takes none, or the turn's share is used up."""
-        share = SHARE
+        """Move bytes to the peer until this side has none, the peer takes none, or the turn's budget is used up.
+
+        Only bulk has to wait for that: small messages go first, in order to be quick.
+        """
         peer = self.peer
-        while peer.writable and not self.done:
-            if self.held and not self._write_held():
+        shared = self.shared
+        while (self.readable or self.held) and peer.writable and not self.done:
+            if self.held:
+                if self._write_held():
+                    continue
                 return
-            if not self.readable:
-                return
-            if share <= 0:
+            if shared.budget <= 0 and (self.bulk or self.insist):
                 self._queue()
                 return
             try:
@@ -143,14 +145,10 @@ class Side:
                 return
             if received == 0:
                 self._read_end()
-                return
-            share -= received
+            shared.budget -= received
 
     def _pass_on(self) -> int:
         """Read into the shared buffer and write that; what the peer does not take is held. Returns the bytes read."""
-        if self.pipe is not None:
-            self._give_pipe_back(self.pipe)
-            self.streak = 0
         shared = self.shared
         received = self.sock.recv_into(shared.buffer)
         self.bulk = received == BUFFER
@@ -186,11 +184,12 @@ class Side:
                 raise
             received = 0
         if received == 0:  # it has ended, or urgent data is next, which splice never passes
+            self._give_pipe_back(self.pipe)
             return self._pass_on()
         self.piped = received
         self.held = True
         self.bulk = received >= BUFFER // 8
-        self.streak += received
+        self.streak = self.streak + received if self.bulk else 0
         if self.streak >= SUSTAINED:
             self.relay.splicer.gather(self)
         return received
@@ -216,7 +215,7 @@ class Side:
             self._write_failed()
             return False
         self.held = False
-        if not self.readable and self.pipe is not None:
+        if self.pipe is not None and not (self.readable and self.bulk):
             self._give_pipe_back(self.pipe)
         return True
 
@@ -256,7 +255,7 @@ class Side:
     def _queue(self) -> None:
         if not self.queued:
             self.queued = True
-            self.relay.splicer.later(self)
+            self.relay.splicer.queue(self)
 
     def _give_pipe_back(self, pipe: Pipe) -> None:
         self.shared.pipes.put(pipe, empty=not self.piped)
