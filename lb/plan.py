@@ -95,7 +95,8 @@ class PoolChange:
     def is_reordered(self) -> bool:
         """The servers that stay stand in another order: a matter of turns and of equal points, not of identity."""
         before, after = ([server.name for server in pool.servers] for pool in (self.old, self.new))
-        return [name for name in before if name in after] != [name for name in after if name in before]
+        stay = set(before) & set(after)
+        return [name for name in before if name in stay] != [name for name in after if name in stay]
 
     @property
     def keys(self) -> tuple[KeyChange, ...]:
