@@ -113,7 +113,7 @@ class Connection:
 
     def _connect(self, backend: Backend) -> OSError | None:
         """Begin to connect to the first of the server's addresses that does not fail at once; the error if all do."""
-        failure = OSError(f"cannot look up {backend.spec.address.host}")
+        failure = None
         while self._addresses_left and backend.targets:
             self._addresses_left -= 1
             self._target = backend.targets[0]
@@ -124,7 +124,7 @@ class Connection:
                 backend.turn_from(self._target)
             else:
                 return None
-        return failure
+        return failure or OSError(f"cannot look up {backend.spec.address.host}")
 
     def connected(self, server: socket.SocketType) -> None:
         """The splicer's answer to connect: join the two."""

@@ -28,6 +28,8 @@ BUFFER = 128 * 1024
 
 Twice what a common answer has: with 64 KiB, an answer of that size and its head took two reads and two writes.
 """
+BULK = 32 * 1024
+"""Bytes in one read from which the next one goes by splice: it costs more calls, and no copy."""
 SUSTAINED = 4 * 1024 * 1024
 """Bytes by splice in a row after which a side may wait until more than a little has come; see EpollSplicer.gather."""
 SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
@@ -87,7 +89,7 @@ class Side:
         self.pipe: Pipe | None = None
         self.piped = 0
         self.bulk = False
-        """The last read filled the buffer, or about: splice pays."""
+        """The last read was large: splice pays."""
         self.streak = 0
         """Bytes that came by splice, in a row."""
         self.moved = 0
@@ -151,8 +153,8 @@ class Side:
         """Read into the shared buffer and write that; what the peer does not take is held. Returns the bytes read."""
         shared = self.shared
         received = self.sock.recv_into(shared.buffer)
-        self.bulk = received == BUFFER
-        if not self.bulk:  # nothing is left, then, unless there is reason to insist
+        self.bulk = received >= BULK
+        if received < BUFFER:  # nothing is left, then, unless there is reason to insist
             if not self.insist:
                 self.readable = False
             if received == 0:
@@ -188,7 +190,7 @@ class Side:
             return self._pass_on()
         self.piped = received
         self.held = True
-        self.bulk = received >= BUFFER // 8
+        self.bulk = received >= BULK // 2
         self.streak = self.streak + received if self.bulk else 0
         if self.streak >= SUSTAINED:
             self.relay.splicer.gather(self)
