@@ -80,6 +80,15 @@ class Health:
         """Some of ``fall`` or ``rise`` is seen, not all, or one pass would do: check at the fast interval."""
         return self._spec is not None and (self._streak > 0 or self.state in ("checking", "ejected"))
 
+    @property
+    def success_matters_from(self) -> float:
+        """From when on a connect that works would change anything; ``math.inf`` if it would not."""
+        if self._failed_connects or self.state == "ejected":
+            return -math.inf
+        if self._factor and self.state == "up":
+            return self.since + self._passive.eject_for * self._factor
+        return math.inf
+
     def check(self, passed: bool, detail: str, now: float) -> Change | None:
         """An active check has passed, or failed for the reason in ``detail``."""
         if self._spec is None:  # the last result of checks that a reload has just switched off

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import attrs
 
 from healthcheck.result import CheckResult
 from healthcheck.state import Health
-from lb.model import Server, SocketAddress
+from lb.model import PoolSpec, Server, ServerSpec, SocketAddress
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "NewBackend", "new_backend"]
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -52,3 +53,12 @@ class Backend(Server):
         if self.leaving or (self.spec.weight == 0 and self.health.serving):
             return "draining"
         return self.health.state
+
+
+NewBackend: TypeAlias = Callable[[PoolSpec, ServerSpec, float], Backend]
+"""Makes the run-time side of a server that is new in its pool; the last argument is the time."""
+
+
+def new_backend(pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
+    """A server that only this process knows."""
+    return Backend(spec=server, health=Health(pool.health, pool.passive, now))

@@ -1,7 +1,8 @@
-"""What runs beside the traffic for each server: its checks, its look-ups, the end of its ejection and of its drain."""
+"""What runs beside the traffic for each server: its checks, its look-ups, the end of its ejection."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import trio
@@ -12,7 +13,6 @@ from healthcheck.probe import Target
 from healthcheck.result import CheckResult
 from healthcheck.state import Change
 from lb.backend import Backend
-from lb.connection_context import ConnectionContext
 from lb.errors import describe_error
 from lb.events import ResolveFailed, Sink
 from lb.model import HealthSpec, SocketAddress
@@ -23,12 +23,15 @@ __all__ = ["BackendTasks"]
 
 
 class BackendTasks:
-    """Keeps one set of tasks per server, in a nursery of the caller's."""
+    """Keeps one set of tasks per server, in a nursery of the caller's.
 
-    def __init__(self, nursery: trio.Nursery, context: ConnectionContext, sink: Sink) -> None:
+    ``resolved(pool, backend)`` is called after each change of a server's addresses, or of their order.
+    """
+
+    def __init__(self, nursery: trio.Nursery, sink: Sink, resolved: Callable[[Pool, Backend], None]) -> None:
         self._nursery = nursery
-        self._context = context
         self._sink = sink
+        self._resolved = resolved
         self._random = Random()  # noqa: S311 - jitter
         self._attended: dict[Backend, tuple[object, trio.CancelScope]] = {}
         self._checks: dict[Backend, Checks] = {}
@@ -60,7 +63,9 @@ class BackendTasks:
 
     async def _check(self, pool: Pool, backend: Backend, spec: HealthSpec) -> None:
         def report(result: CheckResult) -> None:
+            before = backend.targets
             pool.checked(backend, result, trio.current_time())
+            self._retargeted(pool, backend, before)
 
         try:
             probe = healthcheck.registry.create(spec.probe)
@@ -89,7 +94,8 @@ class BackendTasks:
             failing = False
             # Stay with the address in use while the name still has it: the order of an answer means nothing.
             in_use = backend.targets[:1] if backend.targets[:1] and backend.targets[0] in targets else ()
-            backend.targets = tuple(dict.fromkeys(in_use + targets))
+            before, backend.targets = backend.targets, tuple(dict.fromkeys(in_use + targets))
+            self._retargeted(pool, backend, before)
 
         def failed(error: OSError) -> None:
             nonlocal failing
@@ -102,28 +108,17 @@ class BackendTasks:
             backend.spec.address, interval=lambda: pool.spec.resolve_interval, found=found, failed=failed
         )
 
+    def _retargeted(self, pool: Pool, backend: Backend, before: tuple[SocketAddress, ...]) -> None:
+        if backend.targets != before:
+            self._resolved(pool, backend)
+
     def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
         """The pool's word that a server's health has changed."""
         if change.new == "ejected":
             self._nursery.start_soon(self._readmit, pool, backend, backend.health.deadline)
             if backend in self._checks:
                 self._checks[backend].hurry()
-        if change.new in ("down", "ejected") and pool.spec.on_down == "close":
-            for connection in list(self._context.open):
-                if connection.server is backend:
-                    connection.close("server_down")
 
     async def _readmit(self, pool: Pool, backend: Backend, deadline: float) -> None:
         await trio.sleep_until(deadline)
         pool.expire(backend, trio.current_time())
-
-    def drain(self, backend: Backend) -> None:
-        """The server has left the configuration: close what is still open to it when its time is over."""
-        self._nursery.start_soon(self._drain, backend)
-
-    async def _drain(self, backend: Backend) -> None:
-        await trio.sleep_until(backend.drain_deadline)
-        if backend.leaving and trio.current_time() >= backend.drain_deadline:
-            for connection in list(self._context.open):
-                if connection.backend is backend:
-                    connection.server_removed()

@@ -26,6 +26,7 @@ from lb.config_values import (
     shown,
     text,
     whole_number,
+    workers,
 )
 from lb.model import (
     Address,
@@ -38,7 +39,7 @@ from lb.model import (
 
 __all__ = ["ConfigError", "load", "parse"]
 
-_PROCESS: Mapping[str, Reader[object]] = {"stop_timeout": duration}
+_PROCESS: Mapping[str, Reader[object]] = {"workers": workers, "stop_timeout": duration}
 _LOG: Mapping[str, Reader[object]] = {
     "level": choice(LogSpec, "level"),
     "format": choice(LogSpec, "format"),
@@ -117,16 +118,9 @@ def _toml(text: str, filename: str) -> dict[str, object]:
 
 
 def _process(table: Table) -> ProcessSpec:
-    table.value("workers", _one_worker)
     values = table.values(_PROCESS)
     table.finish()
     return ProcessSpec(**values)
-
-
-def _one_worker(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value != 1:
-        raise ValueError(f"only 1 is supported so far, not {shown(value)}")
-    return 1
 
 
 def _log(table: Table) -> LogSpec:

@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import TypeAlias, TypeVar, get_args, get_type_hints
+from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
 from lb.model import Address
 
@@ -31,11 +31,13 @@ __all__ = [
     "shown",
     "text",
     "whole_number",
+    "workers",
 ]
 
 T = TypeVar("T")
 Reader: TypeAlias = Callable[[object], T]
 
+_MOST_WORKERS = 1024  # a guess at "more than any machine has CPUs for"
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _DURATION = re.compile(
     rf"(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m)?(?:(?P<s>{_NUMBER})s)?(?:(?P<ms>{_NUMBER})ms)?",
@@ -104,6 +106,15 @@ def whole_number(least: int = 0, most: int = _LARGEST) -> Reader[int]:
         return value
 
     return read
+
+
+def workers(value: object) -> int | Literal["auto"]:
+    """How many processes: a number, or ``"auto"``."""
+    if value == "auto":
+        return "auto"
+    if isinstance(value, str):
+        raise ValueError(f"must be a whole number or 'auto', not {shown(value)}{did_you_mean(value, ['auto'])}")
+    return whole_number(least=1, most=_MOST_WORKERS)(value)
 
 
 def choice(spec: type, key: str) -> Reader[str]:

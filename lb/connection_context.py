@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,16 +22,18 @@ HOLD_RETRY = 0.5
 
 
 class ConnectionContext:
-    """What all connections of the process share."""
+    """What all connections of the process share. ``next_id`` gives each its id; by default they count from 1."""
 
-    def __init__(self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink) -> None:
+    def __init__(
+        self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink, next_id: Callable[[], int] | None = None
+    ) -> None:
         self.clock = trio.lowlevel.current_clock().current_time
         """What trio.current_time() asks for each time; several times a connection it adds up."""
         self.splicer = splicer
         self.sink = sink
         self.open: set[Connection] = set()
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
-        self._last_id = 0
+        self.next_id = next_id or itertools.count(1).__next__
         self._closed = trio.Event()
 
     async def none_open(self) -> None:
@@ -43,7 +47,3 @@ class ConnectionContext:
         self.open.discard(connection)
         if not self.open:
             self._closed.set()
-
-    def next_id(self) -> int:
-        self._last_id += 1
-        return self._last_id

@@ -11,8 +11,13 @@ __all__ = ["describe", "listener_text", "server_text", "value_text"]
 
 
 def describe(config: Config) -> str:
-    """What would run: listeners with the pool that each serves, then pools with their servers. No final newline."""
-    lines = [f"listener {listener.name}: {listener_text(listener)}" for listener in config.listeners.values()]
+    """What would run: workers if more than one, listeners with the pool of each, then pools with their servers.
+
+    No final newline.
+    """
+    workers = config.process.workers
+    lines = [] if workers == 1 else [f"workers: {'one per CPU' if workers == 'auto' else workers}"]
+    lines += [f"listener {listener.name}: {listener_text(listener)}" for listener in config.listeners.values()]
     for pool in config.pools.values():
         lines.append(f"pool {pool.name}: {', '.join(_pool(pool))}")
         width = max((len(server.name) for server in pool.servers), default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ __all__ = ["EpollAcceptor"]
 
 ACCEPTS = 64
 """Clients accepted from one listener before the other sockets get their turn."""
+CLIENTS = select.EPOLLIN | select.EPOLLET | select.EPOLLEXCLUSIVE
+"""Of several processes that listen on one socket and wait in their epoll, one is woken for each client, not all."""
 
 
 class EpollAcceptor:
@@ -30,6 +33,7 @@ class EpollAcceptor:
         "_may_accept",
         "_resuming",
         "_splicer",
+        "_watching",
     )
 
     def __init__(
@@ -48,6 +52,12 @@ class EpollAcceptor:
         self._exhausted = exhausted
         self._resuming = False
         self._detached = False
+        self._watching = False
+
+    def watch(self) -> None:
+        """Hear of clients that come, and of those who are there already."""
+        self._watching = True
+        self._splicer.watch(self._listening.fileno(), self, CLIENTS)
 
     def edge(self, mask: int) -> None:  # noqa: ARG002 - whatever it was, accept tells
         self.resume()
@@ -75,6 +85,8 @@ class EpollAcceptor:
         return True
 
     def resume(self) -> None:
+        if not (self._watching or self._detached):
+            self.watch()
         if not self._resuming:
             self._resuming = True
             self._splicer.later(self)
@@ -87,8 +99,13 @@ class EpollAcceptor:
     def failed(self, exception: Exception) -> None:  # noqa: ARG002 - reported by the splicer
         self._splicer.pause(self)
 
+    def stand_aside(self) -> None:
+        if self._watching:
+            self._watching = False
+            self._splicer.unwatch(self._listening.fileno())
+
     def detach(self) -> None:
-        self._splicer.unwatch(self._listening.fileno())
+        self.stand_aside()
         self._detached = True
 
     def close(self) -> None:
@@ -98,5 +115,5 @@ class EpollAcceptor:
                     break
         except Exception as exception:  # noqa: BLE001 - a bug in one connection must not keep the listener open
             self._splicer.fault("splicer", exception)
-        self._detached = True
+        self.detach()  # the epoll would not notice the close, as other processes may have the socket
         self._splicer.close(self._listening)

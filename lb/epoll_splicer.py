@@ -201,10 +201,10 @@ class EpollSplicer:
         if not self._in_batch:
             os.eventfd_write(self._wakeup, 1)
 
-    def watch(self, fd: int, handler: Handler) -> None:
+    def watch(self, fd: int, handler: Handler, edges: int = EDGES) -> None:
         """Send the edges of a new descriptor to ``handler``; what is ready already counts as an edge."""
         self._handlers[fd] = handler
-        self._epoll.register(fd, EDGES)
+        self._epoll.register(fd, edges)
 
     def unwatch(self, fd: int) -> None:
         """Forget a descriptor that goes on living elsewhere."""
@@ -232,7 +232,7 @@ class EpollSplicer:
         exhausted: Callable[[OSError], None],
     ) -> EpollAcceptor:
         acceptor = EpollAcceptor(self, listening, may_accept, accepted, exhausted)
-        self.watch(listening.fileno(), acceptor)
+        acceptor.watch()
         return acceptor
 
     def connect(self, address: SocketAddress, owner: ConnectingOwner) -> EpollConnecting:

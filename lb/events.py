@@ -33,6 +33,8 @@ __all__ = [
     "ServerStopped",
     "ServerStopping",
     "Sink",
+    "WorkerDied",
+    "WorkerStarted",
 ]
 
 EndedBy: TypeAlias = Literal["client", "server", "lb"]
@@ -83,6 +85,30 @@ class ServerStopping(Event):
 @attrs.frozen
 class ServerStopped(Event):
     name = "server.stopped"
+
+
+@attrs.frozen
+class WorkerStarted(Event):
+    """A process that carries traffic has joined."""
+
+    name = "worker.started"
+    worker: int
+    """From 0."""
+    pid: int
+
+
+@attrs.frozen
+class WorkerDied(Event):
+    """A process that carries traffic is gone, and its connections with it. Another takes its place."""
+
+    name = "worker.died"
+    level = "error"
+    worker: int
+    pid: int | None
+    """None if it could not even be started."""
+    reason: str
+    connections: int
+    """Those lost with it."""
 
 
 @attrs.frozen

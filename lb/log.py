@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import attrs
 import structlog
@@ -19,7 +20,7 @@ from lb.events import ConnectionClosed, Event, Fault, LogDropped
 from lb.model import LogSpec
 from lb.record_line import RecordLines
 
-__all__ = ["LineWriter", "Log"]
+__all__ = ["LineOutput", "LineQueue", "LineWriter", "Log"]
 
 MOST_LINES = 10_000
 """Lines kept for a reader that is slow; more are dropped and counted. A guess: about 4 MB."""
@@ -30,40 +31,77 @@ LAST_CHANCE = 1.0
 SEVERITY = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
+class LineQueue:
+    """Lines on their way out, so many at most; what is lost beyond that is counted."""
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._texts: deque[str] = deque()
+        self._count = 0
+        self._arrived = trio.Event()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def put(self, text: str, lines: int = 1) -> None:
+        """Take one line or several, without the last one's end."""
+        if self._count + lines > MOST_LINES:
+            self.lost += lines
+            return
+        self._texts.append(text)
+        self._count += lines
+        self._arrived.set()
+
+    async def gather(self) -> None:
+        """Wait for a line, and a while longer for others."""
+        await self._arrived.wait()
+        await trio.sleep(GATHER)
+        self._arrived = trio.Event()
+
+    def take(self) -> str:
+        """All that is here, each line with its end."""
+        text = "".join(f"{text}\n" for text in self._texts)
+        self._texts.clear()
+        self._count = 0
+        return text
+
+
+class LineOutput(Protocol):
+    """Where lines go: to a descriptor, or to a process that has one."""
+
+    def write(self, text: str, lines: int = 1) -> None:
+        """Take one line or several, without the last one's end."""
+
+    async def run(self) -> None:
+        """Pass on what arrives, for ever."""
+
+    def flush(self) -> None:
+        """Pass on what is left, now."""
+
+
 class LineWriter:
     """Writes lines to a descriptor from one trio task, in a worker thread: a stuck reader must not stop the traffic."""
 
     def __init__(self, fd: int, dropped: Callable[[int], None]) -> None:
         self._fd = fd
-        self._lines: deque[str] = deque()
+        self._lines = LineQueue()
         self._batch = b""
         """What the thread is to write next."""
         self._writing = threading.Lock()
         """Held by whoever takes the batch, until it is written."""
         self._dropped = dropped
-        self._lost = 0
-        self._arrived = trio.Event()
-
-    def write(self, line: str) -> None:
-        """Take a line, without its end."""
-        if len(self._lines) >= MOST_LINES:
-            self._lost += 1
-            return
-        self._lines.append(line)
-        self._arrived.set()
+        self.write = self._lines.put
 
     async def run(self) -> None:
         """Write what arrives, for ever; when cancelled, what is left, within a second."""
         try:
             while True:
-                await self._arrived.wait()
-                await trio.sleep(GATHER)
-                self._arrived = trio.Event()
+                await self._lines.gather()
                 self._batch = self._take()
                 failed = await trio.to_thread.run_sync(self._write_batch, abandon_on_cancel=True)
-                self._lost += failed
-                if self._lost and not failed:  # else it could not be said either
-                    lost, self._lost = self._lost, 0
+                self._lines.lost += failed
+                if self._lines.lost and not failed:  # else it could not be said either
+                    lost, self._lines.lost = self._lines.lost, 0
                     self._dropped(lost)
         finally:
             self.flush()
@@ -90,9 +128,7 @@ class LineWriter:
                 return
 
     def _take(self) -> bytes:
-        text = "".join(f"{line}\n" for line in self._lines)
-        self._lines.clear()
-        return text.encode(errors="backslashreplace")
+        return self._lines.take().encode(errors="backslashreplace")
 
     def _write_batch(self) -> int:
         """In a thread, which may be abandoned but not stopped. Returns how many lines could not be written."""
@@ -109,16 +145,26 @@ class LineWriter:
             return 0
 
 
-class Log:
-    """The observer that writes events; call it with one. :meth:`configure` takes effect for the next."""
+NewOutput: TypeAlias = Callable[[Callable[[int], None]], LineOutput]
 
-    def __init__(self, spec: LogSpec, *, fd: int = 2) -> None:
+
+class Log:
+    """The observer that writes events; call it with one. :meth:`configure` takes effect for the next.
+
+    ``output`` makes from a callback, which hears of lost lines, what takes the lines to ``fd``.
+    """
+
+    def __init__(self, spec: LogSpec, *, fd: int = 2, output: NewOutput | None = None) -> None:
         self._fd = fd
         self._records = RecordLines()
-        self._writer = LineWriter(fd, lambda lines: self(LogDropped(lines)))
-        self.run = self._writer.run
-        self.flush = self._writer.flush
+        self._output: LineOutput = output(self._dropped) if output else LineWriter(fd, self._dropped)
+        self.run = self._output.run
+        self.flush = self._output.flush
+        self.write = self._output.write
         self.configure(spec)
+
+    def _dropped(self, lines: int) -> None:
+        self(LogDropped(lines))
 
     def configure(self, spec: LogSpec) -> None:
         self._spec = spec
@@ -133,12 +179,12 @@ class Log:
             if not self._spec.connections:
                 return
             if not self._console:
-                self._writer.write(self._records.line(event, time.time()))
+                self.write(self._records.line(event, time.time()))
                 return
         line: object = {"event": event.name, "level": event.level, **_fields(event)}
         for processor in self._processors:
             line = processor(None, event.level, line)  # type: ignore[arg-type]
-        self._writer.write(str(line))
+        self.write(str(line))
 
 
 def _fields(event: Event) -> dict[str, object]:

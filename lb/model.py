@@ -14,6 +14,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import attrs
 
+from lb.counts import Count, LocalCount
+
 __all__ = [
     "Address",
     "Client",
@@ -206,6 +208,8 @@ class ListenerSpec:
 
 @attrs.frozen
 class ProcessSpec:
+    workers: int | Literal["auto"] = 1
+    """Processes that carry traffic; "auto" is one per CPU."""
     stop_timeout: float = 30.0
 
 
@@ -234,10 +238,15 @@ class Server:
     """
 
     spec: ServerSpec
-    active: int = 0
-    """Leases held now. Counted from the pick, not from the connect."""
+    leases: Count = attrs.field(factory=LocalCount)
+    """Those held now. Counted from the pick, not from the connect."""
     total: int = 0
-    """Leases ever taken."""
+    """Leases ever taken, in this process."""
+
+    @property
+    def active(self) -> int:
+        """Leases held now, by all processes."""
+        return self.leases.total
 
     @property
     def name(self) -> str:
@@ -250,4 +259,4 @@ class Server:
     @property
     def load(self) -> float:
         """Leases per unit of weight; infinite for weight 0."""
-        return self.active / self.spec.weight if self.spec.weight else math.inf
+        return self.leases.total / self.spec.weight if self.spec.weight else math.inf

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 
 import strategies.registry
 from healthcheck.result import CheckResult
-from healthcheck.state import Change, Health
-from lb.backend import Backend
+from healthcheck.state import Change
+from lb.backend import Backend, NewBackend, new_backend
 from lb.events import BackendEjected, BackendRestored, Fault, Sink
 from lb.model import Address, Client, PoolSpec, Server, ServerSpec, SocketAddress
 from strategies.base import Strategy
 
-__all__ = ["Pool", "Prepared", "Waiter"]
+__all__ = ["Changed", "Pool", "Prepared", "Waiter"]
+
+
+Changed: TypeAlias = "Callable[[Pool, Backend, Change], None]"
+"""Called after each change of a server's health, with the pool already right."""
 
 
 class Waiter(Protocol):
@@ -46,18 +50,16 @@ def _members(spec: PoolSpec, *, backup: bool) -> list[ServerSpec]:
 
 
 class Pool:
-    """The servers of one pool.
+    """The servers of one pool."""
 
-    ``changed(pool, backend, change)`` is called after each change of a server's health, with the pool already right.
-    """
-
-    def __init__(self, name: str, sink: Sink, changed: Callable[[Pool, Backend, Change], None]) -> None:
+    def __init__(self, name: str, sink: Sink, changed: Changed, new_backend: NewBackend = new_backend) -> None:
         self.name = name
         self.backends: dict[str, Backend] = {}
         self.leaving: dict[str, Backend] = {}
         self.spec = PoolSpec(name)
         self._sink = sink
         self._changed = changed
+        self._new_backend = new_backend
         self._primary: Strategy = strategies.registry.create(self.spec.strategy)
         self._backups: Strategy = strategies.registry.create(self.spec.strategy)
         self._sorts_by_load = False
@@ -85,7 +87,7 @@ class Pool:
         Servers stay by name, with health, counters and connections. Returns those that left.
         """
         spec = prepared.spec
-        known = {**self.leaving, **self.backends}
+        known = {name: backend for name, backend in self.leaving.items() if backend.active} | self.backends
         self.spec = spec
         self.backends = {
             server.name: self._updated(known.pop(server.name, None), server, now) for server in spec.servers
@@ -98,6 +100,7 @@ class Pool:
         self._use(self._primary, prepared.primary_built, _members(spec, backup=False))
         self._use(self._backups, prepared.backups_built, _members(spec, backup=True))
         for backend in self.backends.values():
+            self._note(backend, backend.health.expire(now))  # an ejection that ran out while the server was gone
             self._note(backend, backend.health.respec(spec.health, spec.passive, now))
         self._wake()
         return left
@@ -120,7 +123,7 @@ class Pool:
 
     def _updated(self, backend: Backend | None, spec: ServerSpec, now: float) -> Backend:
         if backend is None:
-            return Backend(spec=spec, health=Health(self.spec.health, self.spec.passive, now))
+            return self._new_backend(self.spec, spec, now)
         if backend.spec.address != spec.address:
             backend.targets = ()
         backend.spec = spec
@@ -202,14 +205,14 @@ class Pool:
         return None
 
     def _take(self, backend: Backend) -> Backend:
-        backend.active += 1
+        backend.leases.add(1)
         backend.total += 1
         self._load_changed(backend)
         return backend
 
     def release(self, backend: Backend) -> None:
         """Give a lease back: the connection, or the attempt at one, is over."""
-        backend.active -= 1
+        backend.leases.add(-1)
         self._load_changed(backend)
         if backend.leaving:
             if not backend.active and self.leaving.get(backend.name) is backend:
@@ -239,28 +242,34 @@ class Pool:
     def connect_failed(self, backend: Backend, error: str, now: float) -> None:
         """A connection's attempt at this server failed, by the server's or the network's fault."""
         backend.failed_connects += 1
-        self._note(backend, backend.health.connect_failed(error, now))
+        if not backend.leaving:
+            self._note(backend, backend.health.connect_failed(error, now))
 
     def connected(self, backend: Backend, now: float) -> None:
         """A connection's attempt at this server worked."""
-        self._note(backend, backend.health.connected(now))
+        if not backend.leaving:
+            self._note(backend, backend.health.connected(now))
 
     def expire(self, backend: Backend, now: float) -> None:
         """An ejection's time is over."""
-        self._note(backend, backend.health.expire(now))
+        if not backend.leaving:
+            self._note(backend, backend.health.expire(now))
 
     def _note(self, backend: Backend, change: Change | None) -> None:
         if change is None:
             return
         self._refresh(backend)
-        if not backend.leaving:
-            if change.new in ("down", "ejected") and change.old not in ("down", "ejected"):
-                self._sink(BackendEjected(self.name, backend.name, change.reason, change.source))
-            elif change.new == "up":
-                self._sink(BackendRestored(self.name, backend.name))
+        self._say(backend, change)
         self._changed(self, backend, change)
         if backend.available:
             self._wake()
+
+    def _say(self, backend: Backend, change: Change) -> None:
+        """Nothing goes unsaid: the health of a server that has left the configuration stands still."""
+        if change.new in ("down", "ejected") and change.old not in ("down", "ejected"):
+            self._sink(BackendEjected(self.name, backend.name, change.reason, change.source))
+        elif change.new == "up":
+            self._sink(BackendRestored(self.name, backend.name))
 
     # Connections that wait for a server
 

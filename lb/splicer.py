@@ -75,6 +75,9 @@ class Acceptor(Protocol):
     def resume(self) -> None:
         """Look again whether a client may be accepted."""
 
+    def stand_aside(self) -> None:
+        """Until resumed, leave who comes to other processes that listen on the same socket."""
+
     def detach(self) -> None:
         """Let go of the socket, which goes on listening, for somebody else."""
 

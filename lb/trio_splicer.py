@@ -141,6 +141,9 @@ class TrioAcceptor:
     def resume(self) -> None:
         self._resumed.set()
 
+    def stand_aside(self) -> None:
+        """The others see all who come, too."""
+
     def detach(self) -> None:
         self._scope.cancel()
 

@@ -23,6 +23,9 @@ class Strategy(abc.ABC):
     """The members, in the order of the file: configured, of weight above 0."""
     available: set[Server]
     """The members that may be chosen now. Kept by the pool: read it, do not change it."""
+    start: float = 0.0
+    """How far into the list to begin, as a part of it, where the order is a matter of turns: of several processes that
+    share the traffic each begins somewhere else. Set before the first :meth:`use`."""
 
     def __new__(cls, *_args: object, **_options: object) -> Self:
         """Here rather than in ``__init__``, which a subclass may forget to call."""

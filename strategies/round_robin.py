@@ -33,12 +33,17 @@ class RoundRobin(Strategy):
         return None
 
     def use(self, servers: Sequence[Server], built: object) -> None:
-        """Go on after the server picked last, or after the nearest one before it that is still there."""
+        """Go on after the server picked last, or after the nearest one before it that is still there.
+
+        A list of strangers begins at ``start``.
+        """
         past = self.servers[: self._last + 1]
         super().use(servers, built)
         self._positions = {server: position for position, server in enumerate(self.servers)}
         self._turns = sorted(self._positions[server] for server in self.available)
-        self._last = next((self._positions[server] for server in reversed(past) if server in self._positions), -1)
+        before_first = int(self.start * len(self.servers)) - 1
+        kept = (self._positions[server] for server in reversed(past) if server in self._positions)
+        self._last = next(kept, before_first)
 
     def enable(self, server: Server) -> None:
         if server not in self.available:

@@ -28,7 +28,16 @@ def config(*servers, bind="127.0.0.1:0", listener="", pool="", health=QUICK_CHEC
     unchecked = "health = false" if health is None else ""
     checks = "" if health is None else f"[pools.web.health]\n{health}"
     front = f'[listeners.web]\nbind = {json.dumps(bind)}\npool = "web"'
-    return "\n".join([top, front, listener, "[pools.web]", unchecked, pool, checks, *tables, ""])
+    return with_workers("\n".join([top, front, listener, "[pools.web]", unchecked, pool, checks, *tables, ""]))
+
+
+def with_workers(text):
+    """The same with as many workers as ``LB_TEST_WORKERS`` says; see the fixtures in conftest.py."""
+    workers = os.environ.get("LB_TEST_WORKERS")
+    if workers is None or "\nworkers = " in text:
+        return text
+    before, _, rest = text.rpartition("[process]\n")
+    return f"{before}[process]\nworkers = {workers}\n{rest}"
 
 
 class RunningBalancer:
@@ -179,6 +188,11 @@ async def request(stream, line):
         assert chunk, "the connection ended instead of an answer"
         answer += chunk
     return answer.rstrip()
+
+
+async def by_server(*streams):
+    """Open connections by the name of the server that answers; which gets the first turn depends on the worker."""
+    return {(await request(stream, b"name")).decode(): stream for stream in streams}
 
 
 async def ask(port, line=b"name", *, host="127.0.0.1"):

@@ -17,3 +17,20 @@ def splicer_kind(request, monkeypatch):
     """Both splicers; the name is in the environment, for a balancer in this process or in a child."""
     monkeypatch.setenv("LB_SPLICER", request.param)
     return request.param
+
+
+@pytest.fixture(params=["epoll", "portable", "two workers"])
+def balancer_kind(request, monkeypatch):
+    """Both splicers, and several processes, for a balancer in a child process."""
+    if request.param == "two workers":
+        monkeypatch.setenv("LB_TEST_WORKERS", "2")
+    else:
+        monkeypatch.setenv("LB_SPLICER", request.param)
+    return request.param
+
+
+@pytest.fixture(params=[1, 2], ids=["one process", "two workers"])
+def worker_count(request, monkeypatch):
+    """How many processes carry the traffic of a balancer in a child process."""
+    monkeypatch.setenv("LB_TEST_WORKERS", str(request.param))
+    return request.param

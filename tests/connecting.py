@@ -152,7 +152,6 @@ class World:
             deadlines=self.deadlines,
             pressure=Pressure(self.descriptors, self.deadlines, self.sink),
             context=self.context,
-            sink=self.sink,
         )
 
     def _health_changed(self, pool, backend, change):

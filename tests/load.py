@@ -12,8 +12,9 @@ from tests.balancer import PATIENCE, ask
 class Load:
     """Sessions one after another from each of many clients: ``session(port)``, whose answer must be ``expected``."""
 
-    def __init__(self, port, expected, *, session=ask):
+    def __init__(self, port, expected, clients=1, *, session=ask):
         self.port = port
+        self.clients = clients
         self.done = 0
         self.failures = []
         """(when the session began, what was wrong)"""
@@ -60,7 +61,7 @@ class Load:
 @asynccontextmanager
 async def load(port, servers, *, clients):
     """``clients`` of them at once, for the length of the block; every answer must be the name of one of ``servers``."""
-    running = Load(port, {f"{server.name}\n".encode() for server in servers})
+    running = Load(port, {f"{server.name}\n".encode() for server in servers}, clients)
     async with trio.open_nursery() as nursery:
         for _ in range(clients):
             nursery.start_soon(running.client)

@@ -42,13 +42,13 @@ def lease(strategy, tried=(), client=CLIENT):
     """Pick as the pool does: the connection counts from the pick."""
     server = strategy.pick(client, tried)
     if server is not None:
-        server.active += 1
+        server.leases.add(1)
         strategy.load_changed(server)
     return server
 
 
 def release(strategy, server):
-    server.active -= 1
+    server.leases.add(-1)
     strategy.load_changed(server)
 
 

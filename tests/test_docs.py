@@ -44,7 +44,7 @@ def default(cell):
 
 
 CONFIGURATION = {
-    "[process]": (model.ProcessSpec, {"workers"}),
+    "[process]": (model.ProcessSpec, set()),
     "[log]": (model.LogSpec, set()),
     "[listeners.NAME]": (model.ListenerSpec, {"servers"}),
     "[pools.NAME]": (model.PoolSpec, set()),

@@ -92,7 +92,8 @@ def test_a_client_is_shown_as_in_the_log(client: Client, text: str) -> None:
 
 
 def test_load_counts_by_weight() -> None:
-    server = Server(ServerSpec("a", Address.parse("a:1"), weight=4), active=2)
+    server = Server(ServerSpec("a", Address.parse("a:1"), weight=4))
+    server.leases.add(2)
     assert (server.name, server.weight, server.load) == ("a", 4, 0.5)
     assert Server(ServerSpec("a", Address.parse("a:1"), weight=0)).load == math.inf
 

@@ -172,7 +172,7 @@ CONFIGS = st.builds(
     Config,
     by_name(LISTENERS),
     by_name(POOLS),
-    st.builds(ProcessSpec, st.sampled_from([1.0, 2.0])),
+    st.builds(ProcessSpec, stop_timeout=st.sampled_from([1.0, 2.0])),
     st.builds(LogSpec, st.sampled_from(["info", "debug"]), connections=st.booleans()),
 )
 

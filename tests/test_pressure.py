@@ -10,7 +10,7 @@ import trio
 from tests.balancer import PATIENCE, balancer, config, connect, read_all, request
 from tests.servers import backends, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("balancer_kind")]
 CLIENTS = 200
 
 
@@ -47,7 +47,8 @@ class Crowd:
             await self.all_connected.wait()
 
 
-async def test_out_of_descriptors_clients_wait_and_all_are_served(tmp_path):
+async def test_out_of_descriptors_clients_wait_and_all_are_served(tmp_path, balancer_kind):
+    processes = 2 if balancer_kind == "two workers" else 1
     async with backends("s") as (server,), balancer(tmp_path, config(server), preexec=a_hundred_descriptors) as lb:
         crowd = Crowd(lb.port)
         with trio.fail_after(2 * PATIENCE):
@@ -56,19 +57,21 @@ async def test_out_of_descriptors_clients_wait_and_all_are_served(tmp_path):
                 paused = await lb.event("accept.paused")
                 assert "file descriptors" in paused["reason"]
                 await lb.reload(config(server))  # makes it look at the backlog again
-                assert len(lb.of("accept.paused")) == 1, "one pause was said twice"
+                assert len(lb.of("accept.paused")) <= processes, "one pause was said twice"
                 assert crowd.served < CLIENTS
                 crowd.may_leave.set()
         assert crowd.served == CLIENTS
-        await lb.event("accept.resumed")
         await lb.event("connection.closed", count=CLIENTS)
+        await lb.event("accept.resumed", count=len(lb.of("accept.paused")))
+    assert len(lb.of("accept.resumed")) == len(lb.of("accept.paused"))
     pauses = [event["event"] for event in lb.of("accept.paused", "accept.resumed")]
-    assert pauses == ["accept.paused", "accept.resumed"] * (len(pauses) // 2)
+    if processes == 1:
+        assert pauses == ["accept.paused", "accept.resumed"] * (len(pauses) // 2)
     assert {(record["reason"], len(record["attempts"])) for record in lb.of("connection.closed")} == {("eof", 0)}
     assert not lb.of("backend.ejected"), "a shortage of our own was held against the server"
 
 
-async def test_above_the_listeners_limit_clients_wait_and_all_are_served(tmp_path):
+async def test_above_the_listeners_limit_clients_wait_and_all_are_served(tmp_path, balancer_kind):
     async with serving() as server:
         async with balancer(tmp_path, config(server, health=None, listener="max_connections = 10")) as lb:
             crowd = Crowd(lb.port)
@@ -80,7 +83,8 @@ async def test_above_the_listeners_limit_clients_wait_and_all_are_served(tmp_pat
             assert crowd.served == CLIENTS
             await lb.event("connection.closed", count=CLIENTS)
         assert server.connections == CLIENTS
-        assert server.most_open <= 11, "the limit was not kept"  # one may see its end after the next is accepted
+        # One may see its end after the next is accepted, and two workers may accept at once.
+        assert server.most_open <= (12 if balancer_kind == "two workers" else 11), "the limit was not kept"
     assert not lb.of("accept.paused"), "a limit of the configuration is no shortage"
 
 

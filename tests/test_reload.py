@@ -9,12 +9,13 @@ import socket
 import pytest
 import trio
 
-from tests.balancer import ask, balancer, config, connect, read_all, request
+from tests.balancer import ask, balancer, by_server, config, connect, read_all, request
 from tests.load import load
 from tests.servers import Named, backends, filled_backlog, free_port, refusing, serving
 
 pytestmark = pytest.mark.slow
-both_splicers = pytest.mark.usefixtures("splicer_kind")
+every_kind = pytest.mark.usefixtures("balancer_kind")
+one_process_or_two = pytest.mark.usefixtures("worker_count")
 
 
 def lists(a, b, c):
@@ -27,7 +28,7 @@ def lists(a, b, c):
     yield config(a, b, c, health=None, listener='idle_timeout = "5s"')
 
 
-@both_splicers
+@every_kind
 @pytest.mark.parametrize("clients", [1, 50])
 async def test_fifty_reloads_under_load_fail_no_session(tmp_path, clients):
     async with backends("a", "b", "c") as servers, balancer(tmp_path, config(*servers)) as lb:
@@ -45,6 +46,7 @@ async def test_fifty_reloads_under_load_fail_no_session(tmp_path, clients):
     assert len(lb.of("listener.started")) == 1, "the listener did not keep its socket"
 
 
+@one_process_or_two
 async def test_reloads_that_overlap_are_applied_one_after_another(tmp_path):
     async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
         lb.config_file.write_text(config(b))
@@ -54,6 +56,7 @@ async def test_reloads_that_overlap_are_applied_one_after_another(tmp_path):
         assert await ask(lb.port) == b"b\n"
 
 
+@one_process_or_two
 async def test_what_a_reload_did_is_said(tmp_path):
     async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
         applied = await lb.reload(config((b, "weight = 2")))
@@ -62,6 +65,7 @@ async def test_what_a_reload_did_is_said(tmp_path):
         assert (applied["added"], applied["removed"], applied["changed"]) == ([], [], ["web/b"])
 
 
+@one_process_or_two
 async def test_a_configuration_that_does_not_load_changes_nothing_and_all_that_is_wrong_is_said(tmp_path):
     async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
         wrong = config((b, "weight = -3"), listener='idle_timeout = "soon"\nmax_conections = 3')
@@ -88,6 +92,7 @@ async def test_a_file_that_is_gone_or_no_toml_changes_nothing(tmp_path):
         assert await ask(lb.port) == b"a\n"
 
 
+@one_process_or_two
 async def test_a_bind_that_is_in_use_rejects_the_whole_change(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         in_use = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -99,6 +104,7 @@ async def test_a_bind_that_is_in_use_rejects_the_whole_change(tmp_path):
             assert await ask(port) == b"a\n"
 
 
+@one_process_or_two
 async def test_a_server_known_to_be_down_stays_down_through_a_reload(tmp_path):
     async with (
         serving(name="a") as a,
@@ -118,6 +124,7 @@ async def test_a_server_known_to_be_down_stays_down_through_a_reload(tmp_path):
     assert len(lb.of("backend.ejected")) == 1
 
 
+@one_process_or_two
 async def test_a_server_that_stays_keeps_its_count_of_connections(tmp_path):
     """Four connections to ``a`` from before the reload must still count for least-conn after it."""
     async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
@@ -130,7 +137,7 @@ async def test_a_server_that_stays_keeps_its_count_of_connections(tmp_path):
             await stream.aclose()
 
 
-@both_splicers
+@every_kind
 @pytest.mark.parametrize("how", ["moved", "removed"])
 async def test_connections_of_a_listener_that_leaves_its_port_live_on(tmp_path, how):
     async with serving(name="a") as a, balancer(tmp_path, config(a)) as lb:
@@ -151,7 +158,7 @@ async def test_connections_of_a_listener_that_leaves_its_port_live_on(tmp_path, 
         assert (record["listener"], record["reason"]) == ("web", "eof")
 
 
-@both_splicers
+@every_kind
 async def test_a_renamed_listener_refuses_nobody(tmp_path):
     bind = f"127.0.0.1:{free_port()}"
     async with backends("a") as servers, balancer(tmp_path, config(*servers, bind=bind)) as lb:
@@ -164,7 +171,7 @@ async def test_a_renamed_listener_refuses_nobody(tmp_path):
     assert not lb.of("listener.stopped"), "the socket was not handed over"
 
 
-@both_splicers
+@every_kind
 async def test_two_listeners_may_swap_their_addresses(tmp_path):
     def crosswise(one, other):
         return config(a, bind=one, top=f'[listeners.other]\nbind = "{other}"\nservers = ["{b.address}"]')
@@ -178,7 +185,7 @@ async def test_two_listeners_may_swap_their_addresses(tmp_path):
         assert not lb.of("listener.stopped")
 
 
-@both_splicers
+@every_kind
 async def test_a_bind_may_be_added_and_taken_away(tmp_path):
     async with serving(name="a") as a, balancer(tmp_path, config(a)) as lb:
         first = lb.port
@@ -190,7 +197,7 @@ async def test_a_bind_may_be_added_and_taken_away(tmp_path):
         assert await ask(second, host="127.0.0.2") == b"a\n"
 
 
-@both_splicers
+@pytest.mark.usefixtures("splicer_kind")
 async def test_on_remove_close_moves_who_is_still_connecting_to_another_server(tmp_path):
     async with (
         filled_backlog("stuck") as stuck,
@@ -208,29 +215,31 @@ async def test_on_remove_close_moves_who_is_still_connecting_to_another_server(t
     assert (record["server"], attempt["server"], attempt["error"]) == ("b", "stuck", "server removed")
 
 
+@one_process_or_two
 async def test_on_remove_close_ends_connections_to_a_server_that_leaves(tmp_path):
     async with (
         serving(name="a") as a,
         serving(name="b") as b,
         balancer(tmp_path, config(a, b, pool='on_remove = "close"')) as lb,
-        await connect(lb.port) as to_a,
-        await connect(lb.port) as to_b,
+        await connect(lb.port) as one,
+        await connect(lb.port) as other,
     ):
-        assert [await request(to_a, b"name"), await request(to_b, b"name")] == [b"a", b"b"]
+        to = await by_server(one, other)
         await lb.reload(config(b, pool='on_remove = "close"'))
         record = await lb.event("connection.closed")
         assert (record["server"], record["reason"], record["ended_by"]) == ("a", "server_removed", "lb")
         with pytest.raises(trio.BrokenResourceError):
-            await read_all(to_a)
-        assert await request(to_b, b"echo still here") == b"still here"
+            await read_all(to["a"])
+        assert await request(to["b"], b"echo still here") == b"still here"
 
 
+@one_process_or_two
 async def test_on_remove_drain_ends_them_after_the_drain_timeout(tmp_path):
     drain = 'on_remove = "drain"\ndrain_timeout = "300ms"'
     async with (
         serving(name="a") as a,
         serving(name="b") as b,
-        balancer(tmp_path, config(a, b, pool=drain)) as lb,
+        balancer(tmp_path, config(a, pool=drain)) as lb,
         await connect(lb.port) as to_a,
     ):
         assert await request(to_a, b"name") == b"a"
@@ -242,30 +251,33 @@ async def test_on_remove_drain_ends_them_after_the_drain_timeout(tmp_path):
         assert (record["server"], record["reason"], record["ended_by"]) == ("a", "server_removed", "lb")
 
 
+@one_process_or_two
 async def test_a_server_that_comes_back_before_its_drain_ends_keeps_its_connections(tmp_path):
     drain = 'on_remove = "drain"\ndrain_timeout = "200ms"'
     async with (
         serving(name="a") as a,
         serving(name="b") as b,
         balancer(tmp_path, config(a, b, pool=drain)) as lb,
-        await connect(lb.port) as stays,
-        await connect(lb.port) as leaves,
+        await connect(lb.port) as one,
+        await connect(lb.port) as other,
     ):
-        assert [await request(stays, b"name"), await request(leaves, b"name")] == [b"a", b"b"]
+        stays = (await by_server(one, other))["a"]
         await lb.reload(config(Named("c", a.address), pool=drain))
         await lb.reload(config(a, pool=drain))
         await lb.event("connection.closed", server="b", reason="server_removed")
         assert await request(stays, b"echo still here") == b"still here"
 
 
+@one_process_or_two
 async def test_weight_0_gets_no_new_connections_and_keeps_its_old(tmp_path):
     async with (
         serving(name="a") as a,
         serving(name="b") as b,
         balancer(tmp_path, config(a, b)) as lb,
-        await connect(lb.port) as to_a,
+        await connect(lb.port) as one,
+        await connect(lb.port) as other,
     ):
-        assert await request(to_a, b"name") == b"a"
+        to_a = (await by_server(one, other))["a"]
         await lb.reload(config((a, "weight = 0"), b))
         assert {await ask(lb.port) for _ in range(6)} == {b"b\n"}
         assert await request(to_a, b"echo still here") == b"still here"

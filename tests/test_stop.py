@@ -14,7 +14,7 @@ from tests.balancer import ask, balancer, config, connect, read_all, request
 from tests.servers import serving
 
 pytestmark = pytest.mark.slow
-both_splicers = pytest.mark.usefixtures("splicer_kind")
+every_kind = pytest.mark.usefixtures("balancer_kind")
 MIB = 1024 * 1024
 both_signals = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 
@@ -30,7 +30,7 @@ async def test_an_idle_balancer_stops_at_once(tmp_path, number):
     assert lb.events[-1]["event"] == "server.stopped"
 
 
-@both_splicers
+@every_kind
 @both_signals
 async def test_new_connections_are_refused_while_an_open_transfer_finishes_whole(tmp_path, number):
     async with serving() as server, balancer(tmp_path, config(server)) as lb:
@@ -50,6 +50,7 @@ async def test_new_connections_are_refused_while_an_open_transfer_finishes_whole
     assert lb.of("server.stopping")[0]["open_connections"] == 1
 
 
+@pytest.mark.usefixtures("worker_count")
 async def test_an_open_connection_may_go_on_talking_both_ways(tmp_path):
     async with serving() as server, balancer(tmp_path, config(server)) as lb:
         async with await connect(lb.port) as stream:
@@ -60,7 +61,7 @@ async def test_an_open_connection_may_go_on_talking_both_ways(tmp_path):
         assert await lb.exit_code() == 0
 
 
-@both_splicers
+@every_kind
 async def test_after_the_stop_timeout_what_is_open_is_closed_as_stopped(tmp_path):
     async with serving() as server:
         text = config(server, top='[process]\nstop_timeout = "200ms"')
@@ -75,7 +76,7 @@ async def test_after_the_stop_timeout_what_is_open_is_closed_as_stopped(tmp_path
     assert (record["bytes_in"], record["bytes_out"]) == (5, 2)
 
 
-@both_splicers
+@every_kind
 @both_signals
 async def test_a_second_signal_stops_now(tmp_path, number):
     async with serving() as server, balancer(tmp_path, config(server)) as lb, await connect(lb.port) as stream:
@@ -89,7 +90,7 @@ async def test_a_second_signal_stops_now(tmp_path, number):
     assert [record["reason"] for record in lb.of("connection.closed")] == ["stopped"]
 
 
-@both_splicers
+@every_kind
 async def test_a_connection_that_is_held_for_a_server_ends_as_stopped_too(tmp_path):
     hold = 'when_all_down = "hold"\nhold_timeout = "1m"'
     async with serving() as server:
@@ -100,6 +101,7 @@ async def test_a_connection_that_is_held_for_a_server_ends_as_stopped_too(tmp_pa
     assert (record["reason"], record["server"], record["connect_ms"]) == ("stopped", None, None)
 
 
+@pytest.mark.usefixtures("worker_count")
 async def test_a_reload_while_stopping_starts_nothing_again(tmp_path):
     async with serving() as server, balancer(tmp_path, config(server)) as lb:
         async with await connect(lb.port) as stream:
@@ -114,6 +116,7 @@ async def test_a_reload_while_stopping_starts_nothing_again(tmp_path):
     assert len(lb.of("listener.started")) == 1
 
 
+@pytest.mark.usefixtures("worker_count")
 async def test_the_socket_file_of_a_listener_is_removed(tmp_path):
     path = tmp_path / "front"
     async with serving() as server, balancer(tmp_path, config(server, bind=f"unix:{path}")) as lb:

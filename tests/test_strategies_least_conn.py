@@ -33,7 +33,7 @@ def test_connections_counted_while_a_server_was_out_are_not_forgotten():
     first, second = servers = make_servers(1, 1)
     strategy = start(LeastConn(), servers)
     strategy.disable(first)
-    first.active = 5
+    first.leases.add(5)
     strategy.load_changed(first)
     strategy.enable(first)
     assert [lease(strategy) for _ in range(5)] == [second] * 5
@@ -82,6 +82,6 @@ def test_out_of_date_heap_entries_stay_bounded():
     strategy = start(LeastConn(), servers := make_servers(*[1] * 50))
     busy = servers[7]
     for _ in range(5000):  # entries of loaded servers never come to the top by themselves
-        busy.active += 1
+        busy.leases.add(1)
         strategy.load_changed(busy)
     assert len(strategy._heap) <= 2 * 50 + 16

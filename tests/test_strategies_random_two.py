@@ -16,7 +16,8 @@ def seeded():
 def test_the_more_loaded_of_two_is_never_chosen():
     light, heavy = servers = make_servers(2, 1)
     strategy = start(seeded(), servers)
-    light.active, heavy.active = 5, 3  # 2.5 and 3 per unit of weight
+    light.leases.add(5)  # 2.5 per unit of weight
+    heavy.leases.add(3)
     assert {strategy.pick(CLIENT, ()) for _ in range(50)} == {light}
 
 
@@ -25,7 +26,7 @@ def test_the_two_are_distinct_and_every_pair_is_equally_likely(loads):
     servers = make_servers(1, 1, 1, 1)
     strategy = start(seeded(), servers)
     for load, server in zip(loads, servers, strict=True):
-        server.active = load
+        server.leases.add(load)
     counts = Counter(strategy.pick(CLIENT, ()).active for _ in range(6000))
     assert counts[3] == 0  # two distinct servers are never both the most loaded one
     for load, pairs_won in enumerate([3, 2, 1]):

@@ -66,7 +66,7 @@ async def test_any_tries_servers_that_are_down(tmp_path, splicer, monkeypatch):
             assert [await ask(lb.port) for _ in range(3)] == [b"s\n"] * 3
 
 
-@pytest.mark.usefixtures("splicer_kind")
+@pytest.mark.usefixtures("balancer_kind")
 async def test_held_clients_are_served_when_a_server_appears(tmp_path):
     backend = Backend("late")
     await backend.start()
@@ -90,6 +90,7 @@ async def test_held_clients_are_served_when_a_server_appears(tmp_path):
     assert [record["reason"] for record in lb.of("connection.closed")] == ["eof"] * 20
 
 
+@pytest.mark.usefixtures("worker_count")
 async def test_a_held_client_is_served_by_a_server_that_a_reload_adds(tmp_path):
     async with refusing("a") as dead, serving(name="b") as b, balancer(tmp_path, config(dead, pool=HOLD)) as lb:
         await lb.event("backend.ejected")
@@ -111,6 +112,7 @@ async def test_a_hold_ends_after_its_timeout(tmp_path):
     assert record["duration_ms"] >= 200
 
 
+@pytest.mark.usefixtures("worker_count")
 @pytest.mark.parametrize("policy", ["reject", "hold"])
 async def test_when_all_servers_are_full(tmp_path, policy):
     async with serving() as server:
@@ -127,6 +129,7 @@ async def test_when_all_servers_are_full(tmp_path, policy):
         assert server.most_open <= 1 + (policy == "hold")  # the first may see its end after the second is connected
 
 
+@pytest.mark.usefixtures("worker_count")
 async def test_clients_held_for_a_full_server_follow_each_other_without_a_pause(tmp_path):
     """The balancer also tries by itself every half second, which would be too late for most of them."""
     hold = 'when_all_down = "hold"\nhold_timeout = "3s"'

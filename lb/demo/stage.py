@@ -98,9 +98,8 @@ class Stage:
                 await self._lives.start(self._live, server)
             async with trio.open_nursery() as nursery:
                 await nursery.start(self.balancer.run, parse(self.config, "demo.toml"))
-                [[listening]] = self.balancer.listeners["demo"].bound.values()
-                host, port = listening.getsockname()
-                self.address = f"{host}:{port}"
+                [[self.address]] = self.balancer.bound["demo"].values()
+                port = int(self.address.rpartition(":")[2])
                 async with trio.open_nursery() as clients:
                     clients.start_soon(self._load.run, port)
                     task_status.started()

@@ -1,0 +1,64 @@
+"""All pools of a process, which change together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import TypeVar
+
+import trio
+
+from lb.backend import Backend
+from lb.model import Address, Config, SocketAddress
+from lb.pool import Pool, Prepared
+
+__all__ = ["Pools"]
+
+Result = TypeVar("Result")
+SLICE = 0.001
+"""Seconds of building tables before traffic gets its turn."""
+
+
+class Pools:
+    """The pools by name; ``new_pool`` makes one."""
+
+    def __init__(self, new_pool: Callable[[str], Pool]) -> None:
+        self.by_name: dict[str, Pool] = {}
+        self._new_pool = new_pool
+
+    async def prepare(self, config: Config) -> list[tuple[Pool, Prepared]]:
+        """Build what a new configuration needs, beside the traffic. Raises what a plug-in raises."""
+        prepared = []
+        for name, spec in config.pools.items():
+            pool = self.by_name.get(name) or self._new_pool(name)
+            prepared.append((pool, await _in_slices(pool.prepare(spec))))
+        return prepared
+
+    def apply(
+        self,
+        prepared: Sequence[tuple[Pool, Prepared]],
+        targets: Mapping[Address, tuple[SocketAddress, ...]],
+        now: float,
+    ) -> list[Backend]:
+        """Take what was prepared. Returns the servers that left."""
+        left = []
+        for pool, built in prepared:
+            left += pool.apply(built, targets, now)
+        stay = {pool.name: pool for pool, _ in prepared}
+        for name in self.by_name.keys() - stay.keys():
+            left += self.by_name[name].empty(now)
+        self.by_name = stay
+        return left
+
+
+async def _in_slices(building: Generator[None, None, Result]) -> Result:
+    """Drive a generator to its result; traffic gets its turn every millisecond."""
+    turn_ends = trio.current_time() + SLICE
+    while True:
+        try:
+            next(building)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+        if trio.current_time() >= turn_ends:
+            await trio.lowlevel.checkpoint()
+            turn_ends = trio.current_time() + SLICE

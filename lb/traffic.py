@@ -1,0 +1,145 @@
+"""All that is per connection, for one process: listeners, splicer, deadlines, and the connections that are open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from healthcheck.state import Change
+from lb.backend import Backend
+from lb.binds import closing, moves
+from lb.carrier import Commit, Opened
+from lb.connection_context import ConnectionContext
+from lb.counts import Count, LocalCount
+from lb.deadlines import Deadlines
+from lb.descriptors import Descriptors
+from lb.events import Fault, Sink
+from lb.listener import Listener, Pressure
+from lb.model import Config, ListenerSpec
+from lb.pool import Pool
+from lb.pools import Pools
+from lb.splicer_factory import make_splicer
+
+__all__ = ["Traffic"]
+
+
+class Traffic:
+    """Implements :class:`lb.carrier.Carrier` within this process, for pools that somebody else keeps.
+
+    ``reserve``: descriptors that connections leave to others. ``dedicated``: the process does nothing else, so its
+    other tasks may wait a millisecond. The rest is for a process that is one of several: what listeners count with,
+    where ids come from, and how to make the other processes look at the backlogs.
+    """
+
+    def __init__(
+        self,
+        pools: Pools,
+        sink: Sink,
+        *,
+        reserve: int,
+        dedicated: bool,
+        new_count: Callable[[str], Count] = lambda _listener: LocalCount(),
+        next_id: Callable[[], int] | None = None,
+        others: Callable[[], None] | None = None,
+    ) -> None:
+        self.listeners: dict[str, Listener] = {}
+        self._pools = pools
+        self._new_count = new_count
+        self._nursery: trio.Nursery
+        descriptors = Descriptors.of_process(reserve=reserve)
+        self._deadlines = Deadlines(fault=self._fault)
+        self._splicer = make_splicer(descriptors, self._fault, dedicated=dedicated)
+        self._pressure = Pressure(descriptors, self._deadlines, sink, others)
+        self._context = ConnectionContext(splicer=self._splicer, deadlines=self._deadlines, sink=sink, next_id=next_id)
+        self._sink = sink
+
+    def _fault(self, where: str, exception: Exception) -> None:
+        self._sink(Fault(where, exception))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as self._nursery:
+            await self._nursery.start(self._splicer.run)
+            self._nursery.start_soon(self._deadlines.run)
+            task_status.started()
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._context.open)
+
+    # Change
+
+    @asynccontextmanager
+    async def change(self, config: Config, opened: Opened) -> AsyncIterator[Commit]:
+        async def commit(left: Sequence[Backend]) -> None:
+            self._change_listeners(config, opened)
+            for backend in left:
+                self._nursery.start_soon(self._drain, backend)
+
+        yield commit
+
+    def _change_listeners(self, config: Config, opened: Opened) -> None:
+        """Sockets stay with their address, even when the listener's name changes; the others are closed last."""
+        before = self.listeners
+        bound = {name: tuple(listener.bound) for name, listener in before.items()}
+        self.listeners = {name: self._configured(spec) for name, spec in config.listeners.items()}
+        for (name, address), giver in moves(bound, config).items():
+            self.listeners[name].open(address, before[giver].hand_over(address))
+        for (name, address), sockets in opened.items():
+            self.listeners[name].open(address, sockets)
+        for name, address in closing(bound, config):
+            before[name].close(address)
+
+    def _configured(self, spec: ListenerSpec) -> Listener:
+        """The listener of this name, with these settings."""
+        pool = self._pools.by_name[spec.pool]
+        listener = self.listeners.get(spec.name)
+        if listener is not None:
+            listener.configure(spec, pool)
+            return listener
+        return Listener(
+            spec,
+            pool,
+            splicer=self._splicer,
+            deadlines=self._deadlines,
+            pressure=self._pressure,
+            context=self._context,
+            count=self._new_count(spec.name),
+        )
+
+    async def _drain(self, backend: Backend) -> None:
+        """The server has left the configuration: close what is still open to it when its time is over."""
+        await trio.sleep_until(backend.drain_deadline)
+        if backend.leaving and trio.current_time() >= backend.drain_deadline:
+            for connection in list(self._context.open):
+                if connection.backend is backend:
+                    connection.server_removed()
+
+    def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
+        if change.new in ("down", "ejected") and pool.spec.on_down == "close":
+            for connection in list(self._context.open):
+                if connection.server is backend:
+                    connection.close("server_down")
+
+    def resolved(self, pool: Pool, backend: Backend) -> None:
+        """The pools are shared: who connects sees it."""
+
+    def look_again(self) -> None:
+        """Other processes have given back what this one may have waited for."""
+        for listener in self.listeners.values():
+            listener.resume()
+
+    # Stop
+
+    async def stop_listening(self) -> None:
+        for listener in self.listeners.values():
+            listener.close(*tuple(listener.bound))
+
+    async def none_open(self) -> None:
+        await self._context.none_open()
+
+    async def end(self) -> None:
+        await self.stop_listening()
+        for connection in list(self._context.open):
+            connection.close("stopped")
