@@ -48,7 +48,6 @@ class Master(Protocol):
 class Pulse:
     """What was last seen of a worker's signs of life, and since when."""
 
-    pid: int
     beats: int
     since: float
     patience: float
@@ -65,6 +64,7 @@ class Crew:
         self._board = board
         self._master = master
         self._changed = trio.Event()
+        self._pulses: dict[int, Pulse] = {}
 
     async def run(self) -> None:
         """Until there is none, and no more are to come."""
@@ -99,6 +99,7 @@ class Crew:
     async def _employ(self, worker: WorkerProcess) -> None:
         """The whole life of one worker."""
         self.running[worker.index] = worker
+        self._pulses[worker.index] = Pulse(self._board.beats(worker.index), trio.current_time(), START_SILENCE)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._master.enlist, worker)
@@ -112,7 +113,6 @@ class Crew:
 
     async def _watch(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """Kill who hangs. A pause of our own, say a suspended machine, is nobody's silence."""
-        pulses: dict[int, Pulse] = {}
         with trio.CancelScope() as scope:
             task_status.started(scope)
             while True:
@@ -121,11 +121,9 @@ class Crew:
                 now = trio.current_time()
                 for index, worker in self.running.items():
                     beats = self._board.beats(index)
-                    pulse = pulses.get(index)
-                    if pulse is None or pulse.pid != worker.pid:
-                        pulses[index] = Pulse(worker.pid, beats, now, START_SILENCE)
-                    elif pulse.beats != beats:
-                        pulses[index] = Pulse(worker.pid, beats, now, SILENCE)
+                    pulse = self._pulses[index]
+                    if pulse.beats != beats:
+                        self._pulses[index] = Pulse(beats, now, SILENCE)
                     elif now - before > 2 * TICK:
                         pulse.since += now - before
                     elif now - pulse.since >= pulse.patience:

@@ -57,14 +57,18 @@ class DeadlineQueue:
         """Enter the queue as of an earlier moment, in O(log n): for a wait that has just come out of it."""
         self._renewed[wait] = entry = (since, next(self._entries), wait)
         heappush(self._heap, entry)
+        self._compact()
+
+    def _compact(self) -> None:
+        """Drop the entries that are not in force, once they are the majority."""
         if len(self._heap) > 2 * len(self._renewed) + 16:
             self._heap = list(self._renewed.values())
             heapify(self._heap)
 
     def discard(self, wait: Wait) -> None:
         """Leave the queue; fine if not in it."""
-        if self._since.pop(wait, None) is None:
-            self._renewed.pop(wait, None)
+        if self._since.pop(wait, None) is None and self._renewed.pop(wait, None) is not None:
+            self._compact()
 
     @property
     def next_deadline(self) -> float:

@@ -42,7 +42,6 @@ class EpollRelay:
         client: socket.SocketType,
         server: socket.SocketType,
         owner: RelayOwner,
-        idle: DeadlineQueue,
         half_close: DeadlineQueue,
         seen: int,
     ) -> None:
@@ -54,7 +53,6 @@ class EpollRelay:
         self.client.peer = self.server
         self.server.peer = self.client
         self._first: Side | None = None
-        self._enter(idle)
 
     @property
     def bytes_in(self) -> int:
@@ -69,7 +67,8 @@ class EpollRelay:
         """True if bytes were read from one side that the other has not taken yet."""
         return self.client.held or self.server.held
 
-    def _enter(self, queue: DeadlineQueue) -> None:
+    def enter(self, queue: DeadlineQueue) -> None:
+        """Wait in this queue from now on."""
         self.queue = queue
         self.last_sign = self._since = self.splicer.relays.now
         queue.enter(self, self._since)
@@ -88,7 +87,7 @@ class EpollRelay:
         if self._first is None:
             self._first = side
             self.queue.discard(self)
-            self._enter(self.half_close)
+            self.enter(self.half_close)
             side.peer.shut_down()
         else:
             self._end(self._first.name, "eof")

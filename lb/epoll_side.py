@@ -127,12 +127,13 @@ class Side:
         """
         peer = self.peer
         shared = self.shared
+        moved = 0
         while (self.readable or self.held) and peer.writable and not self.done:
             if self.held:
                 if self._write_held():
                     continue
                 return
-            if shared.budget <= 0 and (self.bulk or self.insist):
+            if shared.budget <= 0 and (self.bulk or moved >= BUFFER):
                 self._queue()
                 return
             try:
@@ -147,6 +148,7 @@ class Side:
                 return
             if received == 0:
                 self._read_end()
+            moved += received
             shared.budget -= received
 
     def _pass_on(self) -> int:

@@ -84,7 +84,10 @@ class EpollSplicer:
         self._linger = LINGER if dedicated else 0
         self._epoll = select.epoll()
         self._bridge = select.epoll()
-        """Stands between our epoll and trio's, and holds ours only while we wait."""
+        """Stands between our epoll and trio's, and watches ours only while we wait.
+
+        It holds ours always: to put an epoll into another costs a look at each socket in it.
+        """
         self._handlers: dict[int, Handler] = {}
         self._again: deque[Handler] = deque()
         self._queue: deque[Side] = deque()
@@ -95,6 +98,7 @@ class EpollSplicer:
         self._in_batch = False
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
+        self._bridge.register(self._epoll, 0)
         self._handlers[self._wakeup] = _Ignore()
         self.fault = fault
         self._nursery: trio.Nursery
@@ -115,9 +119,9 @@ class EpollSplicer:
             if self._again or self._queue or self._gathering:
                 await trio.lowlevel.checkpoint()
             else:
-                self._bridge.register(self._epoll, select.EPOLLIN)
+                self._bridge.modify(self._epoll, select.EPOLLIN)
                 await trio.lowlevel.wait_readable(self._bridge)
-                self._bridge.unregister(self._epoll)
+                self._bridge.modify(self._epoll, 0)
             stay_until = self._clock() + STAY
             while self._turn() and self.relays.now < stay_until:
                 pass
@@ -129,7 +133,8 @@ class EpollSplicer:
             return False
         relays = self.relays
         relays.now = self._clock()
-        relays.budget = TURN
+        relays.budget = 0 if self._queue else TURN  # who waits goes before bulk that an edge brings
+        waiting = bool(self._queue)
         self._in_batch = True
         handlers = self._handlers
         for fd, mask in edges:
@@ -139,17 +144,24 @@ class EpollSplicer:
                     handler.edge(mask)
                 except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
                     self._contain(handler, exception)
-        self._close_what_ended()
-        if self._again or self._queue:
-            for _ in range(len(self._again)):
-                self._call_again(self._again.popleft())
-            while self._queue and relays.budget > 0:
-                self._call_again(self._queue.popleft())
+        if self._closing:
             self._close_what_ended()
+        if self._again or self._queue:
+            if waiting:
+                relays.budget = TURN
+            self._go_on()
         self._in_batch = False
         if self._gathering:
             self._stop_gathering()
         return True
+
+    def _go_on(self) -> None:
+        """What was asked for later; then bulk, oldest first, as far as the budget goes."""
+        for _ in range(len(self._again)):
+            self._call_again(self._again.popleft())
+        while self._queue and self.relays.budget > 0:
+            self._call_again(self._queue.popleft())
+        self._close_what_ended()
 
     def gather(self, side: Side) -> None:
         """For a side in sustained bulk, which has just read: its next edge is to come once GATHER bytes have.
@@ -203,8 +215,8 @@ class EpollSplicer:
 
     def watch(self, fd: int, handler: Handler, edges: int = EDGES) -> None:
         """Send the edges of a new descriptor to ``handler``; what is ready already counts as an edge."""
-        self._handlers[fd] = handler
         self._epoll.register(fd, edges)
+        self._handlers[fd] = handler
 
     def unwatch(self, fd: int) -> None:
         """Forget a descriptor that goes on living elsewhere."""
@@ -257,9 +269,10 @@ class EpollSplicer:
     ) -> EpollRelay:
         connecting = self._handlers[server.fileno()]
         assert isinstance(connecting, EpollConnecting)  # noqa: S101 - servers come from connect()
-        relay = EpollRelay(self, client, server, owner, idle, half_close, connecting.seen)
-        self._handlers[server.fileno()] = relay.server
+        relay = EpollRelay(self, client, server, owner, half_close, connecting.seen)
         self.watch(client.fileno(), relay.client)
+        self._handlers[server.fileno()] = relay.server
+        relay.enter(idle)
         return relay
 
     async def _resume_after_pause(self, acceptor: EpollAcceptor) -> None:

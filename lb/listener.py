@@ -43,7 +43,7 @@ class Pressure:
         self, descriptors: Descriptors, deadlines: Deadlines, sink: Sink, others: Callable[[], None] | None = None
     ) -> None:
         self.listeners: set[Listener] = set()
-        self._descriptors = descriptors
+        self.descriptors = descriptors
         self._sink = sink
         self.shared = others is not None
         """Other processes listen on the same sockets."""
@@ -74,22 +74,16 @@ class Pressure:
 
     def may_accept(self) -> bool:
         """True if there are descriptors for both sides of one more connection."""
-        if not self._descriptors.has(SIDES):
-            self.pause(f"all {self._descriptors.limit} file descriptors for connections are in use")
+        if not self.descriptors.has(SIDES):
+            self.pause(f"all {self.descriptors.limit} file descriptors for connections are in use")
             if self._others is not None:
                 self._stand_aside(self._others)
             return False
         return True
 
-    def accepted(self) -> None:
-        self._descriptors.take(SIDES)
-
-    def closed(self) -> None:
-        self._descriptors.give(SIDES)
-
     def expired(self, queue: DeadlineQueue) -> None:
         """No shortage for a while: unless there is one still, it is over."""
-        if not self._descriptors.has(SIDES):
+        if not self.descriptors.has(SIDES):
             queue.touch(self, trio.current_time())
             return
         self._paused = False
@@ -119,6 +113,7 @@ class Listener:
         self._splicer = splicer
         self._deadlines = deadlines
         self._pressure = pressure
+        self._descriptors = pressure.descriptors
         self._context = context
         self.configure(spec, pool)
 
@@ -189,7 +184,7 @@ class Listener:
     def _accepted(self, sock: socket.SocketType, peer: object) -> None:
         self.count.add(1)
         self.total += 1
-        self._pressure.accepted()
+        self._descriptors.take(SIDES)
         if self._pressure.shared and not self.total % TURN:
             self.stand_aside()
             self.resume()
@@ -205,7 +200,7 @@ class Listener:
         changed, as it is before each accept: of two processes that do so at once, one sees what the other did.
         """
         self.count.add(-1)
-        self._pressure.closed()
+        self._descriptors.give(SIDES)
         limit = self.spec.max_connections
         if limit and self.active >= limit - 1:
             self.resume()

@@ -62,8 +62,8 @@ class Pool:
         self._new_backend = new_backend
         self._primary: Strategy = strategies.registry.create(self.spec.strategy)
         self._backups: Strategy = strategies.registry.create(self.spec.strategy)
-        self._sorts_by_load = False
-        """The strategy wants to hear of each lease; most do not."""
+        self._sorts_by_load = False  # the strategy wants to hear of each lease; most do not
+        self._load_matters = False  # to the strategy, or because a server is limited
         self._waiting: OrderedDict[Waiter, None] = OrderedDict()
         self._waking = False
 
@@ -97,6 +97,7 @@ class Pool:
         left = self._leave(known, now)
         self._primary, self._backups = prepared.primary, prepared.backups
         self._sorts_by_load = type(self._primary).load_changed is not Strategy.load_changed
+        self._load_matters = self._sorts_by_load or any(server.max_connections for server in spec.servers)
         self._use(self._primary, prepared.primary_built, _members(spec, backup=False))
         self._use(self._backups, prepared.backups_built, _members(spec, backup=True))
         for backend in self.backends.values():
@@ -163,15 +164,12 @@ class Pool:
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Choose an available server that is not in ``tried`` and take a lease on it, or None if there is none."""
         for strategy in (self._primary, self._backups):
-            if strategy.available:
-                backend = self._ask(strategy, client, tried)
-                if backend is not None:
-                    return self._take(backend)
-        if self.spec.when_all_down == "any":
-            backend = self._pick_any(client, tried)
-            if backend is not None:
+            if strategy.available and (backend := self._ask(strategy, client, tried)) is not None:
                 return self._take(backend)
-        return None
+        if self.spec.when_all_down != "any":
+            return None
+        backend = self._pick_any(client, tried)
+        return None if backend is None else self._take(backend)
 
     def _ask(self, strategy: Strategy, client: Client, tried: Collection[Server]) -> Backend | None:
         """One strategy's answer; a plug-in that fails or answers nonsense is reported, and has no answer."""
@@ -207,13 +205,15 @@ class Pool:
     def _take(self, backend: Backend) -> Backend:
         backend.leases.add(1)
         backend.total += 1
-        self._load_changed(backend)
+        if self._load_matters:
+            self._load_changed(backend)
         return backend
 
     def release(self, backend: Backend) -> None:
         """Give a lease back: the connection, or the attempt at one, is over."""
         backend.leases.add(-1)
-        self._load_changed(backend)
+        if self._load_matters:
+            self._load_changed(backend)
         if backend.leaving:
             if not backend.active and self.leaving.get(backend.name) is backend:
                 del self.leaving[backend.name]

@@ -55,6 +55,8 @@ class Balancer:
         self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._new_backend))
         self._carrier: Carrier
         self._tasks: BackendTasks
+        self._closing: list[ListenerStopped] = []
+        """To be said once nobody listens there."""
         self._stopping = False
         self._stopped = trio.Event()
         self._reloading = trio.Lock()
@@ -80,8 +82,9 @@ class Balancer:
                 raise StartError(str(error)) from error
             task_status.started()
             await self._stopped.wait()
-            await self._stop_listening()
+            self._give_up_all()
             await self._carrier.end()
+            self._say_closed()
             nursery.cancel_scope.cancel()
         self._sink(ServerStopped())
 
@@ -128,11 +131,10 @@ class Balancer:
                 undo.pop_all()
                 left = self._pools.apply(prepared, targets, trio.current_time())
                 self._tasks.sync(self.pools)
-                stopped = self._rebind(config, opened)
+                self._rebind(config, opened)
                 self.config = config
                 await commit(left)
-        for event in stopped:
-            self._sink(event)
+        self._say_closed()
         return steps
 
     def _open_sockets(self, config: Config, undo: ExitStack) -> Opened:
@@ -144,10 +146,10 @@ class Balancer:
                 undo.enter_context(sock)
         return opened
 
-    def _rebind(self, config: Config, opened: Opened) -> list[ListenerStopped]:
-        """Bring ``bound`` up to date and say who has started. Returns who stops, to be said when that is done."""
+    def _rebind(self, config: Config, opened: Opened) -> None:
+        """Bring ``bound`` up to date and say who has started."""
         taken = moves(self.bound, config)
-        stopped = self._give_up(closing(self.bound, config))
+        self._give_up(closing(self.bound, config))
         bound: dict[str, dict[Address, list[str]]] = {}
         for name, spec in config.listeners.items():
             bound[name] = {}
@@ -160,13 +162,16 @@ class Balancer:
                     names = self.bound[taken.get((name, address), name)][address]
                 bound[name][address] = names
         self.bound = bound
-        return stopped
 
-    def _give_up(self, places: Collection[Place]) -> list[ListenerStopped]:
-        """Returns what is to be said once nobody listens there."""
-        for _, address in places:
+    def _give_up(self, places: Collection[Place]) -> None:
+        for name, address in places:
             remove_file(address)
-        return [ListenerStopped(name, bind) for name, address in places for bind in self.bound[name][address]]
+            self._closing += (ListenerStopped(name, bind) for bind in self.bound[name][address])
+
+    def _say_closed(self) -> None:
+        closed, self._closing = self._closing, []
+        for event in closed:
+            self._sink(event)
 
     async def _resolve(self, config: Config) -> dict[Address, tuple[SocketAddress, ...]]:
         """What all addresses resolve to. Only new names are looked up, all at once; one that fails is missing, and is
@@ -196,7 +201,9 @@ class Balancer:
             return
         self._stopping = True
         self._sink(ServerStopping(signal, self._carrier.open_connections))
-        await self._stop_listening()
+        self._give_up_all()
+        await self._carrier.stop_listening()
+        self._say_closed()
         with trio.move_on_after(self.config.process.stop_timeout):
             await self._carrier.none_open()
         self.stop_now()
@@ -205,9 +212,6 @@ class Balancer:
         """Close what is open, and be done."""
         self._stopped.set()
 
-    async def _stop_listening(self) -> None:
-        stopped = self._give_up([(name, address) for name, addresses in self.bound.items() for address in addresses])
+    def _give_up_all(self) -> None:
+        self._give_up([(name, address) for name, addresses in self.bound.items() for address in addresses])
         self.bound = {}
-        await self._carrier.stop_listening()
-        for event in stopped:
-            self._sink(event)

@@ -264,18 +264,23 @@ class Workers:
 
     async def stop_listening(self) -> None:
         """Workers without a connection end by themselves after that."""
-        self._crew.replacing = False
-        self._sockets.close()
-        for worker in self._crew.running.values():
-            if worker.index not in self._serving:
-                worker.kill("stopped while it started")
+        self._take_no_more()
         for _, answer in self._order(self._serving.values(), StopListening()):
             await answer.wait()
 
     async def none_open(self) -> None:
         await self._crew.none_running()
 
+    def _take_no_more(self) -> None:
+        """Neither clients nor workers."""
+        self._crew.replacing = False
+        self._sockets.close()
+        for worker in self._crew.running.values():
+            if worker.index not in self._serving:
+                worker.kill("stopped while it started")
+
     async def end(self) -> None:
+        self._take_no_more()
         self._tell(self._serving.values(), CloseAll())
         with trio.move_on_after(END_PATIENCE):
             await self._crew.none_running()
