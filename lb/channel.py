@@ -133,6 +133,8 @@ class Channel:
 
     def close(self) -> None:
         self._sock.close()
+        _close(self._fds)
+        self._fds = []
 
 
 def _close(fds: Sequence[int]) -> None:

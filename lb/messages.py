@@ -23,7 +23,7 @@ __all__ = [
     "StopListening",
 ]
 
-# From the supervisor. A worker answers Start, Prepare, Commit and StopListening with Done, in this order.
+# From the supervisor. Start, Prepare, Commit and StopListening are orders, which a worker answers with Done.
 
 
 @attrs.frozen
@@ -56,7 +56,7 @@ class Commit:
 
 @attrs.frozen
 class Abandon:
-    """Forget what was prepared."""
+    """Forget what was prepared, or is being prepared."""
 
 
 @attrs.frozen
@@ -92,9 +92,11 @@ class CloseAll:
 
 @attrs.frozen
 class Done:
-    """The answer to an order: empty, or why it cannot be."""
+    """The answer to an order of this kind."""
 
+    to: type[object]
     error: str = ""
+    """Why it cannot be; empty if all is well."""
 
 
 @attrs.frozen

@@ -81,6 +81,7 @@ class SharedPool(Pool):
             elif backend.spec.max_connections and backend.active > backend.spec.max_connections:
                 backend.total -= 1
                 self.release(backend)
+                self._look_at_all()  # others may be as full
             else:
                 return backend
         return None

@@ -113,6 +113,7 @@ class Worker:
             next_id=partial(self._board.next_id, start.index),
             others=self._nudges.tell_all,
         )
+        self._preparing = trio.CancelScope()
         self._ready: Ready | None = None
         self._slots: dict[str, int] = {}
         self._standings: dict[tuple[str, str], Standing] = {}
@@ -127,7 +128,7 @@ class Worker:
                     nursery.start_soon(task)
                 await nursery.start(self._traffic.run)
                 nursery.start_soon(self._obey, nursery)
-                self._answer()
+                self._answer(Start)
                 await self._over.wait()
                 await self._traffic.end()
                 nursery.cancel_scope.cancel()
@@ -141,8 +142,8 @@ class Worker:
             with trio.move_on_after(LAST_CHANCE, shield=True):
                 await self._channel.all_sent()
 
-    def _answer(self, error: str = "") -> None:
-        self._channel.send(encode(Done(error)))
+    def _answer(self, order: type[object], error: str = "") -> None:
+        self._channel.send(encode(Done(order, error)))
 
     async def _beat(self) -> NoReturn:
         while True:
@@ -165,7 +166,7 @@ class Worker:
         while (received := await self._channel.receive()) is not None:
             match received:
                 case Prepare() as order, fds:
-                    await self._prepare(order, fds)
+                    await nursery.start(self._prepare, order, fds)
                 case Commit() as order, _:
                     await self._commit(order)
                 case Abandon(), _:
@@ -174,7 +175,7 @@ class Worker:
                     self._heed(news)
                 case StopListening(), _:
                     await self._traffic.stop_listening()
-                    self._answer()
+                    self._answer(StopListening)
                     nursery.start_soon(self._leave)
                 case CloseAll(), _:
                     self._over.set()
@@ -188,20 +189,26 @@ class Worker:
         await self._traffic.none_open()
         self._over.set()
 
-    async def _prepare(self, order: Prepare, fds: Sequence[int]) -> None:
+    async def _prepare(self, order: Prepare, fds: Sequence[int], *, task_status: trio.TaskStatus[None]) -> None:
+        """Beside the traffic, and beside other messages: news of servers cannot wait for large tables."""
         sockets = iter(fds)
         opened = {place: [_listening(fd) for fd in itertools.islice(sockets, count)] for place, count in order.opened}
-        try:
-            pools = await self._pools.prepare(order.config)
-        except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
-            self._log(Fault(f"worker {self._index}", exception))
+        error = "abandoned"
+        with trio.CancelScope() as self._preparing:
+            task_status.started()
+            try:
+                pools = await self._pools.prepare(order.config)
+                self._ready = Ready(order, opened, pools, await _static_targets(order.config))
+                error = ""
+            except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
+                self._log(Fault(f"worker {self._index}", exception))
+                error = f"{type(exception).__name__}: {exception}"
+        if error:
             _close(opened)
-            self._answer(f"worker {self._index}: {type(exception).__name__}: {exception}")
-        else:
-            self._ready = Ready(order, opened, pools, await _static_targets(order.config))
-            self._answer()
+        self._answer(Prepare, error)
 
     def _abandon(self) -> None:
+        self._preparing.cancel()
         if self._ready is not None:
             _close(self._ready.opened)
             self._ready = None
@@ -215,7 +222,7 @@ class Worker:
         self._log.configure(config.log)
         async with self._traffic.change(config, ready.opened) as commit:
             await commit(self._pools.apply(ready.pools, {**ready.targets, **order.targets}, trio.current_time()))
-        self._answer()
+        self._answer(Commit)
 
     def _heed(self, news: Judged | Resolved) -> None:
         pool = self._pools.by_name.get(news.pool)

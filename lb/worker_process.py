@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
 import trio
@@ -51,7 +52,8 @@ class WorkerProcess:
         self.ended = ""
         """Why it has; empty while it runs."""
         self._why_killed = ""
-        self._answers: deque[Answer] = deque()
+        self._answers: defaultdict[type[object], deque[Answer]] = defaultdict(deque)
+        """Those still to come, by the kind of order; of one kind they come in order."""
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = _start(index, theirs.fileno())
@@ -69,7 +71,7 @@ class WorkerProcess:
                 nursery.start_soon(self._channel.run)
                 while (message := await self._channel.receive()) is not None:
                     if isinstance(message[0], Done):
-                        self._answers.popleft().come(message[0].error)
+                        self._answers[message[0].to].popleft().come(message[0].error)
                     else:
                         received(message[0])
                 nursery.cancel_scope.cancel()
@@ -81,7 +83,7 @@ class WorkerProcess:
             self._channel.close()
             plain = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
             self.ended = self._why_killed or plain
-            for answer in self._answers:
+            for answer in itertools.chain.from_iterable(self._answers.values()):
                 answer.come(self.ended)
 
     async def _exited(self) -> None:
@@ -98,13 +100,13 @@ class WorkerProcess:
         except ChannelFullError:
             self.kill("did not read its messages")
 
-    def order(self, message: bytes, fds: Sequence[int] = ()) -> Answer:
-        """Send a message that has an answer."""
+    def order(self, kind: type[object], message: bytes, fds: Sequence[int] = ()) -> Answer:
+        """Send a message of a kind that has an answer."""
         answer = Answer()
         if self.ended:
             answer.come(self.ended)
         else:
-            self._answers.append(answer)
+            self._answers[kind].append(answer)
             self.send(message, fds)
         return answer
 

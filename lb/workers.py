@@ -7,6 +7,7 @@ here, by what all workers report.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -44,7 +45,7 @@ from lb.worker_process import Answer, WorkerProcess
 
 __all__ = ["Workers"]
 
-END_PATIENCE = 5.0
+END_PATIENCE = 3.0
 """Seconds that workers have to end when all is to be closed."""
 
 
@@ -139,7 +140,7 @@ class Workers:
             if worker.ended and self._config is None:
                 raise CarrierError(f"worker {worker.index} cannot start: {error}")
             if error and not worker.ended:
-                raise CarrierError(error)
+                raise CarrierError(f"worker {worker.index}: {error}")
 
     async def _commit(self, workers: Sequence[WorkerProcess], config: Config, opened: Opened) -> None:
         self._sockets.change(config, opened)
@@ -165,7 +166,7 @@ class Workers:
         self, workers: Iterable[WorkerProcess], order: object, fds: Sequence[int] = ()
     ) -> list[tuple[WorkerProcess, Answer]]:
         message = encode(order)
-        return [(worker, worker.order(message, fds)) for worker in workers]
+        return [(worker, worker.order(type(order), message, fds)) for worker in workers]
 
     def _tell(self, workers: Iterable[WorkerProcess], news: object) -> None:
         message = encode(news)
@@ -176,8 +177,8 @@ class Workers:
 
     async def enlist(self, worker: WorkerProcess) -> None:
         """The first ones wait for the first configuration; others get the present one, and all sockets."""
-        start = encode(Start(worker.index, self._count))
-        if await worker.order(start, [self._board_fd, *self._nudges]).wait():
+        ((_, here),) = self._order([worker], Start(worker.index, self._count), [self._board_fd, *self._nudges])
+        if await here.wait():
             return  # it has ended
         if self._config is None:
             self._serving[worker.index] = worker
@@ -192,8 +193,9 @@ class Workers:
                 return
             if self._crew.replacing:
                 self._serving[worker.index] = worker
-                await worker.order(encode(self._present())).wait()
-                self._serves(worker)
+                for _, answer in self._order([worker], self._present()):
+                    await answer.wait()
+                    self._serves(worker)
 
     def _serves(self, worker: WorkerProcess) -> None:
         if not (worker.served or worker.ended):
@@ -236,7 +238,7 @@ class Workers:
                 if pool is not None and backend is not None:
                     state = backend.health.state
                     pool.connect_failed(backend, error, trio.current_time())
-                    if backend.health.state == state:
+                    if backend.health.state == state and backend.health.success_matters_from < math.inf:
                         self._judge(pool, backend)  # a connect that works matters to all from now on
             case Connected(pool_name, server):
                 pool, backend = self._find(pool_name, server)

@@ -30,7 +30,7 @@ class Load:
             try:
                 answer = await self._session(self.port)
             except (OSError, trio.BrokenResourceError) as error:
-                self.failures.append((began, repr(error)))
+                self.failures.append((began, f"{error!r} from {error.__cause__!r}"))
             else:
                 self.seen.add(answer)
                 if answer not in self._expected:

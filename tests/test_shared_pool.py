@@ -1,0 +1,180 @@
+"""Pools of several processes over one board, in one process and without a clock: loads, limits, and who waits."""
+
+from __future__ import annotations
+
+import random
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from healthcheck.mirror import MirroredHealth, Standing
+from lb.backend import Backend
+from lb.board import Board
+from lb.model import PluginSpec, PoolSpec
+from lb.shared_pool import SharedPool
+from tests.pooling import BUILT_IN, CLIENT, server
+from tests.strategy_driver import finish
+
+WORKERS = 3
+STEPS = ["pick"] * 4 + ["hold"] * 2 + ["release"] * 2 + ["look"]
+
+
+class Nudged:
+    """Implements :class:`lb.shared_pool.Holding` within one process: who is told looks again when the test says so."""
+
+    def __init__(self, board, index):
+        self.board = board
+        self.index = index
+        self.others = []
+        self.told = False
+
+    def wait(self):
+        self.board.hold(self.index, holding=True)
+
+    def tell(self):
+        for other in self.others:
+            if other is not self and other.index in self.board.holders():
+                other.told = True
+
+    def again(self):
+        self.told = True
+
+
+class Held:
+    """A connection that waits, and takes a server if there is one."""
+
+    def __init__(self, process):
+        self.process = process
+        self.backend = None
+
+    def server_available(self):
+        self.backend = self.process.pool.pick(CLIENT, ())
+        if self.backend is None:
+            self.process.pool.wait(self)
+
+
+class Process:
+    """A pool of one of several processes."""
+
+    def __init__(self, board, index, spec):
+        self.leases = []
+        self.held = []
+        self.holding = Nudged(board, index)
+
+        def new_backend(_pool, spec_, now):
+            health = MirroredHealth(Standing(), now, lambda error: None, lambda: None)
+            slot = [each.name for each in spec.servers].index(spec_.name)
+            return Backend(spec=spec_, leases=board.count(slot, index), health=health)
+
+        self.pool = SharedPool(
+            "web",
+            pytest.fail,
+            lambda pool, backend, change: None,
+            new_backend,
+            start=index / board.workers,
+            holding=self.holding,
+        )
+        self.pool.apply(finish(self.pool.prepare(spec)), {}, 0.0)
+
+    def pick(self):
+        backend = self.pool.pick(CLIENT, ())
+        if backend is not None:
+            self.leases.append(backend)
+        return backend
+
+    def look(self):
+        """As a worker does when it is nudged."""
+        if self.holding.told:
+            self.holding.told = False
+            self.pool.look_again()
+            for held in [held for held in self.held if held.backend]:
+                self.held.remove(held)
+                self.leases.append(held.backend)
+            if not self.pool.holds:
+                self.holding.board.hold(self.holding.index, holding=False)
+
+
+def processes(count, *specs, strategy="round-robin"):
+    board = Board(bytearray(Board.size(count)), count)
+    spec = PoolSpec("web", specs, strategy=PluginSpec(strategy))
+    made = [Process(board, index, spec) for index in range(count)]
+    for process in made:
+        process.holding.others = [each.holding for each in made]
+    return made
+
+
+@given(
+    st.sampled_from(BUILT_IN),
+    st.lists(st.integers(1, 2), min_size=1, max_size=6),
+    st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, WORKERS - 1)), min_size=20, max_size=80),
+    st.randoms(use_true_random=False),
+)
+def test_limits_hold_over_all_processes_and_nobody_waits_beside_a_free_server(strategy, limits, steps, rng):
+    specs = [server(f"s{number}", max_connections=limit) for number, limit in enumerate(limits)]
+    all_ = processes(WORKERS, *specs, strategy=strategy)
+    backends = all_[0].pool.backends.values()
+
+    def full():
+        return all(
+            backend.spec.max_connections and backend.active >= backend.spec.max_connections for backend in backends
+        )
+
+    for step, index in steps:
+        process = all_[index]
+        if step == "pick":
+            was_full = full()
+            assert (process.pick() is None) == was_full
+        elif step == "hold" and full():
+            assert process.pick() is None
+            process.held.append(held := Held(process))
+            process.pool.wait(held)
+        elif step == "release" and process.leases:
+            process.pool.release(process.leases.pop(rng.randrange(len(process.leases))))
+        elif step == "look":
+            process.look()
+        for backend in backends:
+            held_leases = sum(
+                [lease.name for lease in [*each.leases, *(held.backend for held in each.held if held.backend)]].count(
+                    backend.name
+                )
+                for each in all_
+            )
+            assert backend.active == held_leases
+            assert not backend.spec.max_connections or backend.active <= backend.spec.max_connections
+    while any(process.holding.told for process in all_):
+        for process in all_:
+            process.look()
+    waiting = sum(process.pool.holds for process in all_)
+    assert not waiting or full()
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_least_conn_is_even_over_processes(count):
+    all_ = processes(count, *(server(name) for name in "abcd"), strategy="least-conn")
+    rng = random.Random(1)
+    for _ in range(400):
+        rng.choice(all_).pick()
+    loads = [backend.active for backend in all_[0].pool.backends.values()]
+    assert sum(loads) == 400
+    assert max(loads) - min(loads) <= count
+
+
+def test_round_robin_begins_elsewhere_in_each_process():
+    all_ = processes(2, *(server(name) for name in "abcd"))
+    assert [[process.pick().name for _ in range(4)] for process in all_] == [list("abcd"), list("cdab")]
+
+
+def test_who_waits_in_one_process_gets_the_room_that_another_makes():
+    one, other = processes(2, server("a", max_connections=1))
+    lease = one.pick()
+    assert other.pick() is None
+    other.held.append(Held(other))
+    other.pool.wait(other.held[0])
+    other.look()
+    assert not other.leases
+    one.pool.release(lease)
+    assert other.holding.told
+    other.look()
+    assert [backend.name for backend in other.leases] == ["a"]
+    assert one.pick() is None, "the other has the only lease"
