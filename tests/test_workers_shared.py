@@ -170,7 +170,7 @@ async def test_failures_of_all_workers_count_together_and_eject_for_all(tmp_path
     async with refusing("dead") as dead, serving(name="a") as a:
         text = config(dead, a, health=None, pool=passive, top=TWO)
         async with balancer(tmp_path, text) as lb:
-            async with load(lb.port, [a], clients=5) as sessions:
+            async with load(lb.port, [a], clients=1) as sessions:
                 ejected = await lb.event("backend.ejected", server="dead")
                 await both_serve(lb, sessions)
                 assert not sessions.failures
@@ -180,8 +180,9 @@ async def test_failures_of_all_workers_count_together_and_eject_for_all(tmp_path
             assert len(attempts(lb)) == tried, "a worker does not know of the verdict"
             assert await lb.stop() == 0
     assert ejected["source"] == "passive"
-    assert 100 <= tried < 150, "if each worker counted for itself, it would take twice as many"
-    assert {worker_of(record) for record in lb.of("connection.closed") if record["attempts"]} == BOTH
+    failures = Counter(worker_of(record) for record in lb.of("connection.closed") if record["attempts"])
+    assert failures.total() == tried >= 100
+    assert 0 < min(failures.values()) <= max(failures.values()) < 100, "no worker has seen enough for itself"
     assert len(lb.of("backend.ejected")) == 1
 
 
