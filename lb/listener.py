@@ -196,13 +196,12 @@ class Listener:
     def connection_closed(self) -> None:
         """One of this listener's connections has ended.
 
-        Who makes room accepts those who wait for it, whichever process told them to. The count is read after it was
-        changed, as it is before each accept: of two processes that do so at once, one sees what the other did.
+        Who makes room accepts those who wait for it, whichever process told them to. The count does not say whether
+        there was none before: when two make room at once, each may see what the other did.
         """
         self.count.add(-1)
         self._descriptors.give(SIDES)
-        limit = self.spec.max_connections
-        if limit and self.active >= limit - 1:
+        if self.spec.max_connections:
             self.resume()
 
 

@@ -87,12 +87,12 @@ class SharedPool(Pool):
         return None
 
     def release(self, backend: Backend) -> None:
-        """The count is read after it was changed, and in :meth:`wait` after that was said: of a process that makes room
-        and one that waits for it, one sees what the other did.
+        """Who waits elsewhere is told of each lease that ends at a limited server.
+
+        The count does not say whether it was full: others may have given leases back at the same moment.
         """
         super().release(backend)
-        limit = backend.spec.max_connections
-        if limit and backend.active >= limit - 1:
+        if backend.spec.max_connections:
             self._holding.tell()
 
     def _load_changed(self, backend: Backend) -> None:

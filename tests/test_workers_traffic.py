@@ -64,7 +64,8 @@ async def test_a_second_signal_does_not_wait_for_a_worker_that_hangs(tmp_path):
         assert await lb.exit_code() == 0
     died = lb.of("worker.died")[0]
     assert len(lb.of("connection.closed", reason="stopped")) == 10 - died["connections"]
-    assert [event["event"] for event in lb.events[-2:]] == ["listener.stopped", "server.stopped"]
+    assert len(lb.of("listener.stopped")) == 1
+    assert lb.events[-1]["event"] == "server.stopped"
 
 
 async def test_reloads_while_workers_die_reach_all(tmp_path):
