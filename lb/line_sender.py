@@ -25,9 +25,7 @@ class LineSender:
             await self._lines.gather()
             self.flush()
             await self._channel.all_sent()
-            if self._lines.lost:
-                lost, self._lines.lost = self._lines.lost, 0
-                self._dropped(lost)
+            self._lines.say_lost(self._dropped)
 
     def flush(self) -> None:
         count = len(self._lines)

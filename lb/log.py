@@ -52,6 +52,12 @@ class LineQueue:
         self._count += lines
         self._arrived.set()
 
+    def say_lost(self, dropped: Callable[[int], None]) -> None:
+        """Tell ``dropped`` how many were lost since the last time, if any."""
+        if self.lost:
+            lost, self.lost = self.lost, 0
+            dropped(lost)
+
     async def gather(self) -> None:
         """Wait for a line, and a while longer for others."""
         await self._arrived.wait()
@@ -100,9 +106,8 @@ class LineWriter:
                 self._batch = self._take()
                 failed = await trio.to_thread.run_sync(self._write_batch, abandon_on_cancel=True)
                 self._lines.lost += failed
-                if self._lines.lost and not failed:  # else it could not be said either
-                    lost, self._lines.lost = self._lines.lost, 0
-                    self._dropped(lost)
+                if not failed:  # else it could not be said either
+                    self._lines.say_lost(self._dropped)
         finally:
             self.flush()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import attrs
 
 from healthcheck.mirror import Standing
@@ -9,6 +11,7 @@ from lb.binds import Place
 from lb.model import Address, Config, SocketAddress
 
 __all__ = [
+    "SIGNALS",
     "Abandon",
     "CloseAll",
     "Commit",
@@ -22,6 +25,9 @@ __all__ = [
     "Start",
     "StopListening",
 ]
+
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+"""The supervisor obeys them, for all. It blocks them in a worker from its birth, until the worker ignores them."""
 
 # From the supervisor. Start, Prepare, Commit and StopListening are orders, which a worker answers with Done.
 

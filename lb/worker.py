@@ -27,6 +27,7 @@ from lb.events import Fault
 from lb.line_sender import LineSender
 from lb.log import Log
 from lb.messages import (
+    SIGNALS,
     Abandon,
     CloseAll,
     Commit,
@@ -50,8 +51,6 @@ from lb.traffic import Traffic
 
 __all__ = ["main"]
 
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-"""The supervisor obeys them, for all; it has blocked them here until they are ignored."""
 RESERVE = 64
 """Descriptors that connections leave to listeners, reloads and the process itself."""
 BEAT = 1.0

@@ -14,12 +14,10 @@ from collections.abc import Callable, Sequence
 import trio
 
 from lb.channel import Channel, ChannelFullError
-from lb.messages import Done
+from lb.messages import SIGNALS, Done
 
 __all__ = ["WorkerProcess"]
 
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
-"""Blocked in a worker from its birth, until it ignores them."""
 LAST_CHANCE = 2.0
 """Seconds between the end of the channel and SIGKILL."""
 
