@@ -14,10 +14,11 @@ from measure import Summary
 from report import markdown_table, spread
 
 import strategies.registry
+from lb.address import Client
 from lb.config import load, parse
 from lb.events import ConnectionClosed, Event
 from lb.log import Log
-from lb.model import Client, LogSpec, PluginSpec
+from lb.model import LogSpec, PluginSpec
 from lb.pool import Pool, Prepared
 
 SIZES = (10, 1_000, 10_000)

@@ -8,7 +8,8 @@ Name it in the configuration as ``module:Name``; the module may lie beside the c
 
 from collections.abc import Collection
 
-from lb.model import Client, Server
+from lb.address import Client
+from lb.model import Server
 from strategies.base import Strategy
 
 

@@ -10,8 +10,8 @@ import socket
 import attrs
 import trio
 
+from lb.address import Address, SocketAddress
 from lb.errors import EXHAUSTED, describe_error
-from lb.model import Address, SocketAddress
 from lb.self_connect import is_self_connected
 
 __all__ = ["UNABLE", "Probe", "ProbeFailed", "Target", "hang_up"]

@@ -10,7 +10,8 @@ import attrs
 
 from healthcheck.result import CheckResult
 from healthcheck.state import Health
-from lb.model import PoolSpec, Server, ServerSpec, SocketAddress
+from lb.address import SocketAddress
+from lb.model import PoolSpec, Server, ServerSpec
 
 __all__ = ["Backend", "NewBackend", "new_backend"]
 

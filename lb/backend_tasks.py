@@ -12,10 +12,11 @@ from healthcheck.checker import Checks
 from healthcheck.probe import Target
 from healthcheck.result import CheckResult
 from healthcheck.state import Change
+from lb.address import SocketAddress
 from lb.backend import Backend
 from lb.errors import describe_error
 from lb.events import ResolveFailed, Sink
-from lb.model import HealthSpec, SocketAddress
+from lb.model import HealthSpec
 from lb.pool import Pool
 from lb.resolver import keep_resolved
 

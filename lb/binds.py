@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
-from lb.model import Address, Config
+from lb.address import Address
+from lb.model import Config
 
 __all__ = ["Bound", "Place", "closing", "missing", "moves"]
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
-from lb.model import Address
+from lb.address import Address
 
 __all__ = [
     "Reader",

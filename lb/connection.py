@@ -10,12 +10,12 @@ import errno
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
+from lb.address import Client, SocketAddress
 from lb.backend import Backend
 from lb.connection_context import ConnectionContext
 from lb.deadlines import DeadlineQueue
 from lb.errors import EXHAUSTED, describe_error
 from lb.events import Attempt, ConnectionClosed, EndedBy, Reason
-from lb.model import Client, SocketAddress
 from lb.pool import Pool
 from lb.splicer import TCP_OPTIONS, Connecting, Relay, end_with_reset
 

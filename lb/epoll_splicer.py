@@ -23,12 +23,12 @@ from typing import NoReturn, Protocol
 
 import trio
 
+from lb.address import SocketAddress
 from lb.deadlines import DeadlineQueue
 from lb.epoll_acceptor import EpollAcceptor
 from lb.epoll_connecting import EpollConnecting
 from lb.epoll_relay import EpollRelay, RelayContext
 from lb.epoll_side import Side
-from lb.model import SocketAddress
 from lb.splicer import (
     EXHAUSTED_PAUSE,
     ConnectingOwner,

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 import attrs
 
-from lb.model import Client
+from lb.address import Client
 
 __all__ = [
     "AcceptPaused",

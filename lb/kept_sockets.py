@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 
+from lb.address import Address
 from lb.binds import Place, closing, moves
 from lb.carrier import Opened
-from lb.model import Address, Config
+from lb.model import Config
 
 __all__ = ["KeptSockets"]
 

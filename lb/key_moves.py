@@ -6,7 +6,8 @@ import ipaddress
 from collections.abc import Generator, Iterator
 from typing import TypeVar
 
-from lb.model import Client, PoolSpec, Server
+from lb.address import Client
+from lb.model import PoolSpec, Server
 from strategies import registry
 
 __all__ = ["keys_moved"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import trio
 
+from lb.address import Address, Client
 from lb.connection import Connection
 from lb.connection_context import ConnectionContext
 from lb.counts import Count, LocalCount
@@ -14,7 +15,7 @@ from lb.deadlines import DeadlineQueue, Deadlines
 from lb.descriptors import Descriptors
 from lb.errors import describe_error
 from lb.events import AcceptPaused, AcceptResumed, Sink
-from lb.model import Address, Client, ListenerSpec
+from lb.model import ListenerSpec
 from lb.pool import Pool
 from lb.splicer import Acceptor, Splicer
 

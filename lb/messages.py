@@ -7,8 +7,9 @@ import signal
 import attrs
 
 from healthcheck.mirror import Standing
+from lb.address import Address, SocketAddress
 from lb.binds import Place
-from lb.model import Address, Config, SocketAddress
+from lb.model import Config
 
 __all__ = [
     "SIGNALS",

@@ -11,9 +11,10 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
+from lb.address import Address
 from lb.describe import listener_text, server_text, value_text
 from lb.key_moves import keys_moved
-from lb.model import Address, Config, HealthSpec, ListenerSpec, PassiveSpec, PoolSpec, ServerSpec
+from lb.model import Config, HealthSpec, ListenerSpec, PassiveSpec, PoolSpec, ServerSpec
 
 __all__ = ["KeyChange", "ListenerChange", "Plan", "PoolChange", "ServerChange", "plan"]
 

@@ -14,9 +14,10 @@ import attrs
 import strategies.registry
 from healthcheck.result import CheckResult
 from healthcheck.state import Change
+from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend, new_backend
 from lb.events import BackendEjected, BackendRestored, Fault, Sink
-from lb.model import Address, Client, PoolSpec, Server, ServerSpec, SocketAddress
+from lb.model import PoolSpec, Server, ServerSpec
 from strategies.base import Strategy
 
 __all__ = ["Changed", "Pool", "Prepared", "Waiter"]

@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import trio
 
+from lb.address import Address, SocketAddress
 from lb.backend import Backend
-from lb.model import Address, Config, SocketAddress
+from lb.model import Config
 from lb.pool import Pool, Prepared
 
 __all__ = ["Pools"]

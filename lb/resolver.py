@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from lb.model import Address, SocketAddress
+from lb.address import Address, SocketAddress
 
 __all__ = ["keep_resolved", "look_up", "static_targets"]
 

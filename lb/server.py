@@ -8,12 +8,13 @@ from contextlib import ExitStack, suppress
 import trio
 
 from healthcheck.state import Change
+from lb.address import Address, SocketAddress
 from lb.backend import Backend, new_backend
 from lb.backend_tasks import BackendTasks
 from lb.binds import Place, closing, missing, moves
 from lb.carrier import Carrier, CarrierError, Opened
 from lb.events import ConfigApplied, ListenerStarted, ListenerStopped, ServerStopped, ServerStopping, Sink
-from lb.model import Address, Config, SocketAddress
+from lb.model import Config
 from lb.plan import Plan, plan
 from lb.pool import Pool
 from lb.pools import Pools

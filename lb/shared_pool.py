@@ -7,9 +7,10 @@ from typing import Protocol
 
 from healthcheck.mirror import MirroredHealth, Standing
 from healthcheck.state import Change
+from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend
 from lb.events import Sink
-from lb.model import Address, Client, PoolSpec, Server, SocketAddress
+from lb.model import PoolSpec, Server
 from lb.pool import Changed, Pool, Prepared, Waiter
 
 __all__ = ["Holding", "SharedPool"]

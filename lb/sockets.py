@@ -9,8 +9,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+from lb.address import Address, Client
 from lb.errors import describe_error
-from lb.model import Address, Client
 from lb.splicer import TCP_OPTIONS
 
 __all__ = ["open_sockets", "remove_file", "socket_name"]

@@ -15,9 +15,9 @@ from typing import Protocol
 
 import trio
 
+from lb.address import SocketAddress
 from lb.deadlines import DeadlineQueue
 from lb.events import EndedBy, Reason
-from lb.model import SocketAddress
 
 __all__ = [
     "ACCEPT_GO_ON",

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from lb.address import SocketAddress
 from lb.deadlines import DeadlineQueue
 from lb.errors import EXHAUSTED
-from lb.model import SocketAddress
 from lb.self_connect import is_self_connected
 from lb.splicer import (
     ACCEPT_GO_ON,

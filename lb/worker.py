@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from healthcheck.mirror import MirroredHealth, Standing
+from lb.address import Address, SocketAddress
 from lb.backend import Backend
 from lb.board import Board
 from lb.carrier import Opened
@@ -40,7 +41,7 @@ from lb.messages import (
     Start,
     StopListening,
 )
-from lb.model import Address, Config, LogSpec, PoolSpec, ServerSpec, SocketAddress
+from lb.model import Config, LogSpec, PoolSpec, ServerSpec
 from lb.nudges import Nudges
 from lb.pool import Pool, Prepared
 from lb.pools import Pools

@@ -6,7 +6,8 @@ import abc
 from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Self
 
-from lb.model import Client, Server, ServerSpec
+from lb.address import Client
+from lb.model import Server, ServerSpec
 
 __all__ = ["Strategy"]
 

@@ -12,7 +12,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Generator, Sequence
 from typing import NamedTuple, Protocol, cast
 
-from lb.model import Client, Server, ServerSpec
+from lb.address import Client
+from lb.model import Server, ServerSpec
 from strategies import ketama, maglev
 from strategies.base import Strategy
 

@@ -12,7 +12,8 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
-from lb.model import Address, ServerSpec
+from lb.address import Address
+from lb.model import ServerSpec
 
 __all__ = ["POINTS_PER_WEIGHT", "Ketama", "build"]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Sequence
 
-from lb.model import Client, Server
+from lb.address import Client
+from lb.model import Server
 from strategies.base import Strategy
 
 __all__ = ["RandomTwo"]

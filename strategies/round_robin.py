@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Sequence
 
-from lb.model import Client, Server
+from lb.address import Client
+from lb.model import Server
 from strategies.base import Strategy
 
 __all__ = ["RoundRobin"]

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from heapq import heapify, heappop, heappush
 
-from lb.model import Client, Server
+from lb.address import Client
+from lb.model import Server
 from strategies.base import Strategy
 
 __all__ = ["Weighted"]

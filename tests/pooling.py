@@ -6,7 +6,8 @@ import socket
 from collections import Counter
 
 from healthcheck.result import CheckResult
-from lb.model import Address, Client, HealthSpec, PoolSpec, ServerSpec
+from lb.address import Address, Client
+from lb.model import HealthSpec, PoolSpec, ServerSpec
 from lb.pool import Pool
 from tests.strategy_driver import finish
 

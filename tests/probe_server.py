@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from healthcheck.probe import ProbeFailed, Target
-from lb.model import Address
+from lb.address import Address
 
 
 def target_at(port, host="127.0.0.1", family=socket.AF_INET):

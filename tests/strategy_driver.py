@@ -1,6 +1,7 @@
 """What the tests of the strategies share: servers by weight, and the calls that a pool makes."""
 
-from lb.model import Address, Client, Server, ServerSpec
+from lb.address import Address, Client
+from lb.model import Server, ServerSpec
 
 CLIENT = Client("10.1.2.3", 5555)
 

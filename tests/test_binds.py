@@ -5,8 +5,9 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
+from lb.address import Address
 from lb.binds import closing, missing, moves
-from lb.model import Address, Config, ListenerSpec
+from lb.model import Config, ListenerSpec
 
 X, Y, Z = (Address.parse(f"127.0.0.1:{port}") for port in (1, 2, 3))
 ANY_PORT = Address.parse("127.0.0.1:0")

@@ -10,7 +10,8 @@ from trio.testing import wait_all_tasks_blocked
 from healthcheck.checker import Checks
 from healthcheck.probe import Probe, ProbeFailed, Target
 from healthcheck.result import CheckResult
-from lb.model import Address, HealthSpec
+from lb.address import Address
+from lb.model import HealthSpec
 
 TARGET = Target("web", "a", Address.parse("10.0.0.1:80"), ())
 SPEC = HealthSpec(interval=10.0, fast_interval=1.0, timeout=2.0)

@@ -9,10 +9,10 @@ import tomli
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lb.address import Address
 from lb.config import ConfigError, load, parse
 from lb.describe import describe
 from lb.model import (
-    Address,
     Config,
     HealthSpec,
     ListenerSpec,

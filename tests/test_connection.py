@@ -11,9 +11,10 @@ import pytest
 import trio
 import trio.testing
 
+from lb.address import Client
 from lb.connection import LOCAL_ERRORS
 from lb.events import Attempt, BackendEjected, ConnectionClosed
-from lb.model import Client, PassiveSpec, PoolSpec
+from lb.model import PassiveSpec, PoolSpec
 from tests.connecting import NO_SUCH_SOCKET, REFUSED, target_of, world_maker
 
 

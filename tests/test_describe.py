@@ -2,8 +2,9 @@ import math
 
 import pytest
 
+from lb.address import Address
 from lb.describe import describe, value_text
-from lb.model import Address, Config, HealthSpec, ListenerSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import Config, HealthSpec, ListenerSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
 
 
 def test_what_would_run_is_told_in_a_few_lines() -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lb.model import Address, Client, Server, ServerSpec
+from lb.address import Address, Client
+from lb.model import Server, ServerSpec
 from strategies.consistent_hash import ConsistentHash
 from tests.strategy_driver import start
 

@@ -1,7 +1,8 @@
 import pytest
 
+from lb.address import Address
 from lb.key_moves import keys_moved
-from lb.model import Address, PluginSpec, PoolSpec, ServerSpec
+from lb.model import PluginSpec, PoolSpec, ServerSpec
 
 
 def server(number: int, weight: int = 1, backup: bool = False) -> ServerSpec:

@@ -8,12 +8,13 @@ import socket
 import pytest
 import trio
 
+from lb.address import Address
 from lb.connection_context import ConnectionContext
 from lb.deadlines import Deadlines
 from lb.descriptors import Descriptors
 from lb.events import AcceptPaused, AcceptResumed, ConnectionClosed
 from lb.listener import Listener, Pressure
-from lb.model import Address, ListenerSpec, PoolSpec
+from lb.model import ListenerSpec, PoolSpec
 from lb.pool import Pool
 from lb.sockets import open_sockets
 

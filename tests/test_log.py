@@ -17,6 +17,7 @@ import trio
 import trio.testing
 
 import lb.events
+from lb.address import Client
 from lb.events import (
     Attempt,
     BackendEjected,
@@ -32,7 +33,7 @@ from lb.events import (
     ServerStopping,
 )
 from lb.log import MOST_LINES, LineWriter, Log
-from lb.model import Client, LogSpec
+from lb.model import LogSpec
 
 CLOSED = ConnectionClosed(
     id=7,

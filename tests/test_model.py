@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.model import Address, Client, PluginSpec, Server, ServerSpec
+from lb.address import Address, Client
+from lb.model import PluginSpec, Server, ServerSpec
 
 PORTS = st.integers(min_value=0, max_value=65535)
 

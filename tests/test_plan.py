@@ -5,8 +5,8 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lb.address import Address
 from lb.model import (
-    Address,
     Config,
     HealthSpec,
     ListenerSpec,

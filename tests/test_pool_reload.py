@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
+from lb.address import Address
 from lb.events import BackendRestored
-from lb.model import Address, HealthSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import HealthSpec, PluginSpec, PoolSpec, ServerSpec
 from tests.pooling import BUILT_IN, Harness, server, servers
 from tests.strategy_driver import finish
 

@@ -8,7 +8,7 @@ import trio
 
 from healthcheck.exec import ExecProbe
 from healthcheck.probe import Target
-from lb.model import Address
+from lb.address import Address
 from tests.probe_server import failure, target_at
 
 

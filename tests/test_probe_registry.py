@@ -10,7 +10,8 @@ import trio
 from healthcheck import registry
 from healthcheck.http import HttpProbe
 from healthcheck.probe import Probe, ProbeFailed, Target
-from lb.model import Address, PluginSpec
+from lb.address import Address
+from lb.model import PluginSpec
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -7,7 +7,7 @@ import trio
 
 from healthcheck.probe import Target, hang_up
 from healthcheck.tcp import TcpProbe
-from lb.model import Address
+from lb.address import Address
 from tests.probe_server import failure, resets, server, stays_silent, target_at
 
 

@@ -8,8 +8,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lb.address import Client
 from lb.events import Attempt, ConnectionClosed
-from lb.model import Client
 from lb.record_line import RecordLines
 
 milliseconds = st.floats(0, 1e9)

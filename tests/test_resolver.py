@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from lb.model import Address
+from lb.address import Address
 from lb.resolver import LOOK_UP_TIMEOUT, keep_resolved, look_up, static_targets
 
 ONE = (socket.AF_INET, ("10.0.0.1", 80))

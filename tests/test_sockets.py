@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from lb.model import Address
+from lb.address import Address
 from lb.sockets import open_sockets, remove_file, socket_name
 
 ANYWHERE = Address.parse("127.0.0.1:0")

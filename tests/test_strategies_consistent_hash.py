@@ -1,6 +1,6 @@
 import pytest
 
-from lb.model import Client
+from lb.address import Client
 from strategies.consistent_hash import ConsistentHash
 from tests.strategy_driver import make_servers, start
 

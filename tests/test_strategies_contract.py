@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lb.model import Client, PluginSpec
+from lb.address import Client
+from lb.model import PluginSpec
 from strategies import registry
 from tests.strategy_driver import CLIENT, finish, lease, make_servers, make_specs, release, start, use
 

@@ -3,7 +3,8 @@ from zlib import crc32
 
 import pytest
 
-from lb.model import Address, ServerSpec
+from lb.address import Address
+from lb.model import ServerSpec
 from strategies import ketama
 from tests.strategy_driver import finish, make_specs
 

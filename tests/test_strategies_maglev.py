@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from xxhash import xxh64_intdigest
 
-from lb.model import Address, ServerSpec
+from lb.address import Address
+from lb.model import ServerSpec
 from strategies.maglev import DEFAULT_SIZE, Preference, build, populate
 from tests.strategy_driver import finish, make_specs
 

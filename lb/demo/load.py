@@ -7,11 +7,11 @@ from itertools import count
 
 import trio
 
+from lb.address import Client
 from lb.demo.ledger import Ledger
 from lb.demo.process import ServerProcess
 from lb.errors import describe_error
 from lb.events import ConnectionClosed
-from lb.model import Client
 
 __all__ = ["Load"]
 
