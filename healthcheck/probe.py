@@ -40,18 +40,23 @@ class Target:
     """As configured: the host may be a name."""
     sockaddrs: tuple[SocketAddress, ...]
     """What the address resolves to; the first is the one that traffic uses. Empty if the name could not be resolved."""
+    header: bytes = b""
+    """What it has to hear before anything else: the PROXY header of a connection of our own."""
 
     def on_port(self, port: int) -> Target:
-        """The same server probed on another port; 0 and unix sockets keep their own."""
+        """The same server probed on another port; 0 and unix sockets keep their own.
+
+        What listens on another port is something else, and hears no PROXY header.
+        """
         if not port or self.address.is_unix:
             return self
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
         address = Address(text=f"{host}:{port}", host=self.address.host, port=port)
         sockaddrs = tuple((family, _with_port(sockaddr, port)) for family, sockaddr in self.sockaddrs)
-        return attrs.evolve(self, address=address, sockaddrs=sockaddrs)
+        return attrs.evolve(self, address=address, sockaddrs=sockaddrs, header=b"")
 
     async def connect(self) -> trio.SocketStream:
-        """Open a connection, TCP or unix, to where traffic goes.
+        """Open a connection, TCP or unix, to where traffic goes; what the server has to hear first has been said.
 
         Raises ProbeFailed or OSError, which is a verdict as well: the checks find the words for it. Has no timeout of
         its own, as the whole check has one.
@@ -63,6 +68,8 @@ class Target:
         try:
             await connecting.connect(sockaddr)
             _insist_on_connected(connecting, sockaddr)
+            if self.header:
+                await trio.SocketStream(connecting).send_all(self.header)
         except BaseException:
             connecting.close()
             raise

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 import attrs
 
-__all__ = ["Address", "Client", "SocketAddress"]
+__all__ = ["Address", "Client", "SocketAddress", "client_of"]
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
 """A family and the address in the form that :meth:`socket.socket.connect` takes: what an address resolves to."""
@@ -106,3 +106,13 @@ class Client(NamedTuple):
         if not self.host:
             return "unix:"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def client_of(peer: object) -> Client:
+    """The client from what accept says of the peer. An IPv4 client of a dual-stack socket is plain IPv4, RFC 4291."""
+    if not isinstance(peer, tuple):
+        return Client("", 0)
+    if len(peer) == 2:
+        return Client._make(peer)
+    host = peer[0]
+    return Client(host.removeprefix("::ffff:") if "." in host else host, peer[1])

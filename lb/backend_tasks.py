@@ -18,6 +18,7 @@ from lb.errors import describe_error
 from lb.events import ResolveFailed, Sink
 from lb.model import HealthSpec
 from lb.pool import Pool
+from lb.proxy_header import own_header
 from lb.resolver import keep_resolved
 
 __all__ = ["BackendTasks"]
@@ -86,7 +87,9 @@ class BackendTasks:
         self._checks[backend] = checks = Checks(
             probe,
             spec,
-            target=lambda: Target(pool.name, backend.name, backend.spec.address, backend.targets),
+            target=lambda: Target(
+                pool.name, backend.name, backend.spec.address, backend.targets, own_header(pool.spec.send_proxy)
+            ),
             in_balance=lambda: backend.health.in_balance,
             report=report,
             rng=self._random,

@@ -1,7 +1,7 @@
 """Numbers that several processes share: rows in common memory, with a column for each worker.
 
 Each process writes its own column only, so no number has two writers and nothing needs a lock: a cell is 8 bytes,
-aligned, which the machine reads and writes whole.
+aligned, which the machine reads and writes whole. Behind the rows lies the memory of :mod:`lb.sources`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Iterable
+
+from lb.sources import Sources
 
 __all__ = ["Board", "SharedCount"]
 
@@ -42,14 +44,18 @@ class Board:
 
     def __init__(self, memory: mmap.mmap | bytearray, workers: int) -> None:
         self.workers = workers
-        self._cells = memoryview(memory).cast("q")
+        rows = (FIRST_SLOT + SLOTS) * workers * CELL
+        self._cells = memoryview(memory)[:rows].cast("q")
+        self._sources = memoryview(memory)[rows:]
 
     @classmethod
     def create(cls, workers: int) -> tuple[Board, int]:
         """A new one, and the descriptor by which others can share it."""
         fd = os.memfd_create("lb-board", os.MFD_CLOEXEC)
         os.truncate(fd, cls.size(workers))
-        return cls.shared(fd, workers), fd
+        board = cls.shared(fd, workers)
+        Sources.prepare(board._sources)  # noqa: SLF001 - its own
+        return board, fd
 
     @classmethod
     def shared(cls, fd: int, workers: int) -> Board:
@@ -59,7 +65,7 @@ class Board:
     @staticmethod
     def size(workers: int) -> int:
         """Bytes."""
-        return (FIRST_SLOT + SLOTS) * workers * CELL
+        return (FIRST_SLOT + SLOTS) * workers * CELL + Sources.size(workers)
 
     def _row(self, number: int) -> memoryview:
         return self._cells[number * self.workers : (number + 1) * self.workers]
@@ -82,6 +88,11 @@ class Board:
         for slot in slots:
             self._row(FIRST_SLOT + slot)[worker] = 0
         self._row(HOLDING)[worker] = 0
+        self.sources(worker).forget()
+
+    def sources(self, worker: int) -> Sources:
+        """What counts clients by source, for one worker."""
+        return Sources(self._sources, self.workers, worker)
 
     # One number a worker
 

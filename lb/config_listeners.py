@@ -15,11 +15,13 @@ from lb.config_values import (
     duration_above_zero,
     duration_or_never,
     name,
+    network,
     shown,
     text,
     whole_number,
 )
 from lb.model import ListenerSpec, PoolSpec
+from lb.networks import Networks
 
 __all__ = ["check_binds", "pools_of_listeners", "read_listener"]
 
@@ -29,6 +31,8 @@ _LISTENER: Mapping[str, Reader[object]] = {
     "max_connections": whole_number(),
     "backlog": whole_number(least=1),
     "header_timeout": duration_above_zero,
+    "max_per_source": whole_number(),
+    "rate_per_source": whole_number(),
 }
 
 
@@ -50,8 +54,10 @@ def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec]) ->
     binds = _binds(table)
     pool = _pool_of(listener, table, pools)
     values = table.values(_LISTENER)
+    accept_proxy = _accept_proxy(table)
+    allow, deny = _networks("allow", table), _networks("deny", table)
     table.finish()
-    return ListenerSpec(listener, binds, pool, **values)
+    return ListenerSpec(listener, binds, pool, accept_proxy=accept_proxy, allow=allow, deny=deny, **values)
 
 
 def _pool_of(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> str:
@@ -79,6 +85,26 @@ def _binds(table: Table) -> tuple[Address, ...]:
     places = table.items("bind") if isinstance(given, list) else [(table.at("bind"), given)]
     found = (table.convert(value, address, path) for path, value in places)
     return tuple(bind for bind in found if bind)
+
+
+def _accept_proxy(table: Table) -> bool | Networks:
+    """``true`` or ``false``, or the networks of the proxies, of which there must be one: else nobody could connect."""
+    if not table.has("accept_proxy"):
+        return False
+    given, at = table.content["accept_proxy"], table.at("accept_proxy")
+    if isinstance(given, list):
+        if not given:
+            table.complain("must name at least one network, or be true or false", at)
+        return _networks("accept_proxy", table)
+    if not isinstance(given, bool):
+        table.complain(f"must be true, false or a list of networks, not {shown(given)}", at)
+    return given is True
+
+
+def _networks(key: str, table: Table) -> Networks:
+    """A list of networks; an empty one if the key is absent."""
+    found = (table.convert(value, network, path) for path, value in table.items(key))
+    return Networks(tuple(each for each in found if each))
 
 
 def check_binds(listeners: Iterable[ListenerSpec], root: Table) -> None:

@@ -35,6 +35,7 @@ _POOL: Mapping[str, Reader[object]] = {
     "on_remove": choice(PoolSpec, "on_remove"),
     "drain_timeout": duration,
     "resolve_interval": duration_above_zero,
+    "send_proxy": choice(PoolSpec, "send_proxy"),
 }
 _HEALTH: Mapping[str, Reader[object]] = {
     "interval": duration_above_zero,

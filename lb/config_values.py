@@ -8,6 +8,7 @@ follows the key's path: ``must be 0 or more, not -3``.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -26,6 +27,7 @@ __all__ = [
     "duration_or_never",
     "duration_text",
     "name",
+    "network",
     "plain",
     "server_address",
     "shown",
@@ -145,6 +147,26 @@ def server_address(value: object) -> Address:
     if not parsed.port:
         raise ValueError(f"a server needs a port from 1 to 65535, not {shown(parsed.text)}")
     return parsed
+
+
+def network(value: object) -> str:
+    """IP addresses in CIDR form, ``10.0.0.0/8`` or ``2001:db8::/32``; a bare address is a network of one.
+
+    Mapped IPv4 (``::ffff:10.0.0.0/104``) becomes plain, as clients are.
+    """
+    word = text(value)
+    try:
+        found = None if "%" in word else ipaddress.ip_network(word, strict=False)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ValueError(f"must be a network like '10.0.0.0/8' or '2001:db8::/32', not {shown(word)}")
+    if ipaddress.ip_address(word.partition("/")[0]) != found.network_address:
+        raise ValueError(f"{shown(word)} has bits set beyond its length, did you mean '{found}'?")
+    mapped = found.network_address.ipv4_mapped if isinstance(found, ipaddress.IPv6Network) else None
+    if mapped and found.prefixlen >= 96:
+        return f"{mapped}/{found.prefixlen - 96}"
+    return word
 
 
 def duration(value: object) -> float:

@@ -29,7 +29,17 @@ __all__ = ["Connection"]
 class Connection(Seeking):
     """A client and, when it has got one, its server. It ends in :meth:`_finish`, with one event, on every path."""
 
-    __slots__ = ("_accepted_at", "_connect_ms", "_finished", "_relay", "id", "peer", "sock")
+    __slots__ = (
+        "_accepted_at",
+        "_connect_ms",
+        "_finished",
+        "_relay",
+        "destination",
+        "id",
+        "leave_source",
+        "peer",
+        "sock",
+    )
 
     def __init__(self, context: ConnectionContext, listener: Listener, sock: socket.SocketType, client: Client) -> None:
         self._accepted_at = now = context.clock()
@@ -39,6 +49,10 @@ class Connection(Seeking):
         """The client's."""
         self.peer: Client | None = None
         """Who is at the other end of it, if that is not the client itself."""
+        self.destination: Client | None = None
+        """Where the client connected to, if that is not the socket's own address."""
+        self.leave_source: Callable[[], None] | None = None
+        """Called at the end, if the client's source is counted."""
         self._connect_ms: float | None = None
         self._relay: Relay | None = None
         self._finished = False
@@ -54,6 +68,10 @@ class Connection(Seeking):
     def in_task(self, run: Callable[[], Awaitable[None]]) -> None:
         """Go on in a task: it is called off when the connection ends, and a bug in it ends this connection only."""
         self._under_way = self._context.spawn(run, partial(self.close, "reset"))
+
+    def speaks_for(self, client: Client, destination: Client) -> None:
+        """Who is at the other end is a proxy, and has said for whom."""
+        self.peer, self.client, self.destination = self.client, client, destination
 
     def greeted(self) -> None:
         """All has been heard: the client may have a server."""
@@ -136,6 +154,8 @@ class Connection(Seeking):
             self.sock.close()
         server = self.backend.name if self.backend is not None else None
         self._release()
+        if self.leave_source is not None:
+            self.leave_source()
         self._context.closed(self)
         self.listener.connection_closed()
         self._context.sink(

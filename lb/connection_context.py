@@ -10,6 +10,7 @@ import trio
 
 from lb.deadlines import Deadlines
 from lb.events import Fault, Sink
+from lb.sources import Sources
 from lb.splicer import Splicer
 
 if TYPE_CHECKING:
@@ -24,11 +25,18 @@ HOLD_RETRY = 0.5
 class ConnectionContext:
     """What all connections of the process share. ``next_id`` gives each its id; by default they count from 1.
 
+    ``sources`` is given to a process that is one of several; its sources are counted by all.
     ``run`` must be running for :meth:`spawn`.
     """
 
     def __init__(
-        self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink, next_id: Callable[[], int] | None = None
+        self,
+        *,
+        splicer: Splicer,
+        deadlines: Deadlines,
+        sink: Sink,
+        next_id: Callable[[], int] | None = None,
+        sources: Sources | None = None,
     ) -> None:
         self.clock = trio.lowlevel.current_clock().current_time
         """What trio.current_time() asks for each time; several times a connection it adds up."""
@@ -36,6 +44,7 @@ class ConnectionContext:
         self.sink = sink
         self.open: set[Connection] = set()
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
+        self.sources = sources or Sources.of_process()
         self.next_id = next_id or itertools.count(1).__next__
         self._closed = trio.Event()
         self._nursery: trio.Nursery

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lb.config_values import duration_text
 from lb.model import Config, HealthSpec, ListenerSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.networks import Networks
 
 __all__ = ["describe", "listener_text", "server_text", "value_text"]
 
@@ -27,7 +28,22 @@ def describe(config: Config) -> str:
 
 def listener_text(listener: ListenerSpec) -> str:
     """Where it listens and whom it serves: ``127.0.0.1:8080, [::1]:8080 -> pool web``."""
-    return f"{', '.join(map(str, listener.bind))} -> pool {listener.pool}"
+    return f"{', '.join(map(str, listener.bind))} -> pool {listener.pool}{''.join(_conditions(listener))}"
+
+
+def _conditions(listener: ListenerSpec) -> Iterator[str]:
+    """What a client has to fulfil, if anything."""
+    if listener.accept_proxy:
+        whom = f" from {listener.accept_proxy}" if isinstance(listener.accept_proxy, Networks) else ""
+        yield f"; PROXY header{whom}"
+    if listener.allow:
+        yield f"; allow {listener.allow}"
+    if listener.deny:
+        yield f"; deny {listener.deny}"
+    if listener.max_per_source:
+        yield f"; at most {listener.max_per_source} connections from one source"
+    if listener.rate_per_source:
+        yield f"; at most {listener.rate_per_source} a second from one source"
 
 
 def server_text(server: ServerSpec) -> str:
@@ -47,6 +63,8 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
     yield value_text(pool.health) if pool.health else "no active checks"
     if pool.passive.failures:
         yield f"ejects after {pool.passive.failures} failed connects"
+    if pool.send_proxy != "off":
+        yield f"sends PROXY {pool.send_proxy}"
     if pool.when_all_down != "reject":
         yield f"when all are down: {pool.when_all_down}"
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING, Protocol
 
+import attrs
+
+from lb.address import client_of
 from lb.model import PoolSpec
+from lb.proxy_header import proxy_header
 
 if TYPE_CHECKING:
     from lb.connection import Connection
 
-__all__ = ["Introduction", "make_introduction"]
+__all__ = ["Introduction", "SendProxy", "make_introduction"]
 
 
 class Introduction(Protocol):
@@ -23,6 +28,31 @@ class Introduction(Protocol):
         """
 
 
-def make_introduction(spec: PoolSpec) -> Introduction | None:  # noqa: ARG001
+@attrs.frozen
+class SendProxy:
+    """A PROXY header. Implements :class:`Introduction`."""
+
+    version: str
+
+    def begin(self, connection: Connection, server: socket.SocketType) -> None:
+        try:
+            self.say(connection, server)
+        except OSError as error:
+            connection.introduction_failed(error)
+        else:
+            connection.join(server)
+
+    def say(self, connection: Connection, server: socket.SocketType) -> None:
+        """Send the header. Raises OSError.
+
+        The buffer of a socket that is new holds it, unless the system is short of memory.
+        """
+        destination = connection.destination or client_of(connection.sock.getsockname())
+        header = proxy_header(self.version, connection.client, destination)
+        if server.send(header) < len(header):
+            raise OSError(errno.ENOBUFS, "no room for the PROXY header")
+
+
+def make_introduction(spec: PoolSpec) -> Introduction | None:
     """None for a pool whose servers hear the client and nothing else."""
-    return None
+    return None if spec.send_proxy == "off" else SendProxy(spec.send_proxy)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import trio
 
-from lb.address import Address, Client
+from lb.address import Address, client_of
 from lb.connection import Connection
 from lb.connection_context import ConnectionContext
 from lb.counts import Count, LocalCount
@@ -130,7 +130,7 @@ class Listener:
         """Take new settings, for connections from now on. Does not touch the sockets."""
         self.spec = spec
         self.pool = pool
-        self._gate: Gate | None = make_gate(spec)
+        self._gate: Gate | None = make_gate(spec, self._context.sources)
         self.introduction: Introduction | None = make_introduction(pool.spec)
         queue = self._deadlines.queue
         self.connect_queue: DeadlineQueue = queue("connect", pool.spec.connect_timeout)
@@ -213,13 +213,3 @@ class Listener:
         self._descriptors.give(SIDES)
         if self.spec.max_connections:
             self.resume()
-
-
-def client_of(peer: object) -> Client:
-    """The client from what accept says of the peer. An IPv4 client of a dual-stack socket is plain IPv4, RFC 4291."""
-    if not isinstance(peer, tuple):
-        return Client("", 0)
-    if len(peer) == 2:
-        return Client._make(peer)
-    host = peer[0]
-    return Client(host.removeprefix("::ffff:") if "." in host else host, peer[1])

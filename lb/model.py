@@ -13,6 +13,7 @@ import attrs
 
 from lb.address import Address
 from lb.counts import Count, LocalCount
+from lb.networks import Networks
 
 __all__ = [
     "Config",
@@ -88,6 +89,7 @@ class PoolSpec:
     on_remove: Literal["drain", "close"] = "drain"
     drain_timeout: float = 300.0
     resolve_interval: float = 30.0
+    send_proxy: Literal["off", "v1", "v2"] = "off"
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()
 
@@ -103,7 +105,16 @@ class ListenerSpec:
     half_close_timeout: float = 60.0
     max_connections: int = 0
     backlog: int = 4096
+    accept_proxy: bool | Networks = False
+    """Who must send a PROXY header: nobody, everybody, or these, and others are denied."""
     header_timeout: float = 10.0
+    allow: Networks = attrs.field(factory=Networks)
+    """Empty = all."""
+    deny: Networks = attrs.field(factory=Networks)
+    max_per_source: int = 0
+    """0 = no limit."""
+    rate_per_source: int = 0
+    """New connections a second; 0 = no limit."""
 
 
 @attrs.frozen

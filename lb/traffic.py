@@ -20,6 +20,7 @@ from lb.listener import Listener, Pressure
 from lb.model import Config, ListenerSpec
 from lb.pool import Pool
 from lb.pools import Pools
+from lb.sources import Sources
 from lb.splicer_factory import make_splicer
 
 __all__ = ["Traffic"]
@@ -30,7 +31,7 @@ class Traffic:
 
     ``reserve``: descriptors that connections leave to others. ``dedicated``: the process does nothing else, so its
     other tasks may wait a millisecond. The rest is for a process that is one of several: what listeners count with,
-    where ids come from, and how to make the other processes look at the backlogs.
+    where ids come from, where sources are counted, and how to make the other processes look at the backlogs.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Traffic:
         dedicated: bool,
         new_count: Callable[[str], Count] = lambda _listener: LocalCount(),
         next_id: Callable[[], int] | None = None,
+        sources: Sources | None = None,
         others: Callable[[], None] | None = None,
     ) -> None:
         self.listeners: dict[str, Listener] = {}
@@ -52,7 +54,9 @@ class Traffic:
         self._deadlines = Deadlines(fault=self._fault)
         self._splicer = make_splicer(descriptors, self._fault, dedicated=dedicated)
         self._pressure = Pressure(descriptors, self._deadlines, sink, others)
-        self._context = ConnectionContext(splicer=self._splicer, deadlines=self._deadlines, sink=sink, next_id=next_id)
+        self._context = ConnectionContext(
+            splicer=self._splicer, deadlines=self._deadlines, sink=sink, next_id=next_id, sources=sources
+        )
         self._sink = sink
 
     def _fault(self, where: str, exception: Exception) -> None:

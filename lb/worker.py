@@ -113,6 +113,7 @@ class Worker:
             dedicated=True,
             new_count=self._count,
             next_id=partial(self._board.next_id, start.index),
+            sources=self._board.sources(start.index),
             others=self._nudges.tell_all,
         )
         self._preparing = trio.CancelScope()

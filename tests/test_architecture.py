@@ -31,13 +31,14 @@ LAYERS = (
     ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges"),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log"),
     ("lb.greeting_factory",),
+    ("lb.accept_proxy", "lb.access"),
     ("lb.connection", "lb.greeting", "lb.introduction"),
     ("lb.seeking",),
     ("lb.connection_context", "lb.pools", "lb.shared_pool", "lb.holding"),
     ("lb.splicer_factory",),
     ("lb.epoll_splicer", "lb.trio_splicer"),
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.trio_relay"),
-    ("lb.epoll_side", "lb.record_line"),
+    ("lb.epoll_side", "lb.record_line", "lb.sources"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan"),
     (
         "lb.backend",
@@ -75,8 +76,11 @@ LAYERS = (
         "lb.plugins",
     ),
     ("lb.events", "lb.errors", "lb.self_connect"),
+    ("lb.proxy_header",),
+    ("lb.proxy_v1", "lb.proxy_v2"),
+    ("lb.proxy_endpoints",),
     ("lb.model",),
-    ("lb.address", "lb.counts", "lb.stalls"),
+    ("lb.address", "lb.counts", "lb.stalls", "lb.networks", "lb.crc32c"),
 )
 """From top to bottom: a module imports from lower layers only."""
 
@@ -84,6 +88,9 @@ PURE = (
     "lb.address",
     "lb.binds",
     "lb.counts",
+    "lb.networks",
+    "lb.crc32c",
+    "lb.proxy_*",
     "lb.model",
     "lb.events",
     "lb.config*",

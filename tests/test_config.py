@@ -23,6 +23,7 @@ from lb.model import (
     ProcessSpec,
     ServerSpec,
 )
+from lb.networks import Networks
 
 PAIRS = Path(__file__).parent / "config"
 EVERYTHING = PAIRS / "good" / "everything.toml"
@@ -69,6 +70,7 @@ def test_every_key_reaches_the_model() -> None:
         on_remove="close",
         drain_timeout=3600,
         resolve_interval=90,
+        send_proxy="v2",
         health=HealthSpec(
             probe=PluginSpec("http", (("expect_status", ("200", "204")), ("path", "/ready"))),
             interval=1.5,
@@ -91,7 +93,12 @@ def test_every_key_reaches_the_model() -> None:
                 half_close_timeout=90,
                 max_connections=1000,
                 backlog=128,
+                accept_proxy=Networks(("10.0.0.1", "2001:db8::/32")),
                 header_timeout=3.0,
+                allow=Networks(("10.0.0.0/8", "2001:db8::/32")),
+                deny=Networks(("10.9.0.0/16",)),
+                max_per_source=20,
+                rate_per_source=5,
             ),
             "app": ListenerSpec("app", (Address.parse(":0"),), "app"),
         },
