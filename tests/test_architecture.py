@@ -34,7 +34,7 @@ LAYERS = (
     ("lb.connection_context", "lb.pools", "lb.shared_pool"),
     ("lb.splicer_factory",),
     ("lb.epoll_splicer", "lb.trio_splicer"),
-    ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.trio_relay"),
+    ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.epoll_handler", "lb.trio_relay"),
     ("lb.epoll_side", "lb.record_line"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan"),
     (
@@ -72,7 +72,8 @@ LAYERS = (
         "healthcheck.state",
         "lb.plugins",
     ),
-    ("lb.events", "lb.errors", "lb.self_connect"),
+    ("lb.tls_handshake", "lb.client_hello"),
+    ("lb.events", "lb.errors", "lb.self_connect", "lb.tls"),
     ("lb.model",),
     ("lb.address", "lb.counts"),
 )
