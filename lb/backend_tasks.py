@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from random import Random
 
@@ -9,16 +10,17 @@ import trio
 
 import healthcheck.registry
 from healthcheck.checker import Checks
-from healthcheck.probe import Target
+from healthcheck.probe import Secure, Target
 from healthcheck.result import CheckResult
 from healthcheck.state import Change
 from lb.address import SocketAddress
 from lb.backend import Backend
 from lb.errors import describe_error
-from lb.events import ResolveFailed, Sink
-from lb.model import HealthSpec
+from lb.events import CheckWarning, ResolveFailed, Sink
+from lb.model import HealthSpec, PoolTlsSpec
 from lb.pool import Pool
 from lb.resolver import keep_resolved
+from lb.tls_contexts import client_context, name_of
 
 __all__ = ["BackendTasks"]
 
@@ -36,11 +38,13 @@ class BackendTasks:
         self._random = Random()  # noqa: S311 - jitter
         self._attended: dict[Backend, tuple[object, trio.CancelScope]] = {}
         self._checks: dict[Backend, Checks] = {}
+        self._contexts: dict[PoolTlsSpec, ssl.SSLContext] = {}
+        self._making_context = trio.Lock()
 
     def sync(self, pools: dict[str, Pool]) -> None:
         """After a reload: attend to servers that are new or asked in another way, no more to those that left."""
         wanted = {
-            backend: (pool, (backend.spec.address, pool.spec.health, pool.spec.resolve_interval))
+            backend: (pool, (backend.spec.address, pool.spec.health, pool.spec.resolve_interval, pool.spec.tls))
             for pool in pools.values()
             for backend in pool.backends.values()
         }
@@ -53,6 +57,8 @@ class BackendTasks:
                 scope = trio.CancelScope()
                 self._attended[backend] = (how, scope)
                 self._nursery.start_soon(self._attend, pool, backend, scope)
+        in_use = {pool.spec.tls for pool in pools.values()}
+        self._contexts = {spec: context for spec, context in self._contexts.items() if spec in in_use}
 
     async def _attend(self, pool: Pool, backend: Backend, scope: trio.CancelScope) -> None:
         with scope:
@@ -65,6 +71,8 @@ class BackendTasks:
     async def _check(self, pool: Pool, backend: Backend, spec: HealthSpec) -> None:
         def report(result: CheckResult) -> None:
             before = backend.targets
+            if result.warning and (backend.last_check is None or result.warning != backend.last_check.warning):
+                self._sink(CheckWarning(pool.name, backend.name, result.warning))
             pool.checked(backend, result, trio.current_time())
             self._retargeted(pool, backend, before)
 
@@ -73,10 +81,11 @@ class BackendTasks:
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must cost no more than this server's checks
             report(CheckResult(passed=False, detail=f"probe error: {exception}", ms=0.0, exception=exception))
             return
+        secure = await self._secure(pool, backend)
         self._checks[backend] = checks = Checks(
             probe,
             spec,
-            target=lambda: Target(pool.name, backend.name, backend.spec.address, backend.targets),
+            target=lambda: Target(pool.name, backend.name, backend.spec.address, backend.targets, secure),
             in_balance=lambda: backend.health.in_balance,
             report=report,
             rng=self._random,
@@ -86,6 +95,16 @@ class BackendTasks:
         finally:
             if self._checks.get(backend) is checks:
                 del self._checks[backend]
+
+    async def _secure(self, pool: Pool, backend: Backend) -> Secure | None:
+        """How checks speak TLS: as the traffic does."""
+        spec = pool.spec.tls
+        if spec is None:
+            return None
+        async with self._making_context:
+            if spec not in self._contexts:  # the system's authorities take 50 ms to load
+                self._contexts[spec] = await trio.to_thread.run_sync(client_context, spec)
+        return Secure(self._contexts[spec], name_of(spec, backend.spec.address))
 
     async def _resolve(self, pool: Pool, backend: Backend) -> None:
         failing = False

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lb.config_values import duration_text
-from lb.model import Config, HealthSpec, ListenerSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import (
+    CertificateSpec,
+    Config,
+    HealthSpec,
+    ListenerSpec,
+    ListenerTlsSpec,
+    PemSpec,
+    PluginSpec,
+    PoolSpec,
+    PoolTlsSpec,
+    ServerSpec,
+)
 
 __all__ = ["describe", "listener_text", "server_text", "value_text"]
 
@@ -27,7 +38,12 @@ def describe(config: Config) -> str:
 
 def listener_text(listener: ListenerSpec) -> str:
     """Where it listens and whom it serves: ``127.0.0.1:8080, [::1]:8080 -> pool web``."""
-    return f"{', '.join(map(str, listener.bind))} -> pool {listener.pool}"
+    secured = f", TLS {value_text(listener.tls)}" if listener.tls is not None else ""
+    routes = "".join(f"{name} -> pool {pool}, " for name, pool in listener.sni or ())
+    others = "others " if routes else ""
+    return (
+        f"{', '.join(map(str, listener.bind))}{secured}{': ' if routes else ' '}{routes}{others}-> pool {listener.pool}"
+    )
 
 
 def server_text(server: ServerSpec) -> str:
@@ -47,6 +63,8 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
     yield value_text(pool.health) if pool.health else "no active checks"
     if pool.passive.failures:
         yield f"ejects after {pool.passive.failures} failed connects"
+    if pool.tls is not None:
+        yield f"TLS {value_text(pool.tls)}"
     if pool.when_all_down != "reject":
         yield f"when all are down: {pool.when_all_down}"
 
@@ -64,6 +82,19 @@ def value_text(value: object) -> str:
         return f"{value.name} ({options})" if options else value.name
     if isinstance(value, HealthSpec):
         return f"probe {value_text(value.probe)} every {duration_text(value.interval)}"
+    if isinstance(value, ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec):
+        return _secured_text(value)
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(value_text, value))
     return str(value)
+
+
+def _secured_text(value: ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec) -> str:
+    """Whom certificates are for and until when; of files the paths only."""
+    if isinstance(value, ListenerTlsSpec):
+        return value_text(value.certificates)
+    if isinstance(value, PoolTlsSpec):
+        return "verified" if value.verify else "not verified"
+    if isinstance(value, CertificateSpec):
+        return f"{value.chain.path} ({', '.join(value.names)}; until {value.until})"
+    return value.path

@@ -15,13 +15,17 @@ from lb.address import Address
 from lb.counts import Count, LocalCount
 
 __all__ = [
+    "CertificateSpec",
     "Config",
     "HealthSpec",
     "ListenerSpec",
+    "ListenerTlsSpec",
     "LogSpec",
     "PassiveSpec",
+    "PemSpec",
     "PluginSpec",
     "PoolSpec",
+    "PoolTlsSpec",
     "ProcessSpec",
     "Server",
     "ServerSpec",
@@ -74,6 +78,52 @@ class PassiveSpec:
 
 
 @attrs.frozen
+class PemSpec:
+    """A file as it was when the configuration was read: processes that start later must not find another."""
+
+    path: str
+    """As configured, for people."""
+    content: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class CertificateSpec:
+    """A certificate with the chain up to its authority, and its key."""
+
+    chain: PemSpec
+    key: PemSpec
+    names: tuple[str, ...]
+    """Whom it is for, in lower case; a wildcard stands for one label."""
+    until: str
+    """The day on which it expires."""
+
+
+@attrs.frozen
+class ListenerTlsSpec:
+    """TLS towards clients. The first of several certificates is for those who name no server, or another."""
+
+    certificates: tuple[CertificateSpec, ...]
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    alpn: tuple[str, ...] = ()
+    client_ca: PemSpec | None = None
+    client_certificate: Literal["none", "optional", "required"] = "none"
+
+
+@attrs.frozen
+class PoolTlsSpec:
+    """TLS towards servers."""
+
+    verify: bool = True
+    ca: PemSpec | None = None
+    """None = those that the system trusts."""
+    server_name: str = ""
+    """Empty = the host of the server's address."""
+    alpn: tuple[str, ...] = ()
+    certificate: CertificateSpec | None = None
+    """Our own, for servers that ask for one."""
+
+
+@attrs.frozen
 class PoolSpec:
     """A pool of servers and how one of them is chosen."""
 
@@ -90,11 +140,12 @@ class PoolSpec:
     resolve_interval: float = 30.0
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()
+    tls: PoolTlsSpec | None = None
 
 
 @attrs.frozen
 class ListenerSpec:
-    """Addresses that accept clients for one pool."""
+    """Addresses that accept clients for one pool, or for several, between which the name asked for decides."""
 
     name: str
     bind: tuple[Address, ...]
@@ -103,6 +154,9 @@ class ListenerSpec:
     half_close_timeout: float = 60.0
     max_connections: int = 0
     backlog: int = 4096
+    tls: ListenerTlsSpec | None = None
+    sni: tuple[tuple[str, str], ...] | None = None
+    """Names, or wildcards like ``*.example.org``, and the pool of each; whoever asks for another gets ``pool``."""
 
 
 @attrs.frozen

@@ -49,16 +49,18 @@ LAYERS = (
         "lb.config_listeners",
     ),
     ("lb.config_pools",),
+    ("lb.config_tls", "lb.config_sni"),
     ("lb.config_plugins",),
     ("lb.config_table",),
     ("lb.config_values", "lb.descriptors"),
-    ("strategies.registry", "healthcheck.registry", "healthcheck.checker"),
+    ("strategies.registry", "healthcheck.registry", "healthcheck.checker", "lb.tls_contexts"),
     (
         "strategies.*",
         "healthcheck.tcp",
         "healthcheck.http",
         "healthcheck.exchange",
         "healthcheck.exec",
+        "healthcheck.tls",
         "healthcheck.mirror",
     ),
     (
@@ -104,8 +106,8 @@ IMPURE = {
     "asyncio", "datetime", "http", "multiprocessing", "os", "select", "selectors", "signal", "socket", "ssl",
     "subprocess", "threading", "time", "trio", "urllib",
 }  # fmt: skip
-PURE_MAY_NAME = {"healthcheck.registry"}
-"""It gives out probes, which do I/O once they are run; the configuration only makes them."""
+PURE_MAY_NAME = {"healthcheck.registry", "lb.tls_contexts"}
+"""They give out probes and contexts, which do I/O once used; the configuration tries out whether they start."""
 
 LONGEST_FILE = 300
 
