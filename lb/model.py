@@ -154,6 +154,7 @@ class ListenerSpec:
     half_close_timeout: float = 60.0
     max_connections: int = 0
     backlog: int = 4096
+    header_timeout: float = 10.0
     tls: ListenerTlsSpec | None = None
     sni: tuple[tuple[str, str], ...] | None = None
     """Names, or wildcards like ``*.example.org``, and the pool of each; whoever asks for another gets ``pool``."""

@@ -30,8 +30,10 @@ LAYERS = (
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets"),
     ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges"),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log"),
-    ("lb.connection",),
-    ("lb.connection_context", "lb.pools", "lb.shared_pool"),
+    ("lb.greeting_factory",),
+    ("lb.connection", "lb.greeting", "lb.introduction"),
+    ("lb.seeking",),
+    ("lb.connection_context", "lb.pools", "lb.shared_pool", "lb.holding"),
     ("lb.splicer_factory",),
     ("lb.epoll_splicer", "lb.trio_splicer"),
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.epoll_handler", "lb.trio_relay"),
@@ -77,7 +79,7 @@ LAYERS = (
     ("lb.tls_handshake", "lb.client_hello"),
     ("lb.events", "lb.errors", "lb.self_connect", "lb.tls"),
     ("lb.model",),
-    ("lb.address", "lb.counts"),
+    ("lb.address", "lb.counts", "lb.stalls"),
 )
 """From top to bottom: a module imports from lower layers only."""
 
