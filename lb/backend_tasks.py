@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable
 from random import Random
 
@@ -17,10 +16,11 @@ from lb.address import SocketAddress
 from lb.backend import Backend
 from lb.errors import describe_error
 from lb.events import CheckWarning, ResolveFailed, Sink
-from lb.model import HealthSpec, PoolTlsSpec
+from lb.model import HealthSpec
 from lb.pool import Pool
 from lb.resolver import keep_resolved
-from lb.tls_contexts import client_context, name_of
+from lb.tls_contexts import name_of
+from lb.tls_store import TlsStore
 
 __all__ = ["BackendTasks"]
 
@@ -46,8 +46,7 @@ class BackendTasks:
         self._random = Random()  # noqa: S311 - jitter
         self._attended: dict[Backend, tuple[object, trio.CancelScope]] = {}
         self._checks: dict[Backend, Checks] = {}
-        self._contexts: dict[PoolTlsSpec, ssl.SSLContext] = {}
-        self._making_context = trio.Lock()
+        self._tls = TlsStore()
 
     def let_go(self, pools: dict[str, Pool]) -> None:
         """After a reload: attend no more to servers that left, or that are to be asked in another way."""
@@ -56,8 +55,7 @@ class BackendTasks:
             if backend not in pool_of or how != _how(pool_of[backend], backend):
                 scope.cancel()
                 del self._attended[backend]
-        in_use = {pool.spec.tls for pool in pools.values()}
-        self._contexts = {spec: context for spec, context in self._contexts.items() if spec in in_use}
+        self._tls.keep(pool.spec.tls for pool in pools.values())
 
     async def take_on(self, pools: dict[str, Pool]) -> None:
         """Attend to servers that nobody attends to yet. Traffic gets its turn: a thousand tasks take 7 ms to begin."""
@@ -111,10 +109,7 @@ class BackendTasks:
         spec = pool.spec.tls
         if spec is None:
             return None
-        async with self._making_context:
-            if spec not in self._contexts:  # the system's authorities take 50 ms to load
-                self._contexts[spec] = await trio.to_thread.run_sync(client_context, spec)
-        return Secure(self._contexts[spec], name_of(spec, backend.spec.address))
+        return Secure(await self._tls.make(spec), name_of(spec, backend.spec.address))
 
     async def _resolve(self, pool: Pool, backend: Backend) -> None:
         failing = False

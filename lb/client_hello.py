@@ -9,7 +9,7 @@ import ssl
 
 from lb.tls import names_as_they_come
 
-__all__ = ["LARGEST", "NotTlsError", "server_name"]
+__all__ = ["LARGEST", "ClientHello", "NotTlsError"]
 
 LARGEST = 64 * 1024
 """Bytes of a ClientHello that are looked at. Those of today have a few hundred to two thousand."""
@@ -19,25 +19,27 @@ class NotTlsError(Exception):
     """The client does not begin as TLS does; the text says what OpenSSL minds."""
 
 
-def server_name(received: bytes) -> str | None:
-    """The name in the ClientHello that these bytes begin with, in lower case; "" if it names none.
+class ClientHello:
+    """What a client says first, as it comes in."""
 
-    None as long as it is not whole. Raises NotTlsError.
-    """
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    incoming.write(received)
-    hello = _CONTEXT.wrap_bio(incoming, outgoing, server_side=True)
-    try:
-        with names_as_they_come():
-            hello.do_handshake()
-    except ssl.SSLWantReadError:
-        return None
-    except ssl.SSLError as error:
-        found = getattr(hello, "found", None)
-        if found is None:
-            raise NotTlsError(error.reason or str(error)) from error
-        return str(found)
-    raise AssertionError("a handshake without a certificate has ended well")
+    def __init__(self) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._handshake = _CONTEXT.wrap_bio(self._incoming, ssl.MemoryBIO(), server_side=True)
+
+    def read(self, more: bytes) -> str | None:
+        """The name in it, in lower case, "" if it names none; None as long as it is not whole. Raises NotTlsError."""
+        self._incoming.write(more)
+        try:
+            with names_as_they_come():
+                self._handshake.do_handshake()
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError as error:
+            found = getattr(self._handshake, "found", None)
+            if found is None:
+                raise NotTlsError(error.reason or str(error)) from error
+            return str(found)
+        raise AssertionError("a handshake without a certificate has ended well")
 
 
 def _note(hello: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int:

@@ -11,6 +11,7 @@ import trio
 from lb.deadlines import Deadlines
 from lb.events import Fault, Sink
 from lb.splicer import Splicer
+from lb.tls_store import TlsStore
 
 if TYPE_CHECKING:
     from lb.connection import Connection
@@ -35,6 +36,7 @@ class ConnectionContext:
         self.splicer = splicer
         self.sink = sink
         self.open: set[Connection] = set()
+        self.tls = TlsStore()
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
         self.next_id = next_id or itertools.count(1).__next__
         self._closed = trio.Event()

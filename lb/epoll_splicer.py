@@ -264,7 +264,8 @@ class EpollSplicer:
         return relay
 
     def release(self, server: socket.SocketType) -> None:
-        self.unwatch(server.fileno())
+        if server.fileno() in self._handlers:
+            self.unwatch(server.fileno())
 
     def relay_layered(
         self,
@@ -276,6 +277,7 @@ class EpollSplicer:
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
     ) -> TrioRelay:
+        self.release(server)
         relay = TrioRelay(client, server, owner, layers, idle, half_close, self.fault)
         self._nursery.start_soon(relay.run)
         return relay

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import socket
+import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from lb.model import PoolSpec
+import attrs
+
+from lb.model import PoolSpec, PoolTlsSpec
+from lb.tls import Tls
+from lb.tls_contexts import name_of
+from lb.tls_handshake import shake_hands
+from lb.tls_store import TlsStore
 
 if TYPE_CHECKING:
     from lb.connection import Connection
 
-__all__ = ["Introduction", "make_introduction"]
+__all__ = ["Introduction", "StartTls", "make_introduction"]
 
 
 class Introduction(Protocol):
@@ -23,6 +31,30 @@ class Introduction(Protocol):
         """
 
 
-def make_introduction(spec: PoolSpec) -> Introduction | None:  # noqa: ARG001
+@attrs.frozen
+class StartTls:
+    """A handshake. Implements :class:`Introduction`."""
+
+    spec: PoolTlsSpec
+    context: ssl.SSLContext
+
+    def begin(self, connection: Connection, server: socket.SocketType) -> None:
+        connection.talk(server, partial(self._shake_hands, connection, server))
+
+    async def _shake_hands(self, connection: Connection, server: socket.SocketType) -> None:
+        backend = connection.backend
+        assert backend is not None  # noqa: S101 - it was connected to
+        name = name_of(self.spec, backend.spec.address)
+        tls = Tls(self.context, server_side=False, server_name=name)
+        try:
+            await shake_hands(server, tls)
+        except OSError as error:
+            connection.introduction_failed(error)
+        else:
+            connection.secured_server(tls)
+            connection.join(server)
+
+
+def make_introduction(spec: PoolSpec, tls: TlsStore) -> Introduction | None:
     """None for a pool whose servers hear the client and nothing else."""
-    return None
+    return None if spec.tls is None else StartTls(spec.tls, tls[spec.tls])

@@ -166,7 +166,7 @@ class Splicer(Protocol):
         """
 
     def release(self, server: socket.SocketType) -> None:
-        """Let go of a socket that was just connected: somebody else waits for what it says, up to relay_layered."""
+        """Let go of a socket that was connected: somebody else waits for what it says, up to ``relay_layered``."""
 
     def relay_layered(
         self,
@@ -178,7 +178,7 @@ class Splicer(Protocol):
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
     ) -> Relay:
-        """As ``relay``, for a server that was released, with the layers of the client's side and of the server's."""
+        """As ``relay``, with the layers of the client's side and of the server's. The server may have been released."""
 
 
 def end_with_reset(sock: socket.SocketType) -> None:

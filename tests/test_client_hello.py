@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.client_hello import NotTlsError, server_name
+from lb.client_hello import ClientHello, NotTlsError
 from tests.tls_peers import VERSIONS
 
 
@@ -27,6 +27,14 @@ def hello(name, *, version=None, alpn=()):
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     return outgoing.read()
+
+
+def server_name(*pieces):
+    """The answer to the last piece; to all before it, the answer is that there has to be more."""
+    hello = ClientHello()
+    *before, last = pieces
+    assert [hello.read(piece) for piece in before] == [None] * len(before)
+    return hello.read(last)
 
 
 def in_records(first, size):
@@ -53,6 +61,12 @@ def test_a_part_of_it_is_not_enough_wherever_it_is_cut(version):
     whole = hello("a.example.org", version=version)
     assert {server_name(whole[:count]) for count in range(len(whole))} == {None}
     assert server_name(whole + b"and what comes behind it") == "a.example.org"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_may_come_byte_by_byte(version):
+    whole = hello("a.example.org", version=version)
+    assert server_name(*(bytes([byte]) for byte in whole)) == "a.example.org"
 
 
 @pytest.mark.parametrize("size", [1, 7, 100])
