@@ -131,3 +131,44 @@ class TlsEnd:
 
     async def aclose(self):
         await trio.aclose_forcefully(self.stream)
+
+
+def write_certificate(directory, stem, *names, issued=None):
+    """Files for the balancer: ``stem.pem`` with the chain and ``stem.key``. Returns the two as lines of TOML."""
+    issued = issued or certificate(*names)
+    (directory / f"{stem}.pem").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+    (directory / f"{stem}.key").write_bytes(issued.private_key_pem.bytes())
+    return f'certificate = "{stem}.pem"\nkey = "{stem}.key"\n'
+
+
+def write_authority(directory, stem="ca"):
+    """``stem.pem``, which is to be trusted; returns its name."""
+    authority().cert_pem.write_to_path(directory / f"{stem}.pem")
+    return f"{stem}.pem"
+
+
+async def connect_tls(port, name="a.example.org", *, context=None):
+    """A client that has shaken hands."""
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    try:
+        return await TlsEnd(stream, context or client_context(), server_name=name).shake_hands()
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+
+
+def tls_server(handler, context):
+    """A handler for :func:`tests.servers.serving` that speaks TLS, and gives ``handler`` a TlsEnd."""
+
+    async def serve(stream):
+        end = TlsEnd(stream, context, server_side=True)
+        with suppress(ssl.SSLError, Truncated):
+            await handler(await end.shake_hands())
+
+    return serve
+
+
+def names_in(end):
+    """Whom the peer's certificate is for."""
+    certificate = end.object.getpeercert()
+    return {value for kind, value in certificate["subjectAltName"] if kind == "DNS"}
