@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import trio
 
-from healthcheck.probe import UNABLE, Probe, ProbeFailed, Target
+from healthcheck.probe import UNABLE, Passed, Probe, ProbeFailed, Target
 from healthcheck.result import CheckResult
 from healthcheck.schedule import first_delay, next_start, soon
 from lb.errors import describe_error
@@ -70,10 +70,11 @@ class Checks:
     async def _check(self) -> CheckResult | None:
         """One check; None if it could not be made for want of descriptors, processes or memory of our own."""
         started = trio.current_time()
-        passed, detail, bug = False, f"no answer in {self._spec.timeout:g} s", None
+        passed, detail, warning, bug = False, f"no answer in {self._spec.timeout:g} s", "", None
         try:
             with trio.move_on_after(self._spec.timeout):
-                detail = str(await self._probe.check(self._target().on_port(self._spec.port)))
+                found = await self._probe.check(self._target().on_port(self._spec.port))
+                detail, warning = (found.detail, found.warning) if isinstance(found, Passed) else (str(found), "")
                 passed = True
         except ProbeFailed as failure:
             detail = str(failure) or "failed without a reason"
@@ -85,4 +86,4 @@ class Checks:
             detail = describe_error(error.__cause__) if isinstance(error.__cause__, OSError) else "connection broken"
         except Exception as error:  # noqa: BLE001 - a plug-in's bug must cost no more than this check
             detail, bug = f"probe error: {type(error).__name__}: {error}", error
-        return CheckResult(passed, detail, (trio.current_time() - started) * 1000, bug)
+        return CheckResult(passed, detail, (trio.current_time() - started) * 1000, warning, bug)

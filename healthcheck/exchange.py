@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from healthcheck import options
-from healthcheck.probe import Probe, ProbeFailed, Target, hang_up
+from healthcheck.probe import Probe, ProbeFailed, Stream, Target, hang_up
 
 __all__ = ["ExchangeProbe"]
 
@@ -40,7 +40,7 @@ class ExchangeProbe(Probe):
             raise ProbeFailed(f"answer {_quoted(answer)} does not match") from None
         return f"answer {_quoted(answer)}" if answer else f"sent {len(self._send)} bytes"
 
-    async def _read_answer(self, stream: trio.SocketStream, answer: bytearray) -> None:
+    async def _read_answer(self, stream: Stream, answer: bytearray) -> None:
         """Add to ``answer`` until ``expect`` is found in it. Raises ProbeFailed if it cannot be any more."""
         while not self._expect.search(answer):
             if len(answer) >= _MOST_BYTES:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Sequence
 
 import h11
-import trio
 
 from healthcheck import options
-from healthcheck.probe import Probe, ProbeFailed, Target, hang_up
+from healthcheck.probe import Probe, ProbeFailed, Stream, Target, hang_up
 
 __all__ = ["HttpProbe"]
 
@@ -80,13 +79,13 @@ class HttpProbe(Probe):
             raise ProbeFailed(f"HTTP {status}, the body does not match {self._expect_body.pattern.decode()!r}")
 
 
-async def _read_answer(http: h11.Connection, stream: trio.SocketStream) -> tuple[int, bytes]:
+async def _read_answer(http: h11.Connection, stream: Stream) -> tuple[int, bytes]:
     """The final status and the body, cut after 64 KiB. Raises h11.RemoteProtocolError for what is no whole answer."""
     status, body = 0, bytearray()
     while len(body) < _MOST_BODY:
         event = http.next_event()
         if event is h11.NEED_DATA:
-            http.receive_data(await stream.receive_some())
+            http.receive_data(bytes(await stream.receive_some()))
         elif isinstance(event, h11.Response):
             status = event.status_code
         elif isinstance(event, h11.Data):

@@ -6,6 +6,8 @@ import abc
 import errno
 import os
 import socket
+import ssl
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -14,7 +16,10 @@ from lb.address import Address, SocketAddress
 from lb.errors import EXHAUSTED, describe_error
 from lb.self_connect import is_self_connected
 
-__all__ = ["UNABLE", "Probe", "ProbeFailed", "Target", "hang_up"]
+__all__ = ["UNABLE", "Passed", "Probe", "ProbeFailed", "Secure", "Stream", "Target", "hang_up"]
+
+Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+"""A connection to a server; TLS where its pool speaks TLS."""
 
 UNABLE = EXHAUSTED | {errno.EAGAIN}
 """Errors of an OSError that mean that the balancer itself is short of something: no verdict about a server.
@@ -31,6 +36,35 @@ class ProbeFailed(Exception):  # noqa: N818 - a verdict about the server, not an
 
 
 @attrs.frozen
+class Passed:
+    """What a probe may return in place of a text, if the server passes and somebody should know of something."""
+
+    detail: str
+    warning: str
+
+
+@attrs.frozen
+class Secure:
+    """How a pool's servers are spoken to in TLS."""
+
+    context: ssl.SSLContext
+    server_name: str | None
+    """Asked for and, if the context checks names, looked for in the certificate."""
+
+    async def shake_hands(self, stream: trio.SocketStream) -> trio.SSLStream[trio.SocketStream]:
+        """Raises ssl.SSLError, or trio.BrokenResourceError if the server is gone."""
+        secured = trio.SSLStream(stream, self.context, server_hostname=self.server_name, https_compatible=True)
+        try:
+            await secured.do_handshake()
+        except BaseException as error:
+            await trio.aclose_forcefully(secured)
+            if isinstance(error, trio.BrokenResourceError) and isinstance(error.__cause__, ssl.SSLError):
+                raise error.__cause__ from None
+            raise
+        return secured
+
+
+@attrs.frozen
 class Target:
     """The server to probe."""
 
@@ -42,25 +76,32 @@ class Target:
     """What the address resolves to; the first is the one that traffic uses. Empty if the name could not be resolved."""
     header: bytes = b""
     """What it has to hear before anything else: the PROXY header of a connection of our own."""
+    tls: Secure | None = None
 
     def on_port(self, port: int) -> Target:
         """The same server probed on another port; 0 and unix sockets keep their own.
 
-        What listens on another port is something else, and hears no PROXY header.
+        What listens on another port is something else: it hears no PROXY header, and speaks no TLS.
         """
         if not port or self.address.is_unix:
             return self
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
         address = Address(text=f"{host}:{port}", host=self.address.host, port=port)
         sockaddrs = tuple((family, _with_port(sockaddr, port)) for family, sockaddr in self.sockaddrs)
-        return attrs.evolve(self, address=address, sockaddrs=sockaddrs, header=b"")
+        return attrs.evolve(self, address=address, sockaddrs=sockaddrs, header=b"", tls=None)
 
-    async def connect(self) -> trio.SocketStream:
-        """Open a connection, TCP or unix, to where traffic goes; what the server has to hear first has been said.
+    async def connect(self) -> Stream:
+        """Open a connection, TCP or unix, to where traffic goes; what the server has to hear first has been said, and
+        TLS is spoken if traffic speaks it.
 
         Raises ProbeFailed or OSError, which is a verdict as well: the checks find the words for it. Has no timeout of
         its own, as the whole check has one.
         """
+        stream = await self.connect_plain()
+        return stream if self.tls is None else await self.tls.shake_hands(stream)
+
+    async def connect_plain(self) -> trio.SocketStream:
+        """The same without TLS."""
         if not self.sockaddrs:
             raise ProbeFailed(f"cannot resolve {self.address.host}")
         family, sockaddr = self.sockaddrs[0]
@@ -98,7 +139,7 @@ def _insist_on_connected(connecting: trio.socket.SocketType, sockaddr: object) -
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
-async def hang_up(stream: trio.SocketStream) -> None:
+async def hang_up(stream: Stream) -> None:
     """Close politely: say that we are done, take what the server still sends until it closes as well, then close.
 
     A plain close with unread data, or before the server's greeting arrived, resets the connection, and the server
@@ -110,6 +151,9 @@ async def hang_up(stream: trio.SocketStream) -> None:
         received = 0
         with trio.move_on_after(max(0, patience)):
             try:
+                if isinstance(stream, trio.SSLStream):
+                    await stream.unwrap()
+                    return
                 await stream.send_eof()
                 while received < _LINGER_BYTES and (chunk := await stream.receive_some()):
                     received += len(chunk)
@@ -125,7 +169,7 @@ class Probe(abc.ABC):
     """
 
     @abc.abstractmethod
-    async def check(self, target: Target) -> str:
+    async def check(self, target: Target) -> str | Passed:
         """Returns a short detail of what was found (``HTTP 200``), or raises ProbeFailed or OSError with the reason.
 
         The caller applies the timeout by cancelling; a probe that knows better than "no answer in 1 s" what was

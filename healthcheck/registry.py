@@ -14,6 +14,7 @@ _REGISTRY = Registry(
     built_in={
         "tcp": "healthcheck.tcp:TcpProbe",
         "http": "healthcheck.http:HttpProbe",
+        "tls": "healthcheck.tls:TlsProbe",
         "exchange": "healthcheck.exchange:ExchangeProbe",
         "exec": "healthcheck.exec:ExecProbe",
     },

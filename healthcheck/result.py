@@ -24,5 +24,7 @@ class CheckResult:
     detail: str = attrs.field(converter=one_line)
     ms: float
     """How long the check took, milliseconds."""
+    warning: str = attrs.field(default="", converter=one_line)
+    """What somebody should know of, though the server passed."""
     exception: Exception | None = attrs.field(default=None, eq=False)
     """Set if the probe itself is broken: what it raised."""

@@ -9,17 +9,19 @@ import trio
 
 import healthcheck.registry
 from healthcheck.checker import Checks
-from healthcheck.probe import Target
+from healthcheck.probe import Secure, Target
 from healthcheck.result import CheckResult
 from healthcheck.state import Change
 from lb.address import SocketAddress
 from lb.backend import Backend
 from lb.errors import describe_error
-from lb.events import ResolveFailed, Sink
+from lb.events import CheckWarning, ResolveFailed, Sink
 from lb.model import HealthSpec
 from lb.pool import Pool
 from lb.proxy_header import own_header
 from lb.resolver import keep_resolved
+from lb.tls_contexts import name_of
+from lb.tls_store import TlsStore
 
 __all__ = ["BackendTasks"]
 
@@ -29,7 +31,7 @@ SLICE = 64
 
 def _how(pool: Pool, backend: Backend) -> object:
     """All that its tasks depend on."""
-    return backend.spec.address, pool.spec.health, pool.spec.resolve_interval
+    return backend.spec.address, pool.spec.health, pool.spec.resolve_interval, pool.spec.tls
 
 
 class BackendTasks:
@@ -45,6 +47,7 @@ class BackendTasks:
         self._random = Random()  # noqa: S311 - jitter
         self._attended: dict[Backend, tuple[object, trio.CancelScope]] = {}
         self._checks: dict[Backend, Checks] = {}
+        self._tls = TlsStore()
 
     def let_go(self, pools: dict[str, Pool]) -> None:
         """After a reload: attend no more to servers that left, or that are to be asked in another way."""
@@ -53,6 +56,7 @@ class BackendTasks:
             if backend not in pool_of or how != _how(pool_of[backend], backend):
                 scope.cancel()
                 del self._attended[backend]
+        self._tls.keep(pool.spec.tls for pool in pools.values())
 
     async def take_on(self, pools: dict[str, Pool]) -> None:
         """Attend to servers that nobody attends to yet. Traffic gets its turn: a thousand tasks take 7 ms to begin."""
@@ -76,6 +80,8 @@ class BackendTasks:
     async def _check(self, pool: Pool, backend: Backend, spec: HealthSpec) -> None:
         def report(result: CheckResult) -> None:
             before = backend.targets
+            if result.warning and (backend.last_check is None or result.warning != backend.last_check.warning):
+                self._sink(CheckWarning(pool.name, backend.name, result.warning))
             pool.checked(backend, result, trio.current_time())
             self._retargeted(pool, backend, before)
 
@@ -84,11 +90,17 @@ class BackendTasks:
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must cost no more than this server's checks
             report(CheckResult(passed=False, detail=f"probe error: {exception}", ms=0.0, exception=exception))
             return
+        secure = await self._secure(pool, backend)
         self._checks[backend] = checks = Checks(
             probe,
             spec,
             target=lambda: Target(
-                pool.name, backend.name, backend.spec.address, backend.targets, own_header(pool.spec.send_proxy)
+                pool.name,
+                backend.name,
+                backend.spec.address,
+                backend.targets,
+                own_header(pool.spec.send_proxy),
+                secure,
             ),
             in_balance=lambda: backend.health.in_balance,
             report=report,
@@ -99,6 +111,13 @@ class BackendTasks:
         finally:
             if self._checks.get(backend) is checks:
                 del self._checks[backend]
+
+    async def _secure(self, pool: Pool, backend: Backend) -> Secure | None:
+        """How checks speak TLS: as the traffic does."""
+        spec = pool.spec.tls
+        if spec is None:
+            return None
+        return Secure(await self._tls.make(spec), name_of(spec, backend.spec.address))
 
     async def _resolve(self, pool: Pool, backend: Backend) -> None:
         failing = False

@@ -54,14 +54,15 @@ def load(path: Path) -> Config:
 
 
 def parse(text: str, filename: str) -> Config:
-    """Read the text of a file whose name the messages shall give. Raises ConfigError."""
+    """Read the text of a file of that name; those that it names are looked for beside it. Raises ConfigError."""
     errors: list[str] = []
+    directory = Path(filename).parent
     root = Table(_toml(text, filename), "", errors)
-    pools = {name: read_pool(name, table) for name, table in root.tables("pools")}
+    pools = {name: read_pool(name, table, directory) for name, table in root.tables("pools")}
     listener_tables = dict(root.tables("listeners"))
     pools |= pools_of_listeners(listener_tables, pools)
     config = Config(
-        listeners={name: read_listener(name, table, pools) for name, table in listener_tables.items()},
+        listeners={name: read_listener(name, table, pools, directory) for name, table in listener_tables.items()},
         pools=pools,
         process=_process(root.table("process")),
         log=_log(root.table("log")),

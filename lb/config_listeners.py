@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from lb.address import Address
 from lb.config_pools import read_servers
+from lb.config_sni import default_pool, read_sni
 from lb.config_table import Table, join
+from lb.config_tls import read_listener_tls
 from lb.config_values import (
     Reader,
     address,
@@ -49,19 +52,33 @@ def pools_of_listeners(listeners: Mapping[str, Table], pools: Mapping[str, PoolS
     return made
 
 
-def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> ListenerSpec:
+def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec], directory: Path) -> ListenerSpec:
+    """The table ``[listeners.<listener>]``. Paths are relative to ``directory``."""
     table.convert(listener, name, table.path)
     binds = _binds(table)
     pool = _pool_of(listener, table, pools)
+    sni = read_sni(table, pools)
+    tls = read_listener_tls(table, directory)
     values = table.values(_LISTENER)
     accept_proxy = _accept_proxy(table)
     allow, deny = _networks("allow", table), _networks("deny", table)
     table.finish()
-    return ListenerSpec(listener, binds, pool, accept_proxy=accept_proxy, allow=allow, deny=deny, **values)
+    return ListenerSpec(
+        listener, binds, pool, accept_proxy=accept_proxy, allow=allow, deny=deny, tls=tls, sni=sni, **values
+    )
 
 
 def _pool_of(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> str:
-    """Whom the listener serves: ``pool``, or the pool of its own name, spelt out as ``servers`` or not."""
+    """Whom the listener serves: ``pool``, or the pool of its own name, spelt out as ``servers`` or not.
+
+    With ``sni``, its ``default`` may say it instead.
+    """
+    default = default_pool(table)
+    if default is not None:
+        for key in ("pool", "servers"):
+            if table.has(key):
+                table.complain("'sni' has a 'default', one of them must go", table.at(key))
+        return default if isinstance(default, str) else listener
     if not table.has("pool"):
         if listener not in pools and not table.has("servers"):
             table.complain(f"needs a 'pool' or 'servers': there is no pool of its own name, {listener!r}")

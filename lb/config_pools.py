@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from healthcheck import registry as probes
 from lb.config_plugins import read_plugin
 from lb.config_table import Table
+from lb.config_tls import read_pool_tls
 from lb.config_values import (
     Reader,
     boolean,
@@ -57,8 +59,8 @@ _SERVER: Mapping[str, Reader[object]] = {
 }
 
 
-def read_pool(pool: str, table: Table) -> PoolSpec:
-    """The table ``[pools.<pool>]``; what is wrong with it goes to the table's errors."""
+def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
+    """The table ``[pools.<pool>]``; what is wrong with it goes to its errors. Paths are relative to ``directory``."""
     table.convert(pool, name, table.path)
     servers = read_servers(table)
     strategy = _strategy(table)
@@ -66,9 +68,10 @@ def read_pool(pool: str, table: Table) -> PoolSpec:
     passive_table = table.table("passive")
     passive = PassiveSpec(**passive_table.values(_PASSIVE))
     passive_table.finish()
+    tls = read_pool_tls(table, servers, directory)
     values = table.values(_POOL)
     table.finish()
-    return PoolSpec(pool, servers, strategy, health=health, passive=passive, **values)
+    return PoolSpec(pool, servers, strategy, health=health, passive=passive, tls=tls, **values)
 
 
 def _strategy(table: Table) -> PluginSpec:

@@ -13,12 +13,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import attrs
+
 from lb.address import Client
 from lb.backend import Backend
 from lb.connection_context import ConnectionContext
 from lb.events import ConnectionClosed, EndedBy, Reason
 from lb.seeking import Seeking
-from lb.splicer import TCP_OPTIONS, Relay, end_with_reset
+from lb.splicer import TCP_OPTIONS, Connecting, Relay, end_with_reset
+from lb.tls import Clear, Layer
 
 if TYPE_CHECKING:
     from lb.listener import Listener
@@ -33,7 +36,9 @@ class Connection(Seeking):
         "_accepted_at",
         "_connect_ms",
         "_finished",
+        "_layers",
         "_relay",
+        "asks_for",
         "destination",
         "id",
         "leave_source",
@@ -53,6 +58,10 @@ class Connection(Seeking):
         """Where the client connected to, if that is not the socket's own address."""
         self.leave_source: Callable[[], None] | None = None
         """Called at the end, if the client's source is counted."""
+        self.asks_for: str | None = None
+        """The server's name, if that decides where it goes; "" if it has named none."""
+        self._layers: tuple[Layer, Layer] | None = None
+        """TLS on the client's side, on the server's, or on both."""
         self._connect_ms: float | None = None
         self._relay: Relay | None = None
         self._finished = False
@@ -73,9 +82,15 @@ class Connection(Seeking):
         """Who is at the other end is a proxy, and has said for whom."""
         self.peer, self.client, self.destination = self.client, client, destination
 
+    def secured_client(self, tls: Layer) -> None:
+        """The client speaks TLS with us."""
+        self._layers = (tls, Clear())
+
     def greeted(self) -> None:
-        """All has been heard: the client may have a server."""
+        """All has been heard: the client may have a server, of the pool that is the right one now."""
         self._under_way = None
+        self._route = self.listener.route_for(self.asks_for)
+        self._pool = self._route.pool
         self._attempt_at = self._context.clock()
         self.start()
 
@@ -88,11 +103,22 @@ class Connection(Seeking):
 
     def connected(self, server: socket.SocketType) -> None:
         """The splicer's answer to connect."""
-        introduction = self.listener.introduction
+        introduction = self._route.introduction
         if introduction is None:
             self.join(server)
         else:
             introduction.begin(self, server)
+
+    def talk(self, server: socket.SocketType, run: Callable[[], Awaitable[None]]) -> None:
+        """Introduce us to the server in a task, which has the socket for itself until it calls what is below."""
+        self._context.splicer.release(server)
+        self.in_task(run)
+        assert self._under_way is not None  # noqa: S101 - the task is
+        self._under_way = _Talk(self._under_way, server)
+
+    def secured_server(self, tls: Layer) -> None:
+        """The server speaks TLS with us."""
+        self._layers = (self._layers[0] if self._layers is not None else Clear(), tls)
 
     def introduction_failed(self, error: OSError) -> None:
         """The server was connected to, and would not hear us: as good as a connect that failed."""
@@ -113,9 +139,14 @@ class Connection(Seeking):
                 server.setsockopt(level, option, 1)
         self._pool.connected(backend, now)
         listener = self.listener
-        self._relay = self._context.splicer.relay(
-            self.sock, server, self, idle=listener.idle_queue, half_close=listener.half_close_queue
-        )
+        idle, half_close = listener.idle_queue, listener.half_close_queue
+        splicer = self._context.splicer
+        if self._layers is None:
+            self._relay = splicer.relay(self.sock, server, self, idle=idle, half_close=half_close)
+        else:
+            self._relay = splicer.relay_layered(
+                self.sock, server, self, layers=self._layers, idle=idle, half_close=half_close
+            )
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """The splicer has closed both sides."""
@@ -175,3 +206,15 @@ class Connection(Seeking):
                 self.peer,
             )
         )
+
+
+@attrs.frozen
+class _Talk:
+    """A task that talks to a server, and the server's socket. Implements :class:`lb.splicer.Connecting`."""
+
+    task: Connecting
+    server: socket.SocketType
+
+    def cancel(self) -> None:
+        self.task.cancel()
+        self.server.close()

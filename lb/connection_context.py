@@ -12,6 +12,7 @@ from lb.deadlines import Deadlines
 from lb.events import Fault, Sink
 from lb.sources import Sources
 from lb.splicer import Splicer
+from lb.tls_store import TlsStore
 
 if TYPE_CHECKING:
     from lb.connection import Connection
@@ -43,6 +44,7 @@ class ConnectionContext:
         self.splicer = splicer
         self.sink = sink
         self.open: set[Connection] = set()
+        self.tls = TlsStore()
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
         self.sources = sources or Sources.of_process()
         self.next_id = next_id or itertools.count(1).__next__

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lb.config_values import duration_text
-from lb.model import Config, HealthSpec, ListenerSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import (
+    CertificateSpec,
+    Config,
+    HealthSpec,
+    ListenerSpec,
+    ListenerTlsSpec,
+    PemSpec,
+    PluginSpec,
+    PoolSpec,
+    PoolTlsSpec,
+    ServerSpec,
+)
 from lb.networks import Networks
 
 __all__ = ["describe", "listener_text", "server_text", "value_text"]
@@ -28,7 +39,11 @@ def describe(config: Config) -> str:
 
 def listener_text(listener: ListenerSpec) -> str:
     """Where it listens and whom it serves: ``127.0.0.1:8080, [::1]:8080 -> pool web``."""
-    return f"{', '.join(map(str, listener.bind))} -> pool {listener.pool}{''.join(_conditions(listener))}"
+    secured = f", TLS {value_text(listener.tls)}" if listener.tls is not None else ""
+    routes = "".join(f"{name} -> pool {pool}, " for name, pool in listener.sni or ())
+    others = ": " + routes + "others " if routes else " "
+    binds = ", ".join(map(str, listener.bind))
+    return f"{binds}{secured}{others}-> pool {listener.pool}{''.join(_conditions(listener))}"
 
 
 def _conditions(listener: ListenerSpec) -> Iterator[str]:
@@ -65,6 +80,8 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
         yield f"ejects after {pool.passive.failures} failed connects"
     if pool.send_proxy != "off":
         yield f"sends PROXY {pool.send_proxy}"
+    if pool.tls is not None:
+        yield f"TLS {value_text(pool.tls)}"
     if pool.when_all_down != "reject":
         yield f"when all are down: {pool.when_all_down}"
 
@@ -82,6 +99,19 @@ def value_text(value: object) -> str:
         return f"{value.name} ({options})" if options else value.name
     if isinstance(value, HealthSpec):
         return f"probe {value_text(value.probe)} every {duration_text(value.interval)}"
+    if isinstance(value, ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec):
+        return _secured_text(value)
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(value_text, value))
     return str(value)
+
+
+def _secured_text(value: ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec) -> str:
+    """Whom certificates are for and until when; of files the paths only."""
+    if isinstance(value, ListenerTlsSpec):
+        return value_text(value.certificates)
+    if isinstance(value, PoolTlsSpec):
+        return "verified" if value.verify else "not verified"
+    if isinstance(value, CertificateSpec):
+        return f"{value.chain.path} ({', '.join(value.names)}; until {value.until})"
+    return value.path

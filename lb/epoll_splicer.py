@@ -19,7 +19,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import trio
 
@@ -27,13 +27,12 @@ from lb.address import SocketAddress
 from lb.deadlines import DeadlineQueue
 from lb.epoll_acceptor import EpollAcceptor
 from lb.epoll_connecting import EpollConnecting
+from lb.epoll_handler import Handler, Ignore
 from lb.epoll_relay import EpollRelay, RelayContext
 from lb.epoll_side import Side
-from lb.splicer import (
-    EXHAUSTED_PAUSE,
-    ConnectingOwner,
-    RelayOwner,
-)
+from lb.splicer import EXHAUSTED_PAUSE, ConnectingOwner, RelayOwner
+from lb.tls import Layer
+from lb.trio_relay import TrioRelay
 
 assert sys.platform == "linux"  # noqa: S101 - tells mypy too
 
@@ -62,17 +61,6 @@ MOST_GATHERING = 8
 """Sides that may do so at one time. With many streams, much has come by the time it is each one's turn."""
 
 
-class Handler(Protocol):
-    """What a file descriptor's edges go to."""
-
-    def edge(self, mask: int) -> None: ...
-    def again(self) -> None:
-        """The turn that was asked for by :meth:`EpollSplicer.later` or :meth:`EpollSplicer.queue`."""
-
-    def failed(self, exception: Exception) -> None:
-        """``edge`` raised: end what belongs to this handler, and only that."""
-
-
 class EpollSplicer:
     """Implements :class:`lb.splicer.Splicer`. ``fault`` hears of bugs, which end one connection only.
 
@@ -99,7 +87,7 @@ class EpollSplicer:
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
         self._bridge.register(self._epoll, 0)
-        self._handlers[self._wakeup] = _Ignore()
+        self._handlers[self._wakeup] = Ignore()
         self.fault = fault
         self._nursery: trio.Nursery
         self.relays = relays
@@ -275,6 +263,25 @@ class EpollSplicer:
         relay.enter(idle)
         return relay
 
+    def release(self, server: socket.SocketType) -> None:
+        if server.fileno() in self._handlers:
+            self.unwatch(server.fileno())
+
+    def relay_layered(
+        self,
+        client: socket.SocketType,
+        server: socket.SocketType,
+        owner: RelayOwner,
+        *,
+        layers: tuple[Layer, Layer],
+        idle: DeadlineQueue,
+        half_close: DeadlineQueue,
+    ) -> TrioRelay:
+        self.release(server)
+        relay = TrioRelay(client, server, owner, layers, idle, half_close, self.fault)
+        self._nursery.start_soon(relay.run)
+        return relay
+
     async def _resume_after_pause(self, acceptor: EpollAcceptor) -> None:
         await trio.sleep(EXHAUSTED_PAUSE)
         acceptor.resume()
@@ -282,11 +289,3 @@ class EpollSplicer:
     def pause(self, acceptor: EpollAcceptor) -> None:
         """Let this acceptor try again in a while."""
         self._nursery.start_soon(self._resume_after_pause, acceptor)
-
-
-class _Ignore:
-    """Handles the wake-up descriptor: its edge has done its work by ending the wait."""
-
-    def edge(self, mask: int) -> None: ...
-    def again(self) -> None: ...
-    def failed(self, exception: Exception) -> None: ...

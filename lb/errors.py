@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 
 __all__ = ["EXHAUSTED", "describe_error"]
 
@@ -28,8 +29,19 @@ WORDS = {
 
 def describe_error(error: OSError) -> str:
     """A short text without numbers, the same for the same cause: ``connection refused``, ``timed out`` …"""
+    if isinstance(error, ssl.SSLError):
+        return _describe_tls(error)
     if error.errno in WORDS:
         return WORDS[error.errno]
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
     return str(error) or type(error).__name__
+
+
+def _describe_tls(error: ssl.SSLError) -> str:
+    """``certificate verify failed: certificate has expired``, ``TLS: wrong version number``."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message.removesuffix('.')}"
+    if error.reason is not None:
+        return f"TLS: {error.reason.lower().replace('_', ' ')}"
+    return f"TLS: {error.strerror or error}"

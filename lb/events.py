@@ -18,6 +18,7 @@ __all__ = [
     "Attempt",
     "BackendEjected",
     "BackendRestored",
+    "CheckWarning",
     "ConfigApplied",
     "ConfigRejected",
     "ConnectionClosed",
@@ -158,6 +159,17 @@ class BackendRestored(Event):
     name = "backend.restored"
     pool: str
     server: str
+
+
+@attrs.frozen
+class CheckWarning(Event):
+    """A check passed, and found something that somebody should see to. Said again when it says something else."""
+
+    name = "check.warning"
+    level = "warning"
+    pool: str
+    server: str
+    warning: str
 
 
 @attrs.frozen

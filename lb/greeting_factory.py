@@ -8,24 +8,29 @@ from lb.greeting import Gate, Greeting, Step
 from lb.model import ListenerSpec
 from lb.networks import Networks
 from lb.sources import Sources
+from lb.tls_steps import AcceptTls, HearServerName
+from lb.tls_store import TlsStore
 
 __all__ = ["make_gate"]
 
 
-def make_gate(spec: ListenerSpec, sources: Sources) -> Gate | None:
+def make_gate(spec: ListenerSpec, sources: Sources, tls: TlsStore) -> Gate | None:
     """What clients have to pass; None for a plain listener, where they go on at once.
 
     The cheap comes before the dear: who is denied costs no handshake.
     """
     limited = spec.allow or spec.deny or spec.max_per_source or spec.rate_per_source
     access = Access(spec, sources) if limited else None
-    steps: list[Step] = []
+    before: list[Step] = []
     if isinstance(spec.accept_proxy, Networks):
-        steps.append(OnlyFrom(spec.accept_proxy))
+        before.append(OnlyFrom(spec.accept_proxy))
     if spec.accept_proxy:
-        steps.append(AcceptProxy())
-    if not steps:
+        before.append(AcceptProxy())
+    after: list[Step] = []
+    if spec.tls is not None:
+        after.append(AcceptTls(tls[spec.tls]))
+    if spec.sni is not None:
+        after.append(HearServerName())
+    if not (before or after):
         return access  # which needs no task, as there is nothing to wait for
-    if access:
-        steps.append(access)
-    return Greeting(steps, spec.header_timeout)
+    return Greeting([*before, *([access] if access else []), *after], spec.header_timeout)

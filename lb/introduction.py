@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
 from lb.address import client_of
-from lb.model import PoolSpec
+from lb.model import PoolSpec, PoolTlsSpec
 from lb.proxy_header import proxy_header
+from lb.tls import Tls
+from lb.tls_contexts import name_of
+from lb.tls_handshake import shake_hands
+from lb.tls_store import TlsStore
 
 if TYPE_CHECKING:
     from lb.connection import Connection
 
-__all__ = ["Introduction", "SendProxy", "make_introduction"]
+__all__ = ["Introduction", "SendProxy", "StartTls", "make_introduction"]
 
 
 class Introduction(Protocol):
@@ -53,6 +59,34 @@ class SendProxy:
             raise OSError(errno.ENOBUFS, "no room for the PROXY header")
 
 
-def make_introduction(spec: PoolSpec) -> Introduction | None:
+@attrs.frozen
+class StartTls:
+    """A handshake, after a PROXY header if the server wants one. Implements :class:`Introduction`."""
+
+    spec: PoolTlsSpec
+    context: ssl.SSLContext
+    proxy: SendProxy | None
+
+    def begin(self, connection: Connection, server: socket.SocketType) -> None:
+        connection.talk(server, partial(self._shake_hands, connection, server))
+
+    async def _shake_hands(self, connection: Connection, server: socket.SocketType) -> None:
+        backend = connection.backend
+        assert backend is not None  # noqa: S101 - it was connected to
+        name = name_of(self.spec, backend.spec.address)
+        tls = Tls(self.context, server_side=False, server_name=name)
+        try:
+            if self.proxy is not None:
+                self.proxy.say(connection, server)
+            await shake_hands(server, tls)
+        except OSError as error:
+            connection.introduction_failed(error)
+        else:
+            connection.secured_server(tls)
+            connection.join(server)
+
+
+def make_introduction(spec: PoolSpec, tls: TlsStore) -> Introduction | None:
     """None for a pool whose servers hear the client and nothing else."""
-    return None if spec.send_proxy == "off" else SendProxy(spec.send_proxy)
+    proxy = None if spec.send_proxy == "off" else SendProxy(spec.send_proxy)
+    return proxy if spec.tls is None else StartTls(spec.tls, tls[spec.tls], proxy)

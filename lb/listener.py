@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
 
@@ -17,9 +17,9 @@ from lb.errors import describe_error
 from lb.events import AcceptPaused, AcceptResumed, Sink
 from lb.greeting import Gate
 from lb.greeting_factory import make_gate
-from lb.introduction import Introduction, make_introduction
 from lb.model import ListenerSpec
 from lb.pool import Pool
+from lb.route import Route, find, make_route
 from lb.splicer import Acceptor, Splicer
 
 __all__ = ["Listener", "Pressure"]
@@ -100,7 +100,7 @@ class Listener:
     def __init__(
         self,
         spec: ListenerSpec,
-        pool: Pool,
+        pools: Mapping[str, Pool],
         *,
         splicer: Splicer,
         deadlines: Deadlines,
@@ -119,22 +119,24 @@ class Listener:
         self._pressure = pressure
         self._descriptors = pressure.descriptors
         self._context = context
-        self.configure(spec, pool)
+        self.configure(spec, pools)
 
     @property
     def active(self) -> int:
         """Open connections, of all processes."""
         return self.count.total
 
-    def configure(self, spec: ListenerSpec, pool: Pool) -> None:
-        """Take new settings, for connections from now on. Does not touch the sockets."""
+    def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
+        """Take new settings, for connections from now on. Does not touch the sockets.
+
+        ``pools`` by name; those that the settings name are there, and what TLS they need has been made.
+        """
+        tls = self._context.tls
         self.spec = spec
-        self.pool = pool
-        self._gate: Gate | None = make_gate(spec, self._context.sources)
-        self.introduction: Introduction | None = make_introduction(pool.spec)
+        self._gate: Gate | None = make_gate(spec, self._context.sources, tls)
+        self.route: Route = make_route(pools[spec.pool], self._deadlines, tls)
+        self._routes = {name: make_route(pools[pool], self._deadlines, tls) for name, pool in spec.sni or ()}
         queue = self._deadlines.queue
-        self.connect_queue: DeadlineQueue = queue("connect", pool.spec.connect_timeout)
-        self.hold_queue: DeadlineQueue = queue("hold", pool.spec.hold_timeout)
         self.idle_queue: DeadlineQueue = queue("idle", spec.idle_timeout)
         self.half_close_queue: DeadlineQueue = (
             queue("half_close", spec.half_close_timeout)
@@ -199,6 +201,10 @@ class Listener:
             connection.start()
         else:
             self._gate.begin(connection)
+
+    def route_for(self, name: str | None) -> Route:
+        """Where a client goes that has asked for a server of this name, "" for none; None if nobody has listened."""
+        return (find(self._routes, name) if name else None) or self.route
 
     def _exhausted(self, error: OSError) -> None:
         self._pressure.pause(describe_error(error))

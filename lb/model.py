@@ -16,13 +16,17 @@ from lb.counts import Count, LocalCount
 from lb.networks import Networks
 
 __all__ = [
+    "CertificateSpec",
     "Config",
     "HealthSpec",
     "ListenerSpec",
+    "ListenerTlsSpec",
     "LogSpec",
     "PassiveSpec",
+    "PemSpec",
     "PluginSpec",
     "PoolSpec",
+    "PoolTlsSpec",
     "ProcessSpec",
     "Server",
     "ServerSpec",
@@ -75,6 +79,52 @@ class PassiveSpec:
 
 
 @attrs.frozen
+class PemSpec:
+    """A file as it was when the configuration was read: processes that start later must not find another."""
+
+    path: str
+    """As configured, for people."""
+    content: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class CertificateSpec:
+    """A certificate with the chain up to its authority, and its key."""
+
+    chain: PemSpec
+    key: PemSpec
+    names: tuple[str, ...]
+    """Whom it is for, in lower case; a wildcard stands for one label."""
+    until: str
+    """The day on which it expires."""
+
+
+@attrs.frozen
+class ListenerTlsSpec:
+    """TLS towards clients. The first of several certificates is for those who name no server, or another."""
+
+    certificates: tuple[CertificateSpec, ...]
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    alpn: tuple[str, ...] = ()
+    client_ca: PemSpec | None = None
+    client_certificate: Literal["none", "optional", "required"] = "none"
+
+
+@attrs.frozen
+class PoolTlsSpec:
+    """TLS towards servers."""
+
+    verify: bool = True
+    ca: PemSpec | None = None
+    """None = those that the system trusts."""
+    server_name: str = ""
+    """Empty = the host of the server's address."""
+    alpn: tuple[str, ...] = ()
+    certificate: CertificateSpec | None = None
+    """Our own, for servers that ask for one."""
+
+
+@attrs.frozen
 class PoolSpec:
     """A pool of servers and how one of them is chosen."""
 
@@ -92,11 +142,12 @@ class PoolSpec:
     send_proxy: Literal["off", "v1", "v2"] = "off"
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()
+    tls: PoolTlsSpec | None = None
 
 
 @attrs.frozen
 class ListenerSpec:
-    """Addresses that accept clients for one pool."""
+    """Addresses that accept clients for one pool, or for several, between which the name asked for decides."""
 
     name: str
     bind: tuple[Address, ...]
@@ -115,6 +166,9 @@ class ListenerSpec:
     """0 = no limit."""
     rate_per_source: int = 0
     """New connections a second; 0 = no limit."""
+    tls: ListenerTlsSpec | None = None
+    sni: tuple[tuple[str, str], ...] | None = None
+    """Names, or wildcards like ``*.example.org``, and the pool of each; whoever asks for another gets ``pool``."""
 
 
 @attrs.frozen

@@ -14,11 +14,21 @@ import attrs
 from lb.address import Address
 from lb.describe import listener_text, server_text, value_text
 from lb.key_moves import keys_moved
-from lb.model import Config, HealthSpec, ListenerSpec, PassiveSpec, PoolSpec, ServerSpec
+from lb.model import (
+    Config,
+    HealthSpec,
+    ListenerSpec,
+    ListenerTlsSpec,
+    PassiveSpec,
+    PoolSpec,
+    PoolTlsSpec,
+    ServerSpec,
+)
 
 __all__ = ["KeyChange", "ListenerChange", "Plan", "PoolChange", "ServerChange", "plan"]
 
 Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec)
+TABLES = (HealthSpec, PassiveSpec, ListenerTlsSpec, PoolTlsSpec)
 Step: TypeAlias = tuple[str, str, str]  # a line of `lb diff`: what is done, to whom, in detail
 
 
@@ -201,13 +211,13 @@ def _differing(old: Mapping[str, Spec], new: Mapping[str, Spec]) -> Iterator[tup
 
 
 def _keys(old: attrs.AttrsInstance, new: attrs.AttrsInstance, without: str = "") -> tuple[KeyChange, ...]:
-    """The keys whose values differ, those of ``health`` and ``passive`` one by one."""
+    """The keys whose values differ, those of tables inside one by one."""
     changes: list[KeyChange] = []
     for field in attrs.fields(type(new)):
         before, after = getattr(old, field.name), getattr(new, field.name)
         if before == after or field.name == without:
             continue
-        if isinstance(before, HealthSpec | PassiveSpec) and after:
+        if isinstance(before, TABLES) and after:
             changes += (attrs.evolve(change, key=f"{field.name}.{change.key}") for change in _keys(before, after))
         else:
             changes.append(KeyChange(field.name, before, after))

@@ -19,6 +19,7 @@ from lb.errors import EXHAUSTED, describe_error
 from lb.events import Attempt, EndedBy, Reason
 from lb.holding import Holding
 from lb.pool import Pool
+from lb.route import Route
 from lb.splicer import Connecting
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Seeking(abc.ABC):
         "_hold",
         "_pool",
         "_round",
+        "_route",
         "_target",
         "_tried",
         "_under_way",
@@ -59,7 +61,8 @@ class Seeking(abc.ABC):
         self.backend: Backend | None = None
         """The server that it holds a lease on."""
         self._context = context
-        self._pool: Pool = listener.pool
+        self._route: Route = listener.route
+        self._pool: Pool = self._route.pool
         self._attempt_at = now
         self._attempts: tuple[Attempt, ...] = ()
         self._tried: tuple[Backend, ...] = ()
@@ -95,7 +98,7 @@ class Seeking(abc.ABC):
             self._addresses_left = len(backend.targets)
             failure = self._connect(backend)
             if failure is None:
-                self._wait = self.listener.connect_queue
+                self._wait = self._route.connect_queue
                 self._wait.enter(self, self._attempt_at)
                 return
             self._attempt_failed(backend, failure)
@@ -166,7 +169,7 @@ class Seeking(abc.ABC):
             return
         now = self._context.clock()
         if self._hold is None:
-            self._hold = Holding(self, self._pool, self.listener.hold_queue, self._context.hold_retry, now)
+            self._hold = Holding(self, self._pool, self._route.hold_queue, self._context.hold_retry, now)
         elif self._hold.over(now):
             self._finish("lb", "hold_timeout")
             return

@@ -2,7 +2,7 @@
 
 :mod:`lb.epoll_splicer` is the fast one: a private edge-triggered epoll that one trio task drives, plain function calls
 per ready socket. :mod:`lb.trio_splicer` is the portable one: plain trio tasks; it reads as the
-specification of the first.
+specification of the first. Where a side speaks TLS both do the same: :mod:`lb.trio_relay`.
 Everything a splicer calls back is a plain function that must not raise, and is never called from inside a call of ours.
 """
 
@@ -18,6 +18,7 @@ import trio
 from lb.address import SocketAddress
 from lb.deadlines import DeadlineQueue
 from lb.events import EndedBy, Reason
+from lb.tls import Layer
 
 __all__ = [
     "ACCEPT_GO_ON",
@@ -163,6 +164,21 @@ class Splicer(Protocol):
 
         The relay waits in ``idle``, from the first side's end in ``half_close``; whenever bytes move it starts anew.
         """
+
+    def release(self, server: socket.SocketType) -> None:
+        """Let go of a socket that was connected: somebody else waits for what it says, up to ``relay_layered``."""
+
+    def relay_layered(
+        self,
+        client: socket.SocketType,
+        server: socket.SocketType,
+        owner: RelayOwner,
+        *,
+        layers: tuple[Layer, Layer],
+        idle: DeadlineQueue,
+        half_close: DeadlineQueue,
+    ) -> Relay:
+        """As ``relay``, with the layers of the client's side and of the server's. The server may have been released."""
 
 
 def end_with_reset(sock: socket.SocketType) -> None:

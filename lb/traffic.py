@@ -22,6 +22,7 @@ from lb.pool import Pool
 from lb.pools import Pools
 from lb.sources import Sources
 from lb.splicer_factory import make_splicer
+from lb.tls_store import tls_of
 
 __all__ = ["Traffic"]
 
@@ -75,10 +76,18 @@ class Traffic:
 
     # Change
 
+    async def prepare(self, config: Config) -> None:
+        """What takes time, beside the traffic. Raises OSError."""
+        for spec in tls_of(config):
+            await self._context.tls.make(spec)
+
     @asynccontextmanager
     async def change(self, config: Config, opened: Opened) -> AsyncIterator[Commit]:
+        await self.prepare(config)
+
         async def commit(left: Sequence[Backend]) -> None:
             self._change_listeners(config, opened)
+            self._context.tls.keep(tls_of(config))
             for backend in left:
                 if backend.active:
                     self._nursery.start_soon(self._drain, backend)
@@ -99,14 +108,14 @@ class Traffic:
 
     def _configured(self, spec: ListenerSpec) -> Listener:
         """The listener of this name, with these settings."""
-        pool = self._pools.by_name[spec.pool]
+        pools = self._pools.by_name
         listener = self.listeners.get(spec.name)
         if listener is not None:
-            listener.configure(spec, pool)
+            listener.configure(spec, pools)
             return listener
         return Listener(
             spec,
-            pool,
+            pools,
             splicer=self._splicer,
             deadlines=self._deadlines,
             pressure=self._pressure,

@@ -1,51 +1,64 @@
-"""Two sockets joined on the portable splicer: a task for each direction."""
+"""Two sockets joined by plain trio tasks, one for each direction.
+
+It is the portable splicer's relay, and where a side speaks TLS everybody's: the bytes have to pass through here then.
+"""
 
 from __future__ import annotations
 
 import errno
 import socket
+import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
 from lb.deadlines import DeadlineQueue
 from lb.events import EndedBy, Reason
 from lb.splicer import TIMEOUTS, RelayOwner, end_with_reset
+from lb.tls import Layer
 
 __all__ = ["TrioRelay"]
 
 BUFFER = 64 * 1024
 """Bytes read at once, and so held at most per direction."""
+GONE = (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET)
+"""What a socket says whose peer has reset the connection."""
 
 
 class _Side:
     """One socket of a relay, and how far the bytes that come from it have got."""
 
-    def __init__(self, name: EndedBy, sock: socket.SocketType) -> None:
+    def __init__(self, name: EndedBy, sock: socket.SocketType, layer: Layer) -> None:
         self.name: EndedBy = name
         self.sock = sock
+        self.layer = layer
         self.moved = 0
+        """Bytes of the stream that the other side has taken."""
         self.holding = False
         self.ended = False
-        """End of file was read, and passed on."""
+        """Its end was read."""
+        self.done = False
+        """Its end was passed on."""
         self.cut = False
         """The other side takes no more of this side's bytes."""
 
 
 class TrioRelay:
-    """Implements :class:`lb.splicer.Relay`."""
+    """Implements :class:`lb.splicer.Relay`. The ``layers`` are the client's and the server's."""
 
     def __init__(
         self,
         client: socket.SocketType,
         server: socket.SocketType,
         owner: RelayOwner,
+        layers: tuple[Layer, Layer],
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
         fault: Callable[[str, Exception], None],
     ) -> None:
-        self._client = _Side("client", client)
-        self._server = _Side("server", server)
+        self._client = _Side("client", client, layers[0])
+        self._server = _Side("server", server, layers[1])
         self._owner = owner
         self._queue = idle
         self._half_close = half_close
@@ -75,6 +88,9 @@ class TrioRelay:
         """No sign of life for the queue's timeout."""
         if self.holds_bytes:
             self._reset_both()
+        else:
+            self._take_leave(self._client)
+            self._take_leave(self._server)
         self._outcome = ("lb", TIMEOUTS[queue.kind])
         self._scope.cancel()
 
@@ -100,7 +116,10 @@ class TrioRelay:
             self._server.sock.close()
         if self._outcome is not None:
             self._queue.discard(self)
-            self._owner.relay_ended(*self._outcome)
+            try:
+                self._owner.relay_ended(*self._outcome)
+            except Exception as exception:  # noqa: BLE001 - the same
+                self._fault("splicer", exception)
 
     def _reset_both(self) -> None:
         end_with_reset(self._client.sock)
@@ -111,32 +130,40 @@ class TrioRelay:
 
         What a call on a socket said is acted on before anybody else gets a turn: an error is told to one call only.
         """
+        data = source.layer.early
         while True:
+            if data:
+                source.holding = True
+                if not await self._write(source, target, data):
+                    return
+                source.holding = False
+            if source.layer.ended:
+                await self._end(source, target)
+                return
             await trio.lowlevel.checkpoint()
             try:
-                data = source.sock.recv(BUFFER)
+                received = source.sock.recv(BUFFER)
+                self._touch()
+                data = source.layer.open(received)
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(source.sock)
-                continue
+                data = b""
+            except ssl.SSLEOFError:
+                self._cut_off(source, target)
+                return
             except OSError:
                 self._reset(source)
                 return
-            self._touch()
-            if not data:
-                self._end(source, target)
-                return
-            source.holding = True
-            if not await self._write(source, target, data):
-                return
-            source.holding = False
 
     async def _write(self, source: _Side, target: _Side, data: bytes) -> bool:
         """Write it all; False if the target takes no more."""
-        with memoryview(data) as view:
+        sealed = target.layer.seal(data)
+        before, overhead = source.moved, len(sealed) - len(data)
+        with memoryview(sealed) as view:
             sent = 0
-            while sent < len(data):
+            while sent < len(sealed):
                 try:
-                    count = target.sock.send(view[sent:])
+                    sent += target.sock.send(view[sent:])
                 except BlockingIOError:
                     await trio.lowlevel.wait_writable(target.sock)
                     await trio.lowlevel.checkpoint_if_cancelled()
@@ -144,8 +171,7 @@ class TrioRelay:
                 except OSError:
                     self._write_failed(source, target)
                     return False
-                sent += count
-                source.moved += count
+                source.moved = before + max(0, sent - overhead)
                 self._touch()
         return True
 
@@ -158,23 +184,58 @@ class TrioRelay:
         elif target.ended:
             self._reset(target)
 
-    def _end(self, source: _Side, target: _Side) -> None:
+    async def _end(self, source: _Side, target: _Side) -> None:
         source.ended = True
         if target.cut:
             self._reset(source)
-        elif self._first is None:
+            return
+        if self._first is None:
             self._first = source
             self._queue.discard(self)
             self._queue = self._half_close
             self._touch()
-            try:
-                target.sock.shutdown(socket.SHUT_WR)
-            except OSError as error:
-                if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):  # gone: its next read says so
-                    raise
-        else:
+        await self._pass_end_on(source, target)
+        source.done = True
+        if target.done:
             self._outcome = (self._first.name, "eof")
             self._scope.cancel()
+
+    async def _pass_end_on(self, source: _Side, target: _Side) -> None:
+        """If the target is gone, its next read says so."""
+        farewell = target.layer.finish()
+        source.holding = bool(farewell)
+        try:
+            while farewell:
+                try:
+                    farewell = farewell[target.sock.send(farewell) :]
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(target.sock)
+                    await trio.lowlevel.checkpoint_if_cancelled()
+            if not target.done:  # else both are closed next, and that says the same
+                target.sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            if error.errno not in GONE:
+                raise
+        source.holding = False
+
+    def _take_leave(self, side: _Side) -> None:
+        """Before a close in good order: a FIN alone would look as if something had been cut off."""
+        with suppress(OSError):  # it takes no more, or is gone: then it has to do without
+            if farewell := side.layer.finish():
+                side.sock.send(farewell)
+
+    def _cut_off(self, source: _Side, target: _Side) -> None:
+        """A FIN where TLS has not ended.
+
+        Many a client does that once the server has finished: all it wanted has come, so it is no failure. Only what it
+        has sent itself may be incomplete, and must not look otherwise.
+        """
+        if source is self._client and target.done:
+            end_with_reset(target.sock)
+            self._outcome = ("server", "eof")
+            self._scope.cancel()
+        else:
+            self._reset(source)
 
     def _reset(self, source: _Side) -> None:
         """``source`` is gone without an orderly end: pass that on."""

@@ -24,6 +24,7 @@ from lb.splicer import (
     ConnectingOwner,
     RelayOwner,
 )
+from lb.tls import Clear, Layer
 from lb.trio_relay import TrioRelay
 
 __all__ = ["TrioSplicer"]
@@ -80,8 +81,23 @@ class TrioSplicer:
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
     ) -> TrioRelay:
-        relay = TrioRelay(client, server, owner, idle, half_close, self.fault)
-        self._nursery.start_soon(self._contained, relay.run)
+        return self.relay_layered(client, server, owner, layers=(Clear(), Clear()), idle=idle, half_close=half_close)
+
+    def release(self, server: socket.SocketType) -> None:
+        """Nobody waits for it here."""
+
+    def relay_layered(
+        self,
+        client: socket.SocketType,
+        server: socket.SocketType,
+        owner: RelayOwner,
+        *,
+        layers: tuple[Layer, Layer],
+        idle: DeadlineQueue,
+        half_close: DeadlineQueue,
+    ) -> TrioRelay:
+        relay = TrioRelay(client, server, owner, layers, idle, half_close, self.fault)
+        self._nursery.start_soon(relay.run)
         return relay
 
 

@@ -202,6 +202,7 @@ class Worker:
         with trio.CancelScope() as self._preparing:
             task_status.started()
             try:
+                await self._traffic.prepare(order.config)
                 pools = await self._pools.prepare(order.config)
                 self._ready = Ready(order, opened, pools, await all_static_targets(order.config))
                 error = ""

@@ -148,7 +148,7 @@ class World:
         self.reload(names, **pool)
         self.listener = Listener(
             ListenerSpec("front", (), "web", **(listener or {})),
-            self.pool,
+            {"web": self.pool},
             splicer=self.splicer,
             deadlines=self.deadlines,
             pressure=Pressure(self.descriptors, self.deadlines, self.sink),

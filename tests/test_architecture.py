@@ -31,13 +31,15 @@ LAYERS = (
     ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges"),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log"),
     ("lb.greeting_factory",),
-    ("lb.accept_proxy", "lb.access"),
-    ("lb.connection", "lb.greeting", "lb.introduction"),
+    ("lb.tls_steps", "lb.accept_proxy", "lb.access"),
+    ("lb.connection", "lb.greeting"),
     ("lb.seeking",),
+    ("lb.route",),
+    ("lb.introduction",),
     ("lb.connection_context", "lb.pools", "lb.shared_pool", "lb.holding"),
     ("lb.splicer_factory",),
     ("lb.epoll_splicer", "lb.trio_splicer"),
-    ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.trio_relay"),
+    ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.epoll_handler", "lb.trio_relay"),
     ("lb.epoll_side", "lb.record_line", "lb.sources"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan"),
     (
@@ -46,22 +48,25 @@ LAYERS = (
         "lb.slots",
         "lb.pipes",
         "lb.deadlines",
+        "lb.tls_store",
         "lb.resolver",
         "lb.describe",
         "lb.key_moves",
         "lb.config_listeners",
     ),
     ("lb.config_pools",),
+    ("lb.config_tls", "lb.config_sni"),
     ("lb.config_plugins",),
     ("lb.config_table",),
     ("lb.config_values", "lb.descriptors"),
-    ("strategies.registry", "healthcheck.registry", "healthcheck.checker"),
+    ("strategies.registry", "healthcheck.registry", "healthcheck.checker", "lb.tls_contexts"),
     (
         "strategies.*",
         "healthcheck.tcp",
         "healthcheck.http",
         "healthcheck.exchange",
         "healthcheck.exec",
+        "healthcheck.tls",
         "healthcheck.mirror",
     ),
     (
@@ -75,7 +80,8 @@ LAYERS = (
         "healthcheck.state",
         "lb.plugins",
     ),
-    ("lb.events", "lb.errors", "lb.self_connect"),
+    ("lb.tls_handshake", "lb.client_hello"),
+    ("lb.events", "lb.errors", "lb.self_connect", "lb.tls"),
     ("lb.proxy_header",),
     ("lb.proxy_v1", "lb.proxy_v2"),
     ("lb.proxy_endpoints",),
@@ -112,8 +118,8 @@ IMPURE = {
     "asyncio", "datetime", "http", "multiprocessing", "os", "select", "selectors", "signal", "socket", "ssl",
     "subprocess", "threading", "time", "trio", "urllib",
 }  # fmt: skip
-PURE_MAY_NAME = {"healthcheck.registry"}
-"""It gives out probes, which do I/O once they are run; the configuration only makes them."""
+PURE_MAY_NAME = {"healthcheck.registry", "lb.tls_contexts"}
+"""They give out probes and contexts, which do I/O once used; the configuration tries out whether they start."""
 
 LONGEST_FILE = 300
 

@@ -209,13 +209,13 @@ def test_a_wrong_value_of_a_server_is_one_message_at_its_key(key: str, wrong: st
 
 
 def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:
-    """A key that somebody adds to the model, and forgets to read, fails here."""
+    """A key that somebody adds to the model, and forgets to read, fails here. For TLS see test_config_tls."""
     config = load(EVERYTHING)
     defaults = (ProcessSpec(), LogSpec(), ListenerSpec("web", (), ""), PoolSpec("app"), HealthSpec(), PassiveSpec())
     pool = config.pools["app"]
     given_ = (config.process, config.log, config.listeners["web"], pool, pool.health, pool.passive)
     for default, value in zip(defaults, given_, strict=True):
-        same = [key for key in default.__slots__ if key not in ("name", "__weakref__")]
+        same = [key for key in default.__slots__ if key not in ("name", "tls", "sni", "__weakref__")]
         assert [key for key in same if getattr(default, key) == getattr(value, key)] == []
 
 

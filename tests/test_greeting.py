@@ -138,7 +138,7 @@ class FakeIntroduction:
 async def introduced(nursery):
     """A world of two servers, the first of which is connected and has not heard us yet."""
     world = world_maker(nursery)("ab")
-    world.listener.introduction = FakeIntroduction()
+    world.listener.route = attrs.evolve(world.listener.route, introduction=FakeIntroduction())
     world.accept()
     world.splicer.connects[0].owner.connected(socket.socket())
     return world
@@ -148,7 +148,7 @@ async def test_a_server_is_joined_once_it_has_heard_us(autojump_clock, introduce
     world = introduced
     assert not world.splicer.joined
     await trio.sleep(1)
-    ((connection, server),) = world.listener.introduction.begun
+    ((connection, server),) = world.listener.route.introduction.begun
     with server:
         connection.join(server)
         world.splicer.joined[0].end()
@@ -158,7 +158,7 @@ async def test_a_server_is_joined_once_it_has_heard_us(autojump_clock, introduce
 
 async def test_a_server_that_does_not_hear_us_is_a_failed_connect(autojump_clock, introduced):
     world = introduced
-    ((connection, server),) = world.listener.introduction.begun
+    ((connection, server),) = world.listener.route.introduction.begun
     with server:
         connection.introduction_failed(ConnectionResetError(104, "reset"))
         assert not world.splicer.connects[0].open, "who fails closes the socket"
@@ -176,6 +176,6 @@ async def test_the_connects_deadline_holds_for_the_introduction_too(autojump_clo
     await trio.sleep(3.5)
     assert not world.splicer.connects[0].open
     assert len(world.splicer.connects) == 2
-    world.listener.introduction.begun[0][1].close()
+    world.listener.route.introduction.begun[0][1].close()
     world.open[0].close("stopped")
     assert [attempt.error for attempt in world.record.attempts] == ["timed out"]

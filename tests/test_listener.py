@@ -91,7 +91,7 @@ class World:
     def listen(self, name="web", *addresses, sockets=None, **spec):
         listener = Listener(
             ListenerSpec(name, addresses or (ANYWHERE,), "web", **spec),
-            self.pool,
+            {"web": self.pool},
             splicer=self.splicer,
             deadlines=self.deadlines,
             pressure=self.pressure,
@@ -167,7 +167,7 @@ async def test_above_max_connections_clients_wait_in_the_backlog(world):
 async def test_a_reload_that_lifts_the_limit_lets_clients_in(world):
     listener, acceptor = world.listen(max_connections=1)
     acceptor.arrive(3)
-    listener.configure(ListenerSpec("web", (ANYWHERE,), "web", max_connections=0), world.pool)
+    listener.configure(ListenerSpec("web", (ANYWHERE,), "web", max_connections=0), {"web": world.pool})
     assert (listener.active, acceptor.backlog) == (3, 0)
 
 
