@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import tomli
 
@@ -57,7 +57,8 @@ def parse(text: str, filename: str) -> Config:
     """Read the text of a file whose name the messages shall give. Raises ConfigError."""
     errors: list[str] = []
     root = Table(_toml(text, filename), "", errors)
-    pools = {name: read_pool(name, table) for name, table in root.tables("pools")}
+    directory = PurePath(filename).parent
+    pools = {name: read_pool(name, table, directory) for name, table in root.tables("pools")}
     listener_tables = dict(root.tables("listeners"))
     pools |= pools_of_listeners(listener_tables, pools)
     config = Config(

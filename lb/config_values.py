@@ -25,6 +25,7 @@ __all__ = [
     "duration_above_zero",
     "duration_or_never",
     "duration_text",
+    "file_name",
     "name",
     "plain",
     "server_address",
@@ -84,6 +85,16 @@ def name(value: object) -> str:
     if "/" in word or not word.isprintable():
         raise ValueError(f"a name must not hold '/' or control characters, like {shown(word)}")
     return word
+
+
+def file_name(value: object) -> str:
+    """The path of a file."""
+    path = text(value)
+    if not path:
+        raise ValueError("must be the name of a file, not ''")
+    if "\0" in path:
+        raise ValueError(f"a file's name must not hold a NUL, like {shown(path)}")
+    return path
 
 
 def boolean(value: object) -> bool:

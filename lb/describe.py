@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lb.config_values import duration_text
-from lb.model import Config, HealthSpec, ListenerSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import Config, DnsSource, HealthSpec, ListenerSpec, PluginSpec, PoolSpec, ServerSpec
 
 __all__ = ["describe", "listener_text", "server_text", "value_text"]
 
@@ -22,6 +22,7 @@ def describe(config: Config) -> str:
         lines.append(f"pool {pool.name}: {', '.join(_pool(pool))}")
         width = max((len(server.name) for server in pool.servers), default=0)
         lines += [f"  {server.name:{width}}  {server_text(server)}" for server in pool.servers]
+        lines += [f"  and those found: {source}" for source in _sources(pool)]
     return "\n".join(lines)
 
 
@@ -32,14 +33,27 @@ def listener_text(listener: ListenerSpec) -> str:
 
 def server_text(server: ServerSpec) -> str:
     """``10.0.0.1:80, weight 2, backup``: the address, then what is not plain."""
-    parts = [server.address.text]
+    return ", ".join([server.address.text, *_settings(server)])
+
+
+def _settings(server: ServerSpec | DnsSource) -> Iterator[str]:
     if server.weight != 1:
-        parts.append(f"weight {server.weight}")
+        yield f"weight {server.weight}"
     if server.backup:
-        parts.append("backup")
+        yield "backup"
     if server.max_connections:
-        parts.append(f"at most {server.max_connections} connections")
-    return ", ".join(parts)
+        yield f"at most {server.max_connections} connections"
+
+
+def _sources(pool: PoolSpec) -> Iterator[str]:
+    """Where servers come from besides the configuration file."""
+    for source in pool.dns:
+        parts = [f"dns {source}", *_settings(source)]
+        if pool.nameservers:
+            parts.append(f"asked of {value_text(pool.nameservers)}")
+        yield ", ".join(parts)
+    if pool.servers_file:
+        yield f"file {pool.servers_file}"
 
 
 def _pool(pool: PoolSpec) -> Iterator[str]:
@@ -65,5 +79,5 @@ def value_text(value: object) -> str:
     if isinstance(value, HealthSpec):
         return f"probe {value_text(value.probe)} every {duration_text(value.interval)}"
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
-    return str(value)
+        return ", ".join(map(str, value)) or "none"
+    return str(value) or "none"

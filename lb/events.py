@@ -21,6 +21,8 @@ __all__ = [
     "ConfigApplied",
     "ConfigRejected",
     "ConnectionClosed",
+    "DiscoveryFailed",
+    "DiscoveryRestored",
     "EndedBy",
     "Event",
     "Fault",
@@ -167,6 +169,33 @@ class ResolveFailed(Event):
     server: str
     host: str
     error: str
+
+
+@attrs.frozen
+class DiscoveryFailed(Event):
+    """Servers could not be looked up in DNS or read from their file; the last good set stays. Said once per streak."""
+
+    name = "discovery.failed"
+    level = "warning"
+    pool: str
+    source: str
+    """``dns web.internal:80`` or ``file web.servers``."""
+    errors: tuple[str, ...]
+    servers: int
+    """How many of that source stay in use."""
+
+
+@attrs.frozen
+class DiscoveryRestored(Event):
+    """A look at the source worked again."""
+
+    name = "discovery.restored"
+    pool: str
+    source: str
+    failures: int
+    """How many looks had failed."""
+    servers: int
+    """How many there are now."""
 
 
 @attrs.frozen

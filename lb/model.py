@@ -16,6 +16,7 @@ from lb.counts import Count, LocalCount
 
 __all__ = [
     "Config",
+    "DnsSource",
     "HealthSpec",
     "ListenerSpec",
     "LogSpec",
@@ -48,6 +49,21 @@ class ServerSpec:
     weight: int = 1
     backup: bool = False
     max_connections: int = 0
+
+
+@attrs.frozen
+class DnsSource:
+    """Servers that are found under a name in DNS, one for each address, and what all of them are given."""
+
+    dns: str
+    port: int = 0
+    """Of every server; 0 = the name has SRV records, which tell ports, weights and which servers are backups."""
+    weight: int = 1
+    backup: bool = False
+    max_connections: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.dns}:{self.port}" if self.port else self.dns
 
 
 @attrs.frozen
@@ -90,6 +106,12 @@ class PoolSpec:
     resolve_interval: float = 30.0
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()
+    dns: tuple[DnsSource, ...] = ()
+    """Where more servers are found; once they are, they stand in ``servers``, too."""
+    nameservers: tuple[Address, ...] = ()
+    """Who is asked for them; empty = the system's."""
+    servers_file: str = ""
+    """A file with more servers, which is watched; empty = none."""
 
 
 @attrs.frozen

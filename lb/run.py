@@ -11,13 +11,12 @@ from pathlib import Path
 
 import trio
 
-from lb.carrier import CarrierError
 from lb.config import ConfigError, load
 from lb.descriptors import raise_limit
-from lb.events import ConfigRejected, Fault, ServerStarted
+from lb.events import ConfigRejected, ServerStarted
 from lb.log import Log
 from lb.model import Config, ProcessSpec
-from lb.server import Balancer, StartError
+from lb.server import Balancer, StartError, why_rejected
 from lb.stalls import keep_garbage_collection_short, keep_threads_short
 
 __all__ = ["run"]
@@ -103,13 +102,9 @@ async def _reload(balancer: Balancer, log: Log, path: Path, one_at_a_time: trio.
             await balancer.reload(config)
     except ConfigError as error:
         log(ConfigRejected(error.errors))
-    except OSError as error:
-        log(ConfigRejected((error.strerror or str(error),)))
-    except CarrierError as error:
-        log(ConfigRejected((str(error),)))
-    except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
-        log(Fault("reload", exception))
-        log(ConfigRejected((f"{type(exception).__name__}: {exception}",)))
+    except Exception as exception:  # noqa: BLE001 - all that a reload may raise is told, and the old configuration stays
+        for event in why_rejected("reload", exception):
+            log(event)
     else:
         log.configure(config.log)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, suppress
+from typing import NoReturn
 
 import trio
 
@@ -13,20 +14,43 @@ from lb.backend import Backend, new_backend
 from lb.backend_tasks import BackendTasks
 from lb.binds import Place, closing, missing, moves
 from lb.carrier import Carrier, CarrierError, Opened
-from lb.events import ConfigApplied, ListenerStarted, ListenerStopped, ServerStopped, ServerStopping, Sink
-from lb.model import Config
+from lb.discovery import Discovery
+from lb.events import (
+    ConfigApplied,
+    ConfigRejected,
+    Event,
+    Fault,
+    ListenerStarted,
+    ListenerStopped,
+    ServerStopped,
+    ServerStopping,
+    Sink,
+)
+from lb.model import Config, ServerSpec
 from lb.plan import Plan, plan
 from lb.pool import Pool
-from lb.pools import Pools
+from lb.pools import Pools, new_servers
 from lb.resolver import all_static_targets, look_up
 from lb.sockets import open_sockets, remove_file, socket_name
 from lb.traffic import Traffic
 
-__all__ = ["Balancer", "StartError"]
+__all__ = ["Balancer", "StartError", "why_rejected"]
 
 
 class StartError(Exception):
     """The balancer cannot start; the text says why, in one line."""
+
+
+def why_rejected(where: str, exception: Exception) -> Iterator[Event]:
+    """What is to be said when a change to another configuration has failed."""
+    match exception:
+        case OSError():
+            yield ConfigRejected((exception.strerror or str(exception),))
+        case CarrierError():
+            yield ConfigRejected((str(exception),))
+        case _:  # a strategy that cannot take the new list
+            yield Fault(where, exception)
+            yield ConfigRejected((f"{type(exception).__name__}: {exception}",))
 
 
 class Balancer:
@@ -46,6 +70,9 @@ class Balancer:
         write: Callable[[str, int], None] = lambda _lines, _count: None,
     ) -> None:
         self.config = Config()
+        """In use, with the servers that were found."""
+        self._written = Config()
+        """The same as it was given: without them."""
         self.bound: dict[str, dict[Address, list[str]]] = {}
         """By listener and configured address: what was really bound, as text."""
         self._sink = sink
@@ -54,6 +81,7 @@ class Balancer:
         self._write = write
         self._new_backend = new_backend
         self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._new_backend))
+        self._discovery: Discovery
         self._carrier: Carrier
         self._tasks: BackendTasks
         self._closing: list[ListenerStopped] = []
@@ -71,16 +99,21 @@ class Balancer:
 
         Raises StartError if an address cannot be bound, and what a strategy raises that cannot be built.
         """
-        self._carrier = self._new_carrier(config)
         async with trio.open_nursery() as nursery:
+            self._discovery = Discovery(nursery, self._sink)
+            await self._discovery.begin(config)
+            complete = self._discovery.complete(config)
+            self._carrier = self._new_carrier(complete)
             self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved)
             await nursery.start(self._carrier.run)
             try:
-                await self._change_to(config)
+                await self._change_to(complete)
             except OSError as error:
                 raise StartError(error.strerror or str(error)) from error
             except CarrierError as error:
                 raise StartError(str(error)) from error
+            self._written = config
+            nursery.start_soon(self._keep_up)
             task_status.started()
             await self._stopped.wait()
             self._give_up_all()
@@ -112,9 +145,28 @@ class Balancer:
         cannot be built.
         """
         async with self._reloading:
-            steps = await self._change_to(config)
-        if steps is not None:
-            self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
+            try:
+                await self._discovery.begin(config)
+                steps = await self._change_to(self._discovery.complete(config))
+                if steps is not None:
+                    self._written = config
+                    self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
+            finally:
+                self._discovery.keep_to(self._written)
+
+    async def _keep_up(self) -> NoReturn:
+        """Change to what is found, as it comes; a reload under way comes first."""
+        while True:
+            await self._discovery.news()
+            try:
+                async with self._reloading:
+                    steps = await self._change_to(self._discovery.complete(self._written))
+            except Exception as exception:  # noqa: BLE001 - what stops one change, as it stops a reload: the old set stays
+                for event in why_rejected("discovery", exception):
+                    self._sink(event)
+            else:
+                if steps is not None and not steps.is_empty:
+                    self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
 
     async def _change_to(self, config: Config) -> Plan | None:
         """First everything that takes time or can fail, beside the traffic; then the change, in one go.
@@ -125,7 +177,7 @@ class Balancer:
         with ExitStack() as undo:
             opened = self._open_sockets(config, undo)
             prepared = await self._pools.prepare(config)
-            targets = await self._resolve(config)
+            targets = await self._resolve(new_servers(prepared))
             async with self._carrier.change(config, opened) as commit:
                 if self._stopping:
                     return None
@@ -175,15 +227,15 @@ class Balancer:
         for event in closed:
             self._sink(event)
 
-    async def _resolve(self, config: Config) -> dict[Address, tuple[SocketAddress, ...]]:
-        """What all addresses resolve to. Only new names are looked up, all at once; one that fails is missing, and is
+    async def _resolve(self, servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:
+        """What their addresses resolve to. Only new names are looked up, all at once; one that fails is missing, and is
         tried again later by its server's task.
         """
         known = {
             backend.spec.address: backend.targets for pool in self.pools.values() for backend in pool.backends.values()
         }
         targets = {
-            address: known.get(address) or static for address, static in (await all_static_targets(config)).items()
+            address: known.get(address) or static for address, static in (await all_static_targets(servers)).items()
         }
 
         async def look(address: Address) -> None:

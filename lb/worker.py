@@ -44,7 +44,7 @@ from lb.messages import (
 from lb.model import LogSpec, PoolSpec, ServerSpec
 from lb.nudges import Nudges
 from lb.pool import Pool, Prepared
-from lb.pools import Pools
+from lb.pools import Pools, new_servers
 from lb.resolver import all_static_targets
 from lb.shared_pool import SharedPool
 from lb.slots import server_name
@@ -91,7 +91,7 @@ class Ready:
 
     order: Prepare
     opened: Opened
-    pools: list[tuple[Pool, Prepared]]
+    pools: list[tuple[Pool, Prepared | None]]
     targets: dict[Address, tuple[SocketAddress, ...]]
 
 
@@ -202,7 +202,7 @@ class Worker:
             task_status.started()
             try:
                 pools = await self._pools.prepare(order.config)
-                self._ready = Ready(order, opened, pools, await all_static_targets(order.config))
+                self._ready = Ready(order, opened, pools, await all_static_targets(new_servers(pools)))
                 error = ""
             except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
                 self._log(Fault(f"worker {self._index}", exception))

@@ -28,8 +28,8 @@ LAYERS = (
     ("lb.worker", "lb.workers"),
     ("lb.crew",),
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets"),
-    ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges"),
-    ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log"),
+    ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery"),
+    ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log", "lb.servers_file", "lb.dns_client"),
     ("lb.connection",),
     ("lb.connection_context", "lb.pools", "lb.shared_pool"),
     ("lb.splicer_factory",),
@@ -47,9 +47,11 @@ LAYERS = (
         "lb.describe",
         "lb.key_moves",
         "lb.config_listeners",
+        "lb.config_servers_file",
+        "lb.found",
     ),
     ("lb.config_pools",),
-    ("lb.config_plugins",),
+    ("lb.config_plugins", "lb.config_dns"),
     ("lb.config_table",),
     ("lb.config_values", "lb.descriptors"),
     ("strategies.registry", "healthcheck.registry", "healthcheck.checker"),
@@ -72,7 +74,7 @@ LAYERS = (
         "healthcheck.state",
         "lb.plugins",
     ),
-    ("lb.events", "lb.errors", "lb.self_connect"),
+    ("lb.events", "lb.errors", "lb.self_connect", "lb.dns_records"),
     ("lb.model",),
     ("lb.address", "lb.counts", "lb.stalls"),
 )
@@ -86,6 +88,8 @@ PURE = (
     "lb.events",
     "lb.config*",
     "lb.describe",
+    "lb.dns_records",
+    "lb.found",
     "lb.plan",
     "lb.key_moves",
     "lb.backend",
@@ -215,7 +219,17 @@ def test_a_package_itself_imports_nothing(package):
 def test_a_start_loads_no_library_that_it_may_not_need():
     names = "import json, sys, lb.run; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", names], check=True, capture_output=True).stdout)
-    assert not set(loaded) & {"h11", "hypothesis", "pytest", "trio.testing", "xxhash", "lb.demo", "lb.cli"}
+    assert not set(loaded) & {
+        "h11",
+        "hypothesis",
+        "pytest",
+        "trio.testing",
+        "xxhash",
+        "dns",
+        "lb.dns_client",
+        "lb.demo",
+        "lb.cli",
+    }
 
 
 @pytest.mark.parametrize("module", SOURCES)
