@@ -41,6 +41,8 @@ class BackendTasks:
         self._nursery = nursery
         self._sink = sink
         self._resolved = resolved
+        self.checks = {"pass": 0, "fail": 0}
+        """Made so far, by result."""
         self._random = Random()  # noqa: S311 - jitter
         self._attended: dict[Backend, tuple[object, trio.CancelScope]] = {}
         self._checks: dict[Backend, Checks] = {}
@@ -75,6 +77,7 @@ class BackendTasks:
     async def _check(self, pool: Pool, backend: Backend, spec: HealthSpec) -> None:
         def report(result: CheckResult) -> None:
             before = backend.targets
+            self.checks["pass" if result.passed else "fail"] += 1
             pool.checked(backend, result, trio.current_time())
             self._retargeted(pool, backend, before)
 

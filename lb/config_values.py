@@ -28,6 +28,7 @@ __all__ = [
     "file_name",
     "name",
     "plain",
+    "secret",
     "server_address",
     "shown",
     "text",
@@ -74,6 +75,13 @@ def text(value: object) -> str:
     """Any string."""
     if not isinstance(value, str):
         raise ValueError(f"must be a string, not {shown(value)}")
+    return value
+
+
+def secret(value: object) -> str:
+    """Any string, which no message shows; what is no string might be one without its quotes."""
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
     return value
 
 

@@ -16,6 +16,7 @@ from lb.connection_context import ConnectionContext
 from lb.deadlines import DeadlineQueue
 from lb.errors import EXHAUSTED, describe_error
 from lb.events import Attempt, ConnectionClosed, EndedBy, Reason
+from lb.figures import LiveConnection
 from lb.pool import Pool
 from lb.splicer import TCP_OPTIONS, Connecting, Relay, end_with_reset
 
@@ -86,6 +87,28 @@ class Connection:
     def server(self) -> Backend | None:
         """The server that it is joined to; None before and after."""
         return self.backend if self._relay is not None else None
+
+    @property
+    def bytes_in(self) -> int:
+        return self._relay.bytes_in if self._relay is not None else 0
+
+    @property
+    def bytes_out(self) -> int:
+        return self._relay.bytes_out if self._relay is not None else 0
+
+    def live(self) -> LiveConnection:
+        """What there is to say about it now, while it is open."""
+        return LiveConnection(
+            self.id,
+            self.listener.spec.name,
+            self._pool.name,
+            self.backend.name if self.backend is not None else None,
+            str(self.client),
+            "open" if self._relay is not None else "connecting" if self._hold is None or self._connecting else "held",
+            (self._context.clock() - self._accepted_at) * 1000,
+            self.bytes_in,
+            self.bytes_out,
+        )
 
     # Getting a server
 

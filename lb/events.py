@@ -15,8 +15,10 @@ from lb.address import Client
 __all__ = [
     "AcceptPaused",
     "AcceptResumed",
+    "AdminStarted",
     "Attempt",
     "BackendEjected",
+    "BackendOverridden",
     "BackendRestored",
     "ConfigApplied",
     "ConfigRejected",
@@ -114,6 +116,13 @@ class WorkerDied(Event):
 
 
 @attrs.frozen
+class AdminStarted(Event):
+    name = "admin.started"
+    bind: str
+    """The address really bound."""
+
+
+@attrs.frozen
 class ListenerStarted(Event):
     name = "listener.started"
     listener: str
@@ -157,6 +166,18 @@ class BackendRestored(Event):
     name = "backend.restored"
     pool: str
     server: str
+
+
+@attrs.frozen
+class BackendOverridden(Event):
+    """An operator has drained, enabled or weighed a server, over the admin endpoint."""
+
+    name = "backend.overridden"
+    pool: str
+    server: str
+    drained: bool
+    weight: int
+    """In force from now on."""
 
 
 @attrs.frozen

@@ -15,6 +15,7 @@ from lb.address import Address
 from lb.counts import Count, LocalCount
 
 __all__ = [
+    "AdminSpec",
     "Config",
     "DnsSource",
     "HealthSpec",
@@ -142,6 +143,15 @@ class LogSpec:
 
 
 @attrs.frozen
+class AdminSpec:
+    """Where operators look at the balancer and steer it."""
+
+    bind: Address
+    token: str = attrs.field(default="", repr=False)
+    """Needed for everything but ``/healthz``; empty = nobody has to show one."""
+
+
+@attrs.frozen
 class Config:
     """A whole configuration, valid as a whole: every listener's pool exists."""
 
@@ -149,6 +159,7 @@ class Config:
     pools: dict[str, PoolSpec] = attrs.field(factory=dict)
     process: ProcessSpec = ProcessSpec()
     log: LogSpec = LogSpec()
+    admin: AdminSpec | None = None
 
 
 @attrs.define(eq=False)

@@ -234,6 +234,7 @@ class Pool:
     def checked(self, backend: Backend, result: CheckResult, now: float) -> None:
         """Take the result of an active check."""
         backend.last_check = result
+        backend.history.append(result.passed)
         if not result.passed and backend.targets:
             backend.turn_from(backend.targets[0])
         if result.exception is not None:

@@ -16,6 +16,7 @@ from lb.binds import Place, closing, missing, moves
 from lb.carrier import Carrier, CarrierError, Opened
 from lb.discovery import Discovery
 from lb.events import (
+    BackendOverridden,
     ConfigApplied,
     ConfigRejected,
     Event,
@@ -27,6 +28,7 @@ from lb.events import (
     Sink,
 )
 from lb.model import Config, ServerSpec
+from lb.overrides import Override, Overrides, ServerPlace, overridden, still_valid
 from lb.plan import Plan, plan
 from lb.pool import Pool
 from lb.pools import Pools, new_servers
@@ -72,7 +74,9 @@ class Balancer:
         self.config = Config()
         """In use, with the servers that were found."""
         self._written = Config()
-        """The same as it was given: without them."""
+        """The same as it was given: without them, and without what an operator has said of single servers."""
+        self.overrides: dict[ServerPlace, Override] = {}
+        """What that is."""
         self.bound: dict[str, dict[Address, list[str]]] = {}
         """By listener and configured address: what was really bound, as text."""
         self._sink = sink
@@ -147,12 +151,47 @@ class Balancer:
         async with self._reloading:
             try:
                 await self._discovery.begin(config)
-                steps = await self._change_to(self._discovery.complete(config))
+                before, complete = self._discovery.complete(self._written), self._discovery.complete(config)
+                overrides = still_valid(self.overrides, before, complete)
+                steps = await self._change_to(overridden(complete, overrides))
                 if steps is not None:
-                    self._written = config
+                    self._written, self.overrides = config, overrides
                     self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
             finally:
                 self._discovery.keep_to(self._written)
+
+    def _in_force(self, overrides: Overrides) -> Config:
+        return overridden(self._discovery.complete(self._written), overrides)
+
+    async def override(self, pool: str, server: str, say: Callable[[Override], Override]) -> None:
+        """Say something else of one server than before, from now on; as of a reload, nothing else changes.
+
+        Raises KeyError if there is no such server, and what :meth:`reload` raises.
+        """
+        async with self._reloading:
+            configured = self._discovery.complete(self._written)
+            weight = {spec.name: spec.weight for spec in configured.pools[pool].servers}[server]
+            said = say(self.overrides.get((pool, server), Override()))
+            others = {place: each for place, each in self.overrides.items() if place != (pool, server)}
+            overrides = others if said == Override() else {**others, (pool, server): said}
+            if await self._change_to(overridden(configured, overrides)) is not None:
+                self.overrides = overrides
+                self._sink(BackendOverridden(pool, server, said.drained, said.applied_to(weight)))
+
+    def configured_weights(self) -> dict[ServerPlace, int]:
+        """Of all servers, without what an operator has said."""
+        pools = self._discovery.complete(self._written).pools.values()
+        return {(pool.name, server.name): server.weight for pool in pools for server in pool.servers}
+
+    @property
+    def carrier(self) -> Carrier:
+        """What carries the traffic. Once the balancer has started."""
+        return self._carrier
+
+    @property
+    def checks(self) -> dict[str, int]:
+        """Active checks made so far, by result."""
+        return self._tasks.checks
 
     async def _keep_up(self) -> NoReturn:
         """Change to what is found, as it comes; a reload under way comes first."""
@@ -160,7 +199,7 @@ class Balancer:
             await self._discovery.news()
             try:
                 async with self._reloading:
-                    steps = await self._change_to(self._discovery.complete(self._written))
+                    steps = await self._change_to(self._in_force(self.overrides))
             except Exception as exception:  # noqa: BLE001 - what stops one change, as it stops a reload: the old set stays
                 for event in why_rejected("discovery", exception):
                     self._sink(event)

@@ -30,6 +30,7 @@ from lb.log import Log
 from lb.messages import (
     SIGNALS,
     Abandon,
+    Ask,
     CloseAll,
     Commit,
     Connected,
@@ -177,6 +178,8 @@ class Worker:
                     self._abandon()
                 case Judged() | Resolved() as news, _:
                     self._heed(news)
+                case Ask() as question, _:
+                    await self._inform(question)
                 case StopListening(), _:
                     await self._traffic.stop_listening()
                     self._answer(StopListening)
@@ -187,6 +190,17 @@ class Worker:
         with trio.move_on_after(self._stop_timeout):
             await self._leave()
         self._over.set()
+
+    async def _inform(self, question: Ask) -> None:
+        answer: object
+        match question.about:
+            case "survey":
+                answer = await self._traffic.survey()
+            case "live":
+                answer = await self._traffic.live(question.wanted)
+            case "cut":
+                answer = await self._traffic.cut(question.wanted)
+        self._channel.send(encode(Done(Ask, "", answer)))
 
     async def _leave(self) -> None:
         """End once no connection is open."""
