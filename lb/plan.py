@@ -14,7 +14,7 @@ import attrs
 from lb.address import Address
 from lb.describe import listener_text, server_text, value_text
 from lb.key_moves import keys_moved
-from lb.model import Config, HealthSpec, ListenerSpec, PassiveSpec, PoolSpec, ServerSpec
+from lb.model import AdminSpec, Config, HealthSpec, ListenerSpec, PassiveSpec, PoolSpec, ServerSpec
 
 __all__ = ["KeyChange", "ListenerChange", "Plan", "PoolChange", "ServerChange", "plan"]
 
@@ -117,6 +117,7 @@ class Plan:
     pools_changed: tuple[PoolChange, ...] = ()
     process: tuple[KeyChange, ...] = ()
     log: tuple[KeyChange, ...] = ()
+    admin: tuple[KeyChange, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -151,7 +152,7 @@ class Plan:
         Builds the tables of hash pools to tell how many keys move, so it can take seconds for large ones.
         """
         steps = [*self._listener_steps(), *self._pool_steps(), *_changed("process", self.process)]
-        steps += _changed("log", self.log)
+        steps += [*_changed("log", self.log), *_changed("admin", self.admin)]
         if not steps:
             return ("no changes",)
         width = max(len(subject) for _, subject, _ in steps)
@@ -187,6 +188,7 @@ def plan(old: Config, new: Config) -> Plan:
         pools_changed=tuple(PoolChange(*pair) for pair in _differing(old.pools, new.pools)),
         process=_keys(old.process, new.process),
         log=_keys(old.log, new.log),
+        admin=_admin_keys(old.admin, new.admin),
     )
 
 
@@ -212,6 +214,12 @@ def _keys(old: attrs.AttrsInstance, new: attrs.AttrsInstance, without: str = "")
         else:
             changes.append(KeyChange(field.name, before, after))
     return tuple(changes)
+
+
+def _admin_keys(old: AdminSpec | None, new: AdminSpec | None) -> tuple[KeyChange, ...]:
+    if old is not None and new is not None:
+        return _keys(old, new)
+    return (KeyChange("bind", old and old.bind, new and new.bind),) if old is not new else ()
 
 
 def _paths(servers: Iterable[tuple[str, Iterable[ServerSpec]]]) -> list[str]:

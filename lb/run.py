@@ -71,7 +71,10 @@ async def _serve(path: Path, config: Config) -> None:
             outlives_the_balancer.start_soon(log.run)
             async with trio.open_nursery() as nursery:
                 command = Command(path, balancer, log, say, nursery)
-                opened = command.open_admin(config)
+                try:
+                    opened = command.open_admin(config)
+                except OSError as error:
+                    raise StartError(error.strerror or str(error)) from error
                 await nursery.start(_balance, balancer, config, nursery)
                 command.follow_admin(config, opened)
                 keep_garbage_collection_short()

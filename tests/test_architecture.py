@@ -17,20 +17,25 @@ SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
-    if path != ROOT / package / "__init__.py"
+    if path.name != "__init__.py"
 }
 
 LAYERS = (
     ("lb.cli",),
     ("lb.demo*",),  # the only layer whose modules may import each other
     ("lb.run",),
+    ("lb.admin.admin",),
+    ("lb.admin.endpoint",),
+    ("lb.admin.api",),
+    ("lb.admin.status",),
     ("lb.server",),
     ("lb.worker", "lb.workers"),
-    ("lb.crew",),
+    ("lb.crew", "lb.inquiry"),
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets"),
     ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery"),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log", "lb.servers_file", "lb.dns_client"),
     ("lb.connection",),
+    ("lb.admin.exposition", "lb.admin.feed", "lb.admin.gate"),
     ("lb.connection_context", "lb.pools", "lb.shared_pool"),
     ("lb.splicer_factory",),
     ("lb.epoll_splicer", "lb.trio_splicer"),
@@ -74,9 +79,10 @@ LAYERS = (
         "healthcheck.state",
         "lb.plugins",
     ),
+    ("lb.figures", "lb.event_fields", "lb.observers", "lb.overrides"),
     ("lb.events", "lb.errors", "lb.self_connect", "lb.dns_records"),
     ("lb.model",),
-    ("lb.address", "lb.counts", "lb.stalls"),
+    ("lb.address", "lb.counts", "lb.stalls", "lb.turns"),
 )
 """From top to bottom: a module imports from lower layers only."""
 
@@ -86,6 +92,9 @@ PURE = (
     "lb.counts",
     "lb.model",
     "lb.events",
+    "lb.figures",
+    "lb.observers",
+    "lb.overrides",
     "lb.config*",
     "lb.describe",
     "lb.dns_records",
@@ -205,13 +214,22 @@ def test_addresses_use_socket_for_a_type_only():
     assert used == {"AddressFamily"}
 
 
-@pytest.mark.parametrize(("library", "users"), [("structlog", ("lb.log",)), ("rich", ("lb.demo*",))])
-def test_the_traffic_knows_neither_log_nor_screen(library, users):
+@pytest.mark.parametrize(
+    ("library", "users"),
+    [
+        ("structlog", ("lb.log",)),
+        ("rich", ("lb.demo*",)),
+        ("hypercorn", ("lb.admin.endpoint",)),
+        ("starlette", ("lb.admin.*",)),
+        ("prometheus_client", ("lb.admin.exposition",)),
+    ],
+)
+def test_the_traffic_knows_neither_log_nor_screen_nor_admin(library, users):
     importing = {name for name, found in IMPORTS.items() if library in {each.partition(".")[0] for each in found}}
     assert not {name for name in importing if not any(fnmatch(name, user) for user in users)}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, "lb/admin"])
 def test_a_package_itself_imports_nothing(package):
     assert (ROOT / package / "__init__.py").read_text() == ""
 
@@ -227,6 +245,10 @@ def test_a_start_loads_no_library_that_it_may_not_need():
         "xxhash",
         "dns",
         "lb.dns_client",
+        "hypercorn",
+        "starlette",
+        "prometheus_client",
+        "lb.admin.admin",
         "lb.demo",
         "lb.cli",
     }

@@ -58,3 +58,5 @@ class Admin:
         finally:
             for sock in sockets:
                 sock.close()
+            if scope is self._scope and self._bind is not None:  # it ends with the process, not for another address
+                remove_file(self._bind)

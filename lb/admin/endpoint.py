@@ -57,7 +57,7 @@ async def serve_admin(sockets: Sequence[socket.socket], process: Process) -> NoR
         config.graceful_timeout = GRACE
         config.keep_alive_timeout = KEPT_OPEN
         try:
-            await hypercorn.trio.serve(app, config, mode="asgi")
+            await hypercorn.trio.serve(app, config, mode="asgi")  # type: ignore[arg-type]  # it has a type per message
         except Exception as exception:  # noqa: BLE001 - it must not reach the traffic
             process.say(Fault("admin", exception))
         await trio.sleep(PAUSE)
@@ -65,7 +65,8 @@ async def serve_admin(sockets: Sequence[socket.socket], process: Process) -> NoR
 
 def _guarded(app: App, process: Process) -> App:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http":  # its own start and end; web sockets, which it refuses
+            await app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         admin = process.balancer.config.admin

@@ -41,7 +41,7 @@ class Values:
     log_lines_dropped: int
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Collector:
     values: Values
 

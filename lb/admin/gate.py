@@ -58,9 +58,9 @@ def _shows(authorization: str, token: str) -> bool:
 
 def _is_ours(host: str) -> bool:
     """An address, or ``localhost``: no name that somebody else can point here. Unix clients may send none."""
-    name = host.rpartition("]")[0].removeprefix("[") if host.startswith("[") else host.partition(":")[0]
-    if name in ("", "localhost"):
+    if host.partition(":")[0] in ("", "localhost"):
         return True
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
     try:
         ipaddress.ip_address(name)
     except ValueError:
