@@ -46,6 +46,7 @@ def default(cell):
 CONFIGURATION = {
     "[process]": (model.ProcessSpec, set()),
     "[log]": (model.LogSpec, set()),
+    "[admin]": (model.AdminSpec, set()),
     "[listeners.NAME]": (model.ListenerSpec, {"servers"}),
     "[pools.NAME]": (model.PoolSpec, set()),
     "[pools.NAME.health]": (model.HealthSpec, set()),
