@@ -10,7 +10,7 @@ import attrs
 
 from lb.events import ConnectionClosed, Event, Sink
 
-__all__ = ["CONNECT_BOUNDS", "Figures", "LiveConnection", "Series", "Survey", "Wanted"]
+__all__ = ["CONNECT_BOUNDS", "Connects", "Figures", "LiveConnection", "Series", "Survey", "Wanted"]
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of the histogram of connect times, seconds: half a millisecond is a local network, 3 s the timeout."""

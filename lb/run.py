@@ -20,7 +20,9 @@ from lb.events import ConfigRejected, Event, ServerStarted
 from lb.log import Log
 from lb.model import Config, ProcessSpec
 from lb.observers import Observers
+from lb.plan import plan
 from lb.server import Balancer, StartError, why_rejected
+from lb.servers_file import with_servers_files
 from lb.stalls import keep_garbage_collection_short, keep_threads_short
 
 if TYPE_CHECKING:
@@ -134,6 +136,10 @@ class Command:
             self._say(event)
         return tuple(error for event in events if isinstance(event, ConfigRejected) for error in event.errors)
 
+    async def preview(self) -> tuple[str, ...]:
+        """What a reload would change, one readable line each. Raises ConfigError if it would be rejected."""
+        return await trio.to_thread.run_sync(_preview, self._path, self._balancer.written)
+
     async def _change_to(self, config: Config) -> None:
         with ExitStack() as undo:
             opened = self.open_admin(config)
@@ -150,7 +156,7 @@ class Command:
                 return []
             from lb.admin.admin import Admin  # noqa: PLC0415 - 0.1 s of libraries that most starts need not load
 
-            self._admin = Admin(self._balancer, self._say, self.reload, self._nursery)
+            self._admin = Admin(self._balancer, self._say, self, self._nursery)
             self._say.add(self._admin.feed)
         return self._admin.open(config.admin)
 
@@ -165,3 +171,9 @@ def _check_workers(old: ProcessSpec, new: ProcessSpec, path: Path) -> None:
     before, after = worker_count(old), worker_count(new)
     if before != after:
         raise ConfigError([f"{path}: process.workers: a reload cannot change it ({before} -> {after}); restart"])
+
+
+def _preview(path: Path, old: Config) -> tuple[str, ...]:
+    new = load(path)
+    _check_workers(old.process, new.process, path)
+    return plan(with_servers_files(old), with_servers_files(new)).lines()

@@ -73,7 +73,7 @@ class Balancer:
     ) -> None:
         self.config = Config()
         """In use, with the servers that were found."""
-        self._written = Config()
+        self.written = Config()
         """The same as it was given: without them, and without what an operator has said of single servers."""
         self.overrides: dict[ServerPlace, Override] = {}
         """What that is."""
@@ -116,7 +116,7 @@ class Balancer:
                 raise StartError(error.strerror or str(error)) from error
             except CarrierError as error:
                 raise StartError(str(error)) from error
-            self._written = config
+            self.written = config
             nursery.start_soon(self._keep_up)
             task_status.started()
             await self._stopped.wait()
@@ -151,17 +151,17 @@ class Balancer:
         async with self._reloading:
             try:
                 await self._discovery.begin(config)
-                before, complete = self._discovery.complete(self._written), self._discovery.complete(config)
+                before, complete = self._discovery.complete(self.written), self._discovery.complete(config)
                 overrides = still_valid(self.overrides, before, complete)
                 steps = await self._change_to(overridden(complete, overrides))
                 if steps is not None:
-                    self._written, self.overrides = config, overrides
+                    self.written, self.overrides = config, overrides
                     self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
             finally:
-                self._discovery.keep_to(self._written)
+                self._discovery.keep_to(self.written)
 
     def _in_force(self, overrides: Overrides) -> Config:
-        return overridden(self._discovery.complete(self._written), overrides)
+        return overridden(self._discovery.complete(self.written), overrides)
 
     async def override(self, pool: str, server: str, say: Callable[[Override], Override]) -> None:
         """Say something else of one server than before, from now on; as of a reload, nothing else changes.
@@ -169,7 +169,7 @@ class Balancer:
         Raises KeyError if there is no such server, and what :meth:`reload` raises.
         """
         async with self._reloading:
-            configured = self._discovery.complete(self._written)
+            configured = self._discovery.complete(self.written)
             weight = {spec.name: spec.weight for spec in configured.pools[pool].servers}[server]
             said = say(self.overrides.get((pool, server), Override()))
             others = {place: each for place, each in self.overrides.items() if place != (pool, server)}
@@ -180,7 +180,7 @@ class Balancer:
 
     def configured_weights(self) -> dict[ServerPlace, int]:
         """Of all servers, without what an operator has said."""
-        pools = self._discovery.complete(self._written).pools.values()
+        pools = self._discovery.complete(self.written).pools.values()
         return {(pool.name, server.name): server.weight for pool in pools for server in pool.servers}
 
     @property

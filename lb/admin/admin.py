@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
 
 import trio
 
 from lb.address import Address
+from lb.admin.api import ConfigFile
 from lb.admin.endpoint import open_admin, serve_admin
 from lb.admin.feed import Feed
 from lb.events import AdminStarted, Sink
@@ -21,13 +21,11 @@ __all__ = ["Admin"]
 class Admin:
     """Implements :class:`lb.admin.api.Process`. Serves in a nursery of the caller's."""
 
-    def __init__(
-        self, balancer: Balancer, say: Sink, reload: Callable[[], Awaitable[tuple[str, ...]]], nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, balancer: Balancer, say: Sink, file: ConfigFile, nursery: trio.Nursery) -> None:
         self.balancer = balancer
         self.feed = Feed()
         self.say = say
-        self.reload = reload
+        self.file = file
         self._nursery = nursery
         self._bind: Address | None = None
         self._scope = trio.CancelScope()

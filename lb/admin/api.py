@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
+from mimetypes import guess_type
 from typing import Protocol
 
 import attrs
@@ -14,13 +15,14 @@ import trio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
 from lb.admin.status import ready, status
 from lb.backend import Backend
+from lb.config import ConfigError
 from lb.config_values import whole_number
 from lb.events import Sink
 from lb.figures import Wanted
@@ -40,12 +42,23 @@ HEARTBEAT = 15.0
 
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""The page is all that it needs: it asks nobody but us, and nobody shows it inside a page of theirs."""
+"""The page asks nobody but us, runs no script but its own, and nobody shows it inside a page of theirs."""
+PAGE = {"/": "index.html", "/dashboard.css": "dashboard.css", "/dashboard.js": "dashboard.js"}
+
+
+class ConfigFile(Protocol):
+    """The configuration file of the running command."""
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read it again and change to it; returns why not, if not."""
+
+    async def preview(self) -> tuple[str, ...]:
+        """What a reload would change, a line each. Raises ConfigError if it would be rejected."""
 
 
 class Process(Protocol):
@@ -56,8 +69,7 @@ class Process(Protocol):
     say: Sink
     """For the log and the feed."""
 
-    reload: Callable[[], Awaitable[tuple[str, ...]]]
-    """Reads the configuration file again and changes to it; returns why not, if not."""
+    file: ConfigFile
 
 
 def api(process: Process) -> Starlette:
@@ -66,7 +78,7 @@ def api(process: Process) -> Starlette:
     server = "/api/v1/pools/{pool}/servers/{server:path}"
     return Starlette(
         routes=[
-            Route("/", endpoints.dashboard),
+            *(Route(path, _file(name)) for path, name in PAGE.items()),
             Route("/healthz", endpoints.healthz),
             Route("/readyz", endpoints.readyz),
             Route("/metrics", endpoints.metrics),
@@ -74,6 +86,7 @@ def api(process: Process) -> Starlette:
             Route("/api/v1/connections", endpoints.connections),
             Route("/api/v1/connections/{id:int}/close", endpoints.close_connection, methods=["POST"]),
             Route("/api/v1/events", endpoints.events),
+            Route("/api/v1/reload", endpoints.preview),
             Route("/api/v1/reload", endpoints.reload, methods=["POST"]),
             Route(f"{server}/drain", endpoints.drain, methods=["POST"]),
             Route(f"{server}/enable", endpoints.enable, methods=["POST"]),
@@ -82,6 +95,17 @@ def api(process: Process) -> Starlette:
         ],
         exception_handlers={HTTPException: _error},
     )
+
+
+def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
+    """What answers with a file of the page."""
+    content = files("lb.admin").joinpath("page", name).read_bytes()
+    media_type = guess_type(name)[0]
+
+    async def answer(_request: Request) -> Response:
+        return Response(content, headers=PAGE_HEADERS, media_type=media_type)
+
+    return answer
 
 
 async def _error(_request: Request, exception: Exception) -> Response:
@@ -95,12 +119,8 @@ class Endpoints:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._balancer = process.balancer
-        self._page = files("lb.admin").joinpath("dashboard.html").read_text("utf-8")
 
     # Looking
-
-    async def dashboard(self, _request: Request) -> Response:
-        return HTMLResponse(self._page, headers=PAGE_HEADERS)
 
     async def healthz(self, _request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -161,8 +181,14 @@ class Endpoints:
 
     # Steering
 
+    async def preview(self, _request: Request) -> Response:
+        try:
+            return JSONResponse({"changes": list(await self._process.file.preview()), "errors": []})
+        except ConfigError as error:
+            return JSONResponse({"changes": [], "errors": list(error.errors)})
+
     async def reload(self, _request: Request) -> Response:
-        errors = await self._process.reload()
+        errors = await self._process.file.reload()
         if errors:
             return JSONResponse({"applied": False, "errors": list(errors)}, 422)
         return JSONResponse({"applied": True, "errors": []})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import attrs
 import trio
 
 from lb.backend import Backend
-from lb.figures import Survey
+from lb.figures import Connects, Figures, Survey
 from lb.overrides import Override
 from lb.server import Balancer
 from lb.turns import in_turns
@@ -28,8 +29,15 @@ async def status(balancer: Balancer, survey: Survey) -> dict[str, object]:
             place = (name, backend.name)
             said = balancer.overrides.get(place)
             servers[backend.name] = _server(backend, survey.leased.get(place, 0), said)
-        strategy = pool.spec.strategy
-        pools[name] = {"strategy": strategy.name, "available": _available(pool.backends), "servers": servers}
+        connects = survey.figures.connects.get(name, Connects())
+        pools[name] = {
+            "strategy": pool.spec.strategy.name,
+            "available": _available(pool.backends),
+            "connects": sum(connects.buckets),
+            "connect_seconds": round(connects.seconds, 6),
+            "retries": connects.retries,
+            "servers": servers,
+        }
     return {
         "listeners": {
             name: {
@@ -41,10 +49,19 @@ async def status(balancer: Balancer, survey: Survey) -> dict[str, object]:
             for name, addresses in balancer.bound.items()
         },
         "pools": pools,
+        "ended": _ended(survey.figures),
         "bytes_in": survey.figures.bytes_in,
         "bytes_out": survey.figures.bytes_out,
         "timestamp": _iso(time.time()),
     }
+
+
+def _ended(figures: Figures) -> dict[str, int]:
+    """Finished connections by reason, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for (_, _, _, reason), count in figures.connections.items():
+        counts[reason] += count
+    return dict(counts.most_common())
 
 
 def ready(balancer: Balancer) -> list[str]:
