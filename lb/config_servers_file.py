@@ -59,4 +59,6 @@ def _option(word: str) -> tuple[str, object]:
     key, equals, value = word.partition("=")
     if not equals and key == "backup":
         return key, True
+    if key == "name":
+        return key, value
     return key, int(value) if _NUMBER.fullmatch(value) else _WORDS.get(value, value)

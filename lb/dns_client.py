@@ -73,14 +73,17 @@ def _record(rdata: dns.rdata.Rdata) -> Record:
 
 def _reasons(error: dns.resolver.NoNameservers) -> str:
     """What each name server said: ``SERVFAIL from 10.0.0.53:53``."""
-    return "; ".join(
-        dict.fromkeys(
-            f"{_reason(cause)} from {address}:{port}" for address, _, port, cause, _ in error.kwargs["errors"]
-        )
-    )
+    said = (f"{_reason(cause)} from {_place(name, port)}" for name, _, port, cause, _ in error.kwargs["errors"])
+    return "; ".join(dict.fromkeys(said))
 
 
 def _reason(cause: object) -> str:
     if isinstance(cause, OSError):
         return describe_error(cause)
-    return cause if isinstance(cause, str) else str(cause) or type(cause).__name__
+    return " ".join(str(cause).split()) or type(cause).__name__
+
+
+def _place(name: str, port: int) -> str:
+    """Of dnspython's ``Do53:10.0.0.53@53``."""
+    host = name.removeprefix("Do53:").removesuffix(f"@{port}")
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
