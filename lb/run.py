@@ -21,7 +21,8 @@ from lb.log import Log
 from lb.model import Config, ProcessSpec
 from lb.observers import Observers
 from lb.plan import plan
-from lb.server import Balancer, StartError, why_rejected
+from lb.rejection import why_rejected
+from lb.server import Balancer, StartError
 from lb.servers_file import with_servers_files
 from lb.stalls import keep_garbage_collection_short, keep_threads_short
 

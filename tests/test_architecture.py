@@ -33,6 +33,7 @@ LAYERS = (
     ("lb.crew", "lb.inquiry"),
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets"),
     ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery"),
+    ("lb.rejection",),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log", "lb.servers_file", "lb.dns_client"),
     ("lb.connection",),
     ("lb.admin.exposition", "lb.admin.feed", "lb.admin.gate"),

@@ -80,6 +80,9 @@ def test_every_key_reaches_the_model() -> None:
             initial="down",
         ),
         passive=PassiveSpec(failures=0, eject_for=60),
+        dns=(DnsSource("app.internal", 80),),
+        nameservers=(Address.parse("10.0.0.53"),),
+        servers_file="/etc/lb/app.servers",
     )
     assert load(EVERYTHING) == Config(
         listeners={
@@ -91,6 +94,7 @@ def test_every_key_reaches_the_model() -> None:
         pools={"app": app},
         process=ProcessSpec(workers=2, stop_timeout=45),
         log=LogSpec("debug", "json", connections=False),
+        admin=AdminSpec(Address.parse("0.0.0.0:9900"), "a long secret"),
     )
 
 

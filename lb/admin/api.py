@@ -27,7 +27,8 @@ from lb.config_values import whole_number
 from lb.events import Sink
 from lb.figures import Wanted
 from lb.overrides import Override
-from lb.server import Balancer, why_rejected
+from lb.rejection import why_rejected
+from lb.server import Balancer
 from lb.turns import in_turns
 
 __all__ = ["Process", "api"]
