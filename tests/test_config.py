@@ -13,7 +13,9 @@ from lb.address import Address
 from lb.config import ConfigError, load, parse
 from lb.describe import describe
 from lb.model import (
+    AdminSpec,
     Config,
+    DnsSource,
     HealthSpec,
     ListenerSpec,
     LogSpec,
