@@ -10,7 +10,7 @@ import attrs
 
 from lb.events import ConnectionClosed, Event, Sink
 
-__all__ = ["CONNECT_BOUNDS", "Connects", "Figures", "LiveConnection", "Series", "Survey", "Wanted"]
+__all__ = ["CONNECT_BOUNDS", "Connects", "Figures", "LiveConnection", "LiveState", "Series", "Survey", "Wanted"]
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of the histogram of connect times, seconds: half a millisecond is a local network, 3 s the timeout."""
@@ -123,6 +123,9 @@ class Survey:
         return total
 
 
+LiveState: TypeAlias = Literal["greeting", "connecting", "held", "open"]
+
+
 @attrs.frozen
 class LiveConnection:
     """A connection that is open now."""
@@ -132,7 +135,7 @@ class LiveConnection:
     pool: str
     server: str | None
     client: str
-    state: Literal["connecting", "held", "open"]
+    state: LiveState
     duration_ms: float
     bytes_in: int
     bytes_out: int

@@ -83,13 +83,20 @@ def test_every_key_reaches_the_model() -> None:
         ),
         passive=PassiveSpec(failures=0, eject_for=60),
         dns=(DnsSource("app.internal", 80),),
-        nameservers=(Address.parse("10.0.0.53"),),
+        nameservers=(Address.parse("10.0.0.53:53"),),
         servers_file="/etc/lb/app.servers",
     )
     assert load(EVERYTHING) == Config(
         listeners={
             "web": ListenerSpec(
-                "web", binds, "app", math.inf, half_close_timeout=90, max_connections=1000, backlog=128
+                "web",
+                binds,
+                "app",
+                math.inf,
+                half_close_timeout=90,
+                max_connections=1000,
+                backlog=128,
+                header_timeout=3.0,
             ),
             "app": ListenerSpec("app", (Address.parse(":0"),), "app"),
         },
