@@ -176,7 +176,7 @@ async def hear(question, wire):
 @given(QUESTIONS, st.binary(min_size=2, max_size=80))
 def test_any_bytes_are_an_answer_or_a_failure(question, wire):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lb.dns_client.LIFETIME", 0.05)
+        patch.setattr("lb.dns_client.LIFETIME", 0.03)
         trio.run(hear, question, wire)
 
 
@@ -184,5 +184,5 @@ def test_any_bytes_are_an_answer_or_a_failure(question, wire):
 @given(spoilt())
 def test_a_spoilt_answer_is_an_answer_or_a_failure(spoilt):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lb.dns_client.LIFETIME", 0.05)
+        patch.setattr("lb.dns_client.LIFETIME", 0.03)
         trio.run(hear, *spoilt)
