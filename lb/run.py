@@ -16,7 +16,8 @@ from lb.descriptors import raise_limit
 from lb.events import ConfigRejected, ServerStarted
 from lb.log import Log
 from lb.model import Config, ProcessSpec
-from lb.server import Balancer, StartError, why_rejected
+from lb.rejection import why_rejected
+from lb.server import Balancer, StartError
 from lb.stalls import keep_garbage_collection_short, keep_threads_short
 
 __all__ = ["run"]

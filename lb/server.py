@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack, suppress
 from typing import NoReturn
 
@@ -17,9 +17,6 @@ from lb.carrier import Carrier, CarrierError, Opened
 from lb.discovery import Discovery
 from lb.events import (
     ConfigApplied,
-    ConfigRejected,
-    Event,
-    Fault,
     ListenerStarted,
     ListenerStopped,
     ServerStopped,
@@ -30,27 +27,16 @@ from lb.model import Config, ServerSpec
 from lb.plan import Plan, plan
 from lb.pool import Pool
 from lb.pools import Pools, new_servers
+from lb.rejection import why_rejected
 from lb.resolver import all_static_targets, look_up
 from lb.sockets import open_sockets, remove_file, socket_name
 from lb.traffic import Traffic
 
-__all__ = ["Balancer", "StartError", "why_rejected"]
+__all__ = ["Balancer", "StartError"]
 
 
 class StartError(Exception):
     """The balancer cannot start; the text says why, in one line."""
-
-
-def why_rejected(where: str, exception: Exception) -> Iterator[Event]:
-    """What is to be said when a change to another configuration has failed."""
-    match exception:
-        case OSError():
-            yield ConfigRejected((exception.strerror or str(exception),))
-        case CarrierError():
-            yield ConfigRejected((str(exception),))
-        case _:  # a strategy that cannot take the new list
-            yield Fault(where, exception)
-            yield ConfigRejected((f"{type(exception).__name__}: {exception}",))
 
 
 class Balancer:

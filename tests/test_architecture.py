@@ -28,7 +28,7 @@ LAYERS = (
     ("lb.worker", "lb.workers"),
     ("lb.crew",),
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets"),
-    ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery"),
+    ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery", "lb.rejection"),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log", "lb.servers_file", "lb.dns_client"),
     ("lb.connection",),
     ("lb.connection_context", "lb.pools", "lb.shared_pool"),
