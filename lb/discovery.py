@@ -26,8 +26,8 @@ FIRST_LOOK = 2.0
 """Seconds that a start or a reload waits for the first look at what is new. A guess: a name server that is well takes
 milliseconds, and who does not answer shall not keep the other pools from serving."""
 FILE_INTERVAL = 1.0
-"""Seconds between two looks at a file. It is read each time: that takes 0.1 ms in a thread, and misses no change, as
-times and inode numbers may."""
+"""Seconds between two looks at a file. It is read each time: that takes 0.2 ms of CPU for 1,000 lines, in a thread, and
+misses no change, as times and inode numbers may."""
 SETTLED = 0.1
 """Seconds that a new content must stay the same, in case that somebody is writing it in place. A guess."""
 AT_ONCE = 16

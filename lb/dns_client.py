@@ -80,7 +80,7 @@ def _reasons(error: dns.resolver.NoNameservers) -> str:
 def _reason(cause: object) -> str:
     if isinstance(cause, OSError):
         return describe_error(cause)
-    return " ".join(str(cause).split()) or type(cause).__name__
+    return " ".join(str(cause).split()).removesuffix(".") or type(cause).__name__
 
 
 def _place(name: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""Why a change to another configuration has failed, as events."""
+"""Why a change to another configuration has failed, in the words of the log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["why_rejected"]
 
 
 def why_rejected(where: str, exception: Exception) -> Iterator[Event]:
-    """What is to be said when a change to another configuration has failed."""
+    """What is to be said of what a change has raised; ``where`` names what wanted the change, for a fault."""
     match exception:
         case OSError():
             yield ConfigRejected((exception.strerror or str(exception),))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import dns.flags
 import dns.message
 import dns.rrset
 import pytest
+import tomli
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,6 +129,29 @@ async def test_the_systems_name_servers_are_asked_by_default(names, monkeypatch,
 
 
 # Anything at all for an answer
+
+CORPUS = sorted((Path(__file__).parent / "corpus" / "dns").glob("*.toml"))
+"""Answers byte by byte, with what comes of them. Put what a fuzzer finds here, too."""
+
+
+def shown(record):
+    return record if isinstance(record, str) else " ".join(map(str, record))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
+async def test_the_corpus(names, monkeypatch, path):
+    case = tomli.loads(path.read_text())
+    failure = case.get("failure", "")
+    if failure.startswith("no answer"):
+        monkeypatch.setattr("lb.dns_client.LIFETIME", 0.3)
+    names.says(*case["question"], bytes.fromhex(case["answer"]))
+    outcome = await ask(Question(*case["question"]), asked_of(names))
+    if failure:
+        assert outcome == Failure(failure.replace("NAMESERVER", names.address))
+        return
+    assert sorted(map(shown, outcome.records)) == sorted(case["records"])
+    assert outcome.ttl == case.get("ttl", outcome.ttl)
 
 
 def message(question):
