@@ -59,6 +59,13 @@ class Address:
         return bool(self.path)
 
     @property
+    def is_local(self) -> bool:
+        """True if only this host can reach it: a unix socket, ``localhost``, or a loopback address (RFC 6890)."""
+        if self.is_unix or self.host == "localhost":
+            return True
+        return bool(self.host) and not self.is_name and ipaddress.ip_address(self.host).is_loopback
+
+    @property
     def is_name(self) -> bool:
         """True if the host has to be looked up."""
         if self.is_unix or not self.host:

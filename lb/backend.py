@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -14,6 +15,9 @@ from lb.address import SocketAddress
 from lb.model import PoolSpec, Server, ServerSpec
 
 __all__ = ["Backend", "NewBackend", "new_backend"]
+
+HISTORY = 60
+"""Checks remembered for the dashboard: two minutes at the default interval."""
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -29,6 +33,8 @@ class Backend(Server):
     """When those are closed."""
     failed_connects: int = 0
     last_check: CheckResult | None = None
+    history: deque[bool] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
+    """Whether its last checks passed, the newest last."""
 
     def turn_from(self, target: SocketAddress) -> None:
         """Use the next of several addresses, as this one has failed."""

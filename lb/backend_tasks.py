@@ -44,6 +44,8 @@ class BackendTasks:
         self._nursery = nursery
         self._sink = sink
         self._resolved = resolved
+        self.checks = {"pass": 0, "fail": 0}
+        """Made so far, by result."""
         self._random = Random()  # noqa: S311 - jitter
         self._attended: dict[Backend, tuple[object, trio.CancelScope]] = {}
         self._checks: dict[Backend, Checks] = {}
@@ -80,6 +82,7 @@ class BackendTasks:
     async def _check(self, pool: Pool, backend: Backend, spec: HealthSpec) -> None:
         def report(result: CheckResult) -> None:
             before = backend.targets
+            self.checks["pass" if result.passed else "fail"] += 1
             if result.warning and (backend.last_check is None or result.warning != backend.last_check.warning):
                 self._sink(CheckWarning(pool.name, backend.name, result.warning))
             pool.checked(backend, result, trio.current_time())

@@ -12,6 +12,7 @@ import trio
 from healthcheck.state import Change
 from lb.backend import Backend
 from lb.binds import Place
+from lb.figures import LiveConnection, Survey, Wanted
 from lb.model import Config
 from lb.pool import Pool
 
@@ -47,6 +48,18 @@ class Carrier(Protocol):
 
     def resolved(self, pool: Pool, backend: Backend) -> None:
         """The addresses of a server, or their order, have changed."""
+
+    def active(self, listener: str) -> int:
+        """Open connections of a listener."""
+
+    async def survey(self) -> Survey:
+        """What the traffic has added up to, if that is counted; see :class:`lb.model.AdminSpec`."""
+
+    async def live(self, wanted: Wanted) -> list[LiveConnection]:
+        """Open connections, of all that fit, the oldest first."""
+
+    async def cut(self, wanted: Wanted) -> int:
+        """Close all open connections that fit, as ``stopped``; returns how many."""
 
     async def stop_listening(self) -> None:
         """Accept what waits in the backlogs, and nobody after that. Open connections live on."""

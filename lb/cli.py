@@ -97,9 +97,10 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from lb.config import ConfigError, load
     from lb.describe import describe
+    from lb.servers_file import with_servers_files
 
     try:
-        config = load(options.config)
+        config = with_servers_files(load(options.config))
     except ConfigError as error:
         return _bad_config(error.errors)
     print(describe(config))
@@ -109,12 +110,13 @@ def _check(options: argparse.Namespace) -> int:
 def _diff(options: argparse.Namespace) -> int:
     from lb.config import ConfigError, load
     from lb.plan import plan
+    from lb.servers_file import with_servers_files
 
     errors: list[str] = []
     configs = []
     for path in (options.old, options.new):
         try:
-            configs.append(load(path))
+            configs.append(with_servers_files(load(path)))
         except ConfigError as error:
             errors += error.errors
     if errors:

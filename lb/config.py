@@ -16,12 +16,14 @@ from lb.config_pools import read_pool
 from lb.config_table import Table
 from lb.config_values import (
     Reader,
+    address,
     boolean,
     choice,
     duration,
+    secret,
     workers,
 )
-from lb.model import Config, LogSpec, ProcessSpec
+from lb.model import AdminSpec, Config, LogSpec, ProcessSpec
 
 __all__ = ["ConfigError", "load", "parse"]
 
@@ -66,6 +68,7 @@ def parse(text: str, filename: str) -> Config:
         pools=pools,
         process=_process(root.table("process")),
         log=_log(root.table("log")),
+        admin=_admin(root.table("admin")) if root.has("admin") else None,
     )
     check_binds(config.listeners.values(), root)
     if not root.content.get("listeners"):
@@ -86,6 +89,17 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}: is not UTF-8: byte 0x{content[error.start]:02x} in line {line}"]) from error
+
+
+def _admin(table: Table) -> AdminSpec | None:
+    bind = table.value("bind", address)
+    token = table.value("token", secret) or ""
+    if not table.has("bind"):
+        table.complain('missing, as in bind = "127.0.0.1:9900"', table.at("bind"))
+    elif bind is not None and not token and not bind.is_local:
+        table.complain(f"{bind.text!r} can be reached from elsewhere, so a 'token' is needed", table.at("bind"))
+    table.finish()
+    return AdminSpec(bind, token) if bind is not None else None
 
 
 def _toml(text: str, filename: str) -> dict[str, object]:

@@ -48,7 +48,8 @@ def pools_of_listeners(listeners: Mapping[str, Table], pools: Mapping[str, PoolS
         if listener in pools:
             table.complain(f"the pool {listener!r} is configured as well, list them there", table.at("servers"))
         else:
-            made[listener] = PoolSpec(listener, read_servers(table))
+            servers, dns = read_servers(table)
+            made[listener] = PoolSpec(listener, servers, dns=dns)
     return made
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from healthcheck import registry as probes
+from lb.config_dns import nameserver, read_dns_source
 from lb.config_plugins import read_plugin
 from lb.config_table import Table
 from lb.config_tls import read_pool_tls
@@ -15,16 +16,17 @@ from lb.config_values import (
     choice,
     duration,
     duration_above_zero,
+    file_name,
     name,
     server_address,
     shown,
     text,
     whole_number,
 )
-from lb.model import HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import DnsSource, HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
 from strategies import registry as strategies
 
-__all__ = ["read_pool", "read_servers"]
+__all__ = ["read_pool", "read_server", "read_servers"]
 
 _HEAVIEST = 65_535  # ketama holds 160 points a unit, so this is ten million of them already; a guess at "enough"
 
@@ -52,7 +54,7 @@ _PASSIVE: Mapping[str, Reader[object]] = {
     "failures": whole_number(),
     "eject_for": duration_above_zero,
 }
-_SERVER: Mapping[str, Reader[object]] = {
+SERVER_KEYS: Mapping[str, Reader[object]] = {
     "weight": whole_number(most=_HEAVIEST),
     "backup": boolean,
     "max_connections": whole_number(),
@@ -60,9 +62,11 @@ _SERVER: Mapping[str, Reader[object]] = {
 
 
 def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
-    """The table ``[pools.<pool>]``; what is wrong with it goes to its errors. Paths are relative to ``directory``."""
+    """The table ``[pools.<pool>]`` of a file in this directory; what is wrong with it goes to the table's errors."""
     table.convert(pool, name, table.path)
-    servers = read_servers(table)
+    file = table.value("servers_file", file_name)
+    servers, dns = read_servers(table)
+    nameservers = (table.convert(value, nameserver, path) for path, value in table.items("nameservers"))
     strategy = _strategy(table)
     health = _health(table)
     passive_table = table.table("passive")
@@ -71,7 +75,18 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     tls = read_pool_tls(table, servers, directory)
     values = table.values(_POOL)
     table.finish()
-    return PoolSpec(pool, servers, strategy, health=health, passive=passive, tls=tls, **values)
+    return PoolSpec(
+        pool,
+        servers,
+        strategy,
+        health=health,
+        passive=passive,
+        tls=tls,
+        dns=dns,
+        nameservers=tuple(address for address in nameservers if address),
+        servers_file=str(directory / file) if file else "",
+        **values,
+    )
 
 
 def _strategy(table: Table) -> PluginSpec:
@@ -103,29 +118,39 @@ def _health(table: Table) -> HealthSpec | None:
     return HealthSpec(probe=read_plugin(probes, probe, health.at("probe"), health), **values)
 
 
-def read_servers(table: Table) -> tuple[ServerSpec, ...]:
-    """The list ``servers`` of a pool, or of a listener that spells out its pool.
+def read_servers(table: Table) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource, ...]]:
+    """The list ``servers`` of a pool, or of a listener that spells out its pool, and the DNS names in it.
 
     None at all is an error: it is more often a template gone wrong than meant, and would turn every client away.
     """
-    if not table.has("servers"):
+    if not (table.has("servers") or table.content.get("servers_file")):
         table.complain("missing, a pool needs at least one server", table.at("servers"))
-    elif table.content["servers"] == []:
+    elif table.content.get("servers") == []:
         table.complain("a pool needs at least one server", table.at("servers"))
-    servers = []
+    servers: dict[str, ServerSpec] = {}
+    dns: dict[str, DnsSource] = {}
     owners: dict[str, str] = {}
     for path, value in table.items("servers"):
-        server = _server(value, path, table)
-        if server is None:
+        entry: ServerSpec | DnsSource | None
+        if isinstance(value, dict) and "dns" in value:
+            entry = read_dns_source(table.below(value, path), SERVER_KEYS)
+        else:
+            entry = read_server(value, path, table)
+        if entry is None:
             continue
-        if server.name in owners:
-            table.complain(f"{server.name!r} is the name of {owners[server.name]} already", path)
-        owners.setdefault(server.name, path)
-        servers.append(server)
-    return tuple(servers)
+        own_name = entry.name if isinstance(entry, ServerSpec) else f"dns {entry}"
+        if own_name in owners:
+            what = "is the name of" if isinstance(entry, ServerSpec) else "is looked up for"
+            table.complain(f"{own_name!r} {what} {owners[own_name]} already", path)
+        owners.setdefault(own_name, path)
+        if isinstance(entry, ServerSpec):
+            servers[own_name] = entry
+        else:
+            dns[own_name] = entry
+    return tuple(servers.values()), tuple(dns.values())
 
 
-def _server(value: object, path: str, table: Table) -> ServerSpec | None:
+def read_server(value: object, path: str, table: Table) -> ServerSpec | None:
     """An address, or a table with one; None if it has none that is right."""
     if isinstance(value, str):
         plain_address = table.convert(value, server_address, path)
@@ -138,7 +163,7 @@ def _server(value: object, path: str, table: Table) -> ServerSpec | None:
     if not entry.has("address"):
         entry.complain("missing, as in '127.0.0.1:9001'", entry.at("address"))
     own_name = entry.value("name", _server_name(value.get("address")))
-    values = entry.values(_SERVER)
+    values = entry.values(SERVER_KEYS)
     entry.finish()
     return ServerSpec(own_name or address.text, address, **values) if address else None
 

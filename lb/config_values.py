@@ -26,9 +26,11 @@ __all__ = [
     "duration_above_zero",
     "duration_or_never",
     "duration_text",
+    "file_name",
     "name",
     "network",
     "plain",
+    "secret",
     "server_address",
     "shown",
     "text",
@@ -78,6 +80,13 @@ def text(value: object) -> str:
     return value
 
 
+def secret(value: object) -> str:
+    """Any string, which no message shows; what is no string might be one without its quotes."""
+    if not isinstance(value, str):
+        raise ValueError("must be a string")
+    return value
+
+
 def name(value: object) -> str:
     """A name for a listener, a pool or a server: it appears in logs and in paths like ``pool/server``."""
     word = text(value)
@@ -86,6 +95,16 @@ def name(value: object) -> str:
     if "/" in word or not word.isprintable():
         raise ValueError(f"a name must not hold '/' or control characters, like {shown(word)}")
     return word
+
+
+def file_name(value: object) -> str:
+    """The path of a file."""
+    path = text(value)
+    if not path:
+        raise ValueError("must be the name of a file, not ''")
+    if "\0" in path:
+        raise ValueError(f"a file's name must not hold a NUL, like {shown(path)}")
+    return path
 
 
 def boolean(value: object) -> bool:

@@ -19,6 +19,7 @@ from lb.address import Client
 from lb.backend import Backend
 from lb.connection_context import ConnectionContext
 from lb.events import ConnectionClosed, EndedBy, Reason
+from lb.figures import LiveConnection, LiveState
 from lb.seeking import Seeking
 from lb.splicer import TCP_OPTIONS, Connecting, Relay, end_with_reset
 from lb.tls import Clear, Layer
@@ -71,6 +72,36 @@ class Connection(Seeking):
     def server(self) -> Backend | None:
         """The server that it is joined to; None before and after."""
         return self.backend if self._relay is not None else None
+
+    @property
+    def bytes_in(self) -> int:
+        return self._relay.bytes_in if self._relay is not None else 0
+
+    @property
+    def bytes_out(self) -> int:
+        return self._relay.bytes_out if self._relay is not None else 0
+
+    def live(self) -> LiveConnection:
+        """What there is to say about it now, while it is open."""
+        return LiveConnection(
+            self.id,
+            self.listener.spec.name,
+            self._pool.name,
+            self.backend.name if self.backend is not None else None,
+            str(self.client),
+            self._state,
+            (self._context.clock() - self._accepted_at) * 1000,
+            self.bytes_in,
+            self.bytes_out,
+        )
+
+    @property
+    def _state(self) -> LiveState:
+        if self._relay is not None:
+            return "open"
+        if self.backend is not None:
+            return "connecting"
+        return "held" if self._under_way is None else "greeting"
 
     # The greeting, on listeners that have one
 

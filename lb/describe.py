@@ -8,6 +8,7 @@ from lb.config_values import duration_text
 from lb.model import (
     CertificateSpec,
     Config,
+    DnsSource,
     HealthSpec,
     ListenerSpec,
     ListenerTlsSpec,
@@ -34,6 +35,7 @@ def describe(config: Config) -> str:
         lines.append(f"pool {pool.name}: {', '.join(_pool(pool))}")
         width = max((len(server.name) for server in pool.servers), default=0)
         lines += [f"  {server.name:{width}}  {server_text(server)}" for server in pool.servers]
+        lines += [f"  and those found: {source}" for source in _sources(pool)]
     return "\n".join(lines)
 
 
@@ -63,14 +65,27 @@ def _conditions(listener: ListenerSpec) -> Iterator[str]:
 
 def server_text(server: ServerSpec) -> str:
     """``10.0.0.1:80, weight 2, backup``: the address, then what is not plain."""
-    parts = [server.address.text]
+    return ", ".join([server.address.text, *_settings(server)])
+
+
+def _settings(server: ServerSpec | DnsSource) -> Iterator[str]:
     if server.weight != 1:
-        parts.append(f"weight {server.weight}")
+        yield f"weight {server.weight}"
     if server.backup:
-        parts.append("backup")
+        yield "backup"
     if server.max_connections:
-        parts.append(f"at most {server.max_connections} connections")
-    return ", ".join(parts)
+        yield f"at most {server.max_connections} connections"
+
+
+def _sources(pool: PoolSpec) -> Iterator[str]:
+    """Where servers come from besides the configuration file."""
+    for source in pool.dns:
+        parts = [f"dns {source}", *_settings(source)]
+        if pool.nameservers:
+            parts.append(f"asked of {value_text(pool.nameservers)}")
+        yield ", ".join(parts)
+    if pool.servers_file:
+        yield f"file {pool.servers_file}"
 
 
 def _pool(pool: PoolSpec) -> Iterator[str]:
@@ -102,8 +117,8 @@ def value_text(value: object) -> str:
     if isinstance(value, ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec):
         return _secured_text(value)
     if isinstance(value, tuple):
-        return ", ".join(map(value_text, value))
-    return str(value)
+        return ", ".join(map(value_text, value)) or "none"
+    return str(value) or "none"
 
 
 def _secured_text(value: ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec) -> str:

@@ -15,13 +15,17 @@ from lb.address import Client
 __all__ = [
     "AcceptPaused",
     "AcceptResumed",
+    "AdminStarted",
     "Attempt",
     "BackendEjected",
+    "BackendOverridden",
     "BackendRestored",
     "CheckWarning",
     "ConfigApplied",
     "ConfigRejected",
     "ConnectionClosed",
+    "DiscoveryFailed",
+    "DiscoveryRestored",
     "EndedBy",
     "Event",
     "Fault",
@@ -116,6 +120,13 @@ class WorkerDied(Event):
 
 
 @attrs.frozen
+class AdminStarted(Event):
+    name = "admin.started"
+    bind: str
+    """The address really bound."""
+
+
+@attrs.frozen
 class ListenerStarted(Event):
     name = "listener.started"
     listener: str
@@ -173,6 +184,18 @@ class CheckWarning(Event):
 
 
 @attrs.frozen
+class BackendOverridden(Event):
+    """An operator has drained, enabled or weighed a server, over the admin endpoint."""
+
+    name = "backend.overridden"
+    pool: str
+    server: str
+    drained: bool
+    weight: int
+    """In force from now on."""
+
+
+@attrs.frozen
 class ResolveFailed(Event):
     """A host name could not be looked up; the last answer, if any, stays in use. Said once per failure streak."""
 
@@ -182,6 +205,33 @@ class ResolveFailed(Event):
     server: str
     host: str
     error: str
+
+
+@attrs.frozen
+class DiscoveryFailed(Event):
+    """Servers could not be looked up in DNS or read from their file; the last good set stays. Said once per streak."""
+
+    name = "discovery.failed"
+    level = "warning"
+    pool: str
+    source: str
+    """``dns web.internal:80`` or ``file web.servers``."""
+    errors: tuple[str, ...]
+    servers: int
+    """How many of that source stay in use."""
+
+
+@attrs.frozen
+class DiscoveryRestored(Event):
+    """A look at the source worked again."""
+
+    name = "discovery.restored"
+    pool: str
+    source: str
+    failures: int
+    """How many looks had failed."""
+    servers: int
+    """How many there are now."""
 
 
 @attrs.frozen

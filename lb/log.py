@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-import attrs
 import structlog
 import trio
 from structlog.typing import Processor
 
-from lb.events import ConnectionClosed, Event, Fault, LogDropped
+from lb.event_fields import event_fields
+from lb.events import ConnectionClosed, Event, LogDropped
 from lb.model import LogSpec
 from lb.record_line import RecordLines
 
@@ -186,27 +186,10 @@ class Log:
             if not self._console:
                 self.write(self._records.line(event, time.time()))
                 return
-        line: object = {"event": event.name, "level": event.level, **_fields(event)}
+        line: object = {"event": event.name, "level": event.level, **event_fields(event)}
         for processor in self._processors:
             line = processor(None, event.level, line)  # type: ignore[arg-type]
         self.write(str(line))
-
-
-def _fields(event: Event) -> dict[str, object]:
-    if isinstance(event, Fault):
-        return {"where": event.where, "exc_info": event.exception}
-    names: tuple[str, ...] = event.__match_args__  # attrs.asdict asks for them anew each time, which doubles its cost
-    fields = {name: getattr(event, name) for name in names}
-    if isinstance(event, ConnectionClosed):
-        fields["client"] = str(event.client)
-        if event.peer is None:
-            del fields["peer"]
-        else:
-            fields["peer"] = str(event.peer)
-        fields["connect_ms"] = None if event.connect_ms is None else round(event.connect_ms, 3)
-        fields["duration_ms"] = round(event.duration_ms, 3)
-        fields["attempts"] = [{**attrs.asdict(attempt), "ms": round(attempt.ms, 3)} for attempt in event.attempts]
-    return fields
 
 
 _encode = json.JSONEncoder(default=repr, ensure_ascii=False).encode

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import signal
+from typing import Literal
 
 import attrs
 
 from healthcheck.mirror import Standing
 from lb.address import Address, SocketAddress
 from lb.binds import Place
+from lb.figures import Wanted
 from lb.model import Config
 
 __all__ = [
     "SIGNALS",
     "Abandon",
+    "Ask",
     "CloseAll",
     "Commit",
     "ConnectFailed",
@@ -30,7 +33,7 @@ __all__ = [
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 """The supervisor obeys them, for all. It blocks them in a worker from its birth, until the worker ignores them."""
 
-# From the supervisor. Start, Prepare, Commit and StopListening are orders, which a worker answers with Done.
+# From the supervisor. Start, Prepare, Commit, Ask and StopListening are orders, which a worker answers with Done.
 
 
 @attrs.frozen
@@ -94,6 +97,14 @@ class CloseAll:
     """End now; what is open is closed as ``stopped``."""
 
 
+@attrs.frozen
+class Ask:
+    """A question about the traffic; the answer is what :meth:`lb.traffic.Traffic.survey`, ``live`` or ``cut`` says."""
+
+    about: Literal["survey", "live", "cut"]
+    wanted: Wanted
+
+
 # From a worker
 
 
@@ -104,6 +115,8 @@ class Done:
     to: type[object]
     error: str = ""
     """Why it cannot be; empty if all is well."""
+    answer: object = None
+    """To a question."""
 
 
 @attrs.frozen

@@ -16,8 +16,10 @@ from lb.counts import Count, LocalCount
 from lb.networks import Networks
 
 __all__ = [
+    "AdminSpec",
     "CertificateSpec",
     "Config",
+    "DnsSource",
     "HealthSpec",
     "ListenerSpec",
     "ListenerTlsSpec",
@@ -53,6 +55,21 @@ class ServerSpec:
     weight: int = 1
     backup: bool = False
     max_connections: int = 0
+
+
+@attrs.frozen
+class DnsSource:
+    """Servers that are found under a name in DNS, one for each address, and what all of them are given."""
+
+    dns: str
+    port: int = 0
+    """Of every server; 0 = the name has SRV records, which tell ports, weights and which servers are backups."""
+    weight: int = 1
+    backup: bool = False
+    max_connections: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.dns}:{self.port}" if self.port else self.dns
 
 
 @attrs.frozen
@@ -143,6 +160,12 @@ class PoolSpec:
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()
     tls: PoolTlsSpec | None = None
+    dns: tuple[DnsSource, ...] = ()
+    """Where more servers are found; once they are, they stand in ``servers``, too."""
+    nameservers: tuple[Address, ...] = ()
+    """Who is asked for them; empty = the system's."""
+    servers_file: str = ""
+    """A file with more servers, which is watched; empty = none."""
 
 
 @attrs.frozen
@@ -186,6 +209,15 @@ class LogSpec:
 
 
 @attrs.frozen
+class AdminSpec:
+    """Where operators look at the balancer and steer it."""
+
+    bind: Address
+    token: str = attrs.field(default="", repr=False)
+    """Needed for everything but ``/healthz``; empty = nobody has to show one."""
+
+
+@attrs.frozen
 class Config:
     """A whole configuration, valid as a whole: every listener's pool exists."""
 
@@ -193,6 +225,7 @@ class Config:
     pools: dict[str, PoolSpec] = attrs.field(factory=dict)
     process: ProcessSpec = ProcessSpec()
     log: LogSpec = LogSpec()
+    admin: AdminSpec | None = None
 
 
 @attrs.define(eq=False)

@@ -15,6 +15,7 @@ from lb.address import Address
 from lb.describe import listener_text, server_text, value_text
 from lb.key_moves import keys_moved
 from lb.model import (
+    AdminSpec,
     Config,
     HealthSpec,
     ListenerSpec,
@@ -127,6 +128,7 @@ class Plan:
     pools_changed: tuple[PoolChange, ...] = ()
     process: tuple[KeyChange, ...] = ()
     log: tuple[KeyChange, ...] = ()
+    admin: tuple[KeyChange, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -161,7 +163,7 @@ class Plan:
         Builds the tables of hash pools to tell how many keys move, so it can take seconds for large ones.
         """
         steps = [*self._listener_steps(), *self._pool_steps(), *_changed("process", self.process)]
-        steps += _changed("log", self.log)
+        steps += [*_changed("log", self.log), *_changed("admin", self.admin)]
         if not steps:
             return ("no changes",)
         width = max(len(subject) for _, subject, _ in steps)
@@ -197,6 +199,7 @@ def plan(old: Config, new: Config) -> Plan:
         pools_changed=tuple(PoolChange(*pair) for pair in _differing(old.pools, new.pools)),
         process=_keys(old.process, new.process),
         log=_keys(old.log, new.log),
+        admin=_admin_keys(old.admin, new.admin),
     )
 
 
@@ -222,6 +225,12 @@ def _keys(old: attrs.AttrsInstance, new: attrs.AttrsInstance, without: str = "")
         else:
             changes.append(KeyChange(field.name, before, after))
     return tuple(changes)
+
+
+def _admin_keys(old: AdminSpec | None, new: AdminSpec | None) -> tuple[KeyChange, ...]:
+    if old is not None and new is not None:
+        return _keys(old, new)
+    return (KeyChange("bind", old and old.bind, new and new.bind),) if old is not new else ()
 
 
 def _paths(servers: Iterable[tuple[str, Iterable[ServerSpec]]]) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import trio
 
 from lb.address import Address, SocketAddress
 from lb.backend import Backend
-from lb.model import Config
+from lb.model import Config, ServerSpec
 from lb.pool import Pool, Prepared
 
-__all__ = ["Pools"]
+__all__ = ["Pools", "new_servers"]
 
 Result = TypeVar("Result")
 SLICE = 0.001
@@ -26,29 +26,42 @@ class Pools:
         self.by_name: dict[str, Pool] = {}
         self._new_pool = new_pool
 
-    async def prepare(self, config: Config) -> list[tuple[Pool, Prepared]]:
-        """Build what a new configuration needs, beside the traffic. Raises what a plug-in raises."""
-        prepared = []
+    async def prepare(self, config: Config) -> list[tuple[Pool, Prepared | None]]:
+        """Build what a new configuration needs, beside the traffic; None for a pool that stays as it is.
+
+        Raises what a plug-in raises.
+        """
+        prepared: list[tuple[Pool, Prepared | None]] = []
         for name, spec in config.pools.items():
-            pool = self.by_name.get(name) or self._new_pool(name)
-            prepared.append((pool, await _in_slices(pool.prepare(spec))))
+            pool = self.by_name.get(name)
+            if pool is not None and pool.spec == spec:
+                prepared.append((pool, None))
+            else:
+                pool = pool or self._new_pool(name)
+                prepared.append((pool, await _in_slices(pool.prepare(spec))))
         return prepared
 
     def apply(
         self,
-        prepared: Sequence[tuple[Pool, Prepared]],
+        prepared: Sequence[tuple[Pool, Prepared | None]],
         targets: Mapping[Address, tuple[SocketAddress, ...]],
         now: float,
     ) -> list[Backend]:
         """Take what was prepared. Returns the servers that left."""
         left = []
         for pool, built in prepared:
-            left += pool.apply(built, targets, now)
+            if built is not None:
+                left += pool.apply(built, targets, now)
         stay = {pool.name: pool for pool, _ in prepared}
         for name in self.by_name.keys() - stay.keys():
             left += self.by_name[name].empty(now)
         self.by_name = stay
         return left
+
+
+def new_servers(prepared: Iterable[tuple[Pool, Prepared | None]]) -> Iterator[ServerSpec]:
+    """All servers of the pools that change."""
+    return (server for _, built in prepared if built is not None for server in built.spec.servers)
 
 
 async def _in_slices(building: Generator[None, None, Result]) -> Result:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
 from lb.address import Address, SocketAddress
-from lb.model import Config
+from lb.model import ServerSpec
 
 __all__ = ["all_static_targets", "keep_resolved", "look_up", "static_targets"]
 
@@ -29,14 +29,13 @@ def static_targets(address: Address) -> tuple[SocketAddress, ...]:
     return ((socket.AF_INET, (address.host, address.port)),)
 
 
-async def all_static_targets(config: Config) -> dict[Address, tuple[SocketAddress, ...]]:
+async def all_static_targets(servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:
     """What the addresses of all servers say by themselves. Traffic gets its turn."""
     targets = {}
-    for pool in config.pools.values():
-        for number, server in enumerate(pool.servers):
-            targets[server.address] = static_targets(server.address)
-            if not number % SLICE:
-                await trio.lowlevel.checkpoint()
+    for number, server in enumerate(servers):
+        targets[server.address] = static_targets(server.address)
+        if not number % SLICE:
+            await trio.lowlevel.checkpoint()
     return targets
 
 

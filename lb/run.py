@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
-from lb.carrier import CarrierError
 from lb.config import ConfigError, load
 from lb.descriptors import raise_limit
-from lb.events import ConfigRejected, Fault, ServerStarted
+from lb.events import ConfigRejected, Event, ServerStarted
 from lb.log import Log
 from lb.model import Config, ProcessSpec
+from lb.observers import Observers
+from lb.plan import plan
+from lb.rejection import why_rejected
 from lb.server import Balancer, StartError
+from lb.servers_file import with_servers_files
 from lb.stalls import keep_garbage_collection_short, keep_threads_short
+
+if TYPE_CHECKING:
+    from lb.admin.admin import Admin
 
 __all__ = ["run"]
 
@@ -58,16 +67,22 @@ def worker_count(spec: ProcessSpec) -> int:
 
 async def _serve(path: Path, config: Config) -> None:
     log = Log(config.log)
-    workers = worker_count(config.process)
-    balancer = Balancer(log, dedicated=True, workers=workers, write=log.write)
+    say = Observers(log)
+    balancer = Balancer(say, dedicated=True, workers=worker_count(config.process), write=log.write)
     with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as outlives_the_balancer:
             outlives_the_balancer.start_soon(log.run)
             async with trio.open_nursery() as nursery:
+                command = Command(path, balancer, log, say, nursery)
+                try:
+                    opened = command.open_admin(config)
+                except OSError as error:
+                    raise StartError(error.strerror or str(error)) from error
                 await nursery.start(_balance, balancer, config, nursery)
+                command.follow_admin(config, opened)
                 keep_garbage_collection_short()
-                log(ServerStarted(os.getpid(), version("trio-lb"), str(path)))
-                outlives_the_balancer.start_soon(_obey, signals, nursery, balancer, log, path)
+                say(ServerStarted(os.getpid(), version("trio-lb"), str(path)))
+                outlives_the_balancer.start_soon(command.obey, signals)
             outlives_the_balancer.cancel_scope.cancel()
 
 
@@ -79,39 +94,77 @@ async def _balance(
     nursery.cancel_scope.cancel()
 
 
-async def _obey(signals: AsyncIterator[int], nursery: trio.Nursery, balancer: Balancer, log: Log, path: Path) -> None:
-    """Until told to stop: the first time gracefully, the second time now."""
-    stopping = False
-    one_at_a_time = trio.Lock()
-    async for number in signals:
-        if stopping:
-            if number != signal.SIGHUP:
-                balancer.stop_now()
-        elif number == signal.SIGHUP:
-            nursery.start_soon(_reload, balancer, log, path, one_at_a_time)
+class Command:
+    """A balancer that runs by a file, obeys signals, and has an admin endpoint if the file says so."""
+
+    def __init__(self, path: Path, balancer: Balancer, log: Log, say: Observers, nursery: trio.Nursery) -> None:
+        self._path = path
+        self._balancer = balancer
+        self._log = log
+        self._say = say
+        self._nursery = nursery
+        self._admin: Admin | None = None
+        self._one_at_a_time = trio.Lock()
+
+    async def obey(self, signals: AsyncIterator[int]) -> None:
+        """Until told to stop: the first time gracefully, the second time now."""
+        stopping = False
+        async for number in signals:
+            if stopping:
+                if number != signal.SIGHUP:
+                    self._balancer.stop_now()
+            elif number == signal.SIGHUP:
+                self._nursery.start_soon(self.reload)
+            else:
+                stopping = True
+                self._nursery.start_soon(self._balancer.stop, signal.Signals(number).name)
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read the file again, and change to it wholly or not at all. Returns why not; nothing if it has worked."""
+        events: list[Event] = []
+        try:
+            async with self._one_at_a_time:  # from the reading on, or what was read first might be applied last
+                config = await trio.to_thread.run_sync(load, self._path)  # 15 ms for 1,000 servers, beside the traffic
+                _check_workers(self._balancer.config.process, config.process, self._path)
+                await self._change_to(config)
+        except ConfigError as error:
+            events = [ConfigRejected(error.errors)]
+        except Exception as exception:  # noqa: BLE001 - all that a reload may raise is told, and nothing has changed
+            events = list(why_rejected("reload", exception))
         else:
-            stopping = True
-            nursery.start_soon(balancer.stop, signal.Signals(number).name)
+            self._log.configure(config.log)
+        for event in events:
+            self._say(event)
+        return tuple(error for event in events if isinstance(event, ConfigRejected) for error in event.errors)
 
+    async def preview(self) -> tuple[str, ...]:
+        """What a reload would change, one readable line each. Raises ConfigError if it would be rejected."""
+        return await trio.to_thread.run_sync(_preview, self._path, self._balancer.written)
 
-async def _reload(balancer: Balancer, log: Log, path: Path, one_at_a_time: trio.Lock) -> None:
-    """Read the file again, and change to it wholly or not at all."""
-    try:
-        async with one_at_a_time:  # from the reading on, or what was read first might be applied last
-            config = await trio.to_thread.run_sync(load, path)  # traffic need not wait: 15 ms for 1,000 servers
-            _check_workers(balancer.config.process, config.process, path)
-            await balancer.reload(config)
-    except ConfigError as error:
-        log(ConfigRejected(error.errors))
-    except OSError as error:
-        log(ConfigRejected((error.strerror or str(error),)))
-    except CarrierError as error:
-        log(ConfigRejected((str(error),)))
-    except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
-        log(Fault("reload", exception))
-        log(ConfigRejected((f"{type(exception).__name__}: {exception}",)))
-    else:
-        log.configure(config.log)
+    async def _change_to(self, config: Config) -> None:
+        with ExitStack() as undo:
+            opened = self.open_admin(config)
+            for sock in opened:
+                undo.enter_context(sock)
+            await self._balancer.reload(config)
+            undo.pop_all()
+        self.follow_admin(config, opened)
+
+    def open_admin(self, config: Config) -> list[socket.socket]:
+        """What the admin endpoint of this configuration needs and has not got. Raises OSError, see :class:`Admin`."""
+        if self._admin is None:
+            if config.admin is None:
+                return []
+            from lb.admin.admin import Admin  # noqa: PLC0415 - 0.1 s of libraries that most starts need not load
+
+            self._admin = Admin(self._balancer, self._say, self, self._nursery)
+            self._say.add(self._admin.feed)
+        return self._admin.open(config.admin)
+
+    def follow_admin(self, config: Config, opened: list[socket.socket]) -> None:
+        """The configuration is in use: so shall be its admin endpoint."""
+        if self._admin is not None:
+            self._admin.follow(config.admin, opened)
 
 
 def _check_workers(old: ProcessSpec, new: ProcessSpec, path: Path) -> None:
@@ -119,3 +172,9 @@ def _check_workers(old: ProcessSpec, new: ProcessSpec, path: Path) -> None:
     before, after = worker_count(old), worker_count(new)
     if before != after:
         raise ConfigError([f"{path}: process.workers: a reload cannot change it ({before} -> {after}); restart"])
+
+
+def _preview(path: Path, old: Config) -> tuple[str, ...]:
+    new = load(path)
+    _check_workers(old.process, new.process, path)
+    return plan(with_servers_files(old), with_servers_files(new)).lines()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack, suppress
+from typing import NoReturn
 
 import trio
 
@@ -13,11 +14,22 @@ from lb.backend import Backend, new_backend
 from lb.backend_tasks import BackendTasks
 from lb.binds import Place, closing, missing, moves
 from lb.carrier import Carrier, CarrierError, Opened
-from lb.events import ConfigApplied, ListenerStarted, ListenerStopped, ServerStopped, ServerStopping, Sink
-from lb.model import Config
+from lb.discovery import Discovery
+from lb.events import (
+    BackendOverridden,
+    ConfigApplied,
+    ListenerStarted,
+    ListenerStopped,
+    ServerStopped,
+    ServerStopping,
+    Sink,
+)
+from lb.model import Config, ServerSpec
+from lb.overrides import Override, Overrides, ServerPlace, overridden, still_valid
 from lb.plan import Plan, plan
 from lb.pool import Pool
-from lb.pools import Pools
+from lb.pools import Pools, new_servers
+from lb.rejection import why_rejected
 from lb.resolver import all_static_targets, look_up
 from lb.sockets import open_sockets, remove_file, socket_name
 from lb.traffic import Traffic
@@ -46,6 +58,11 @@ class Balancer:
         write: Callable[[str, int], None] = lambda _lines, _count: None,
     ) -> None:
         self.config = Config()
+        """In use, with the servers that were found."""
+        self.written = Config()
+        """The same as it was given: without them, and without what an operator has said of single servers."""
+        self.overrides: dict[ServerPlace, Override] = {}
+        """What that is."""
         self.bound: dict[str, dict[Address, list[str]]] = {}
         """By listener and configured address: what was really bound, as text."""
         self._sink = sink
@@ -54,6 +71,7 @@ class Balancer:
         self._write = write
         self._new_backend = new_backend
         self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._new_backend))
+        self._discovery: Discovery
         self._carrier: Carrier
         self._tasks: BackendTasks
         self._closing: list[ListenerStopped] = []
@@ -71,16 +89,21 @@ class Balancer:
 
         Raises StartError if an address cannot be bound, and what a strategy raises that cannot be built.
         """
-        self._carrier = self._new_carrier(config)
         async with trio.open_nursery() as nursery:
+            self._discovery = Discovery(nursery, self._sink)
+            await self._discovery.begin(config)
+            complete = self._discovery.complete(config)
+            self._carrier = self._new_carrier(complete)
             self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved)
             await nursery.start(self._carrier.run)
             try:
-                await self._change_to(config)
+                await self._change_to(complete)
             except OSError as error:
                 raise StartError(error.strerror or str(error)) from error
             except CarrierError as error:
                 raise StartError(str(error)) from error
+            self.written = config
+            nursery.start_soon(self._keep_up)
             task_status.started()
             await self._stopped.wait()
             self._give_up_all()
@@ -112,9 +135,63 @@ class Balancer:
         cannot be built.
         """
         async with self._reloading:
-            steps = await self._change_to(config)
-        if steps is not None:
-            self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
+            try:
+                await self._discovery.begin(config)
+                before, complete = self._discovery.complete(self.written), self._discovery.complete(config)
+                overrides = still_valid(self.overrides, before, complete)
+                steps = await self._change_to(overridden(complete, overrides))
+                if steps is not None:
+                    self.written, self.overrides = config, overrides
+                    self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
+            finally:
+                self._discovery.keep_to(self.written)
+
+    def _in_force(self, overrides: Overrides) -> Config:
+        return overridden(self._discovery.complete(self.written), overrides)
+
+    async def override(self, pool: str, server: str, say: Callable[[Override], Override]) -> None:
+        """Say something else of one server than before, from now on; as of a reload, nothing else changes.
+
+        Raises KeyError if there is no such server, and what :meth:`reload` raises.
+        """
+        async with self._reloading:
+            configured = self._discovery.complete(self.written)
+            weight = {spec.name: spec.weight for spec in configured.pools[pool].servers}[server]
+            said = say(self.overrides.get((pool, server), Override()))
+            others = {place: each for place, each in self.overrides.items() if place != (pool, server)}
+            overrides = others if said == Override() else {**others, (pool, server): said}
+            if await self._change_to(overridden(configured, overrides)) is not None:
+                self.overrides = overrides
+                self._sink(BackendOverridden(pool, server, said.drained, said.applied_to(weight)))
+
+    def configured_weights(self) -> dict[ServerPlace, int]:
+        """Of all servers, without what an operator has said."""
+        pools = self._discovery.complete(self.written).pools.values()
+        return {(pool.name, server.name): server.weight for pool in pools for server in pool.servers}
+
+    @property
+    def carrier(self) -> Carrier:
+        """What carries the traffic. Once the balancer has started."""
+        return self._carrier
+
+    @property
+    def checks(self) -> dict[str, int]:
+        """Active checks made so far, by result."""
+        return self._tasks.checks
+
+    async def _keep_up(self) -> NoReturn:
+        """Change to what is found, as it comes; a reload under way comes first."""
+        while True:
+            await self._discovery.news()
+            try:
+                async with self._reloading:
+                    steps = await self._change_to(self._in_force(self.overrides))
+            except Exception as exception:  # noqa: BLE001 - what stops one change, as it stops a reload: the old set stays
+                for event in why_rejected("discovery", exception):
+                    self._sink(event)
+            else:
+                if steps is not None and not steps.is_empty:
+                    self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
 
     async def _change_to(self, config: Config) -> Plan | None:
         """First everything that takes time or can fail, beside the traffic; then the change, in one go.
@@ -125,7 +202,7 @@ class Balancer:
         with ExitStack() as undo:
             opened = self._open_sockets(config, undo)
             prepared = await self._pools.prepare(config)
-            targets = await self._resolve(config)
+            targets = await self._resolve(new_servers(prepared))
             async with self._carrier.change(config, opened) as commit:
                 if self._stopping:
                     return None
@@ -175,15 +252,15 @@ class Balancer:
         for event in closed:
             self._sink(event)
 
-    async def _resolve(self, config: Config) -> dict[Address, tuple[SocketAddress, ...]]:
-        """What all addresses resolve to. Only new names are looked up, all at once; one that fails is missing, and is
+    async def _resolve(self, servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:
+        """What their addresses resolve to. Only new names are looked up, all at once; one that fails is missing, and is
         tried again later by its server's task.
         """
         known = {
             backend.spec.address: backend.targets for pool in self.pools.values() for backend in pool.backends.values()
         }
         targets = {
-            address: known.get(address) or static for address, static in (await all_static_targets(config)).items()
+            address: known.get(address) or static for address, static in (await all_static_targets(servers)).items()
         }
 
         async def look(address: Address) -> None:

@@ -11,11 +11,13 @@ from healthcheck.state import Change
 from lb.backend import Backend
 from lb.binds import closing, moves
 from lb.carrier import Commit, Opened
+from lb.connection import Connection
 from lb.connection_context import ConnectionContext
 from lb.counts import Count, LocalCount
 from lb.deadlines import Deadlines
 from lb.descriptors import Descriptors
 from lb.events import Fault, Sink
+from lb.figures import Figures, LiveConnection, Survey, Wanted
 from lb.listener import Listener, Pressure
 from lb.model import Config, ListenerSpec
 from lb.pool import Pool
@@ -23,6 +25,7 @@ from lb.pools import Pools
 from lb.sources import Sources
 from lb.splicer_factory import make_splicer
 from lb.tls_store import tls_of
+from lb.turns import in_turns
 
 __all__ = ["Traffic"]
 
@@ -59,6 +62,7 @@ class Traffic:
             splicer=self._splicer, deadlines=self._deadlines, sink=sink, next_id=next_id, sources=sources
         )
         self._sink = sink
+        self._figures = Figures()
 
     def _fault(self, where: str, exception: Exception) -> None:
         self._sink(Fault(where, exception))
@@ -86,6 +90,7 @@ class Traffic:
         await self.prepare(config)
 
         async def commit(left: Sequence[Backend]) -> None:
+            self._context.sink = self._sink if config.admin is None else self._figures.observing(self._sink)
             self._change_listeners(config, opened)
             self._context.tls.keep(tls_of(config))
             for backend in left:
@@ -145,6 +150,42 @@ class Traffic:
         for listener in self.listeners.values():
             listener.resume()
 
+    # Questions of the admin endpoint
+
+    def active(self, listener: str) -> int:
+        return self.listeners[listener].active
+
+    async def survey(self) -> Survey:
+        survey = Survey()
+        survey.figures.add(self._figures)
+        listeners = self.listeners.values()
+        survey.accepted = {listener.spec.name: listener.total for listener in listeners}
+        backends = [(pool, backend) for pool in self._pools.by_name.values() for backend in pool.backends.values()]
+        async for pool, backend in in_turns(backends):
+            survey.leased[pool.name, backend.name] = backend.total
+        async for connection in in_turns(list(self._context.open)):
+            survey.figures.bytes_in += connection.bytes_in
+            survey.figures.bytes_out += connection.bytes_out
+        return survey
+
+    async def live(self, wanted: Wanted) -> list[LiveConnection]:
+        found: list[LiveConnection] = []
+        async for connection in in_turns(sorted(self._context.open, key=_by_id)):
+            live = connection.live()
+            if wanted.fits(live):
+                found.append(live)
+                if len(found) == wanted.most:
+                    break
+        return found
+
+    async def cut(self, wanted: Wanted) -> int:
+        count = 0
+        async for connection in in_turns(list(self._context.open)):
+            if wanted.fits(connection.live()):
+                connection.close("stopped")
+                count += 1
+        return count
+
     # Stop
 
     async def stop_listening(self) -> None:
@@ -158,3 +199,7 @@ class Traffic:
         await self.stop_listening()
         for connection in list(self._context.open):
             connection.close("stopped")
+
+
+def _by_id(connection: Connection) -> int:
+    return connection.id

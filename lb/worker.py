@@ -30,6 +30,7 @@ from lb.log import Log
 from lb.messages import (
     SIGNALS,
     Abandon,
+    Ask,
     CloseAll,
     Commit,
     Connected,
@@ -44,7 +45,7 @@ from lb.messages import (
 from lb.model import LogSpec, PoolSpec, ServerSpec
 from lb.nudges import Nudges
 from lb.pool import Pool, Prepared
-from lb.pools import Pools
+from lb.pools import Pools, new_servers
 from lb.resolver import all_static_targets
 from lb.shared_pool import SharedPool
 from lb.slots import server_name
@@ -91,7 +92,7 @@ class Ready:
 
     order: Prepare
     opened: Opened
-    pools: list[tuple[Pool, Prepared]]
+    pools: list[tuple[Pool, Prepared | None]]
     targets: dict[Address, tuple[SocketAddress, ...]]
 
 
@@ -178,6 +179,8 @@ class Worker:
                     self._abandon()
                 case Judged() | Resolved() as news, _:
                     self._heed(news)
+                case Ask() as question, _:
+                    await self._inform(question)
                 case StopListening(), _:
                     await self._traffic.stop_listening()
                     self._answer(StopListening)
@@ -188,6 +191,17 @@ class Worker:
         with trio.move_on_after(self._stop_timeout):
             await self._leave()
         self._over.set()
+
+    async def _inform(self, question: Ask) -> None:
+        answer: object
+        match question.about:
+            case "survey":
+                answer = await self._traffic.survey()
+            case "live":
+                answer = await self._traffic.live(question.wanted)
+            case "cut":
+                answer = await self._traffic.cut(question.wanted)
+        self._channel.send(encode(Done(Ask, "", answer)))
 
     async def _leave(self) -> None:
         """End once no connection is open."""
@@ -204,7 +218,7 @@ class Worker:
             try:
                 await self._traffic.prepare(order.config)
                 pools = await self._pools.prepare(order.config)
-                self._ready = Ready(order, opened, pools, await all_static_targets(order.config))
+                self._ready = Ready(order, opened, pools, await all_static_targets(new_servers(pools)))
                 error = ""
             except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
                 self._log(Fault(f"worker {self._index}", exception))

@@ -28,9 +28,12 @@ class Answer:
     def __init__(self) -> None:
         self._error = ""
         self._here = trio.Event()
+        self.content: object = None
+        """Of the answer to a question; None if there is none."""
 
-    def come(self, error: str) -> None:
+    def come(self, error: str, content: object = None) -> None:
         self._error = error
+        self.content = content
         self._here.set()
 
     async def wait(self) -> str:
@@ -69,7 +72,7 @@ class WorkerProcess:
                 nursery.start_soon(self._channel.run)
                 while (message := await self._channel.receive()) is not None:
                     if isinstance(message[0], Done):
-                        self._answers[message[0].to].popleft().come(message[0].error)
+                        self._answers[message[0].to].popleft().come(message[0].error, message[0].answer)
                     else:
                         received(message[0])
                 nursery.cancel_scope.cancel()

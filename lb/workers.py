@@ -23,6 +23,7 @@ from lb.carrier import Commit as CallToCommit
 from lb.channel import encode
 from lb.crew import Crew
 from lb.events import Sink, WorkerDied, WorkerStarted
+from lb.inquiry import Inquiry
 from lb.kept_sockets import KeptSockets
 from lb.messages import (
     Abandon,
@@ -69,6 +70,10 @@ class Workers:
         self._changing = trio.Lock()
         self._serving: dict[int, WorkerProcess] = {}
         """Those that have the configuration, or wait for the first one."""
+        self._inquiry = Inquiry(self._serving)
+        self.survey = self._inquiry.survey
+        self.live = self._inquiry.live
+        self.cut = self._inquiry.cut
         self._first_news = trio.Event()
         """All are there to take the first configuration, or one is not."""
         self._failure = ""
@@ -92,6 +97,9 @@ class Workers:
     @property
     def open_connections(self) -> int:
         return sum(map(self._board.total, self._listener_slots()))
+
+    def active(self, listener: str) -> int:
+        return self._board.total(self._slots[listener])
 
     def _listener_slots(self) -> list[int]:
         return [slot for name, slot in self._slots.items() if "/" not in name]
@@ -207,6 +215,7 @@ class Workers:
         lost = self._board.of_worker(worker.index, self._listener_slots())
         self._board.forget(worker.index, self._slots.values())
         self._serving.pop(worker.index, None)
+        self._inquiry.buried(worker)
         self.silent()
         if self._config is None:
             self._give_up(f"worker {worker.index} cannot start: {worker.ended}")

@@ -17,23 +17,28 @@ SOURCES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
-    if path != ROOT / package / "__init__.py"
+    if path.name != "__init__.py"
 }
 
 LAYERS = (
     ("lb.cli",),
     ("lb.demo*",),  # the only layer whose modules may import each other
     ("lb.run",),
+    ("lb.admin.admin",),
+    ("lb.admin.endpoint",),
+    ("lb.admin.api",),
+    ("lb.admin.status",),
     ("lb.server",),
     ("lb.worker", "lb.workers"),
-    ("lb.crew",),
+    ("lb.crew", "lb.inquiry"),
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets"),
-    ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges"),
-    ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log"),
+    ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery", "lb.rejection"),
+    ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log", "lb.servers_file", "lb.dns_client"),
     ("lb.greeting_factory",),
     ("lb.tls_steps", "lb.accept_proxy", "lb.access"),
     ("lb.connection", "lb.greeting"),
     ("lb.seeking",),
+    ("lb.admin.exposition", "lb.admin.feed", "lb.admin.gate"),
     ("lb.route",),
     ("lb.introduction",),
     ("lb.connection_context", "lb.pools", "lb.shared_pool", "lb.holding"),
@@ -42,6 +47,7 @@ LAYERS = (
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.epoll_handler", "lb.trio_relay"),
     ("lb.epoll_side", "lb.record_line", "lb.sources"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan"),
+    ("lb.tier",),
     (
         "lb.backend",
         "lb.binds",
@@ -53,10 +59,12 @@ LAYERS = (
         "lb.describe",
         "lb.key_moves",
         "lb.config_listeners",
+        "lb.config_servers_file",
+        "lb.found",
     ),
     ("lb.config_pools",),
     ("lb.config_tls", "lb.config_sni"),
-    ("lb.config_plugins",),
+    ("lb.config_plugins", "lb.config_dns"),
     ("lb.config_table",),
     ("lb.config_values", "lb.descriptors"),
     ("strategies.registry", "healthcheck.registry", "healthcheck.checker", "lb.tls_contexts"),
@@ -80,13 +88,14 @@ LAYERS = (
         "healthcheck.state",
         "lb.plugins",
     ),
+    ("lb.figures", "lb.event_fields", "lb.observers", "lb.overrides"),
     ("lb.tls_handshake", "lb.client_hello"),
-    ("lb.events", "lb.errors", "lb.self_connect", "lb.tls"),
+    ("lb.events", "lb.errors", "lb.self_connect", "lb.tls", "lb.dns_records"),
     ("lb.proxy_header",),
     ("lb.proxy_v1", "lb.proxy_v2"),
     ("lb.proxy_endpoints",),
     ("lb.model",),
-    ("lb.address", "lb.counts", "lb.stalls", "lb.networks", "lb.crc32c"),
+    ("lb.address", "lb.counts", "lb.stalls", "lb.networks", "lb.crc32c", "lb.turns"),
 )
 """From top to bottom: a module imports from lower layers only."""
 
@@ -99,14 +108,20 @@ PURE = (
     "lb.proxy_*",
     "lb.model",
     "lb.events",
+    "lb.figures",
+    "lb.observers",
+    "lb.overrides",
     "lb.config*",
     "lb.describe",
+    "lb.dns_records",
+    "lb.found",
     "lb.plan",
     "lb.key_moves",
     "lb.backend",
     "lb.pool",
     "lb.shared_pool",
     "lb.slots",
+    "lb.tier",
     "lb.plugins",
     "strategies.*",
     "healthcheck.state",
@@ -216,13 +231,22 @@ def test_addresses_use_socket_for_a_type_only():
     assert used == {"AddressFamily"}
 
 
-@pytest.mark.parametrize(("library", "users"), [("structlog", ("lb.log",)), ("rich", ("lb.demo*",))])
-def test_the_traffic_knows_neither_log_nor_screen(library, users):
+@pytest.mark.parametrize(
+    ("library", "users"),
+    [
+        ("structlog", ("lb.log",)),
+        ("rich", ("lb.demo*",)),
+        ("hypercorn", ("lb.admin.endpoint",)),
+        ("starlette", ("lb.admin.*",)),
+        ("prometheus_client", ("lb.admin.exposition",)),
+    ],
+)
+def test_the_traffic_knows_neither_log_nor_screen_nor_admin(library, users):
     importing = {name for name, found in IMPORTS.items() if library in {each.partition(".")[0] for each in found}}
     assert not {name for name in importing if not any(fnmatch(name, user) for user in users)}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", [*PACKAGES, "lb/admin"])
 def test_a_package_itself_imports_nothing(package):
     assert (ROOT / package / "__init__.py").read_text() == ""
 
@@ -230,7 +254,21 @@ def test_a_package_itself_imports_nothing(package):
 def test_a_start_loads_no_library_that_it_may_not_need():
     names = "import json, sys, lb.run; print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(subprocess.run([sys.executable, "-c", names], check=True, capture_output=True).stdout)
-    assert not set(loaded) & {"h11", "hypothesis", "pytest", "trio.testing", "xxhash", "lb.demo", "lb.cli"}
+    assert not set(loaded) & {
+        "h11",
+        "hypothesis",
+        "pytest",
+        "trio.testing",
+        "xxhash",
+        "dns",
+        "lb.dns_client",
+        "hypercorn",
+        "starlette",
+        "prometheus_client",
+        "lb.admin.admin",
+        "lb.demo",
+        "lb.cli",
+    }
 
 
 @pytest.mark.parametrize("module", SOURCES)

@@ -13,7 +13,9 @@ from lb.address import Address
 from lb.config import ConfigError, load, parse
 from lb.describe import describe
 from lb.model import (
+    AdminSpec,
     Config,
+    DnsSource,
     HealthSpec,
     ListenerSpec,
     LogSpec,
@@ -82,6 +84,12 @@ def test_every_key_reaches_the_model() -> None:
             initial="down",
         ),
         passive=PassiveSpec(failures=0, eject_for=60),
+        dns=(
+            DnsSource("app.internal", 80, weight=3, backup=True, max_connections=10),
+            DnsSource("_http._tcp.app.internal"),
+        ),
+        nameservers=(Address.parse("10.0.0.53:53"), Address.parse("[fd00::53]:5353")),
+        servers_file=str(EVERYTHING.parent / "app.servers"),
     )
     assert load(EVERYTHING) == Config(
         listeners={
@@ -105,6 +113,7 @@ def test_every_key_reaches_the_model() -> None:
         pools={"app": app},
         process=ProcessSpec(workers=2, stop_timeout=45),
         log=LogSpec("debug", "json", connections=False),
+        admin=AdminSpec(Address.parse("0.0.0.0:9900"), "a long secret"),
     )
 
 
@@ -152,6 +161,7 @@ WRONG = {
     "count": ["-1", "true", "[]", "{}", "1.5", "nan", '"3"', "2024-01-01", "9" * 30],
     "boolean": ["0", "1", '"true"', "[]", "{}"],
     "word": ["0", "true", "[]", "{}", '""', '"nonsense"', "nan"],
+    "file": ["0", "true", "[]", "{}", '""', '"a\\u0000b"', "nan"],
 }
 KEYS = [
     ("process.stop_timeout", "duration"),
@@ -172,6 +182,7 @@ KEYS = [
     ("pools.web.on_remove", "word"),
     ("pools.web.drain_timeout", "duration"),
     ("pools.web.resolve_interval", "positive"),
+    ("pools.web.servers_file", "file"),
     ("pools.web.health.probe", "word"),
     ("pools.web.health.interval", "positive"),
     ("pools.web.health.fast_interval", "positive"),

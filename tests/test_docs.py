@@ -46,6 +46,7 @@ def default(cell):
 CONFIGURATION = {
     "[process]": (model.ProcessSpec, set()),
     "[log]": (model.LogSpec, set()),
+    "[admin]": (model.AdminSpec, set()),
     "[listeners.NAME]": (model.ListenerSpec, {"servers"}),
     "[pools.NAME]": (model.PoolSpec, set()),
     "[pools.NAME.health]": (model.HealthSpec, set()),
@@ -59,6 +60,9 @@ def documented(heading):
     return rows(section("configuration.md", f"## `{heading}`"))
 
 
+FROM_DNS = rows(section("configuration.md", "### Servers from DNS"))
+
+
 def defaults(heading):
     """TOML lines that spell out every default of a section."""
     return "\n".join(
@@ -70,7 +74,17 @@ def defaults(heading):
 def test_every_field_of_the_model_is_in_the_reference(heading):
     spec, more = CONFIGURATION[heading]
     fields = {field.name for field in attrs.fields(spec)} - ({"name"} if heading != "[[pools.NAME.servers]]" else set())
-    assert documented(heading).keys() == fields | more
+    assert documented(heading).keys() == (fields - {"dns"}) | more  # they are written among the servers
+
+
+def test_every_field_of_servers_from_dns_is_in_the_reference():
+    fields = attrs.fields_dict(model.DnsSource)
+    assert FROM_DNS.keys() == fields.keys()
+    assert {key: default(cells[1].partition(";")[0]) for key, cells in FROM_DNS.items()} == {
+        **{key: field.default for key, field in fields.items()},
+        "dns": None,
+        "port": None,
+    }
 
 
 @pytest.mark.parametrize("heading", CONFIGURATION)
@@ -78,7 +92,7 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
     spec, _ = CONFIGURATION[heading]
     set_by_model = {field.name for field in attrs.fields(spec) if field.default is not attrs.NOTHING}
     given = {key for key, cells in documented(heading).items() if default(cells[1]) is not None}
-    assert set_by_model - given <= {"servers", "health", "passive"}  # these are sections of their own
+    assert set_by_model - given <= {"servers", "health", "passive", "dns", "servers_file"}  # sections of their own
 
 
 EVERY_DEFAULT = f"""
@@ -115,9 +129,9 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
         finish(table)
 
     monkeypatch.setattr(config_table.Table, "finish", note)
-    parse(EVERY_DEFAULT, "reference")
+    parse(f'{EVERY_DEFAULT}[[pools.web.servers]]\ndns = "web.internal"\nport = 80', "reference")
     assert known == {
-        "": {"process", "log", "listeners", "pools"},
+        "": {"process", "log", "admin", "listeners", "pools"},
         "process": {*documented("[process]")},
         "log": {*documented("[log]")},
         "listeners.web": {*documented("[listeners.NAME]")},
@@ -126,6 +140,7 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
         "pools.web.health": {*documented("[pools.NAME.health]")},
         "pools.web.passive": {*documented("[pools.NAME.passive]")},
         "pools.web.servers[0]": {*documented("[[pools.NAME.servers]]")},
+        "pools.web.servers[1]": {*FROM_DNS},
     }
 
 

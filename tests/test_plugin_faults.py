@@ -41,6 +41,12 @@ class Unbuildable(RoundRobin):
     def build(self, servers):
         raise LookupError("no table today")
         yield
+
+class ForOne(RoundRobin):
+    def build(self, servers):
+        if len(servers) > 1:
+            raise LookupError("one is enough")
+        yield
 """
 PROBE = """
 from pathlib import Path
@@ -111,6 +117,23 @@ async def test_a_strategy_that_cannot_take_the_new_list_leaves_the_old_one(tmp_p
         rejected = await lb.reload(config(b, pool='strategy = "plugin:Unbuildable"'))
         assert rejected["errors"] == ["LookupError: no table today"]
         assert await ask(lb.port) == b"a\n"
+
+
+@pytest.mark.usefixtures("worker_count")
+async def test_a_strategy_that_cannot_take_servers_that_were_found_leaves_the_old_ones(tmp_path, plugin):
+    file = tmp_path / "list"
+    async with serving(name="a") as a, serving(name="b") as b:
+        file.write_text(a.address)
+        text = config(pool='servers_file = "list"\nstrategy = "plugin:ForOne"')
+        async with balancer(tmp_path, text, faults=True) as lb:
+            file.write_text(f"{a.address}\n{b.address}")
+            rejected = await lb.event("config.rejected")
+            assert rejected["errors"][0].endswith("LookupError: one is enough")
+            assert {await ask(lb.port) for _ in range(4)} == {b"a\n"}
+            file.write_text(b.address)
+            await lb.event("config.applied")
+            assert await ask(lb.port) == b"b\n"
+    assert lb.of("fault")[0]["where"] == "discovery"
 
 
 async def test_a_probe_that_raises_takes_down_its_own_server_only_and_recovers(tmp_path, plugin):

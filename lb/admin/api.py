@@ -1,0 +1,292 @@
+"""What the admin endpoint answers: status, metrics, connections, events, and what operators do to servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
+from mimetypes import guess_type
+from typing import Protocol
+
+import attrs
+import trio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from lb.admin.exposition import ServerFigures, Values, exposition
+from lb.admin.feed import Feed
+from lb.admin.status import ready, status
+from lb.backend import Backend
+from lb.config import ConfigError
+from lb.config_values import whole_number
+from lb.events import Sink
+from lb.figures import Wanted
+from lb.overrides import Override
+from lb.rejection import why_rejected
+from lb.server import Balancer
+from lb.turns import in_turns
+
+__all__ = ["Process", "api"]
+
+MOST_CONNECTIONS = 1_000
+"""Open connections in one answer."""
+MOST_BODY = 65_536
+"""Bytes of a request's body."""
+HEARTBEAT = 15.0
+"""Seconds after which a silent event stream says that it is alive, so that nobody in between cuts it."""
+
+
+PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""The page asks nobody but us, runs no script but its own, and nobody shows it inside a page of theirs."""
+PAGE = {"/": "index.html", "/dashboard.css": "dashboard.css", "/dashboard.js": "dashboard.js"}
+
+
+class ConfigFile(Protocol):
+    """The configuration file of the running command."""
+
+    async def reload(self) -> tuple[str, ...]:
+        """Read it again and change to it; returns why not, if not."""
+
+    async def preview(self) -> tuple[str, ...]:
+        """What a reload would change, a line each. Raises ConfigError if it would be rejected."""
+
+
+class Process(Protocol):
+    """The running command, as far as the endpoint needs it."""
+
+    balancer: Balancer
+    feed: Feed
+    say: Sink
+    """For the log and the feed."""
+
+    file: ConfigFile
+
+
+def api(process: Process) -> Starlette:
+    """The application; who may ask is decided before it."""
+    endpoints = Endpoints(process)
+    server = "/api/v1/pools/{pool}/servers/{server:path}"
+    return Starlette(
+        routes=[
+            *(Route(path, _file(name)) for path, name in PAGE.items()),
+            Route("/healthz", endpoints.healthz),
+            Route("/readyz", endpoints.readyz),
+            Route("/metrics", endpoints.metrics),
+            Route("/api/v1/status", endpoints.status),
+            Route("/api/v1/connections", endpoints.connections),
+            Route("/api/v1/connections/{id:int}/close", endpoints.close_connection, methods=["POST"]),
+            Route("/api/v1/events", endpoints.events),
+            Route("/api/v1/reload", endpoints.preview),
+            Route("/api/v1/reload", endpoints.reload, methods=["POST"]),
+            Route(f"{server}/drain", endpoints.drain, methods=["POST"]),
+            Route(f"{server}/enable", endpoints.enable, methods=["POST"]),
+            Route(f"{server}/weight", endpoints.weight, methods=["POST"]),
+            Route(f"{server}/close", endpoints.close_server, methods=["POST"]),
+        ],
+        exception_handlers={HTTPException: _error},
+    )
+
+
+def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
+    """What answers with a file of the page."""
+    content = files("lb.admin").joinpath("page", name).read_bytes()
+    media_type = guess_type(name)[0]
+
+    async def answer(_request: Request) -> Response:
+        return Response(content, headers=PAGE_HEADERS, media_type=media_type)
+
+    return answer
+
+
+async def _error(_request: Request, exception: Exception) -> Response:
+    assert isinstance(exception, HTTPException)  # noqa: S101 - it is registered for these
+    return JSONResponse({"error": exception.detail}, exception.status_code, exception.headers)
+
+
+class Endpoints:
+    """One method a route."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._balancer = process.balancer
+
+    # Looking
+
+    async def healthz(self, _request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self, _request: Request) -> Response:
+        without = ready(self._balancer)
+        if without:
+            return PlainTextResponse(f"no available server: {', '.join(without)}\n", 503)
+        return PlainTextResponse("ok\n")
+
+    async def status(self, _request: Request) -> Response:
+        document = await status(self._balancer, await self._balancer.carrier.survey())
+        document["events"] = [entry.fields for entry in self._process.feed.last(20)]
+        return Response(await _encoded(document), media_type="application/json")
+
+    async def metrics(self, _request: Request) -> Response:
+        balancer = self._balancer
+        survey = await balancer.carrier.survey()
+        servers = []
+        async for pool, backend in in_turns([(p, b) for p in balancer.pools.values() for b in p.backends.values()]):
+            up, weight = backend.health.serving, backend.spec.weight
+            servers.append(ServerFigures(pool.name, backend.name, up, backend.state, backend.active, weight))
+        values = Values(
+            version=version("trio-lb"),
+            figures=survey.figures,
+            active={name: balancer.carrier.active(name) for name in balancer.bound},
+            servers=tuple(servers),
+            checks=dict(balancer.checks),
+            reloads=dict(self._process.feed.reloads),
+            log_lines_dropped=self._process.feed.lines_dropped,
+        )
+        text = await trio.to_thread.run_sync(exposition, values)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def connections(self, request: Request) -> Response:
+        query = request.query_params
+        unknown = sorted(set(query) - {"id", "listener", "pool", "server", "client", "limit"})
+        if unknown:
+            raise HTTPException(400, f"unknown parameter {unknown[0]!r}")
+        wanted = Wanted(
+            id=_number(query["id"], "id") if "id" in query else None,
+            listener=query.get("listener"),
+            pool=query.get("pool"),
+            server=query.get("server"),
+            client=query.get("client"),
+            most=max(1, min(_number(query.get("limit", "100"), "limit"), MOST_CONNECTIONS)),
+        )
+        found = await self._balancer.carrier.live(wanted)
+        return JSONResponse({"connections": [attrs.asdict(each) for each in found], "limit": wanted.most})
+
+    async def events(self, request: Request) -> Response:
+        after = request.headers.get("last-event-id") or request.query_params.get("after")
+        feed = self._process.feed
+        seen = min(_number(after, "Last-Event-ID"), feed.newest) if after else feed.newest
+        return StreamingResponse(
+            _stream(feed, seen), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    # Steering
+
+    async def preview(self, _request: Request) -> Response:
+        try:
+            return JSONResponse({"changes": list(await self._process.file.preview()), "errors": []})
+        except ConfigError as error:
+            return JSONResponse({"changes": [], "errors": list(error.errors)})
+
+    async def reload(self, _request: Request) -> Response:
+        errors = await self._process.file.reload()
+        if errors:
+            return JSONResponse({"applied": False, "errors": list(errors)}, 422)
+        return JSONResponse({"applied": True, "errors": []})
+
+    async def drain(self, request: Request) -> Response:
+        return await self._override(request, partial(attrs.evolve, drained=True))
+
+    async def enable(self, request: Request) -> Response:
+        return await self._override(request, partial(attrs.evolve, drained=False))
+
+    async def weight(self, request: Request) -> Response:
+        body = await _body(request)
+        weight = body.get("weight")
+        if set(body) != {"weight"}:
+            raise HTTPException(422, 'the body must be {"weight": NUMBER}, or null for the configured one')
+        if weight is not None:
+            try:
+                weight = whole_number(most=65_535)(weight)
+            except ValueError as error:
+                raise HTTPException(422, f"weight: {error}") from error
+        return await self._override(request, partial(attrs.evolve, weight=weight))
+
+    async def _override(self, request: Request, say: Callable[[Override], Override]) -> Response:
+        pool, server = request.path_params["pool"], request.path_params["server"]
+        self._find(pool, server)
+        try:
+            await self._balancer.override(pool, server, say)
+        except KeyError as error:  # a reload has removed it meanwhile
+            raise HTTPException(404, f"the pool {pool!r} has no server {server!r}") from error
+        except Exception as exception:
+            for event in why_rejected("admin", exception):
+                self._process.say(event)
+            raise HTTPException(500, str(exception)) from exception
+        backend = self._find(pool, server)
+        said = self._balancer.overrides.get((pool, server), Override())
+        answer = {"state": backend.state, "weight": backend.spec.weight, "override": attrs.asdict(said)}
+        return JSONResponse({"pool": pool, "server": server, **answer})
+
+    async def close_server(self, request: Request) -> Response:
+        pool, server = request.path_params["pool"], request.path_params["server"]
+        self._find(pool, server)
+        return JSONResponse({"closed": await self._balancer.carrier.cut(Wanted(pool=pool, server=server))})
+
+    async def close_connection(self, request: Request) -> Response:
+        closed = await self._balancer.carrier.cut(Wanted(id=request.path_params["id"]))
+        if not closed:
+            raise HTTPException(404, "no such connection is open")
+        return JSONResponse({"closed": closed})
+
+    def _find(self, pool: str, server: str) -> Backend:
+        if pool not in self._balancer.pools:
+            raise HTTPException(404, f"there is no pool {pool!r}")
+        if server not in self._balancer.pools[pool].backends:
+            raise HTTPException(404, f"the pool {pool!r} has no server {server!r}")
+        return self._balancer.pools[pool].backends[server]
+
+
+def _number(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise HTTPException(400, f"{name} must be a whole number, not {text[:40]!r}")
+    return int(text)
+
+
+async def _body(request: Request) -> dict[str, object]:
+    """The JSON object of a request."""
+    content = b""
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > MOST_BODY:
+            raise HTTPException(413, f"more than {MOST_BODY} bytes")
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(422, f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise HTTPException(422, "the body must be a JSON object")
+    return body
+
+
+async def _encoded(document: Mapping[str, object], depth: int = 3) -> str:
+    """JSON, made in short turns: the tables so many levels down, the servers, are each encoded in one go."""
+    parts = []
+    async for key, value in in_turns(document.items()):
+        below = await _encoded(value, depth - 1) if depth and isinstance(value, dict) else json.dumps(value)
+        parts.append(f"{json.dumps(key)}: {below}")
+    return f"{{{', '.join(parts)}}}"
+
+
+async def _stream(feed: Feed, seen: int) -> AsyncIterator[str]:
+    """Server-sent events (WHATWG HTML, section 9.2) after the one of this number, and a comment now and then."""
+    yield ": trio-lb\n\n"
+    while True:
+        entry = None
+        with trio.move_on_after(HEARTBEAT):
+            entry = await feed.next(seen)
+        if entry is None:
+            yield ": still here\n\n"
+        else:
+            seen = entry.number
+            yield f"id: {entry.number}\nevent: {entry.fields['event']}\ndata: {json.dumps(entry.fields)}\n\n"

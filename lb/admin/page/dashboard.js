@@ -1,0 +1,338 @@
+// The dashboard: asks for the status once a second, and at once when an event comes. Everything shown goes through
+// textContent, so that no name from a configuration or a server's answer can be markup.
+"use strict";
+
+const INTERVAL = 1000; // milliseconds between two questions
+const KEPT = 120; // points of each chart
+const $ = (selector, root = document) => root.querySelector(selector);
+const rows = new Map(); // "pool/server" -> its row
+const charts = { active: [], rate: [], bytes: [], connect: [] };
+let before = null; // the last status, to tell what changed since
+let clockSkew = 0; // milliseconds that the balancer's clock is ahead of ours
+
+// Words
+
+const amount = (number) => number.toLocaleString("en", { maximumFractionDigits: number < 10 ? 1 : 0 });
+function bytes(number) {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  let unit = 0;
+  for (; number >= 1000 && unit < units.length - 1; unit += 1) number /= 1000;
+  return `${amount(number)} ${units[unit]}`;
+}
+function span(seconds) {
+  if (seconds < 60) return `${Math.max(0, Math.floor(seconds))} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} days`;
+}
+const since = (timestamp) => span((Date.now() + clockSkew - Date.parse(timestamp)) / 1000);
+const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
+function set(element, text) {
+  if (element.textContent !== text) element.textContent = text; // an unchanged page is not laid out anew
+}
+function mark(element, name, value) {
+  if (element.dataset[name] !== value) element.dataset[name] = value;
+}
+
+// Asking
+
+async function ask(path, method = "GET") {
+  const answer = await fetch(path, { method, cache: "no-store" });
+  const body = await answer.json();
+  if (!answer.ok && answer.status !== 422) throw new Error(body.error || answer.statusText);
+  return body;
+}
+async function act(path, button) {
+  button.disabled = true;
+  set($("#notice"), "");
+  try {
+    await ask(path, "POST");
+    await refresh();
+  } catch (error) {
+    set($("#notice"), error.message);
+  } finally {
+    button.disabled = false;
+  }
+}
+let asking = false;
+let again = false;
+async function refresh() {
+  if (asking) {
+    again = true;
+    return;
+  }
+  asking = true;
+  try {
+    const status = await ask("api/v1/status");
+    clockSkew = Date.parse(status.timestamp) - Date.now();
+    show(status);
+    before = status;
+    mark($("#link"), "state", "live");
+    set($("#link"), "live");
+  } catch (error) {
+    mark($("#link"), "state", "lost");
+    set($("#link"), `no answer: ${error.message}`);
+  } finally {
+    asking = false;
+  }
+  if (again) {
+    again = false;
+    await refresh();
+  }
+}
+
+// Showing
+
+function show(status) {
+  const without = Object.keys(status.pools).filter((name) => !status.pools[name].available);
+  const notUp = Object.values(status.pools).flatMap((pool) => Object.values(pool.servers)).filter((server) => server.state !== "up").length;
+  mark($("#verdict"), "ok", without.length ? "no" : "yes");
+  set($("#verdict"), without.length ? `No available server: ${without.join(", ")}` : notUp ? `All pools serve, ${plural(notUp, "server")} not up` : "All pools serve");
+  document.title = `${without.length ? "✗" : notUp ? "!" : "✓"} trio-lb`;
+  showFigures(status);
+  showPools(status.pools);
+  showListeners(status.listeners);
+  showEnded(status.ended);
+  showEvents(status.events);
+}
+
+function showFigures(status) {
+  const sum = (object, key) => Object.values(object).reduce((total, each) => total + each[key], 0);
+  point("active", sum(status.listeners, "active"), amount);
+  if (before === null) return;
+  const seconds = (Date.parse(status.timestamp) - Date.parse(before.timestamp)) / 1000;
+  if (seconds < 0.5) return; // asked early, because of an event
+  const rise = (now, then) => Math.max(0, now - then);
+  point("rate", rise(sum(status.listeners, "total"), sum(before.listeners, "total")) / seconds, amount);
+  point("bytes", rise(status.bytes_in + status.bytes_out, before.bytes_in + before.bytes_out) / seconds, bytes);
+  const connects = rise(sum(status.pools, "connects"), sum(before.pools, "connects"));
+  const took = rise(sum(status.pools, "connect_seconds"), sum(before.pools, "connect_seconds"));
+  const last = charts.connect.at(-1) ?? 0;
+  point("connect", connects ? (1000 * took) / connects : last, (ms) => `${amount(ms)} ms`);
+}
+function point(name, value, text) {
+  const points = charts[name];
+  points.push(value);
+  if (points.length > KEPT) points.shift();
+  const figure = $(`[data-figure="${name}"]`);
+  set($("output", figure), text(value));
+  const top = Math.max(...points, 1e-9) * 1.1;
+  const line = points.map((each, index) => `${KEPT - points.length + index + 1},${(31 - (30 * each) / top).toFixed(2)}`);
+  $(".line", figure).setAttribute("d", `M${line.join("L")}`);
+  $(".area", figure).setAttribute("d", `M${KEPT - points.length + 1},32L${line.join("L")}L${KEPT},32Z`);
+}
+
+function showPools(pools) {
+  const place = $("#pools");
+  for (const section of [...place.children]) if (!(section.dataset.pool in pools)) section.remove();
+  for (const [name, pool] of Object.entries(pools)) {
+    let section = [...place.children].find((each) => each.dataset.pool === name);
+    if (!section) {
+      section = $("#pool").content.firstElementChild.cloneNode(true);
+      section.dataset.pool = name;
+      section.setAttribute("aria-label", `Pool ${name}`);
+      set($("h2", section), name);
+      place.append(section);
+    }
+    const count = Object.keys(pool.servers).length;
+    set($(".strategy", section), pool.strategy);
+    set($(".available", section), `${pool.available} of ${count} available`);
+    mark($(".available", section), "ok", pool.available ? "yes" : "no");
+    showServers(section, name, pool.servers);
+  }
+}
+function showServers(section, pool, servers) {
+  const table = $(".servers", section);
+  for (const row of [...table.querySelectorAll(".server")]) {
+    if (!(row.dataset.server in servers)) {
+      row.remove();
+      rows.delete(`${pool}/${row.dataset.server}`);
+    }
+  }
+  for (const [name, server] of Object.entries(servers)) {
+    const key = `${pool}/${name}`;
+    let row = rows.get(key);
+    if (!row) {
+      row = $("#server").content.firstElementChild.cloneNode(true);
+      row.dataset.server = name;
+      const path = `api/v1/pools/${encodeURIComponent(pool)}/servers/${encodeURIComponent(name)}`;
+      $(".toggle", row).addEventListener("click", (event) => act(`${path}/${event.currentTarget.dataset.does}`, event.currentTarget));
+      rows.set(key, row);
+      table.append(row);
+    }
+    showServer(row, name, server);
+  }
+  sift(section);
+}
+function showServer(row, name, server) {
+  mark(row, "state", server.state);
+  set($(".state", row), server.state);
+  set($("strong", row), name);
+  set($(".address", row), server.address === name ? "" : server.address);
+  set($(".why", row), why(server));
+  const { history } = server;
+  const bars = (wanted) => history.map((passed, index) => (passed === wanted ? `M${4 * (60 - history.length + index) + 2},${wanted ? 3 : 0}V16` : "")).join("");
+  $(".pass", row).setAttribute("d", bars(1));
+  $(".fail", row).setAttribute("d", bars(0));
+  $("svg", row).setAttribute("aria-label", history.length ? `${history.filter((passed) => !passed).length} of the last ${plural(history.length, "check")} failed` : "not checked");
+  set($(".active", row), amount(server.active));
+  set($(".total", row), amount(server.total));
+  set($(".weight", row), server.override?.weight != null ? `${server.weight}*` : String(server.weight));
+  $(".weight", row).title = server.override?.weight != null ? "set by an operator" : "";
+  const drained = Boolean(server.override?.drained);
+  const button = $(".toggle", row);
+  mark(button, "does", drained ? "enable" : "drain");
+  set(button, drained ? "Enable" : "Drain");
+  button.setAttribute("aria-label", `${drained ? "Enable" : "Drain"} ${name}`);
+}
+function why(server) {
+  const words = [];
+  if (server.backup) words.push("backup");
+  if (server.state === "draining" && server.override?.drained) words.push("drained by an operator");
+  if (server.reason) words.push(server.reason);
+  if (server.state !== "up") words.push(`for ${since(server.last_change)}`);
+  if (server.failed_connects) words.push(plural(server.failed_connects, "failed connect"));
+  return words.join(", ");
+}
+function sift(section) {
+  const text = $("#find").value.trim().toLowerCase();
+  const trouble = $("#trouble").checked;
+  let shown = 0;
+  for (const row of section.querySelectorAll(".server")) {
+    const fits = $(".who", row).textContent.toLowerCase().includes(text) && !(trouble && row.dataset.state === "up");
+    row.hidden = !fits;
+    shown += fits;
+  }
+  $(".none", section).hidden = shown > 0;
+}
+
+function fill(body, list, cells) {
+  body.replaceChildren(
+    ...list.map((each) => {
+      const row = document.createElement("tr");
+      for (const cell of cells(each)) {
+        const td = document.createElement("td");
+        if (cell instanceof Node) td.append(cell);
+        else td.textContent = cell;
+        if (typeof cell === "string" && /^[\d.,]+( \w+)?$/.test(cell)) td.className = "number";
+        row.append(td);
+      }
+      return row;
+    }),
+  );
+}
+function showListeners(listeners) {
+  fill($("#listeners tbody"), Object.entries(listeners), ([name, each]) => [name, each.bind.join(", "), each.pool, amount(each.active), amount(each.total)]);
+}
+function showEnded(ended) {
+  $("#ended").replaceChildren(
+    ...Object.entries(ended).map(([reason, count]) => {
+      const item = document.createElement("li");
+      const figure = document.createElement("b");
+      figure.textContent = amount(count);
+      item.append(figure, ` ${reason}`);
+      return item;
+    }),
+  );
+  if (!$("#ended").children.length) set($("#ended"), "None yet.");
+}
+let newest = "";
+function showEvents(events) {
+  const last = JSON.stringify(events.at(-1) ?? null);
+  if (last === newest) return;
+  newest = last;
+  $("#events").replaceChildren(
+    ...[...events].reverse().map(({ event, level, timestamp, ...fields }) => {
+      const item = document.createElement("li");
+      item.dataset.level = level;
+      const time = document.createElement("time");
+      time.dateTime = timestamp;
+      time.textContent = new Date(timestamp).toLocaleTimeString("en-GB");
+      const name = document.createElement("b");
+      name.textContent = event;
+      const text = Object.entries(fields).filter(([, value]) => value !== null && value !== "" && !(Array.isArray(value) && !value.length)).map(([key, value]) => `${key} ${Array.isArray(value) ? value.join(", ") : value}`).join(", ");
+      item.append(time, name, ` ${text}`);
+      return item;
+    }),
+  );
+}
+
+// Open connections: on demand
+
+async function showConnections() {
+  const wanted = new URLSearchParams({ limit: 100 });
+  for (const [key, value] of new FormData($("#filter"))) if (value) wanted.set(key, value);
+  try {
+    const { connections, limit } = await ask(`api/v1/connections?${wanted}`);
+    fill($("#connections tbody"), connections, (each) => [each.client, each.server ?? "–", each.state, span(each.duration_ms / 1000), bytes(each.bytes_in), bytes(each.bytes_out), closing(each)]);
+    $("#connections").hidden = !connections.length;
+    set($("#shown"), connections.length < limit ? `${plural(connections.length, "connection")}.` : `The oldest ${limit}; filter for others.`);
+  } catch (error) {
+    set($("#notice"), error.message);
+  }
+}
+function closing(connection) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Close";
+  button.setAttribute("aria-label", `Close the connection of ${connection.client}`);
+  button.addEventListener("click", async () => {
+    if (!button.classList.contains("sure")) {
+      button.classList.add("sure");
+      button.textContent = "Sure?";
+      return;
+    }
+    await act(`api/v1/connections/${connection.id}/close`, button);
+    await showConnections();
+  });
+  return button;
+}
+
+// Reload
+
+function showChanges(text) {
+  $("#changes").hidden = false;
+  set($("#changes"), text);
+}
+$("#preview").addEventListener("click", async () => {
+  try {
+    const { changes, errors } = await ask("api/v1/reload");
+    showChanges((errors.length ? errors : changes).join("\n"));
+    $("#reload").disabled = errors.length > 0;
+  } catch (error) {
+    set($("#notice"), error.message);
+  }
+});
+$("#reload").addEventListener("click", async () => {
+  $("#reload").disabled = true;
+  try {
+    const { applied, errors } = await ask("api/v1/reload", "POST");
+    showChanges(applied ? "Reloaded." : errors.join("\n"));
+    await refresh();
+  } catch (error) {
+    set($("#notice"), error.message);
+  }
+});
+
+// Keeping up
+
+const siftAll = () => document.querySelectorAll(".pool").forEach(sift);
+$("#find").addEventListener("input", siftAll);
+$("#trouble").addEventListener("change", siftAll);
+$("#filter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  showConnections();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName)) {
+    event.preventDefault();
+    $("#find").focus();
+  }
+});
+const stream = new EventSource("api/v1/events");
+for (const name of ["backend.ejected", "backend.restored", "backend.overridden", "config.applied", "config.rejected", "worker.died", "fault"]) {
+  stream.addEventListener(name, refresh);
+}
+setInterval(() => document.hidden || refresh(), INTERVAL);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+refresh();
