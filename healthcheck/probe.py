@@ -146,16 +146,16 @@ async def hang_up(stream: Stream) -> None:
     logs an error for each check. This takes no more than 0.1 s, or half of what is left until the check's timeout: a
     verdict that stands cannot time out here.
     """
-    async with stream:
+    connection = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    async with connection:
         patience = min(_LINGER, (trio.current_effective_deadline() - trio.current_time()) / 2)
         received = 0
         with trio.move_on_after(max(0, patience)):
             try:
                 if isinstance(stream, trio.SSLStream):
                     await stream.unwrap()
-                    return
-                await stream.send_eof()
-                while received < _LINGER_BYTES and (chunk := await stream.receive_some()):
+                await connection.send_eof()
+                while received < _LINGER_BYTES and (chunk := await connection.receive_some()):
                     received += len(chunk)
             except trio.BrokenResourceError:
                 return  # the server was less polite; the verdict stands all the same

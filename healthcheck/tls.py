@@ -12,8 +12,6 @@ from healthcheck.probe import Passed, Probe, ProbeFailed, Secure, Target, hang_u
 
 __all__ = ["TlsProbe"]
 
-_DAY = 86_400  # seconds
-
 
 class TlsProbe(Probe):
     """The server passes if it agrees on TLS, with ``verify`` only if its certificate is good for its name as well.
@@ -28,13 +26,15 @@ class TlsProbe(Probe):
             raise ValueError(f"verify: must be true or false, not {verify!r}")  # noqa: TRY004 - options raise this one
         if not isinstance(warn_days, int) or isinstance(warn_days, bool) or warn_days < 0:
             raise ValueError(f"warn_days: must be 0 or more, not {warn_days!r}")
-        if ca and not verify:
+        if options.text("ca", ca) and not verify:
             raise ValueError("ca: has no effect without verify = true")
         self._verify = verify
         self._server_name = options.text("server_name", server_name)
         self._warn_days = warn_days
-        self._ca = options.text("ca", ca)
-        self._context = _context(verify, _read(ca) if ca else "")
+        try:
+            self._context = _context(verify, _read(ca) if ca else "")
+        except ssl.SSLError as error:
+            raise ValueError(f"ca: {ca!r} holds no certificate that can be read") from error
 
     async def check(self, target: Target) -> str | Passed:
         name = self._server_name or target.address.host.removesuffix(".") or None
@@ -45,8 +45,9 @@ class TlsProbe(Probe):
         await hang_up(stream)
         if certificate is None:  # nobody has anonymous suites switched on, but TLS has them
             return f"{version}, no certificate"
-        days = _days_left(certificate)
-        end = f"certificate expires in {days} days" if days >= 0 else f"certificate expired {-days} days ago"
+        until = _end_of(certificate)
+        days = (until - datetime.now(UTC)).days
+        end = f"certificate expires in {days} days" if days >= 0 else f"certificate expired on {until.date()}"
         detail = f"{version}, {end}"
         return Passed(detail, end) if days < self._warn_days else detail
 
@@ -72,12 +73,11 @@ def _read(path: str) -> str:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"ca: {path!r} cannot be read: {str(error.strerror).lower()}") from error
-    return content.decode("ascii", errors="replace")
+    return content.decode("ascii", errors="ignore")  # what is not ASCII is not PEM, but text around it
 
 
-def _days_left(certificate: bytes) -> int:
-    """Until it expires; below 0 if it has."""
+def _end_of(certificate: bytes) -> datetime:
+    """When it expires, or has expired."""
     from cryptography import x509  # noqa: PLC0415 - 90 ms and 17 MB, for those who use this probe
 
-    end = x509.load_der_x509_certificate(certificate).not_valid_after_utc
-    return int((end - datetime.now(UTC)).total_seconds() // _DAY)
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc

@@ -58,7 +58,7 @@ def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec], di
     table.convert(listener, name, table.path)
     binds = _binds(table)
     pool = _pool_of(listener, table, pools)
-    sni = read_sni(table, pools)
+    sni = read_sni(table, pool, pools)
     tls = read_listener_tls(table, directory)
     values = table.values(_LISTENER)
     accept_proxy = _accept_proxy(table)

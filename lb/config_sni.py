@@ -20,22 +20,26 @@ def default_pool(listener: Table) -> object:
     return sni.get("default") if isinstance(sni, dict) else None
 
 
-def read_sni(listener: Table, pools: Mapping[str, PoolSpec]) -> tuple[tuple[str, str], ...] | None:
-    """Names and wildcards in lower case, with the pool of each; None if there is no such table."""
+def read_sni(listener: Table, pool: str, pools: Mapping[str, PoolSpec]) -> tuple[tuple[str, str], ...] | None:
+    """Names and wildcards in lower case, with the pool of each; None if there is no such table.
+
+    ``pool`` is the listener's, for all others.
+    """
     if not listener.has("sni"):
         return None
     table = listener.table("sni")
     if listener.has("tls"):
         table.complain("what is passed through is not decrypted: 'sni' and 'tls' exclude each other")
     routes: dict[str, str] = {}
+    if not table.has("default"):
+        _check_pool(pool, pools, table, listener.at("pool"))
     for key in table.content:
-        pool = table.value(key, text)
-        if pool is None:
+        chosen = table.value(key, text)
+        if chosen is None:
             continue
-        if pool not in pools:
-            table.complain(f"there is no pool {shown(pool)}{did_you_mean(pool, pools)}", table.at(key))
-        elif pools[pool].tls is not None:
-            table.complain(f"the pool {pool!r} has 'tls', and this is encrypted already", table.at(key))
+        if chosen not in pools:
+            table.complain(f"there is no pool {shown(chosen)}{did_you_mean(chosen, pools)}", table.at(key))
+        _check_pool(chosen, pools, table, table.at(key))
         if key == "default":
             continue
         name = key.lower().removesuffix(".")
@@ -43,6 +47,11 @@ def read_sni(listener: Table, pools: Mapping[str, PoolSpec]) -> tuple[tuple[str,
             table.complain("must be a name like 'www.example.org' or '*.example.org', or 'default'", table.at(key))
         elif name in routes:
             table.complain(f"there is {name!r} already, and case does not matter", table.at(key))
-        routes.setdefault(name, pool)
+        routes.setdefault(name, chosen)
     table.finish()
     return tuple(routes.items())
+
+
+def _check_pool(pool: str, pools: Mapping[str, PoolSpec], table: Table, path: str) -> None:
+    if pool in pools and pools[pool].tls is not None:
+        table.complain(f"the pool {pool!r} has 'tls', and what is passed through is encrypted already", path)

@@ -66,8 +66,6 @@ def read_pool_tls(pool: Table, servers: tuple[ServerSpec, ...], directory: Path)
 def _certificates(table: Table, directory: Path) -> tuple[CertificateSpec, ...]:
     """One pair, or a list of them."""
     if not table.has("certificates"):
-        if not table.has("certificate"):
-            table.complain("missing, as in certificate = 'cert.pem'", table.at("certificate"))
         one = _certificate(table, directory)
         return () if one is None else (one,)
     for key in ("certificate", "key"):
@@ -78,15 +76,16 @@ def _certificates(table: Table, directory: Path) -> tuple[CertificateSpec, ...]:
     found = []
     for path, value in table.items("certificates"):
         entry = table.below(value, path)
-        if isinstance(value, dict) and not entry.has("certificate"):
-            entry.complain("missing, as in certificate = 'cert.pem'", entry.at("certificate"))
-        found.append(_certificate(entry, directory))
-        entry.finish()
+        if isinstance(value, dict):
+            found.append(_certificate(entry, directory))
+            entry.finish()
     return tuple(each for each in found if each is not None)
 
 
 def _certificate(table: Table, directory: Path) -> CertificateSpec | None:
     """``certificate`` and ``key``; the key may be in the file of the certificate."""
+    if not table.has("certificate"):
+        table.complain("missing, as in certificate = 'cert.pem'", table.at("certificate"))
     chain = table.value("certificate", _file(directory))
     key = table.value("key", _file(directory)) if table.has("key") else chain
     if chain is None or key is None:

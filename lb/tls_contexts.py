@@ -104,7 +104,7 @@ def _offer(context: ssl.SSLContext, protocols: Sequence[str]) -> None:
 
 
 def _text(pem: PemSpec) -> str:
-    return pem.content.decode("ascii", errors="replace")  # what is not ASCII is not PEM, but text around it
+    return pem.content.decode("ascii", errors="ignore")  # what is not ASCII is not PEM, but text around it
 
 
 def _load(context: ssl.SSLContext, certificate: CertificateSpec) -> None:

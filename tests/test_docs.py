@@ -17,6 +17,7 @@ import strategies.registry
 from lb import cli, config_table, events, model
 from lb.config import parse
 from strategies import maglev
+from tests.tls_peers import write_certificate
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -48,7 +49,9 @@ CONFIGURATION = {
     "[log]": (model.LogSpec, set()),
     "[admin]": (model.AdminSpec, set()),
     "[listeners.NAME]": (model.ListenerSpec, {"servers"}),
+    "[listeners.NAME.tls]": (model.ListenerTlsSpec, {"certificate", "key"}),
     "[pools.NAME]": (model.PoolSpec, set()),
+    "[pools.NAME.tls]": (model.PoolTlsSpec, {"key"}),
     "[pools.NAME.health]": (model.HealthSpec, set()),
     "[pools.NAME.passive]": (model.PassiveSpec, set()),
     "[[pools.NAME.servers]]": (model.ServerSpec, {"name"}),
@@ -92,7 +95,9 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
     spec, _ = CONFIGURATION[heading]
     set_by_model = {field.name for field in attrs.fields(spec) if field.default is not attrs.NOTHING}
     given = {key for key, cells in documented(heading).items() if default(cells[1]) is not None}
-    assert set_by_model - given <= {"servers", "health", "passive", "dns", "servers_file"}  # sections of their own
+    sections = {"servers", "health", "passive", "tls", "sni", "dns"}
+    files = {"ca", "client_ca", "certificate", "servers_file"}
+    assert set_by_model - given <= sections | files
 
 
 EVERY_DEFAULT = f"""
@@ -225,9 +230,11 @@ SHOWN = [
 
 
 @pytest.mark.parametrize("text", SHOWN)
-def test_every_whole_configuration_shown_is_valid(text, monkeypatch):
+def test_every_whole_configuration_shown_is_valid(text, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "examples")  # where the plug-ins that the pages name are
-    assert parse(text, "shown").listeners
+    write_certificate(tmp_path, "any", "any.example.org")
+    text = re.sub(r'"[^"]+\.pem"', '"any.pem"', re.sub(r'key = "[^"]+"', 'key = "any.key"', text))
+    assert parse(text, str(tmp_path / "shown.toml")).listeners
 
 
 def test_the_code_shown_in_the_how_tos_is_that_of_the_examples():

@@ -67,7 +67,7 @@ def failure(name, **options):
 
 
 def test_the_built_ins_have_the_names_of_the_contract():
-    assert registry.names()[:4] == ["tcp", "http", "exchange", "exec"]
+    assert registry.names()[:4] == ["tcp", "http", "tls", "exchange", "exec"]
 
 
 @pytest.mark.parametrize("name", registry.names()[:4])
@@ -83,7 +83,7 @@ def test_options_reach_the_constructor():
 
 def test_an_unknown_name_gets_a_suggestion_and_the_list(installed):
     assert failure("htpp") == (
-        "unknown probe 'htpp', did you mean 'http'?; known: tcp, http, exchange, exec, lost, picky"
+        "unknown probe 'htpp', did you mean 'http'?; known: tcp, http, tls, exchange, exec, lost, picky"
     )
 
 
