@@ -12,6 +12,7 @@ from lb.config_values import (
     Reader,
     address,
     did_you_mean,
+    duration_above_zero,
     duration_or_never,
     name,
     shown,
@@ -27,6 +28,7 @@ _LISTENER: Mapping[str, Reader[object]] = {
     "half_close_timeout": duration_or_never,
     "max_connections": whole_number(),
     "backlog": whole_number(least=1),
+    "header_timeout": duration_above_zero,
 }
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import trio
 
 from lb.deadlines import Deadlines
-from lb.events import Sink
+from lb.events import Fault, Sink
 from lb.splicer import Splicer
 
 if TYPE_CHECKING:
@@ -22,7 +22,10 @@ HOLD_RETRY = 0.5
 
 
 class ConnectionContext:
-    """What all connections of the process share. ``next_id`` gives each its id; by default they count from 1."""
+    """What all connections of the process share. ``next_id`` gives each its id; by default they count from 1.
+
+    ``run`` must be running for :meth:`spawn`.
+    """
 
     def __init__(
         self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink, next_id: Callable[[], int] | None = None
@@ -35,6 +38,30 @@ class ConnectionContext:
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
         self.next_id = next_id or itertools.count(1).__next__
         self._closed = trio.Event()
+        self._nursery: trio.Nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold the tasks that connections need, for ever."""
+        async with trio.open_nursery() as self._nursery:
+            task_status.started()
+            await trio.sleep_forever()
+
+    def spawn(self, run: Callable[[], Awaitable[None]], failed: Callable[[], None]) -> trio.CancelScope:
+        """Start a task, and return what calls it off. If it raises, that is a fault, and ``failed`` is called."""
+        scope = trio.CancelScope()
+        self._nursery.start_soon(self._contained, scope, run, failed)
+        return scope
+
+    async def _contained(
+        self, scope: trio.CancelScope, run: Callable[[], Awaitable[None]], failed: Callable[[], None]
+    ) -> None:
+        with scope:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            try:
+                await run()
+            except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
+                self.sink(Fault("connection", exception))
+                failed()
 
     async def none_open(self) -> None:
         """Return when no connection is open."""

@@ -45,6 +45,9 @@ Reason: TypeAlias = Literal[
     "half_close_timeout",
     "no_server",
     "connect_failed",
+    "denied",
+    "bad_proxy_header",
+    "tls_failed",
     "server_down",
     "server_removed",
     "stopped",
@@ -238,3 +241,5 @@ class ConnectionClosed(Event):
     bytes_out: int
     ended_by: EndedBy
     reason: Reason
+    peer: Client | None = None
+    """The socket's own peer, where a PROXY header named another client."""

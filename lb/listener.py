@@ -15,6 +15,9 @@ from lb.deadlines import DeadlineQueue, Deadlines
 from lb.descriptors import Descriptors
 from lb.errors import describe_error
 from lb.events import AcceptPaused, AcceptResumed, Sink
+from lb.greeting import Gate
+from lb.greeting_factory import make_gate
+from lb.introduction import Introduction, make_introduction
 from lb.model import ListenerSpec
 from lb.pool import Pool
 from lb.splicer import Acceptor, Splicer
@@ -127,6 +130,8 @@ class Listener:
         """Take new settings, for connections from now on. Does not touch the sockets."""
         self.spec = spec
         self.pool = pool
+        self._gate: Gate | None = make_gate(spec)
+        self.introduction: Introduction | None = make_introduction(pool.spec)
         queue = self._deadlines.queue
         self.connect_queue: DeadlineQueue = queue("connect", pool.spec.connect_timeout)
         self.hold_queue: DeadlineQueue = queue("hold", pool.spec.hold_timeout)
@@ -189,7 +194,11 @@ class Listener:
         if self._pressure.shared and not self.total % TURN:
             self.stand_aside()
             self.resume()
-        Connection(self._context, self, sock, client_of(peer)).start()
+        connection = Connection(self._context, self, sock, client_of(peer))
+        if self._gate is None:
+            connection.start()
+        else:
+            self._gate.begin(connection)
 
     def _exhausted(self, error: OSError) -> None:
         self._pressure.pause(describe_error(error))

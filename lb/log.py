@@ -199,6 +199,10 @@ def _fields(event: Event) -> dict[str, object]:
     fields = {name: getattr(event, name) for name in names}
     if isinstance(event, ConnectionClosed):
         fields["client"] = str(event.client)
+        if event.peer is None:
+            del fields["peer"]
+        else:
+            fields["peer"] = str(event.peer)
         fields["connect_ms"] = None if event.connect_ms is None else round(event.connect_ms, 3)
         fields["duration_ms"] = round(event.duration_ms, 3)
         fields["attempts"] = [{**attrs.asdict(attempt), "ms": round(attempt.ms, 3)} for attempt in event.attempts]

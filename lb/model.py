@@ -103,6 +103,7 @@ class ListenerSpec:
     half_close_timeout: float = 60.0
     max_connections: int = 0
     backlog: int = 4096
+    header_timeout: float = 10.0
 
 
 @attrs.frozen

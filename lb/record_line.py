@@ -24,6 +24,7 @@ class RecordLines:
         """The line without its end."""
         server = "null" if record.server is None else quoted(record.server)
         connect_ms = "null" if record.connect_ms is None else f"{record.connect_ms:.3f}"
+        peer = "" if record.peer is None else f'"peer": "{record.peer}", '
         attempts = ", ".join(map(_attempt, record.attempts)) if record.attempts else ""
         return (
             f'{{"event": "connection.closed", "level": "info", "id": {record.id}, '
@@ -31,7 +32,8 @@ class RecordLines:
             f'"client": "{record.client}", "attempts": [{attempts}], '
             f'"connect_ms": {connect_ms}, "duration_ms": {record.duration_ms:.3f}, '
             f'"bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}, '
-            f'"ended_by": "{record.ended_by}", "reason": "{record.reason}", "timestamp": "{self._timestamp(now)}"}}'
+            f'"ended_by": "{record.ended_by}", "reason": "{record.reason}", {peer}'
+            f'"timestamp": "{self._timestamp(now)}"}}'
         )
 
     def _timestamp(self, now: float) -> str:

@@ -89,7 +89,7 @@ class Connecting(Protocol):
     """A connect under way."""
 
     def cancel(self) -> None:
-        """Give up; the owner hears no more of it."""
+        """Give up, and close the socket; the owner hears no more of it. Also once connected, until it is relayed."""
 
 
 class ConnectingOwner(Protocol):

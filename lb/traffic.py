@@ -60,6 +60,7 @@ class Traffic:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._nursery:
+            await self._nursery.start(self._context.run)
             await self._nursery.start(self._splicer.run)
             self._nursery.start_soon(self._deadlines.run)
             task_status.started()

@@ -165,6 +165,7 @@ class TrioConnecting:
         self._target = target
         self._owner = owner
         self._scope = trio.CancelScope()
+        self._connected = False
 
     async def run(self) -> None:
         with self._scope:
@@ -178,6 +179,7 @@ class TrioConnecting:
             self._sock.close()
             self._owner.connect_failed(OSError(error, os.strerror(error)))
         else:
+            self._connected = True
             try:
                 self._owner.connected(self._sock)
             except Exception as exception:
@@ -186,4 +188,7 @@ class TrioConnecting:
                 raise
 
     def cancel(self) -> None:
-        self._scope.cancel()
+        if self._connected:
+            self._sock.close()
+        else:
+            self._scope.cancel()

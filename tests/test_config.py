@@ -84,7 +84,14 @@ def test_every_key_reaches_the_model() -> None:
     assert load(EVERYTHING) == Config(
         listeners={
             "web": ListenerSpec(
-                "web", binds, "app", math.inf, half_close_timeout=90, max_connections=1000, backlog=128
+                "web",
+                binds,
+                "app",
+                math.inf,
+                half_close_timeout=90,
+                max_connections=1000,
+                backlog=128,
+                header_timeout=3.0,
             ),
             "app": ListenerSpec("app", (Address.parse(":0"),), "app"),
         },

@@ -12,9 +12,9 @@ import trio
 import trio.testing
 
 from lb.address import Client
-from lb.connection import LOCAL_ERRORS
 from lb.events import Attempt, BackendEjected, ConnectionClosed
 from lb.model import PassiveSpec, PoolSpec
+from lb.seeking import LOCAL_ERRORS
 from tests.connecting import NO_SUCH_SOCKET, REFUSED, target_of, world_maker
 
 

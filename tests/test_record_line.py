@@ -14,13 +14,14 @@ from lb.record_line import RecordLines
 
 milliseconds = st.floats(0, 1e9)
 attempts = st.builds(Attempt, st.text(), st.text(), milliseconds)
+clients = st.builds(Client, st.sampled_from(["10.1.2.3", "::1", ""]), st.integers(0, 65535))
 records = st.builds(
     ConnectionClosed,
     id=st.integers(1),
     listener=st.text(),
     pool=st.text(),
     server=st.none() | st.text(),
-    client=st.builds(Client, st.sampled_from(["10.1.2.3", "::1", ""]), st.integers(0, 65535)),
+    client=clients,
     attempts=st.lists(attempts, max_size=3).map(tuple),
     connect_ms=st.none() | milliseconds,
     duration_ms=milliseconds,
@@ -28,16 +29,19 @@ records = st.builds(
     bytes_out=st.integers(0),
     ended_by=st.sampled_from(["client", "server", "lb"]),
     reason=st.sampled_from(["eof", "reset", "idle_timeout"]),
+    peer=st.none() | clients,
 )
 
 
 @given(record=records)
 def test_the_line_says_what_the_record_says(record):
     line = json.loads(RecordLines().line(record, 0.0))
-    assert list(line) == ["event", "level", *ConnectionClosed.__match_args__, "timestamp"]
+    names = [name for name in ConnectionClosed.__match_args__ if name != "peer" or record.peer is not None]
+    assert list(line) == ["event", "level", *names, "timestamp"]
     assert (line.pop("event"), line.pop("level")) == (record.name, record.level)
     assert line.pop("timestamp") == "1970-01-01T00:00:00.000000Z"
     assert line.pop("client") == str(record.client)
+    assert line.pop("peer", None) == (None if record.peer is None else str(record.peer))
     for name in ("connect_ms", "duration_ms"):
         value, exact = line.pop(name), getattr(record, name)
         assert value == (exact if exact is None else round(exact, 3))
