@@ -31,6 +31,8 @@ _POOL: Mapping[str, Reader[object]] = {
     "retries": whole_number(),
     "when_all_down": choice(PoolSpec, "when_all_down"),
     "hold_timeout": duration_above_zero,
+    "queue": whole_number(),
+    "queue_timeout": duration_above_zero,
     "on_down": choice(PoolSpec, "on_down"),
     "on_remove": choice(PoolSpec, "on_remove"),
     "drain_timeout": duration,

@@ -29,14 +29,12 @@ __all__ = ["Connection"]
 class Connection(Seeking):
     """A client and, when it has got one, its server. It ends in :meth:`_finish`, with one event, on every path."""
 
-    __slots__ = ("_accepted_at", "_connect_ms", "_finished", "_relay", "id", "peer", "sock")
+    __slots__ = ("_accepted_at", "_connect_ms", "_finished", "_relay", "id", "peer")
 
     def __init__(self, context: ConnectionContext, listener: Listener, sock: socket.SocketType, client: Client) -> None:
         self._accepted_at = now = context.clock()
-        super().__init__(context, listener, client, now)
+        super().__init__(context, listener, sock, client, now)
         self.id = context.next_id()
-        self.sock = sock
-        """The client's."""
         self.peer: Client | None = None
         """Who is at the other end of it, if that is not the client itself."""
         self._connect_ms: float | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from lb.deadlines import Deadlines
+from lb.departures import Departures
 from lb.events import Fault, Sink
 from lb.splicer import Splicer
 
@@ -24,15 +25,22 @@ HOLD_RETRY = 0.5
 class ConnectionContext:
     """What all connections of the process share. ``next_id`` gives each its id; by default they count from 1.
 
-    ``run`` must be running for :meth:`spawn`.
+    ``run`` must be running for :meth:`spawn`, and for what ``departures`` watches.
     """
 
     def __init__(
-        self, *, splicer: Splicer, deadlines: Deadlines, sink: Sink, next_id: Callable[[], int] | None = None
+        self,
+        *,
+        splicer: Splicer,
+        deadlines: Deadlines,
+        departures: Departures,
+        sink: Sink,
+        next_id: Callable[[], int] | None = None,
     ) -> None:
         self.clock = trio.lowlevel.current_clock().current_time
         """What trio.current_time() asks for each time; several times a connection it adds up."""
         self.splicer = splicer
+        self.departures = departures
         self.sink = sink
         self.open: set[Connection] = set()
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
@@ -43,6 +51,7 @@ class ConnectionContext:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the tasks that connections need, for ever."""
         async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self.departures.run)
             task_status.started()
             await trio.sleep_forever()
 

@@ -135,6 +135,7 @@ class Listener:
         queue = self._deadlines.queue
         self.connect_queue: DeadlineQueue = queue("connect", pool.spec.connect_timeout)
         self.hold_queue: DeadlineQueue = queue("hold", pool.spec.hold_timeout)
+        self.full_queue: DeadlineQueue = queue("hold", pool.spec.queue_timeout)
         self.idle_queue: DeadlineQueue = queue("idle", spec.idle_timeout)
         self.half_close_queue: DeadlineQueue = (
             queue("half_close", spec.half_close_timeout)

@@ -84,6 +84,9 @@ class PoolSpec:
     retries: int = 2
     when_all_down: Literal["reject", "any", "hold"] = "reject"
     hold_timeout: float = 5.0
+    queue: int = 0
+    """Connections that may wait for a server that is full, in all processes together."""
+    queue_timeout: float = 5.0
     on_down: Literal["keep", "close"] = "keep"
     on_remove: Literal["drain", "close"] = "drain"
     drain_timeout: float = 300.0

@@ -29,7 +29,7 @@ Changed: TypeAlias = "Callable[[Pool, Backend, Change], None]"
 
 
 class Waiter(Protocol):
-    """A connection that is held until a server is available."""
+    """A connection that waits until a server is available."""
 
     def server_available(self) -> None:
         """Try again now; wait again if that was in vain."""
@@ -66,6 +66,8 @@ class Pool:
         self._backups = Tier(strategies.registry.create(self.spec.strategy), self._strategy_fault)
         self._sorts_by_load = False  # the strategy wants to hear of each lease; most do not
         self._load_matters = False  # to the strategy, or because a server is limited
+        self._limited: set[Backend] = set()
+        """Those in service that are full at times, which is worth waiting for."""
         self._waiting: OrderedDict[Waiter, None] = OrderedDict()
         self._waking = False
 
@@ -104,13 +106,21 @@ class Pool:
         for backend in self.backends.values():
             self._note(backend, backend.health.expire(now))  # an ejection that ran out while the server was gone
             self._note(backend, backend.health.respec(spec.health, spec.passive, now))
+            self._note_limit(backend)
         self._wake()
         return left
 
     def empty(self, now: float) -> list[Backend]:
-        """The pool has left the configuration. Returns its servers, which leave with it."""
+        """The pool has left the configuration. Returns its servers, which leave with it.
+
+        Who waits for one is to see that there will be none.
+        """
         left = self._leave({**self.leaving, **self.backends}, now)
         self.backends = {}
+        self.spec = PoolSpec(self.name)
+        for waiter in list(self._waiting):
+            self.stop_waiting(waiter)
+            waiter.server_available()
         return left
 
     def _leave(self, gone: dict[str, Backend], now: float) -> list[Backend]:
@@ -119,6 +129,7 @@ class Pool:
             if backend.spec.weight > 0:
                 self._tier_of(backend).disable(backend)
             backend.leaving = True
+            self._note_limit(backend)
             backend.drain_deadline = now + (self.spec.drain_timeout if self.spec.on_remove == "drain" else 0)
         self.leaving = {name: backend for name, backend in gone.items() if backend.active}
         return left
@@ -151,7 +162,7 @@ class Pool:
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Choose an available server that is not in ``tried`` and take a lease on it, or None if there is none."""
         backend = self._primary.pick(client, tried) or self._backups.pick(client, tried)
-        if backend is None and self.spec.when_all_down == "any":
+        if backend is None and self.spec.when_all_down == "any" and not self.may_queue(tried):
             backend = self._primary.pick_any(client, tried) or self._backups.pick_any(client, tried)
         return None if backend is None else self._take(backend)
 
@@ -170,7 +181,7 @@ class Pool:
         if backend.leaving:
             if not backend.active and self.leaving.get(backend.name) is backend:
                 del self.leaving[backend.name]
-        elif self._waiting:
+        elif self._waiting and backend.spec.max_connections:
             self._wake()
 
     def _load_changed(self, backend: Backend) -> None:
@@ -212,6 +223,7 @@ class Pool:
         if change is None:
             return
         self._refresh(backend)
+        self._note_limit(backend)
         self._say(backend, change)
         self._changed(self, backend, change)
         if backend.available:
@@ -226,27 +238,49 @@ class Pool:
 
     # Connections that wait for a server
 
+    def may_queue(self, tried: Collection[Server]) -> bool:
+        """Whether a connection for which :meth:`pick` had nobody may wait for a server that is full, untried so far."""
+        return self._count_waiting() < self.spec.queue and not self._limited.issubset(tried)
+
     def wait(self, waiter: Waiter) -> None:
-        """Hold this connection: it is told when a server becomes available."""
+        """Let this connection wait, behind the others: it is told when a server becomes available."""
         self._waiting[waiter] = None
 
     def stop_waiting(self, waiter: Waiter) -> None:
+        """It has a server, or has ended; fine if it does not wait."""
         self._waiting.pop(waiter, None)
 
-    def _wake(self) -> None:
-        """Let the held connections try, oldest first, as long as there is a server for them.
+    def _count_waiting(self) -> int:
+        return len(self._waiting)
 
-        A try may fail at once and release its lease, which leads back here: the outer call goes on then.
+    def _note_limit(self, backend: Backend) -> None:
+        spec = backend.spec
+        if spec.max_connections and spec.weight and backend.health.serving and not backend.leaving:
+            self._limited.add(backend)
+        else:
+            self._limited.discard(backend)
+
+    def _wake(self) -> None:
+        """Let those who wait try, oldest first and each once, as long as there is a server for them.
+
+        A try may fail at once and release its lease, which leads back here: the outer call goes on then. Who tried in
+        vain, and waits again, keeps its place.
         """
         if self._waking:
             return
         self._waking = True
+        in_vain = []
         try:
-            for waiter in list(self._waiting):
-                if not (self._primary.strategy.available or self._backups.strategy.available):
-                    return
+            for _ in range(len(self._waiting)):
+                if not self._waiting or not (self._primary.strategy.available or self._backups.strategy.available):
+                    break
+                waiter = next(iter(self._waiting))
+                self.stop_waiting(waiter)
+                waiter.server_available()
                 if waiter in self._waiting:
-                    del self._waiting[waiter]
-                    waiter.server_available()
+                    in_vain.append(waiter)
         finally:
             self._waking = False
+            for waiter in reversed(in_vain):
+                if waiter in self._waiting:
+                    self._waiting.move_to_end(waiter, last=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Protocol
 
 from healthcheck.mirror import MirroredHealth, Standing
 from healthcheck.state import Change
 from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend
+from lb.counts import Count
 from lb.events import Sink
 from lb.model import PoolSpec, Server
 from lb.pool import Changed, Pool, Prepared, Waiter
@@ -37,15 +38,27 @@ class Holding(Protocol):
 class SharedPool(Pool):
     """What other processes do to its counts is not announced; it looks, a little at each pick.
 
-    ``start`` is where in its list it begins, as a part of it.
+    ``start`` is where in its list it begins, as a part of it. ``count_waiting()`` gives what those who wait count with,
+    which must be known once the pool has a list.
     """
 
     def __init__(
-        self, name: str, sink: Sink, changed: Changed, new_backend: NewBackend, *, start: float, holding: Holding
+        self,
+        name: str,
+        sink: Sink,
+        changed: Changed,
+        new_backend: NewBackend,
+        *,
+        start: float,
+        holding: Holding,
+        count_waiting: Callable[[], Count],
     ) -> None:
         super().__init__(name, sink, changed, new_backend)
         self._start = start
         self._holding = holding
+        self._new_waiting_count = count_waiting
+        self._waiting_count: Count
+        """Those of all processes."""
         self._watched: list[Backend] = []
         """Those whose load matters, to the strategy or because it is limited."""
         self._seen: dict[Backend, int] = {}
@@ -60,6 +73,7 @@ class SharedPool(Pool):
     def apply(
         self, prepared: Prepared, targets: Mapping[Address, tuple[SocketAddress, ...]], now: float
     ) -> list[Backend]:
+        self._waiting_count = self._new_waiting_count()
         left = super().apply(prepared, targets, now)
         self._watched = [
             backend
@@ -72,19 +86,25 @@ class SharedPool(Pool):
     # Leases
 
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
-        """As the other pools do; a lease that another process took first is given back, and the next server asked."""
-        self._look(LOOKS)
+        """As the other pools do; a lease that another process took first is given back, and the next server asked.
+
+        If there is room again, those who wait come first.
+        """
+        if self._look(LOOKS):
+            self._wake()
         for _ in range(RACES):
             backend = super().pick(client, tried)
             if backend is None:
                 if not self._look_at_all():
                     return None
+                self._wake()
             elif backend.spec.max_connections and backend.active > backend.spec.max_connections:
                 backend.total -= 1
                 self.release(backend)
                 self._look_at_all()  # others may be as full
             else:
                 return backend
+        self._holding.again()  # there may be room: who waits from now on is to look
         return None
 
     def release(self, backend: Backend) -> None:
@@ -102,14 +122,14 @@ class SharedPool(Pool):
         super()._load_changed(backend)
 
     def _look(self, count: int) -> bool:
-        """Look at the next so many servers; True if the load of one was news."""
+        """Look at the next so many servers; True if the load of one that is limited was news."""
         news = False
         for _ in range(min(count, len(self._watched))):
             self._next_look = (self._next_look + 1) % len(self._watched)
             backend = self._watched[self._next_look]
             if self._seen[backend] != backend.active:
                 self._load_changed(backend)
-                news = True
+                news = news or backend.spec.max_connections > 0
         return news
 
     def _look_at_all(self) -> bool:
@@ -130,8 +150,18 @@ class SharedPool(Pool):
 
     # Connections that wait for a server
 
+    def _count_waiting(self) -> int:
+        return self._waiting_count.total
+
+    def stop_waiting(self, waiter: Waiter) -> None:
+        before = len(self._waiting)
+        super().stop_waiting(waiter)
+        self._waiting_count.add(len(self._waiting) - before)
+
     def wait(self, waiter: Waiter) -> None:
+        before = len(self._waiting)
         super().wait(waiter)
+        self._waiting_count.add(len(self._waiting) - before)
         self._holding.wait()
         if self._look_at_all():
             self._holding.again()

@@ -14,6 +14,7 @@ from lb.carrier import Commit, Opened
 from lb.connection_context import ConnectionContext
 from lb.counts import Count, LocalCount
 from lb.deadlines import Deadlines
+from lb.departures import Departures
 from lb.descriptors import Descriptors
 from lb.events import Fault, Sink
 from lb.listener import Listener, Pressure
@@ -52,7 +53,13 @@ class Traffic:
         self._deadlines = Deadlines(fault=self._fault)
         self._splicer = make_splicer(descriptors, self._fault, dedicated=dedicated)
         self._pressure = Pressure(descriptors, self._deadlines, sink, others)
-        self._context = ConnectionContext(splicer=self._splicer, deadlines=self._deadlines, sink=sink, next_id=next_id)
+        self._context = ConnectionContext(
+            splicer=self._splicer,
+            deadlines=self._deadlines,
+            departures=Departures(self._fault),
+            sink=sink,
+            next_id=next_id,
+        )
         self._sink = sink
 
     def _fault(self, where: str, exception: Exception) -> None:

@@ -47,7 +47,7 @@ from lb.pool import Pool, Prepared
 from lb.pools import Pools
 from lb.resolver import all_static_targets
 from lb.shared_pool import SharedPool
-from lb.slots import server_name
+from lb.slots import queue_name, server_name
 from lb.stalls import keep_garbage_collection_short, keep_threads_short
 from lb.traffic import Traffic
 
@@ -245,7 +245,15 @@ class Worker:
     def _new_pool(self, name: str) -> SharedPool:
         start = self._index / self._board.workers
         changed = self._traffic.health_changed
-        return SharedPool(name, self._log, changed, self._new_backend, start=start, holding=self._nudges)
+        return SharedPool(
+            name,
+            self._log,
+            changed,
+            self._new_backend,
+            start=start,
+            holding=self._nudges,
+            count_waiting=lambda: self._count(queue_name(name)),
+        )
 
     def _new_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
         place = (pool.name, server.name)

@@ -46,6 +46,7 @@ LAYERS = (
         "lb.slots",
         "lb.pipes",
         "lb.deadlines",
+        "lb.departures",
         "lb.resolver",
         "lb.describe",
         "lb.key_moves",

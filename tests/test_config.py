@@ -65,6 +65,8 @@ def test_every_key_reaches_the_model() -> None:
         retries=0,
         when_all_down="hold",
         hold_timeout=1.5,
+        queue=250,
+        queue_timeout=20,
         on_down="close",
         on_remove="close",
         drain_timeout=3600,
