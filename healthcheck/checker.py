@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import trio
 
-from healthcheck.probe import UNABLE, Probe, ProbeFailed, Target
+from healthcheck.probe import UNABLE, Probe, ProbeFailed, Target, describe_broken
 from healthcheck.result import CheckResult
 from healthcheck.schedule import first_delay, next_start, soon
 from lb.errors import describe_error
@@ -82,7 +82,7 @@ class Checks:
                 return None
             detail = describe_error(error)
         except trio.BrokenResourceError as error:
-            detail = describe_error(error.__cause__) if isinstance(error.__cause__, OSError) else "connection broken"
+            detail = describe_broken(error)
         except Exception as error:  # noqa: BLE001 - a plug-in's bug must cost no more than this check
             detail, bug = f"probe error: {type(error).__name__}: {error}", error
         return CheckResult(passed, detail, (trio.current_time() - started) * 1000, bug)

@@ -23,9 +23,20 @@ __all__ = [
     "PluginSpec",
     "PoolSpec",
     "ProcessSpec",
+    "Secret",
     "Server",
     "ServerSpec",
 ]
+
+
+@attrs.frozen(repr=False)
+class Secret:
+    """A value that is not to be seen: whatever prints a configuration prints this in its place."""
+
+    value: object
+
+    def __repr__(self) -> str:
+        return "(hidden)"
 
 
 @attrs.frozen
@@ -34,6 +45,7 @@ class PluginSpec:
 
     name: str
     options: tuple[tuple[str, object], ...] = ()
+    """Those that the plug-in calls secret are a :class:`Secret`, until an object is made of it."""
 
     def __str__(self) -> str:
         return self.name

@@ -59,8 +59,13 @@ LAYERS = (
         "healthcheck.http",
         "healthcheck.exchange",
         "healthcheck.exec",
+        "healthcheck.redis",
+        "healthcheck.postgres",
+        "healthcheck.mysql",
+        "healthcheck.smtp",
         "healthcheck.mirror",
     ),
+    ("healthcheck.conversation",),
     (
         "strategies.base",
         "strategies.ketama",

@@ -130,10 +130,10 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
 
 
 def options_of(plug_in):
-    return {
-        name: None if parameter.default is parameter.empty else parameter.default
-        for name, parameter in inspect.signature(plug_in).parameters.items()
-    }
+    """Name -> default in TOML's terms; None if there is none."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(plug_in).parameters.items()}
+    toml_terms = {inspect.Parameter.empty: None, (): []}
+    return {name: toml_terms.get(default, default) for name, default in defaults.items()}
 
 
 def documented_options(text):
