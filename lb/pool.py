@@ -6,7 +6,7 @@ Pure decisions: time is passed in, and what happened is told through a sink.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -18,6 +18,7 @@ from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend, new_backend
 from lb.events import BackendEjected, BackendRestored, Fault, Sink
 from lb.model import PoolSpec, Server, ServerSpec
+from lb.tier import Tier
 from strategies.base import Strategy
 
 __all__ = ["Changed", "Pool", "Prepared", "Waiter"]
@@ -61,8 +62,8 @@ class Pool:
         self._sink = sink
         self._changed = changed
         self._new_backend = new_backend
-        self._primary: Strategy = strategies.registry.create(self.spec.strategy)
-        self._backups: Strategy = strategies.registry.create(self.spec.strategy)
+        self._primary = Tier(strategies.registry.create(self.spec.strategy), self._strategy_fault)
+        self._backups = Tier(strategies.registry.create(self.spec.strategy), self._strategy_fault)
         self._sorts_by_load = False  # the strategy wants to hear of each lease; most do not
         self._load_matters = False  # to the strategy, or because a server is limited
         self._waiting: OrderedDict[Waiter, None] = OrderedDict()
@@ -72,7 +73,7 @@ class Pool:
 
     def prepare(self, spec: PoolSpec) -> Generator[None, None, Prepared]:
         """Build what the strategies need for this list, in slices; changes nothing. Raises what a plug-in raises."""
-        primary, backups = self._primary, self._backups
+        primary, backups = self._primary.strategy, self._backups.strategy
         if spec.strategy != self.spec.strategy:
             primary = strategies.registry.create(spec.strategy)
             backups = strategies.registry.create(spec.strategy)
@@ -96,11 +97,10 @@ class Pool:
         for backend in self.backends.values():
             backend.targets = backend.targets or targets.get(backend.spec.address, ())
         left = self._leave(known, now)
-        self._primary, self._backups = prepared.primary, prepared.backups
-        self._sorts_by_load = type(self._primary).load_changed is not Strategy.load_changed
+        self._sorts_by_load = type(prepared.primary).load_changed is not Strategy.load_changed
         self._load_matters = self._sorts_by_load or any(server.max_connections for server in spec.servers)
-        self._use(self._primary, prepared.primary_built, _members(spec, backup=False))
-        self._use(self._backups, prepared.backups_built, _members(spec, backup=True))
+        self._primary.use(prepared.primary, prepared.primary_built, self._members(backup=False))
+        self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
         for backend in self.backends.values():
             self._note(backend, backend.health.expire(now))  # an ejection that ran out while the server was gone
             self._note(backend, backend.health.respec(spec.health, spec.passive, now))
@@ -117,7 +117,7 @@ class Pool:
         left = [backend for backend in gone.values() if not backend.leaving]
         for backend in left:
             if backend.spec.weight > 0:
-                self._tell(self._strategy_of(backend).disable, backend)
+                self._tier_of(backend).disable(backend)
             backend.leaving = True
             backend.drain_deadline = now + (self.spec.drain_timeout if self.spec.on_remove == "drain" else 0)
         self.leaving = {name: backend for name, backend in gone.items() if backend.active}
@@ -132,30 +132,16 @@ class Pool:
         backend.leaving = False
         return backend
 
-    def _use(self, strategy: Strategy, built: object, members: Sequence[ServerSpec]) -> None:
-        backends = [self.backends[server.name] for server in members]
-        try:
-            strategy.use(backends, built)
-        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not leave a reload half done
-            self._strategy_fault(exception)
-        for backend in backends:
-            self._refresh(backend)
+    def _members(self, *, backup: bool) -> list[Backend]:
+        return [self.backends[server.name] for server in _members(self.spec, backup=backup)]
 
     def _refresh(self, backend: Backend) -> None:
         """Tell the strategy whether this server may be chosen."""
-        if backend.leaving or backend.spec.weight == 0:
-            return
-        strategy = self._strategy_of(backend)
-        self._tell(strategy.enable if backend.available else strategy.disable, backend)
+        if not backend.leaving and backend.spec.weight > 0:
+            self._tier_of(backend).refresh(backend)
 
-    def _strategy_of(self, backend: Backend) -> Strategy:
+    def _tier_of(self, backend: Backend) -> Tier:
         return self._backups if backend.spec.backup else self._primary
-
-    def _tell(self, hook: Callable[[Server], None], backend: Backend) -> None:
-        try:
-            hook(backend)
-        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach the connection that met it
-            self._strategy_fault(exception)
 
     def _strategy_fault(self, exception: Exception) -> None:
         self._sink(Fault(f"pool {self.name}: strategy {self.spec.strategy}", exception))
@@ -164,44 +150,10 @@ class Pool:
 
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Choose an available server that is not in ``tried`` and take a lease on it, or None if there is none."""
-        for strategy in (self._primary, self._backups):
-            if strategy.available and (backend := self._ask(strategy, client, tried)) is not None:
-                return self._take(backend)
-        if self.spec.when_all_down != "any":
-            return None
-        backend = self._pick_any(client, tried)
+        backend = self._primary.pick(client, tried) or self._backups.pick(client, tried)
+        if backend is None and self.spec.when_all_down == "any":
+            backend = self._primary.pick_any(client, tried) or self._backups.pick_any(client, tried)
         return None if backend is None else self._take(backend)
-
-    def _ask(self, strategy: Strategy, client: Client, tried: Collection[Server]) -> Backend | None:
-        """One strategy's answer; a plug-in that fails or answers nonsense is reported, and has no answer."""
-        try:
-            server = strategy.pick(client, tried)
-            if server is None:
-                return None
-        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must cost no more than this pick
-            self._strategy_fault(exception)
-            return None
-        if not isinstance(server, Backend) or server not in strategy.available or server in tried:
-            self._strategy_fault(ValueError(f"it chose {server!r}, which is not available"))
-            return None
-        return server
-
-    def _pick_any(self, client: Client, tried: Collection[Server]) -> Backend | None:
-        """Health aside: the strategy chooses among all that are open to new connections.
-
-        Dear with many servers, and rare: it is asked only when nothing else is left.
-        """
-        for strategy in (self._primary, self._backups):
-            unhealthy = [server for server in strategy.servers if isinstance(server, Backend) and not server.available]
-            asked = [backend for backend in unhealthy if backend.open_to_new]
-            for backend in asked:
-                self._tell(strategy.enable, backend)
-            chosen = self._ask(strategy, client, tried)
-            for backend in asked:
-                self._tell(strategy.disable, backend)
-            if chosen is not None:
-                return chosen
-        return None
 
     def _take(self, backend: Backend) -> Backend:
         backend.leases.add(1)
@@ -225,7 +177,7 @@ class Pool:
         if backend.leaving or backend.spec.weight == 0:
             return
         if self._sorts_by_load:
-            self._tell(self._strategy_of(backend).load_changed, backend)
+            self._tier_of(backend).load_changed(backend)
         if backend.spec.max_connections:
             self._refresh(backend)
 
@@ -291,7 +243,7 @@ class Pool:
         self._waking = True
         try:
             for waiter in list(self._waiting):
-                if not (self._primary.available or self._backups.available):
+                if not (self._primary.strategy.available or self._backups.strategy.available):
                     return
                 if waiter in self._waiting:
                     del self._waiting[waiter]

@@ -37,6 +37,7 @@ LAYERS = (
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.trio_relay"),
     ("lb.epoll_side", "lb.record_line"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan"),
+    ("lb.tier",),
     (
         "lb.backend",
         "lb.binds",
@@ -97,6 +98,7 @@ PURE = (
     "lb.pool",
     "lb.shared_pool",
     "lb.slots",
+    "lb.tier",
     "lb.plugins",
     "strategies.*",
     "healthcheck.state",

@@ -127,8 +127,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @invariant()
     def strategies_know_who_is_available(self):
-        for strategy, backup in ((self.pool._primary, False), (self.pool._backups, True)):
-            assert strategy.available == {
+        for tier, backup in ((self.pool._primary, False), (self.pool._backups, True)):
+            assert tier.strategy.available == {
                 backend
                 for backend in self.pool.backends.values()
                 if backend.spec.backup is backup

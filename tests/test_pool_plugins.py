@@ -48,7 +48,7 @@ def misbehaving(monkeypatch):
         harness = Harness(
             *servers("ab"), strategy=PluginSpec("tests.test_pool_plugins:Misbehaving"), health=HealthSpec(fall=1)
         )
-        monkeypatch.setattr(type(harness.pool._primary), "trouble", trouble)
+        monkeypatch.setattr(type(harness.pool._primary.strategy), "trouble", trouble)
         return harness
 
     return make
@@ -58,7 +58,7 @@ def misbehaving(monkeypatch):
 def test_a_pick_that_goes_wrong_is_a_fault_and_no_answer(misbehaving, trouble):
     harness = misbehaving("")
     harness.check("a", False)
-    type(harness.pool._primary).trouble = trouble
+    type(harness.pool._primary.strategy).trouble = trouble
     assert harness.pick(harness["b"]) is None
     (fault,) = harness.of(Fault)
     assert fault.where == "pool web: strategy tests.test_pool_plugins:Misbehaving"
