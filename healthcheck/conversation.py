@@ -38,29 +38,32 @@ class Conversation:
         while not (match := pattern.search(self.unread)):
             if len(self.unread) >= MOST_BYTES:
                 raise ProbeFailed(f"the first {MOST_BYTES} bytes of the answer do not match")
-            await self._hear()
+            await self._heard()
         return self._take(match.end())
 
-    async def line(self) -> bytes:
-        """The next line, without its end."""
+    async def line(self, *, or_end: bool = False) -> bytes:
+        """The next line, without its end; with ``or_end`` also what the server says, and closes."""
         while not (end := _LINE.search(self.unread)):
             if len(self.unread) >= MOST_BYTES:
                 raise ProbeFailed(f"a line of more than {MOST_BYTES} bytes: {quoted(self.unread)}")
-            await self._hear()
+            if not await self._heard(needed=not (or_end and self.unread)):
+                return self._take(len(self.unread))
         return self._take(end.end())[: end.start()]
 
     async def exactly(self, count: int) -> bytes:
         """The next so many bytes."""
         while len(self.unread) < count:
-            await self._hear()
+            await self._heard()
         return self._take(count)
 
-    async def _hear(self) -> None:
+    async def _heard(self, *, needed: bool = True) -> bool:
+        """Take in more. If the server closes instead: ProbeFailed if it is ``needed``, else False."""
         chunk = await self.stream.receive_some()
-        if not chunk:
+        if not chunk and needed:
             what = f"answer {quoted(self.unread)} does not match" if self.unread else "no answer"
             raise ProbeFailed(f"closed the connection, {what}")
         self.unread += chunk
+        return bool(chunk)
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self.unread[:count])

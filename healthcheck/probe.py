@@ -12,11 +12,12 @@ from typing import ClassVar
 import attrs
 import trio
 
+from healthcheck.advice import Advice
 from lb.address import Address, SocketAddress
 from lb.errors import EXHAUSTED, describe_error
 from lb.self_connect import is_self_connected
 
-__all__ = ["UNABLE", "Probe", "ProbeFailed", "Target", "describe_broken", "hang_up"]
+__all__ = ["UNABLE", "Probe", "ProbeFailed", "Target", "Word", "describe_broken", "hang_up"]
 
 UNABLE = EXHAUSTED | {errno.EAGAIN}
 """Errors of an OSError that mean that the balancer itself is short of something: no verdict about a server.
@@ -121,6 +122,15 @@ async def hang_up(stream: trio.SocketStream, goodbye: bytes = b"") -> None:
                 return  # the server was less polite; the verdict stands all the same
 
 
+@attrs.frozen
+class Word:
+    """What a server says of itself, for better or worse. It needs no confirmation: it counts at once."""
+
+    passed: bool
+    detail: str
+    advice: Advice
+
+
 class Probe(abc.ABC):
     """Asks one server whether it works.
 
@@ -133,8 +143,9 @@ class Probe(abc.ABC):
     says (reasons, details, messages about its options) must not repeat them either."""
 
     @abc.abstractmethod
-    async def check(self, target: Target) -> str:
+    async def check(self, target: Target) -> str | Word:
         """Returns a short detail of what was found (``HTTP 200``), or raises ProbeFailed or OSError with the reason.
+        Where the server judges itself, its word is returned, also if it is a bad one.
 
         The caller applies the timeout by cancelling; a probe that knows better than "no answer in 1 s" what was
         amiss may turn trio.Cancelled into ProbeFailed. Any other exception is a bug of the probe: the check fails,

@@ -37,9 +37,9 @@ class RedisProbe(Probe):
             await talk.say(_command("PING"))
             answer = await talk.line()
             if answer.startswith(b"-"):
-                raise ProbeFailed(_words(answer))
+                raise ProbeFailed(_words(self._struck(answer)))
             if answer != b"+PONG":
-                raise ProbeFailed(f"answer {quoted(answer)} to PING")
+                raise ProbeFailed(f"answer {quoted(self._struck(answer))} to PING")
         return "PONG"
 
     async def _log_in(self, talk: Conversation) -> None:
@@ -51,10 +51,13 @@ class RedisProbe(Probe):
         await talk.say(_command("AUTH", *user, self._password))
         answer = await talk.line()
         if answer.startswith(b"-"):
-            told = _QUOTES.split(_words(answer))[0].strip().replace(self._password, "…")
-            raise ProbeFailed(f"AUTH: {told}")
+            raise ProbeFailed(f"AUTH: {_QUOTES.split(_words(self._struck(answer)))[0].strip()}")
         if answer != b"+OK":
             raise ProbeFailed("AUTH: not an answer of Redis")
+
+    def _struck(self, answer: bytes) -> bytes:
+        """Without the password, wherever the server repeats it."""
+        return answer.replace(self._password.encode(), "…".encode()) if self._password else answer
 
 
 def _command(*words: str) -> bytes:

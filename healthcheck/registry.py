@@ -20,6 +20,7 @@ _REGISTRY = Registry(
         "postgres": "healthcheck.postgres:PostgresProbe",
         "mysql": "healthcheck.mysql:MysqlProbe",
         "smtp": "healthcheck.smtp:SmtpProbe",
+        "agent": "healthcheck.agent:AgentProbe",
     },
 )
 

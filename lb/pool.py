@@ -16,7 +16,7 @@ from healthcheck.result import CheckResult
 from healthcheck.state import Change
 from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend, new_backend
-from lb.events import BackendEjected, BackendRestored, Fault, Sink
+from lb.events import BackendAdvised, BackendEjected, BackendRestored, Fault, Sink
 from lb.model import PoolSpec, Server, ServerSpec
 from lb.tier import Tier
 from strategies.base import Strategy
@@ -24,8 +24,8 @@ from strategies.base import Strategy
 __all__ = ["Changed", "Pool", "Prepared", "Waiter"]
 
 
-Changed: TypeAlias = "Callable[[Pool, Backend, Change], None]"
-"""Called after each change of a server's health, with the pool already right."""
+Changed: TypeAlias = "Callable[[Pool, Backend, Change | None], None]"
+"""Called after each change of a server's health, or (with None) of what it asks for, with the pool already right."""
 
 
 class Waiter(Protocol):
@@ -103,7 +103,9 @@ class Pool:
         self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
         for backend in self.backends.values():
             self._note(backend, backend.health.expire(now))  # an ejection that ran out while the server was gone
-            self._note(backend, backend.health.respec(spec.health, spec.passive, now))
+            change = backend.health.respec(spec.health, spec.passive, now)
+            self._heed(backend)
+            self._note(backend, change)
         self._wake()
         return left
 
@@ -190,7 +192,10 @@ class Pool:
             backend.turn_from(backend.targets[0])
         if result.exception is not None:
             self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
-        self._note(backend, backend.health.check(result.passed, result.detail, now))
+        backend.health.heed(result.advice)
+        change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
+        self._heed(backend)
+        self._note(backend, change)
 
     def connect_failed(self, backend: Backend, error: str, now: float) -> None:
         """A connection's attempt at this server failed, by the server's or the network's fault."""
@@ -216,6 +221,25 @@ class Pool:
         self._changed(self, backend, change)
         if backend.available:
             self._wake()
+
+    def _heed(self, backend: Backend) -> None:
+        """Give the server what it asks for, if that is something else than before."""
+        advice = backend.health.advice
+        if advice == backend.advice:
+            return
+        backend.advice = advice
+        backend.share = advice.percent or backend.share  # of 0 % the pool takes care, as of weight 0
+        if not backend.leaving and backend.spec.weight > 0:
+            self._tier_of(backend).share_changed(backend)
+        self._refresh(backend)
+        self._say_advice(backend)
+        self._changed(self, backend, None)
+        if backend.available:
+            self._wake()
+
+    def _say_advice(self, backend: Backend) -> None:
+        advice = backend.advice
+        self._sink(BackendAdvised(self.name, backend.name, advice.percent, advice.admin or "ready"))
 
     def _say(self, backend: Backend, change: Change) -> None:
         """Nothing goes unsaid: the health of a server that has left the configuration stands still."""

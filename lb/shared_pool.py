@@ -123,10 +123,15 @@ class SharedPool(Pool):
         if backend is not None:
             health = backend.health
             assert isinstance(health, MirroredHealth)  # noqa: S101 - a worker has no others
-            self._note(backend, health.judged(standing, now))
+            change = health.judged(standing, now)
+            self._heed(backend)
+            self._note(backend, change)
 
     def _say(self, backend: Backend, change: Change) -> None:
         """It is said once, where it was decided."""
+
+    def _say_advice(self, backend: Backend) -> None:
+        """As well."""
 
     # Connections that wait for a server
 

@@ -63,7 +63,7 @@ async def results_of(probe, *, count=1, spec=SPEC, in_balance=lambda: False, tar
         if len(results) == count:
             scope.cancel()
 
-    checks = Checks(probe, spec, target=target, in_balance=in_balance, report=report, rng=random.Random(1))
+    checks = Checks([probe], spec, target=target, in_balance=in_balance, report=report, rng=random.Random(1))
     with trio.CancelScope() as scope:
         await checks.run()
     return results
@@ -158,7 +158,7 @@ async def test_no_verdict_is_reported_when_the_checks_are_cancelled(autojump_clo
     results = []
     spec = HealthSpec(timeout=math.inf)
     checks = Checks(
-        FakeProbe(script),
+        [FakeProbe(script)],
         spec,
         target=lambda: TARGET,
         in_balance=lambda: False,
@@ -225,7 +225,7 @@ async def test_the_port_of_the_checks_replaces_the_server_s(autojump_clock):
 async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
     probe = FakeProbe(passes)
     checks = Checks(
-        probe,
+        [probe],
         HealthSpec(interval=1000.0, fast_interval=1.0),
         target=lambda: TARGET,
         in_balance=lambda: False,

@@ -13,7 +13,7 @@ from healthcheck.probe import Probe, ProbeFailed, Target
 from lb.address import Address
 from lb.model import PluginSpec
 
-BUILT_IN = ["tcp", "http", "exchange", "exec", "redis", "postgres", "mysql", "smtp"]
+BUILT_IN = ["tcp", "http", "exchange", "exec", "redis", "postgres", "mysql", "smtp", "agent"]
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 MODULE = """
