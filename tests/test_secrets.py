@@ -18,6 +18,7 @@ HEALTH = {
     "redis": f'probe = "redis"\npassword = "{SECRET}"',
     "exchange": f'probe = "exchange"\nsend = "AUTH {SECRET}\\r\\n"',
     "steps": f'probe = "exchange"\nsteps = [{{ send = "AUTH {SECRET}\\r\\n", expect = "OK" }}]',
+    "several": f'checks = [{{ probe = "tcp" }}, {{ probe = "redis", password = "{SECRET}" }}]',
 }
 
 
@@ -50,6 +51,8 @@ def test_a_secret_is_compared_and_given_to_the_probe():
         f'probe = "exchange"\nsteps = [{{ send = "{SECRET}", expect = "*" }}]',
         f'probe = "exchange"\nsteps = "{SECRET}"',
         f'probe = "redis"\npassword = "{SECRET}',
+        f'checks = [{{ probe = "redis", password = ["{SECRET}"] }}]',
+        f'checks = [{{ probe = "redis", pasword = "{SECRET}" }}]',
     ],
 )
 def test_no_complaint_repeats_a_secret(health):
