@@ -1,6 +1,7 @@
 """Whatever a server says, a probe of a protocol gives a verdict: it passes, or it fails with a reason."""
 
 import struct
+from pathlib import Path
 
 import pytest
 import trio
@@ -16,6 +17,7 @@ from healthcheck.redis import RedisProbe
 from healthcheck.result import CheckResult
 from healthcheck.smtp import SmtpProbe
 
+CORPUS = Path(__file__).parent / "corpus"
 PROBES = {
     "redis": RedisProbe(password="secret"),
     "postgres": PostgresProbe(),
@@ -73,6 +75,21 @@ async def verdict(probe, pieces):
             detail = str(failed)
     assert detail
     return CheckResult(passed=False, detail=detail, ms=0.0).detail
+
+
+def answers():
+    return sorted(path for name in PROBES for path in CORPUS.glob(f"{name}/*"))
+
+
+@pytest.mark.parametrize("path", answers(), ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_the_corpus(path):
+    """Answers worth keeping; the first letter of the name tells whether the server passes (p) or fails (f)."""
+    probe, clock = PROBES[path.parent.name], trio.testing.MockClock(autojump_threshold=0)
+    try:
+        passed = bool(trio.run(probe.check, Scripted([path.read_bytes()]), clock=clock))
+    except ProbeFailed:
+        passed = False
+    assert passed is path.name.startswith("p-")
 
 
 @pytest.mark.parametrize("name", PROBES)
