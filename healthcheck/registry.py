@@ -16,6 +16,11 @@ _REGISTRY = Registry(
         "http": "healthcheck.http:HttpProbe",
         "exchange": "healthcheck.exchange:ExchangeProbe",
         "exec": "healthcheck.exec:ExecProbe",
+        "redis": "healthcheck.redis:RedisProbe",
+        "postgres": "healthcheck.postgres:PostgresProbe",
+        "mysql": "healthcheck.mysql:MysqlProbe",
+        "smtp": "healthcheck.smtp:SmtpProbe",
+        "agent": "healthcheck.agent:AgentProbe",
     },
 )
 

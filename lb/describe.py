@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lb.config_values import duration_text
-from lb.model import Config, HealthSpec, ListenerSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import CheckSpec, Config, HealthSpec, ListenerSpec, PluginSpec, PoolSpec, ServerSpec
 
 __all__ = ["describe", "listener_text", "server_text", "value_text"]
 
@@ -53,6 +53,12 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
         yield f"when all are full: {pool.queue} wait {duration_text(pool.queue_timeout)}"
 
 
+def _checks(health: HealthSpec) -> str:
+    if not health.checks:
+        return f"probe {value_text(health.probe)}"
+    return f"{health.require} of {value_text(health.checks)}"
+
+
 def value_text(value: object) -> str:
     """A value of the model nearly as the file spells it. Its floats are durations."""
     if value is None:
@@ -65,7 +71,10 @@ def value_text(value: object) -> str:
         options = ", ".join(f"{key}={option!r}" for key, option in value.options)
         return f"{value.name} ({options})" if options else value.name
     if isinstance(value, HealthSpec):
-        return f"probe {value_text(value.probe)} every {duration_text(value.interval)}"
+        return f"{_checks(value)} every {duration_text(value.interval)}"
+    if isinstance(value, CheckSpec):
+        name = f"{value.name}: " if value.name else ""
+        return f"{name}{value_text(value.probe)}{f' on port {value.port}' if value.port else ''}"
     if isinstance(value, tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(map(value_text, value))
     return str(value)

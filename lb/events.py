@@ -16,6 +16,7 @@ __all__ = [
     "AcceptPaused",
     "AcceptResumed",
     "Attempt",
+    "BackendAdvised",
     "BackendEjected",
     "BackendRestored",
     "ConfigApplied",
@@ -158,6 +159,18 @@ class BackendRestored(Event):
     name = "backend.restored"
     pool: str
     server: str
+
+
+@attrs.frozen
+class BackendAdvised(Event):
+    """A server's agent asks for something else than before."""
+
+    name = "backend.advised"
+    pool: str
+    server: str
+    share: int
+    """Of its weight, percent; at 0 it gets no new connections."""
+    admin: Literal["ready", "drain", "maint"]
 
 
 @attrs.frozen

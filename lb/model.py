@@ -15,6 +15,7 @@ from lb.address import Address
 from lb.counts import Count, LocalCount
 
 __all__ = [
+    "CheckSpec",
     "Config",
     "HealthSpec",
     "ListenerSpec",
@@ -23,9 +24,20 @@ __all__ = [
     "PluginSpec",
     "PoolSpec",
     "ProcessSpec",
+    "Secret",
     "Server",
     "ServerSpec",
 ]
+
+
+@attrs.frozen(repr=False)
+class Secret:
+    """A value that is not to be seen: whatever prints a configuration prints this in its place."""
+
+    value: object
+
+    def __repr__(self) -> str:
+        return "(hidden)"
 
 
 @attrs.frozen
@@ -34,6 +46,7 @@ class PluginSpec:
 
     name: str
     options: tuple[tuple[str, object], ...] = ()
+    """Those that the plug-in calls secret are a :class:`Secret`, until an object is made of it."""
 
     def __str__(self) -> str:
         return self.name
@@ -51,6 +64,21 @@ class ServerSpec:
 
 
 @attrs.frozen
+class CheckSpec:
+    """One of several checks of each server."""
+
+    probe: PluginSpec = PluginSpec("tcp")
+    port: int = 0
+    """0 = that of all checks."""
+    name: str = ""
+    """For the reasons of failures, if its number and its probe are not enough."""
+
+    def label(self, number: int) -> str:
+        """How a reason names it: ``check 2 (http)``; numbers begin at 1."""
+        return f"check {number} ({self.name or self.probe})"
+
+
+@attrs.frozen
 class HealthSpec:
     """Active checks of one pool."""
 
@@ -63,6 +91,17 @@ class HealthSpec:
     port: int = 0
     """0 = the server's own."""
     initial: Literal["up", "down"] = "up"
+    checks: tuple[CheckSpec, ...] = ()
+    """In place of ``probe``, if there are any."""
+    require: Literal["all", "any"] = "all"
+    """How many of ``checks`` must pass."""
+
+    @property
+    def all_checks(self) -> tuple[CheckSpec, ...]:
+        """At least one."""
+        if not self.checks:
+            return (CheckSpec(self.probe, self.port),)
+        return tuple(attrs.evolve(check, port=check.port or self.port) for check in self.checks)
 
 
 @attrs.frozen
@@ -145,6 +184,8 @@ class Server:
     """Those held now. Counted from the pick, not from the connect."""
     total: int = 0
     """Leases ever taken, in this process."""
+    share: int = 100
+    """Of its weight, percent: what the server itself wants just now. Above 0 as long as it may be chosen."""
 
     @property
     def active(self) -> int:
@@ -161,5 +202,6 @@ class Server:
 
     @property
     def load(self) -> float:
-        """Leases per unit of weight; infinite for weight 0."""
-        return self.leases.total / self.spec.weight if self.spec.weight else math.inf
+        """Leases per unit of the weight that it wants just now; infinite for weight 0."""
+        weight = self.spec.weight * self.share
+        return 100 * self.leases.total / weight if weight else math.inf

@@ -5,9 +5,8 @@ Pure decisions: time is passed in, and what happened is told through a sink.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Mapping
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
@@ -16,23 +15,16 @@ from healthcheck.result import CheckResult
 from healthcheck.state import Change
 from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend, new_backend
-from lb.events import BackendEjected, BackendRestored, Fault, Sink
+from lb.events import BackendAdvised, BackendEjected, BackendRestored, Fault, Sink
+from lb.line import Line, Waiter
 from lb.model import PoolSpec, Server, ServerSpec
 from lb.tier import Tier
 from strategies.base import Strategy
 
-__all__ = ["Changed", "Pool", "Prepared", "Waiter"]
+__all__ = ["Changed", "Pool", "Prepared"]
 
-
-Changed: TypeAlias = "Callable[[Pool, Backend, Change], None]"
-"""Called after each change of a server's health, with the pool already right."""
-
-
-class Waiter(Protocol):
-    """A connection that waits until a server is available."""
-
-    def server_available(self) -> None:
-        """Try again now; wait again if that was in vain."""
+Changed: TypeAlias = "Callable[[Pool, Backend, Change | None], None]"
+"""Called after each change of a server's health, or (with None) of what it asks for, with the pool already right."""
 
 
 @attrs.frozen
@@ -68,8 +60,7 @@ class Pool:
         self._load_matters = False  # to the strategy, or because a server is limited
         self._limited: set[Backend] = set()
         """Those in service that are full at times, which is worth waiting for."""
-        self._waiting: OrderedDict[Waiter, None] = OrderedDict()
-        self._waking = False
+        self._line = Line()
 
     # The list of servers
 
@@ -105,7 +96,9 @@ class Pool:
         self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
         for backend in self.backends.values():
             self._note(backend, backend.health.expire(now))  # an ejection that ran out while the server was gone
-            self._note(backend, backend.health.respec(spec.health, spec.passive, now))
+            change = backend.health.respec(spec.health, spec.passive, now)
+            self._heed(backend)
+            self._note(backend, change)
             self._note_limit(backend)
         self._wake()
         return left
@@ -118,9 +111,7 @@ class Pool:
         left = self._leave({**self.leaving, **self.backends}, now)
         self.backends = {}
         self.spec = PoolSpec(self.name)
-        for waiter in list(self._waiting):
-            self.stop_waiting(waiter)
-            waiter.server_available()
+        self._line.let_try(lambda: True)
         return left
 
     def _leave(self, gone: dict[str, Backend], now: float) -> list[Backend]:
@@ -181,7 +172,7 @@ class Pool:
         if backend.leaving:
             if not backend.active and self.leaving.get(backend.name) is backend:
                 del self.leaving[backend.name]
-        elif self._waiting and backend.spec.max_connections:
+        elif self._line and backend.spec.max_connections:
             self._wake()
 
     def _load_changed(self, backend: Backend) -> None:
@@ -201,7 +192,10 @@ class Pool:
             backend.turn_from(backend.targets[0])
         if result.exception is not None:
             self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
-        self._note(backend, backend.health.check(result.passed, result.detail, now))
+        backend.health.heed(result.advice)
+        change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
+        self._heed(backend)
+        self._note(backend, change)
 
     def connect_failed(self, backend: Backend, error: str, now: float) -> None:
         """A connection's attempt at this server failed, by the server's or the network's fault."""
@@ -229,6 +223,26 @@ class Pool:
         if backend.available:
             self._wake()
 
+    def _heed(self, backend: Backend) -> None:
+        """Give the server what it asks for, if that is something else than before."""
+        advice = backend.health.advice
+        if advice == backend.advice:
+            return
+        backend.advice = advice
+        backend.share = advice.percent or backend.share  # of 0 % the pool takes care, as of weight 0
+        if not backend.leaving and backend.spec.weight > 0:
+            self._tier_of(backend).share_changed(backend)
+        self._refresh(backend)
+        self._note_limit(backend)
+        self._say_advice(backend)
+        self._changed(self, backend, None)
+        if backend.available:
+            self._wake()
+
+    def _say_advice(self, backend: Backend) -> None:
+        advice = backend.advice
+        self._sink(BackendAdvised(self.name, backend.name, advice.percent, advice.admin or "ready"))
+
     def _say(self, backend: Backend, change: Change) -> None:
         """Nothing goes unsaid: the health of a server that has left the configuration stands still."""
         if change.new in ("down", "ejected") and change.old not in ("down", "ejected"):
@@ -240,47 +254,23 @@ class Pool:
 
     def may_queue(self, tried: Collection[Server]) -> bool:
         """Whether a connection for which :meth:`pick` had nobody may wait for a server that is full, untried so far."""
-        return self._count_waiting() < self.spec.queue and not self._limited.issubset(tried)
+        return self._line.count.total < self.spec.queue and not self._limited.issubset(tried)
 
     def wait(self, waiter: Waiter) -> None:
         """Let this connection wait, behind the others: it is told when a server becomes available."""
-        self._waiting[waiter] = None
+        self._line.join(waiter)
 
     def stop_waiting(self, waiter: Waiter) -> None:
         """It has a server, or has ended; fine if it does not wait."""
-        self._waiting.pop(waiter, None)
-
-    def _count_waiting(self) -> int:
-        return len(self._waiting)
+        self._line.leave(waiter)
 
     def _note_limit(self, backend: Backend) -> None:
         spec = backend.spec
-        if spec.max_connections and spec.weight and backend.health.serving and not backend.leaving:
+        fit = spec.weight > 0 and backend.health.serving and backend.advice.wants_new and not backend.leaving
+        if spec.max_connections and fit:
             self._limited.add(backend)
         else:
             self._limited.discard(backend)
 
     def _wake(self) -> None:
-        """Let those who wait try, oldest first and each once, as long as there is a server for them.
-
-        A try may fail at once and release its lease, which leads back here: the outer call goes on then. Who tried in
-        vain, and waits again, keeps its place.
-        """
-        if self._waking:
-            return
-        self._waking = True
-        in_vain = []
-        try:
-            for _ in range(len(self._waiting)):
-                if not self._waiting or not (self._primary.strategy.available or self._backups.strategy.available):
-                    break
-                waiter = next(iter(self._waiting))
-                self.stop_waiting(waiter)
-                waiter.server_available()
-                if waiter in self._waiting:
-                    in_vain.append(waiter)
-        finally:
-            self._waking = False
-            for waiter in reversed(in_vain):
-                if waiter in self._waiting:
-                    self._waiting.move_to_end(waiter, last=False)
+        self._line.let_try(lambda: self._primary.strategy.available or self._backups.strategy.available)

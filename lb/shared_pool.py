@@ -11,8 +11,9 @@ from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend
 from lb.counts import Count
 from lb.events import Sink
+from lb.line import Waiter
 from lb.model import PoolSpec, Server
-from lb.pool import Changed, Pool, Prepared, Waiter
+from lb.pool import Changed, Pool, Prepared
 
 __all__ = ["Holding", "SharedPool"]
 
@@ -56,9 +57,7 @@ class SharedPool(Pool):
         super().__init__(name, sink, changed, new_backend)
         self._start = start
         self._holding = holding
-        self._new_waiting_count = count_waiting
-        self._waiting_count: Count
-        """Those of all processes."""
+        self._count_waiting = count_waiting
         self._watched: list[Backend] = []
         """Those whose load matters, to the strategy or because it is limited."""
         self._seen: dict[Backend, int] = {}
@@ -73,7 +72,7 @@ class SharedPool(Pool):
     def apply(
         self, prepared: Prepared, targets: Mapping[Address, tuple[SocketAddress, ...]], now: float
     ) -> list[Backend]:
-        self._waiting_count = self._new_waiting_count()
+        self._line.count = self._count_waiting()
         left = super().apply(prepared, targets, now)
         self._watched = [
             backend
@@ -143,25 +142,20 @@ class SharedPool(Pool):
         if backend is not None:
             health = backend.health
             assert isinstance(health, MirroredHealth)  # noqa: S101 - a worker has no others
-            self._note(backend, health.judged(standing, now))
+            change = health.judged(standing, now)
+            self._heed(backend)
+            self._note(backend, change)
 
     def _say(self, backend: Backend, change: Change) -> None:
         """It is said once, where it was decided."""
 
+    def _say_advice(self, backend: Backend) -> None:
+        """As well."""
+
     # Connections that wait for a server
 
-    def _count_waiting(self) -> int:
-        return self._waiting_count.total
-
-    def stop_waiting(self, waiter: Waiter) -> None:
-        before = len(self._waiting)
-        super().stop_waiting(waiter)
-        self._waiting_count.add(len(self._waiting) - before)
-
     def wait(self, waiter: Waiter) -> None:
-        before = len(self._waiting)
         super().wait(waiter)
-        self._waiting_count.add(len(self._waiting) - before)
         self._holding.wait()
         if self._look_at_all():
             self._holding.again()
@@ -169,7 +163,7 @@ class SharedPool(Pool):
     @property
     def holds(self) -> bool:
         """Connections wait here."""
-        return bool(self._waiting)
+        return bool(self._line)
 
     def look_again(self) -> None:
         """Another process says that there is room."""

@@ -125,8 +125,8 @@ class Traffic:
                 if connection.backend is backend:
                     connection.server_removed()
 
-    def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
-        if change.new in ("down", "ejected") and pool.spec.on_down == "close":
+    def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
+        if change is not None and change.new in ("down", "ejected") and pool.spec.on_down == "close":
             for connection in list(self._context.open):
                 if connection.server is backend:
                     connection.close("server_down")

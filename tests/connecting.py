@@ -234,7 +234,7 @@ class World:
         self.assert_leases_are_right()
         assert not self.context.open
         assert not self.pool.leaving
-        assert not self.pool._waiting
+        assert not self.pool._line
         assert not self.departures.watched
         assert not self.splicer.under_way
         assert not self.splicer.joined

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from healthcheck.advice import Advice
 from healthcheck.mirror import MirroredHealth, Standing
 from lb.backend import Backend
 from lb.board import Board
@@ -210,6 +212,16 @@ def test_all_processes_wait_in_one_queue_as_far_as_its_length_goes():
     other.pool.stop_waiting(second)
     other.pool.stop_waiting(second)
     assert one.holding.board.total(1) == 0
+
+
+def test_a_process_heeds_what_it_is_told_that_a_server_wants_and_says_nothing_of_it():
+    (process,) = processes(1, server("a"), server("b"), strategy="weighted")
+    process.pool.judged("a", Standing(advice=Advice(share=50)), 0.0)
+    assert Counter(process.pick().name for _ in range(30)) == {"a": 10, "b": 20}
+    process.pool.judged("a", Standing(advice=Advice(share=50, admin="drain")), 0.0)
+    assert Counter(process.pick().name for _ in range(10)) == {"b": 10}
+    process.pool.judged("a", Standing(), 0.0)
+    assert Counter(process.pick().name for _ in range(10)) == {"a": 5, "b": 5}
 
 
 def test_who_waits_in_one_process_gets_the_room_that_another_makes():
