@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
+from healthcheck.advice import Advice
 from healthcheck.state import Change, Health, State
 from lb.model import HealthSpec, PassiveSpec
 
@@ -20,10 +21,12 @@ class Standing:
     state: State = "up"
     success_matters_in: float = math.inf
     """Seconds until a connect that works would change anything."""
+    advice: Advice = attrs.field(factory=Advice)
+    """What the server's agent asks for."""
 
     @classmethod
     def of(cls, health: Health, now: float) -> Standing:
-        return cls(health.state, health.success_matters_from - now)
+        return cls(health.state, health.success_matters_from - now, health.advice)
 
 
 class MirroredHealth(Health):
@@ -44,6 +47,7 @@ class MirroredHealth(Health):
     def judged(self, standing: Standing, now: float) -> Change | None:
         """Take a verdict. Why and by whom is told where it was made."""
         self._success_matters_from = now + standing.success_matters_in
+        self.advice = standing.advice
         if standing.state == self.state:
             return None
         return self._become(standing.state, "", "active", now)

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-__all__ = ["pattern", "text"]
+__all__ = ["items", "pattern", "secret", "table", "text", "word"]
 
 
 def text(option: str, value: object) -> str:
@@ -15,9 +16,40 @@ def text(option: str, value: object) -> str:
     return value
 
 
+def secret(option: str, value: object) -> str:
+    """Any string, which no message repeats."""
+    if not isinstance(value, str):
+        raise ValueError(f"{option}: must be a string")
+    return value
+
+
+def word(option: str, value: object) -> str:
+    """A string for a protocol in which a NUL, a space or a line's end would end it, or begin something else."""
+    if not re.fullmatch(r"[^\s\x00-\x1f\x7f]*", text(option, value)):
+        raise ValueError(f"{option}: must hold no spaces or control characters, not {value!r}")
+    return str(value)
+
+
 def pattern(option: str, value: object) -> re.Pattern[bytes]:
     r"""A regular expression for bytes. Text in it stands for its UTF-8, ``\xff`` for that byte."""
     try:
         return re.compile(text(option, value).encode())
     except re.error as error:
         raise ValueError(f"{option}: {value!r} is not a regular expression: {error}") from error
+
+
+def items(option: str, value: object) -> Sequence[object]:
+    """Any list."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{option}: must be a list")
+    return value
+
+
+def table(value: object) -> dict[str, object]:
+    """A table within an option: as a dict, or in the form in which the configuration keeps it, a tuple of pairs."""
+    if isinstance(value, dict):
+        return value
+    pair = 2
+    if isinstance(value, tuple) and all(isinstance(item, tuple) and len(item) == pair for item in value):
+        return dict(value)
+    raise ValueError("must be a table")

@@ -7,16 +7,29 @@ import errno
 import os
 import socket
 import ssl
-from typing import TypeAlias
+from collections.abc import Collection
+from typing import ClassVar, TypeAlias
 
 import attrs
 import trio
 
+from healthcheck.advice import Advice
 from lb.address import Address, SocketAddress
 from lb.errors import EXHAUSTED, describe_error
 from lb.self_connect import is_self_connected
 
-__all__ = ["UNABLE", "Passed", "Probe", "ProbeFailed", "Secure", "Stream", "Target", "hang_up"]
+__all__ = [
+    "UNABLE",
+    "Passed",
+    "Probe",
+    "ProbeFailed",
+    "Secure",
+    "Stream",
+    "Target",
+    "Word",
+    "describe_broken",
+    "hang_up",
+]
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 """A connection to a server; TLS where its pool speaks TLS."""
@@ -139,8 +152,15 @@ def _insist_on_connected(connecting: trio.socket.SocketType, sockaddr: object) -
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
-async def hang_up(stream: Stream) -> None:
+def describe_broken(error: trio.BrokenResourceError) -> str:
+    """Why a stream broke, in the words of :func:`lb.errors.describe_error` where the system gave a reason."""
+    return describe_error(error.__cause__) if isinstance(error.__cause__, OSError) else "connection broken"
+
+
+async def hang_up(stream: Stream, goodbye: bytes = b"") -> None:
     """Close politely: say that we are done, take what the server still sends until it closes as well, then close.
+
+    ``goodbye`` is the protocol's own way to say so, and goes first.
 
     A plain close with unread data, or before the server's greeting arrived, resets the connection, and the server
     logs an error for each check. This takes no more than 0.1 s, or half of what is left until the check's timeout: a
@@ -152,6 +172,8 @@ async def hang_up(stream: Stream) -> None:
         received = 0
         with trio.move_on_after(max(0, patience)):
             try:
+                if goodbye:
+                    await stream.send_all(goodbye)
                 if isinstance(stream, trio.SSLStream):
                     await stream.unwrap()
                 await connection.send_eof()
@@ -161,6 +183,15 @@ async def hang_up(stream: Stream) -> None:
                 return  # the server was less polite; the verdict stands all the same
 
 
+@attrs.frozen
+class Word:
+    """What a server says of itself, for better or worse. It needs no confirmation: it counts at once."""
+
+    passed: bool
+    detail: str
+    advice: Advice
+
+
 class Probe(abc.ABC):
     """Asks one server whether it works.
 
@@ -168,9 +199,14 @@ class Probe(abc.ABC):
     ValueError(``"option: message"``) for a bad one. One object may serve many servers at the same time.
     """
 
+    secrets: ClassVar[Collection[str]] = ()
+    """The names of those options that nobody is to see: ``lb check`` and ``lb diff`` hide them. What the probe itself
+    says (reasons, details, messages about its options) must not repeat them either."""
+
     @abc.abstractmethod
-    async def check(self, target: Target) -> str | Passed:
+    async def check(self, target: Target) -> str | Passed | Word:
         """Returns a short detail of what was found (``HTTP 200``), or raises ProbeFailed or OSError with the reason.
+        Where the server judges itself, its word is returned, also if it is a bad one.
 
         The caller applies the timeout by cancelling; a probe that knows better than "no answer in 1 s" what was
         amiss may turn trio.Cancelled into ProbeFailed. Any other exception is a bug of the probe: the check fails,

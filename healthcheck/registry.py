@@ -17,6 +17,11 @@ _REGISTRY = Registry(
         "tls": "healthcheck.tls:TlsProbe",
         "exchange": "healthcheck.exchange:ExchangeProbe",
         "exec": "healthcheck.exec:ExecProbe",
+        "redis": "healthcheck.redis:RedisProbe",
+        "postgres": "healthcheck.postgres:PostgresProbe",
+        "mysql": "healthcheck.mysql:MysqlProbe",
+        "smtp": "healthcheck.smtp:SmtpProbe",
+        "agent": "healthcheck.agent:AgentProbe",
     },
 )
 

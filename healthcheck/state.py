@@ -17,6 +17,9 @@ A server that starts in ``checking`` (``initial = "down"``) needs one pass for i
 failures have called it ``down``. A server whose ejection ran out is up on trial: failed connects still are "in a row"
 with those before the ejection, so one more ejects again, until a connect works or a check passes.
 
+What a server's agent says of it counts at once, without ``rise`` or ``fall``. ``maint`` takes it down whatever else is
+found, until ``ready``.
+
 Times are seconds of any one clock, passed in as ``now``.
 """
 
@@ -27,6 +30,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from healthcheck.advice import Advice
 from lb.model import HealthSpec, PassiveSpec
 
 __all__ = ["Change", "Health", "Source", "State"]
@@ -57,6 +61,8 @@ class Health:
         self.state: State = "up" if self._proven else "checking"
         self.reason = "" if self._proven else "not checked yet"
         """Why it is not up; empty if it is."""
+        self.advice = Advice()
+        """What the server's agent asks for."""
         self.since = now
         """When the state changed last."""
         self.deadline = math.inf
@@ -89,13 +95,20 @@ class Health:
             return self.since + self._passive.eject_for * self._factor
         return math.inf
 
-    def check(self, passed: bool, detail: str, now: float) -> Change | None:
-        """An active check has passed, or failed for the reason in ``detail``."""
+    def heed(self, advice: Advice) -> None:
+        """The server's agent has asked for something. To be called before :meth:`check` with what it found."""
+        if self._spec is not None:
+            self.advice = self.advice.then(advice)
+
+    def check(self, passed: bool, detail: str, now: float, *, at_once: bool = False) -> Change | None:
+        """An active check has passed, or failed for the reason in ``detail``; ``at_once`` skips ``rise``, ``fall``."""
         if self._spec is None:  # the last result of checks that a reload has just switched off
             return None
+        if self.advice.admin == "maint":
+            return self._check_failed(1, "maint" if passed else detail, now)
         if passed:
-            return self._check_passed(self._spec.rise, now)
-        return self._check_failed(self._spec.fall, detail, now)
+            return self._check_passed(1 if at_once else self._spec.rise, now)
+        return self._check_failed(1 if at_once else self._spec.fall, detail, now)
 
     def _check_passed(self, rise: int, now: float) -> Change | None:
         if self._failed_connects >= self._passive.failures:  # ejected, or on trial after it
@@ -156,8 +169,11 @@ class Health:
     def respec(self, spec: HealthSpec | None, passive: PassiveSpec, now: float) -> Change | None:
         """A reload: new rules from now on. State and streaks stay, and a running ejection runs its time.
 
-        Without active checks nothing would ever restore a server that they took down, so it comes up.
+        Without active checks nothing would ever restore a server that they took down, so it comes up. What an agent
+        has asked for is over if the server is asked in another way from now on.
         """
+        if spec is None or self._spec is None or spec.all_checks != self._spec.all_checks:
+            self.advice = Advice()
         self._spec, self._passive = spec, passive
         if spec is not None:
             return None

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from healthcheck.advice import Advice
 from healthcheck.result import CheckResult
 from healthcheck.state import Health
 from lb.address import SocketAddress
@@ -31,6 +32,8 @@ class Backend(Server):
     """Gone from the configuration, kept for its open connections."""
     drain_deadline: float = math.inf
     """When those are closed."""
+    advice: Advice = attrs.field(factory=Advice)
+    """What its agent asks for, as far as the strategy knows of it."""
     failed_connects: int = 0
     last_check: CheckResult | None = None
     history: deque[bool] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
@@ -48,7 +51,7 @@ class Backend(Server):
     @property
     def open_to_new(self) -> bool:
         """May be chosen, health aside."""
-        return not (self.leaving or self.full or self.spec.weight == 0)
+        return not (self.leaving or self.full or self.spec.weight == 0) and self.advice.wants_new
 
     @property
     def available(self) -> bool:
@@ -56,8 +59,9 @@ class Backend(Server):
 
     @property
     def state(self) -> Literal["up", "down", "ejected", "draining", "checking"]:
-        """The word for it in the status; weight 0 drains as well as leaving does."""
-        if self.leaving or (self.spec.weight == 0 and self.health.serving):
+        """The word for it in the status; weight 0 drains as leaving does, and so does a server that wants nothing."""
+        closed = self.spec.weight == 0 or not self.advice.wants_new
+        if self.leaving or (closed and self.health.serving):
             return "draining"
         return self.health.state
 

@@ -89,13 +89,13 @@ class BackendTasks:
             self._retargeted(pool, backend, before)
 
         try:
-            probe = healthcheck.registry.create(spec.probe)
+            probes = [healthcheck.registry.create(check.probe) for check in spec.all_checks]
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must cost no more than this server's checks
             report(CheckResult(passed=False, detail=f"probe error: {exception}", ms=0.0, exception=exception))
             return
         secure = await self._secure(pool, backend)
         self._checks[backend] = checks = Checks(
-            probe,
+            probes,
             spec,
             target=lambda: Target(
                 pool.name,

@@ -43,8 +43,8 @@ class Carrier(Protocol):
         Raises CarrierError if that cannot be. The sockets belong to the carrier from the commit on.
         """
 
-    def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
-        """A server is up, down or ejected now."""
+    def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
+        """A server is up, down or ejected now; or (with None) wants something else than before."""
 
     def resolved(self, pool: Pool, backend: Backend) -> None:
         """The addresses of a server, or their order, have changed."""

@@ -23,7 +23,7 @@ from lb.config_values import (
     secret,
     workers,
 )
-from lb.model import AdminSpec, Config, LogSpec, ProcessSpec
+from lb.model import AdminSpec, Config, LogSpec, ProcessSpec, Secret
 
 __all__ = ["ConfigError", "load", "parse"]
 
@@ -93,13 +93,13 @@ def _read(path: Path) -> str:
 
 def _admin(table: Table) -> AdminSpec | None:
     bind = table.value("bind", address)
-    token = table.value("token", secret) or ""
+    token = table.value("token", secret)
     if not table.has("bind"):
         table.complain('missing, as in bind = "127.0.0.1:9900"', table.at("bind"))
     elif bind is not None and not token and not bind.is_local:
         table.complain(f"{bind.text!r} can be reached from elsewhere, so a 'token' is needed", table.at("bind"))
     table.finish()
-    return AdminSpec(bind, token) if bind is not None else None
+    return AdminSpec(bind, Secret(token) if token else None) if bind is not None else None
 
 
 def _toml(text: str, filename: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lb.config_table import Table
 from lb.config_values import plain
-from lb.model import PluginSpec
+from lb.model import PluginSpec, Secret
 
 __all__ = ["Registry", "read_plugin"]
 
@@ -29,7 +29,8 @@ def read_plugin(registry: Registry, name: str, named_at: str, table: Table) -> P
     They are tried out by making one, so whatever its constructor minds is a complaint about the configuration.
     """
     try:
-        parameters = inspect.signature(registry.load(name)).parameters.values()
+        plugin = registry.load(name)
+        parameters = inspect.signature(plugin).parameters.values()
     except ValueError as error:
         table.complain(str(error), named_at)
         return PluginSpec(name)
@@ -37,14 +38,15 @@ def read_plugin(registry: Registry, name: str, named_at: str, table: Table) -> P
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
     errors_before = len(table.errors)
     given = [key for key in table.unknown() if takes_any or key in named]
-    options = sorted((key, table.value(key, plain)) for key in given)
+    options = [(key, table.value(key, plain)) for key in sorted(given)]
     for option, parameter in named.items():
         if parameter.default is parameter.empty and option not in given:
             table.complain(f"missing, {name!r} needs it", table.at(option))
     complete = len(table.errors) == errors_before
     table.known.update(named)
     table.finish()
-    spec = PluginSpec(name, tuple(options))
+    secrets = getattr(plugin, "secrets", ())
+    spec = PluginSpec(name, tuple((key, Secret(value) if key in secrets else value) for key, value in options))
     if complete:
         _try_out(registry, spec, table, named)
     return spec

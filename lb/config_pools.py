@@ -23,7 +23,7 @@ from lb.config_values import (
     text,
     whole_number,
 )
-from lb.model import DnsSource, HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import CheckSpec, DnsSource, HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
 from strategies import registry as strategies
 
 __all__ = ["read_pool", "read_server", "read_servers"]
@@ -35,6 +35,8 @@ _POOL: Mapping[str, Reader[object]] = {
     "retries": whole_number(),
     "when_all_down": choice(PoolSpec, "when_all_down"),
     "hold_timeout": duration_above_zero,
+    "queue": whole_number(),
+    "queue_timeout": duration_above_zero,
     "on_down": choice(PoolSpec, "on_down"),
     "on_remove": choice(PoolSpec, "on_remove"),
     "drain_timeout": duration,
@@ -49,6 +51,11 @@ _HEALTH: Mapping[str, Reader[object]] = {
     "fall": whole_number(least=1),
     "port": whole_number(most=65_535),
     "initial": choice(HealthSpec, "initial"),
+    "require": choice(HealthSpec, "require"),
+}
+_CHECK: Mapping[str, Reader[object]] = {
+    "port": whole_number(most=65_535),
+    "name": name,
 }
 _PASSIVE: Mapping[str, Reader[object]] = {
     "failures": whole_number(),
@@ -112,10 +119,27 @@ def _health(table: Table) -> HealthSpec | None:
         return None
     health = table.table("health")
     values = health.values(_HEALTH)
-    probe = health.value("probe", text) if health.has("probe") else HealthSpec().probe.name
-    if probe is None:
-        return HealthSpec(**values)
-    return HealthSpec(probe=read_plugin(probes, probe, health.at("probe"), health), **values)
+    checks = tuple(_check(health.below(content, path)) for path, content in health.items("checks"))
+    if health.content.get("checks") == []:
+        health.complain("must not be empty", health.at("checks"))
+    if not checks:
+        return HealthSpec(probe=_probe(health), **values)
+    if health.has("probe"):
+        health.complain("there are 'checks' as well: make it one of them", health.at("probe"))
+    health.finish()
+    return HealthSpec(checks=checks, **values)
+
+
+def _check(table: Table) -> CheckSpec:
+    """One of several checks: a probe and its options."""
+    values = table.values(_CHECK)
+    return CheckSpec(probe=_probe(table), **values)
+
+
+def _probe(table: Table) -> PluginSpec:
+    """``probe``, and as its options all keys of the table that are not known yet."""
+    probe = table.value("probe", text) if table.has("probe") else HealthSpec().probe.name
+    return PluginSpec("") if probe is None else read_plugin(probes, probe, table.at("probe"), table)
 
 
 def read_servers(table: Table) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource, ...]]:

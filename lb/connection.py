@@ -44,15 +44,12 @@ class Connection(Seeking):
         "id",
         "leave_source",
         "peer",
-        "sock",
     )
 
     def __init__(self, context: ConnectionContext, listener: Listener, sock: socket.SocketType, client: Client) -> None:
         self._accepted_at = now = context.clock()
-        super().__init__(context, listener, client, now)
+        super().__init__(context, listener, sock, client, now)
         self.id = context.next_id()
-        self.sock = sock
-        """The client's."""
         self.peer: Client | None = None
         """Who is at the other end of it, if that is not the client itself."""
         self.destination: Client | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from lb.deadlines import Deadlines
+from lb.departures import Departures
 from lb.events import Fault, Sink
 from lb.sources import Sources
 from lb.splicer import Splicer
@@ -27,7 +28,7 @@ class ConnectionContext:
     """What all connections of the process share. ``next_id`` gives each its id; by default they count from 1.
 
     ``sources`` is given to a process that is one of several; its sources are counted by all.
-    ``run`` must be running for :meth:`spawn`.
+    ``run`` must be running for :meth:`spawn`, and for what ``departures`` watches.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ConnectionContext:
         *,
         splicer: Splicer,
         deadlines: Deadlines,
+        departures: Departures,
         sink: Sink,
         next_id: Callable[[], int] | None = None,
         sources: Sources | None = None,
@@ -42,6 +44,7 @@ class ConnectionContext:
         self.clock = trio.lowlevel.current_clock().current_time
         """What trio.current_time() asks for each time; several times a connection it adds up."""
         self.splicer = splicer
+        self.departures = departures
         self.sink = sink
         self.open: set[Connection] = set()
         self.tls = TlsStore()
@@ -54,6 +57,7 @@ class ConnectionContext:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Hold the tasks that connections need, for ever."""
         async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self.departures.run)
             task_status.started()
             await trio.sleep_forever()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from lb.config_values import duration_text
 from lb.model import (
     CertificateSpec,
+    CheckSpec,
     Config,
     DnsSource,
     HealthSpec,
@@ -99,6 +100,14 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
         yield f"TLS {value_text(pool.tls)}"
     if pool.when_all_down != "reject":
         yield f"when all are down: {pool.when_all_down}"
+    if pool.queue:
+        yield f"when all are full: {pool.queue} wait {duration_text(pool.queue_timeout)}"
+
+
+def _checks(health: HealthSpec) -> str:
+    if not health.checks:
+        return f"probe {value_text(health.probe)}"
+    return f"{health.require} of {value_text(health.checks)}"
 
 
 def value_text(value: object) -> str:
@@ -113,7 +122,10 @@ def value_text(value: object) -> str:
         options = ", ".join(f"{key}={option!r}" for key, option in value.options)
         return f"{value.name} ({options})" if options else value.name
     if isinstance(value, HealthSpec):
-        return f"probe {value_text(value.probe)} every {duration_text(value.interval)}"
+        return f"{_checks(value)} every {duration_text(value.interval)}"
+    if isinstance(value, CheckSpec):
+        name = f"{value.name}: " if value.name else ""
+        return f"{name}{value_text(value.probe)}{f' on port {value.port}' if value.port else ''}"
     if isinstance(value, ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec):
         return _secured_text(value)
     if isinstance(value, tuple):

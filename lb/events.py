@@ -5,18 +5,19 @@ The attributes of an event are the keys of its log line, ``name`` is the line's 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal
 
 import attrs
 
-from lb.address import Client
+from lb.connection_record import Attempt, ConnectionClosed, EndedBy, Reason
+from lb.event import Event, Sink
 
 __all__ = [
     "AcceptPaused",
     "AcceptResumed",
     "AdminStarted",
     "Attempt",
+    "BackendAdvised",
     "BackendEjected",
     "BackendOverridden",
     "BackendRestored",
@@ -41,38 +42,6 @@ __all__ = [
     "WorkerDied",
     "WorkerStarted",
 ]
-
-EndedBy: TypeAlias = Literal["client", "server", "lb"]
-Reason: TypeAlias = Literal[
-    "eof",
-    "reset",
-    "idle_timeout",
-    "half_close_timeout",
-    "no_server",
-    "connect_failed",
-    "denied",
-    "bad_proxy_header",
-    "tls_failed",
-    "server_down",
-    "server_removed",
-    "stopped",
-    "hold_timeout",
-]
-Level: TypeAlias = Literal["debug", "info", "warning", "error"]
-
-
-class Event:
-    """Base of all events."""
-
-    __slots__ = ()
-    __match_args__: ClassVar[tuple[str, ...]]
-    """The names of its fields."""
-
-    name: ClassVar[str]
-    level: ClassVar[Level] = "info"
-
-
-Sink: TypeAlias = Callable[[Event], None]
 
 
 @attrs.frozen
@@ -196,6 +165,18 @@ class BackendOverridden(Event):
 
 
 @attrs.frozen
+class BackendAdvised(Event):
+    """A server's agent asks for something else than before."""
+
+    name = "backend.advised"
+    pool: str
+    server: str
+    share: int
+    """Of its weight, percent; at 0 it gets no new connections."""
+    admin: Literal["ready", "drain", "maint"]
+
+
+@attrs.frozen
 class ResolveFailed(Event):
     """A host name could not be looked up; the last answer, if any, stays in use. Said once per failure streak."""
 
@@ -271,37 +252,3 @@ class LogDropped(Event):
     name = "log.dropped"
     level = "warning"
     lines: int
-
-
-@attrs.frozen
-class Attempt:
-    """A connect that failed, and how long it took in milliseconds."""
-
-    server: str
-    error: str
-    ms: float
-
-
-@attrs.define
-class ConnectionClosed(Event):
-    """The one record of a client connection. Bytes are those of the stream; ``bytes_in`` came from the client.
-
-    Not frozen as the others are, though nobody changes it: of these many are made, and it takes 0.2 µs instead of 0.9.
-    """
-
-    name = "connection.closed"
-    id: int
-    listener: str
-    pool: str
-    server: str | None
-    client: Client
-    attempts: tuple[Attempt, ...]
-    connect_ms: float | None
-    """The connect that worked, milliseconds; None if none did."""
-    duration_ms: float
-    bytes_in: int
-    bytes_out: int
-    ended_by: EndedBy
-    reason: Reason
-    peer: Client | None = None
-    """The socket's own peer, where a PROXY header named another client."""

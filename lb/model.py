@@ -14,10 +14,12 @@ import attrs
 from lb.address import Address
 from lb.counts import Count, LocalCount
 from lb.networks import Networks
+from lb.tls_specs import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
 
 __all__ = [
     "AdminSpec",
     "CertificateSpec",
+    "CheckSpec",
     "Config",
     "DnsSource",
     "HealthSpec",
@@ -30,9 +32,20 @@ __all__ = [
     "PoolSpec",
     "PoolTlsSpec",
     "ProcessSpec",
+    "Secret",
     "Server",
     "ServerSpec",
 ]
+
+
+@attrs.frozen(repr=False)
+class Secret:
+    """A value that is not to be seen: whatever prints a configuration prints this in its place."""
+
+    value: object
+
+    def __repr__(self) -> str:
+        return "(hidden)"
 
 
 @attrs.frozen
@@ -41,6 +54,7 @@ class PluginSpec:
 
     name: str
     options: tuple[tuple[str, object], ...] = ()
+    """Those that the plug-in calls secret are a :class:`Secret`, until an object is made of it."""
 
     def __str__(self) -> str:
         return self.name
@@ -73,6 +87,21 @@ class DnsSource:
 
 
 @attrs.frozen
+class CheckSpec:
+    """One of several checks of each server."""
+
+    probe: PluginSpec = PluginSpec("tcp")
+    port: int = 0
+    """0 = that of all checks."""
+    name: str = ""
+    """For the reasons of failures, if its number and its probe are not enough."""
+
+    def label(self, number: int) -> str:
+        """How a reason names it: ``check 2 (http)``; numbers begin at 1."""
+        return f"check {number} ({self.name or self.probe})"
+
+
+@attrs.frozen
 class HealthSpec:
     """Active checks of one pool."""
 
@@ -85,6 +114,17 @@ class HealthSpec:
     port: int = 0
     """0 = the server's own."""
     initial: Literal["up", "down"] = "up"
+    checks: tuple[CheckSpec, ...] = ()
+    """In place of ``probe``, if there are any."""
+    require: Literal["all", "any"] = "all"
+    """How many of ``checks`` must pass."""
+
+    @property
+    def all_checks(self) -> tuple[CheckSpec, ...]:
+        """At least one."""
+        if not self.checks:
+            return (CheckSpec(self.probe, self.port),)
+        return tuple(attrs.evolve(check, port=check.port or self.port) for check in self.checks)
 
 
 @attrs.frozen
@@ -93,52 +133,6 @@ class PassiveSpec:
 
     failures: int = 3
     eject_for: float = 10.0
-
-
-@attrs.frozen
-class PemSpec:
-    """A file as it was when the configuration was read: processes that start later must not find another."""
-
-    path: str
-    """As configured, for people."""
-    content: bytes = attrs.field(repr=False)
-
-
-@attrs.frozen
-class CertificateSpec:
-    """A certificate with the chain up to its authority, and its key."""
-
-    chain: PemSpec
-    key: PemSpec
-    names: tuple[str, ...]
-    """Whom it is for, in lower case; a wildcard stands for one label."""
-    until: str
-    """The day on which it expires."""
-
-
-@attrs.frozen
-class ListenerTlsSpec:
-    """TLS towards clients. The first of several certificates is for those who name no server, or another."""
-
-    certificates: tuple[CertificateSpec, ...]
-    min_version: Literal["1.2", "1.3"] = "1.2"
-    alpn: tuple[str, ...] = ()
-    client_ca: PemSpec | None = None
-    client_certificate: Literal["none", "optional", "required"] = "none"
-
-
-@attrs.frozen
-class PoolTlsSpec:
-    """TLS towards servers."""
-
-    verify: bool = True
-    ca: PemSpec | None = None
-    """None = those that the system trusts."""
-    server_name: str = ""
-    """Empty = the host of the server's address."""
-    alpn: tuple[str, ...] = ()
-    certificate: CertificateSpec | None = None
-    """Our own, for servers that ask for one."""
 
 
 @attrs.frozen
@@ -152,6 +146,9 @@ class PoolSpec:
     retries: int = 2
     when_all_down: Literal["reject", "any", "hold"] = "reject"
     hold_timeout: float = 5.0
+    queue: int = 0
+    """Connections that may wait for a server that is full, in all processes together."""
+    queue_timeout: float = 5.0
     on_down: Literal["keep", "close"] = "keep"
     on_remove: Literal["drain", "close"] = "drain"
     drain_timeout: float = 300.0
@@ -213,8 +210,8 @@ class AdminSpec:
     """Where operators look at the balancer and steer it."""
 
     bind: Address
-    token: str = attrs.field(default="", repr=False)
-    """Needed for everything but ``/healthz``; empty = nobody has to show one."""
+    token: Secret | None = None
+    """Needed for everything but ``/healthz``; None = nobody has to show one."""
 
 
 @attrs.frozen
@@ -240,6 +237,8 @@ class Server:
     """Those held now. Counted from the pick, not from the connect."""
     total: int = 0
     """Leases ever taken, in this process."""
+    share: int = 100
+    """Of its weight, percent: what the server itself wants just now. Above 0 as long as it may be chosen."""
 
     @property
     def active(self) -> int:
@@ -256,5 +255,6 @@ class Server:
 
     @property
     def load(self) -> float:
-        """Leases per unit of weight; infinite for weight 0."""
-        return self.leases.total / self.spec.weight if self.spec.weight else math.inf
+        """Leases per unit of the weight that it wants just now; infinite for weight 0."""
+        weight = self.spec.weight * self.share
+        return 100 * self.leases.total / weight if weight else math.inf

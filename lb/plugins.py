@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from lb.model import PluginSpec
+from lb.model import PluginSpec, Secret
 
 __all__ = ["Registry"]
 
@@ -56,7 +56,7 @@ class Registry(Generic[T]):
     def create(self, spec: PluginSpec) -> T:
         """Make what a configuration describes. Raises ValueError as :meth:`load` does, or for a bad option."""
         plugin = self.load(spec.name)
-        options = dict(spec.options)
+        options = {key: value.value if isinstance(value, Secret) else value for key, value in spec.options}
         parameters = inspect.signature(plugin).parameters.values()
         known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):

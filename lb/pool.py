@@ -5,9 +5,8 @@ Pure decisions: time is passed in, and what happened is told through a sink.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Generator, Mapping
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
@@ -16,23 +15,16 @@ from healthcheck.result import CheckResult
 from healthcheck.state import Change
 from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend, new_backend
-from lb.events import BackendEjected, BackendRestored, Fault, Sink
+from lb.events import BackendAdvised, BackendEjected, BackendRestored, Fault, Sink
+from lb.line import Line, Waiter
 from lb.model import PoolSpec, Server, ServerSpec
 from lb.tier import Tier
 from strategies.base import Strategy
 
-__all__ = ["Changed", "Pool", "Prepared", "Waiter"]
+__all__ = ["Changed", "Pool", "Prepared"]
 
-
-Changed: TypeAlias = "Callable[[Pool, Backend, Change], None]"
-"""Called after each change of a server's health, with the pool already right."""
-
-
-class Waiter(Protocol):
-    """A connection that is held until a server is available."""
-
-    def server_available(self) -> None:
-        """Try again now; wait again if that was in vain."""
+Changed: TypeAlias = "Callable[[Pool, Backend, Change | None], None]"
+"""Called after each change of a server's health, or (with None) of what it asks for, with the pool already right."""
 
 
 @attrs.frozen
@@ -66,8 +58,9 @@ class Pool:
         self._backups = Tier(strategies.registry.create(self.spec.strategy), self._strategy_fault)
         self._sorts_by_load = False  # the strategy wants to hear of each lease; most do not
         self._load_matters = False  # to the strategy, or because a server is limited
-        self._waiting: OrderedDict[Waiter, None] = OrderedDict()
-        self._waking = False
+        self._limited: set[Backend] = set()
+        """Those in service that are full at times, which is worth waiting for."""
+        self._line = Line()
 
     # The list of servers
 
@@ -103,14 +96,22 @@ class Pool:
         self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
         for backend in self.backends.values():
             self._note(backend, backend.health.expire(now))  # an ejection that ran out while the server was gone
-            self._note(backend, backend.health.respec(spec.health, spec.passive, now))
+            change = backend.health.respec(spec.health, spec.passive, now)
+            self._heed(backend)
+            self._note(backend, change)
+            self._note_limit(backend)
         self._wake()
         return left
 
     def empty(self, now: float) -> list[Backend]:
-        """The pool has left the configuration. Returns its servers, which leave with it."""
+        """The pool has left the configuration. Returns its servers, which leave with it.
+
+        Who waits for one is to see that there will be none.
+        """
         left = self._leave({**self.leaving, **self.backends}, now)
         self.backends = {}
+        self.spec = PoolSpec(self.name)
+        self._line.let_try(lambda: True)
         return left
 
     def _leave(self, gone: dict[str, Backend], now: float) -> list[Backend]:
@@ -119,6 +120,7 @@ class Pool:
             if backend.spec.weight > 0:
                 self._tier_of(backend).disable(backend)
             backend.leaving = True
+            self._note_limit(backend)
             backend.drain_deadline = now + (self.spec.drain_timeout if self.spec.on_remove == "drain" else 0)
         self.leaving = {name: backend for name, backend in gone.items() if backend.active}
         return left
@@ -151,7 +153,7 @@ class Pool:
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Choose an available server that is not in ``tried`` and take a lease on it, or None if there is none."""
         backend = self._primary.pick(client, tried) or self._backups.pick(client, tried)
-        if backend is None and self.spec.when_all_down == "any":
+        if backend is None and self.spec.when_all_down == "any" and not self.may_queue(tried):
             backend = self._primary.pick_any(client, tried) or self._backups.pick_any(client, tried)
         return None if backend is None else self._take(backend)
 
@@ -170,7 +172,7 @@ class Pool:
         if backend.leaving:
             if not backend.active and self.leaving.get(backend.name) is backend:
                 del self.leaving[backend.name]
-        elif self._waiting:
+        elif self._line and backend.spec.max_connections:
             self._wake()
 
     def _load_changed(self, backend: Backend) -> None:
@@ -191,7 +193,10 @@ class Pool:
             backend.turn_from(backend.targets[0])
         if result.exception is not None:
             self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
-        self._note(backend, backend.health.check(result.passed, result.detail, now))
+        backend.health.heed(result.advice)
+        change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
+        self._heed(backend)
+        self._note(backend, change)
 
     def connect_failed(self, backend: Backend, error: str, now: float) -> None:
         """A connection's attempt at this server failed, by the server's or the network's fault."""
@@ -213,10 +218,31 @@ class Pool:
         if change is None:
             return
         self._refresh(backend)
+        self._note_limit(backend)
         self._say(backend, change)
         self._changed(self, backend, change)
         if backend.available:
             self._wake()
+
+    def _heed(self, backend: Backend) -> None:
+        """Give the server what it asks for, if that is something else than before."""
+        advice = backend.health.advice
+        if advice == backend.advice:
+            return
+        backend.advice = advice
+        backend.share = advice.percent or backend.share  # of 0 % the pool takes care, as of weight 0
+        if not backend.leaving and backend.spec.weight > 0:
+            self._tier_of(backend).share_changed(backend)
+        self._refresh(backend)
+        self._note_limit(backend)
+        self._say_advice(backend)
+        self._changed(self, backend, None)
+        if backend.available:
+            self._wake()
+
+    def _say_advice(self, backend: Backend) -> None:
+        advice = backend.advice
+        self._sink(BackendAdvised(self.name, backend.name, advice.percent, advice.admin or "ready"))
 
     def _say(self, backend: Backend, change: Change) -> None:
         """Nothing goes unsaid: the health of a server that has left the configuration stands still."""
@@ -227,27 +253,25 @@ class Pool:
 
     # Connections that wait for a server
 
+    def may_queue(self, tried: Collection[Server]) -> bool:
+        """Whether a connection for which :meth:`pick` had nobody may wait for a server that is full, untried so far."""
+        return self._line.count.total < self.spec.queue and not self._limited.issubset(tried)
+
     def wait(self, waiter: Waiter) -> None:
-        """Hold this connection: it is told when a server becomes available."""
-        self._waiting[waiter] = None
+        """Let this connection wait, behind the others: it is told when a server becomes available."""
+        self._line.join(waiter)
 
     def stop_waiting(self, waiter: Waiter) -> None:
-        self._waiting.pop(waiter, None)
+        """It has a server, or has ended; fine if it does not wait."""
+        self._line.leave(waiter)
+
+    def _note_limit(self, backend: Backend) -> None:
+        spec = backend.spec
+        fit = spec.weight > 0 and backend.health.serving and backend.advice.wants_new and not backend.leaving
+        if spec.max_connections and fit:
+            self._limited.add(backend)
+        else:
+            self._limited.discard(backend)
 
     def _wake(self) -> None:
-        """Let the held connections try, oldest first, as long as there is a server for them.
-
-        A try may fail at once and release its lease, which leads back here: the outer call goes on then.
-        """
-        if self._waking:
-            return
-        self._waking = True
-        try:
-            for waiter in list(self._waiting):
-                if not (self._primary.strategy.available or self._backups.strategy.available):
-                    return
-                if waiter in self._waiting:
-                    del self._waiting[waiter]
-                    waiter.server_available()
-        finally:
-            self._waking = False
+        self._line.let_try(lambda: self._primary.strategy.available or self._backups.strategy.available)

@@ -21,6 +21,8 @@ class Route:
     pool: Pool
     connect_queue: DeadlineQueue
     hold_queue: DeadlineQueue
+    full_queue: DeadlineQueue
+    """The same for those who wait because all servers are full."""
     introduction: Introduction | None
 
 
@@ -31,6 +33,7 @@ def make_route(pool: Pool, deadlines: Deadlines, tls: TlsStore) -> Route:
         pool,
         deadlines.queue("connect", spec.connect_timeout),
         deadlines.queue("hold", spec.hold_timeout),
+        deadlines.queue("hold", spec.queue_timeout),
         make_introduction(spec, tls),
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import errno
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lb.address import Client, SocketAddress
 from lb.backend import Backend
@@ -52,10 +52,15 @@ class Seeking(abc.ABC):
         "backend",
         "client",
         "listener",
+        "sock",
     )
 
-    def __init__(self, context: ConnectionContext, listener: Listener, client: Client, now: float) -> None:
+    def __init__(
+        self, context: ConnectionContext, listener: Listener, sock: socket.SocketType, client: Client, now: float
+    ) -> None:
         self.listener = listener
+        self.sock = sock
+        """The client's."""
         self.client = client
         """Whom logs, strategies and access lists see."""
         self.backend: Backend | None = None
@@ -163,24 +168,33 @@ class Seeking(abc.ABC):
     # Having none
 
     def _none_available(self) -> None:
-        """Down, ejected, draining, full or tried: the pool's policy decides."""
-        if self._pool.spec.when_all_down != "hold":
+        """Down, ejected, draining, full or tried: it may wait for a full one, or else the pool's policy decides."""
+        queued = self._round <= self._pool.spec.retries and self._pool.may_queue(self._tried)
+        if not queued and self._pool.spec.when_all_down != "hold":
             self._finish("lb", "no_server")
             return
         now = self._context.clock()
         if self._hold is None:
-            self._hold = Holding(self, self._pool, self._route.hold_queue, self._context.hold_retry, now)
+            queue = self._route.full_queue if queued else self._route.hold_queue
+            self._hold = Holding(self, self._pool, queue, self._context, now)
         elif self._hold.over(now):
             self._finish("lb", "hold_timeout")
             return
-        self._round = 0
-        self._tried = ()
-        self._hold.wait(now)
+        if queued:
+            self._hold.wait_for_room()
+        else:
+            self._round = 0
+            self._tried = ()
+            self._hold.wait(now)
 
     def held_too_long(self) -> None:
         """The hold's time is over; an attempt under way may still work, and is the last."""
         if self._under_way is None:
             self._finish("lb", "hold_timeout")
+
+    def client_left(self, reason: Literal["eof", "reset"]) -> None:
+        """It has not waited for a server."""
+        self._finish("client", reason)
 
     def _stop_waiting(self) -> None:
         if self._wait is not None:

@@ -122,8 +122,9 @@ class Balancer:
         servers = sum(len(pool.servers) for pool in config.pools.values())
         return Traffic(self._pools, self._sink, reserve=64 + 2 * servers, dedicated=self._dedicated)
 
-    def _health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
-        self._tasks.health_changed(pool, backend, change)
+    def _health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
+        if change is not None:
+            self._tasks.health_changed(pool, backend, change)
         self._carrier.health_changed(pool, backend, change)
 
     # Reload

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from typing import Protocol
 
 from healthcheck.mirror import MirroredHealth, Standing
 from healthcheck.state import Change
 from lb.address import Address, Client, SocketAddress
 from lb.backend import Backend, NewBackend
+from lb.counts import Count
 from lb.events import Sink
+from lb.line import Waiter
 from lb.model import PoolSpec, Server
-from lb.pool import Changed, Pool, Prepared, Waiter
+from lb.pool import Changed, Pool, Prepared
 
 __all__ = ["Holding", "SharedPool"]
 
@@ -37,15 +39,25 @@ class Holding(Protocol):
 class SharedPool(Pool):
     """What other processes do to its counts is not announced; it looks, a little at each pick.
 
-    ``start`` is where in its list it begins, as a part of it.
+    ``start`` is where in its list it begins, as a part of it. ``count_waiting()`` gives what those who wait count with,
+    which must be known once the pool has a list.
     """
 
     def __init__(
-        self, name: str, sink: Sink, changed: Changed, new_backend: NewBackend, *, start: float, holding: Holding
+        self,
+        name: str,
+        sink: Sink,
+        changed: Changed,
+        new_backend: NewBackend,
+        *,
+        start: float,
+        holding: Holding,
+        count_waiting: Callable[[], Count],
     ) -> None:
         super().__init__(name, sink, changed, new_backend)
         self._start = start
         self._holding = holding
+        self._count_waiting = count_waiting
         self._watched: list[Backend] = []
         """Those whose load matters, to the strategy or because it is limited."""
         self._seen: dict[Backend, int] = {}
@@ -60,6 +72,7 @@ class SharedPool(Pool):
     def apply(
         self, prepared: Prepared, targets: Mapping[Address, tuple[SocketAddress, ...]], now: float
     ) -> list[Backend]:
+        self._line.count = self._count_waiting()
         left = super().apply(prepared, targets, now)
         self._watched = [
             backend
@@ -72,19 +85,25 @@ class SharedPool(Pool):
     # Leases
 
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
-        """As the other pools do; a lease that another process took first is given back, and the next server asked."""
-        self._look(LOOKS)
+        """As the other pools do; a lease that another process took first is given back, and the next server asked.
+
+        If there is room again, those who wait come first.
+        """
+        if self._look(LOOKS):
+            self._wake()
         for _ in range(RACES):
             backend = super().pick(client, tried)
             if backend is None:
                 if not self._look_at_all():
                     return None
+                self._wake()
             elif backend.spec.max_connections and backend.active > backend.spec.max_connections:
                 backend.total -= 1
                 self.release(backend)
                 self._look_at_all()  # others may be as full
             else:
                 return backend
+        self._holding.again()  # there may be room: who waits from now on is to look
         return None
 
     def release(self, backend: Backend) -> None:
@@ -102,14 +121,14 @@ class SharedPool(Pool):
         super()._load_changed(backend)
 
     def _look(self, count: int) -> bool:
-        """Look at the next so many servers; True if the load of one was news."""
+        """Look at the next so many servers; True if the load of one that is limited was news."""
         news = False
         for _ in range(min(count, len(self._watched))):
             self._next_look = (self._next_look + 1) % len(self._watched)
             backend = self._watched[self._next_look]
             if self._seen[backend] != backend.active:
                 self._load_changed(backend)
-                news = True
+                news = news or backend.spec.max_connections > 0
         return news
 
     def _look_at_all(self) -> bool:
@@ -123,10 +142,15 @@ class SharedPool(Pool):
         if backend is not None:
             health = backend.health
             assert isinstance(health, MirroredHealth)  # noqa: S101 - a worker has no others
-            self._note(backend, health.judged(standing, now))
+            change = health.judged(standing, now)
+            self._heed(backend)
+            self._note(backend, change)
 
     def _say(self, backend: Backend, change: Change) -> None:
         """It is said once, where it was decided."""
+
+    def _say_advice(self, backend: Backend) -> None:
+        """As well."""
 
     # Connections that wait for a server
 
@@ -139,7 +163,7 @@ class SharedPool(Pool):
     @property
     def holds(self) -> bool:
         """Connections wait here."""
-        return bool(self._waiting)
+        return bool(self._line)
 
     def look_again(self) -> None:
         """Another process says that there is room."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lb.model import Config
 
-__all__ = ["assign", "names", "server_name"]
+__all__ = ["assign", "names", "queue_name", "server_name"]
 
 
 def server_name(pool: str, server: str) -> str:
@@ -14,10 +14,15 @@ def server_name(pool: str, server: str) -> str:
     return f"{pool}/{server}"
 
 
+def queue_name(pool: str) -> str:
+    """What those who wait for a server of a pool count under. No server's name is empty."""
+    return f"{pool}/"
+
+
 def names(config: Config) -> list[str]:
     """All that counts in a configuration."""
     servers = (server_name(pool.name, server.name) for pool in config.pools.values() for server in pool.servers)
-    return [*config.listeners, *servers]
+    return [*config.listeners, *map(queue_name, config.pools), *servers]
 
 
 def assign(

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -85,3 +86,16 @@ def _remove_stale(path: str) -> None:
     if error != errno.ECONNREFUSED:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     Path(path).unlink()
+
+
+def listening_socket(fd: int) -> socket.socket:
+    """One that is given: it belongs to whoever calls this."""
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    return sock
+
+
+def close_all(opened: Mapping[tuple[str, Address], Iterable[socket.socket]]) -> None:
+    for sockets in opened.values():
+        for sock in sockets:
+            sock.close()

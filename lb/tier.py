@@ -80,6 +80,10 @@ class Tier:
         """A lease on this member was taken or given back."""
         self._tell(self.strategy.load_changed, backend)
 
+    def share_changed(self, backend: Backend) -> None:
+        """This member wants another share of its weight."""
+        self._tell(self.strategy.share_changed, backend)
+
     def _tell(self, hook: Callable[[Server], None], backend: Backend) -> None:
         try:
             hook(backend)

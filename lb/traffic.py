@@ -15,6 +15,7 @@ from lb.connection import Connection
 from lb.connection_context import ConnectionContext
 from lb.counts import Count, LocalCount
 from lb.deadlines import Deadlines
+from lb.departures import Departures
 from lb.descriptors import Descriptors
 from lb.events import Fault, Sink
 from lb.figures import Figures, LiveConnection, Survey, Wanted
@@ -59,7 +60,12 @@ class Traffic:
         self._splicer = make_splicer(descriptors, self._fault, dedicated=dedicated)
         self._pressure = Pressure(descriptors, self._deadlines, sink, others)
         self._context = ConnectionContext(
-            splicer=self._splicer, deadlines=self._deadlines, sink=sink, next_id=next_id, sources=sources
+            splicer=self._splicer,
+            deadlines=self._deadlines,
+            departures=Departures(self._fault),
+            sink=sink,
+            next_id=next_id,
+            sources=sources,
         )
         self._sink = sink
         self._figures = Figures()
@@ -136,8 +142,8 @@ class Traffic:
                 if connection.backend is backend:
                     connection.server_removed()
 
-    def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
-        if change.new in ("down", "ejected") and pool.spec.on_down == "close":
+    def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
+        if change is not None and change.new in ("down", "ejected") and pool.spec.on_down == "close":
             for connection in list(self._context.open):
                 if connection.server is backend:
                     connection.close("server_down")

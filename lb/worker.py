@@ -48,7 +48,8 @@ from lb.pool import Pool, Prepared
 from lb.pools import Pools, new_servers
 from lb.resolver import all_static_targets
 from lb.shared_pool import SharedPool
-from lb.slots import server_name
+from lb.slots import queue_name, server_name
+from lb.sockets import close_all, listening_socket
 from lb.stalls import keep_garbage_collection_short, keep_threads_short
 from lb.traffic import Traffic
 
@@ -211,7 +212,9 @@ class Worker:
     async def _prepare(self, order: Prepare, fds: Sequence[int], *, task_status: trio.TaskStatus[None]) -> None:
         """Beside the traffic, and beside other messages: news of servers cannot wait for large tables."""
         sockets = iter(fds)
-        opened = {place: [_listening(fd) for fd in itertools.islice(sockets, count)] for place, count in order.opened}
+        opened = {
+            place: [listening_socket(fd) for fd in itertools.islice(sockets, count)] for place, count in order.opened
+        }
         error = "abandoned"
         with trio.CancelScope() as self._preparing:
             task_status.started()
@@ -224,13 +227,13 @@ class Worker:
                 self._log(Fault(f"worker {self._index}", exception))
                 error = f"{type(exception).__name__}: {exception}"
         if error:
-            _close(opened)
+            close_all(opened)
         self._answer(Prepare, error)
 
     def _abandon(self) -> None:
         self._preparing.cancel()
         if self._ready is not None:
-            _close(self._ready.opened)
+            close_all(self._ready.opened)
             self._ready = None
 
     async def _commit(self, order: Commit) -> None:
@@ -261,7 +264,15 @@ class Worker:
     def _new_pool(self, name: str) -> SharedPool:
         start = self._index / self._board.workers
         changed = self._traffic.health_changed
-        return SharedPool(name, self._log, changed, self._new_backend, start=start, holding=self._nudges)
+        return SharedPool(
+            name,
+            self._log,
+            changed,
+            self._new_backend,
+            start=start,
+            holding=self._nudges,
+            count_waiting=lambda: self._count(queue_name(name)),
+        )
 
     def _new_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
         place = (pool.name, server.name)
@@ -277,18 +288,6 @@ class Worker:
 
     def _connected(self, pool: str, server: str) -> None:
         self._channel.send(encode(Connected(pool, server)))
-
-
-def _listening(fd: int) -> socket.socket:
-    sock = socket.socket(fileno=fd)
-    sock.setblocking(False)
-    return sock
-
-
-def _close(opened: Opened) -> None:
-    for sockets in opened.values():
-        for sock in sockets:
-            sock.close()
 
 
 if __name__ == "__main__":

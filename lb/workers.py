@@ -261,7 +261,7 @@ class Workers:
 
     # News of servers
 
-    def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:  # noqa: ARG002 - workers act on it
+    def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:  # noqa: ARG002 - workers act
         self._judge(pool, backend)
 
     def _judge(self, pool: Pool, backend: Backend) -> None:

@@ -77,3 +77,6 @@ class Strategy(abc.ABC):
 
         The server may have left the list already: its connections live on.
         """
+
+    def share_changed(self, server: Server) -> None:  # noqa: B027 - most strategies need not know
+        """``server.share`` of this member has changed. For strategies that keep what they made of its weight."""

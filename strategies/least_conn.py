@@ -72,6 +72,9 @@ class LeastConn(Strategy):
         if server in self.available:
             self._push(server)
 
+    def share_changed(self, server: Server) -> None:
+        self.load_changed(server)
+
     def _push(self, server: Server) -> None:
         position = self._positions[server]
         entry = (server.load, self._last_picks[server], position)

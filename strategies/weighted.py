@@ -3,7 +3,7 @@
 Source: nginx's classic algorithm (``ngx_stream_upstream_round_robin.c``, since 1.3.1). Every available server holds a
 credit, zero at first. At a pick each gains its weight, the one with the most is chosen (of equals the first in the
 file) and pays the sum of the weights. Weights 5, 1, 1 give a a b a c a a. A server that is not available neither
-gains nor pays, nor does one that was tried already.
+gains nor pays, nor does one that was tried already. A server that wants a share of its weight only gains that share.
 """
 
 from __future__ import annotations
@@ -27,14 +27,19 @@ class Weighted(Strategy):
 
     def __init__(self) -> None:
         super().__init__()
-        self._members: dict[Server, tuple[int, _WeightClass]] = {}
-        """Position and class of each member. The class is kept, because a reload changes ``server.weight`` first."""
+        self._positions: dict[Server, int] = {}
+        self._weights: dict[Server, int] = {}
+        """In hundredths, of each member. They are kept, because ``server.weight`` and ``server.share`` change first."""
         self._resting: dict[Server, int] = {}
         """The credits of the members that take no part."""
         self._classes: dict[int, _WeightClass] = {}
         """By weight, those with a server that takes part."""
         self._total = 0
         """The sum of the weights that take part."""
+        self._round = 0
+        """The sum of the weights of all members."""
+        self._largest_round = 0
+        """Since the credits were limited: none is more."""
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
         skipped = self.available.intersection(tried)
@@ -53,11 +58,9 @@ class Weighted(Strategy):
         for server in self.available:
             self._leave(server)
         super().use(servers, built)
-        one_round = sum(server.weight for server in self.servers)
-        credit = self._resting
-        self._resting = {s: max(-one_round, min(credit.get(s, 0), one_round)) for s in self.servers}
-        classes = {server.weight: _WeightClass(server.weight) for server in self.servers}
-        self._members = {s: (position, classes[s.weight]) for position, s in enumerate(self.servers)}
+        self._positions = {server: position for position, server in enumerate(self.servers)}
+        self._weights = {server: server.weight * server.share for server in self.servers}
+        self._limit_credits()
         for server in self.available:
             self._join(server)
 
@@ -71,6 +74,26 @@ class Weighted(Strategy):
             super().disable(server)
             self._leave(server)
 
+    def share_changed(self, server: Server) -> None:
+        """Credits are limited anew, a step for each server, only if they might be more than two rounds."""
+        taking_part = server in self.available
+        if taking_part:
+            self._leave(server)
+        weight = server.weight * server.share
+        self._round += weight - self._weights[server]
+        self._weights[server] = weight
+        if taking_part:
+            self._join(server)
+        self._largest_round = max(self._largest_round, self._round)
+        if self._largest_round > 2 * self._round:
+            self.use(self.servers, None)
+
+    def _limit_credits(self) -> None:
+        """While nobody takes part: none may be more than the round that the weights make now."""
+        self._round = self._largest_round = one_round = sum(self._weights.values())
+        credit = self._resting
+        self._resting = {s: max(-one_round, min(credit.get(s, 0), one_round)) for s in self.servers}
+
     def _turn(self) -> Server | None:
         """One pick among those that take part."""
         if not self._classes:
@@ -82,17 +105,19 @@ class Weighted(Strategy):
         return self.servers[position]
 
     def _join(self, server: Server) -> None:
-        position, weight_class = self._members[server]
-        weight_class.add(position, self._resting.pop(server))
-        self._classes[weight_class.weight] = weight_class
-        self._total += weight_class.weight
+        weight = self._weights[server]
+        if weight not in self._classes:
+            self._classes[weight] = _WeightClass(weight)
+        self._classes[weight].add(self._positions[server], self._resting.pop(server))
+        self._total += weight
 
     def _leave(self, server: Server) -> None:
-        position, weight_class = self._members[server]
-        self._resting[server] = weight_class.remove(position)
+        weight = self._weights[server]
+        weight_class = self._classes[weight]
+        self._resting[server] = weight_class.remove(self._positions[server])
         if not weight_class.bases:
-            del self._classes[weight_class.weight]
-        self._total -= weight_class.weight
+            del self._classes[weight]
+        self._total -= weight
 
 
 class _WeightClass:

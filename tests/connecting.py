@@ -129,6 +129,28 @@ class FakeSplicer:
         return [relay for relay in self.relays if not relay.closed]
 
 
+class FakeDepartures:
+    """Tells that a client has left when a test says so."""
+
+    def __init__(self):
+        self.watched = {}
+
+    async def run(self):
+        """Nothing to do."""
+
+    def watch(self, sock, waiting):
+        assert sock not in self.watched
+        assert not sock.closed
+        self.watched[sock] = waiting
+
+    def forget(self, sock):
+        assert not sock.closed
+        self.watched.pop(sock, None)
+
+    def leave(self, sock, reason="eof"):
+        self.watched.pop(sock).client_left(reason)
+
+
 def target_of(name):
     return (socket.AF_INET, (name, 1))
 
@@ -142,7 +164,10 @@ class World:
         self.splicer = FakeSplicer()
         self.deadlines = Deadlines(fault=lambda where, exception: self.sink(Fault(where, exception)))
         self.descriptors = Descriptors(1000)
-        self.context = ConnectionContext(splicer=self.splicer, deadlines=self.deadlines, sink=self.sink)
+        self.departures = FakeDepartures()
+        self.context = ConnectionContext(
+            splicer=self.splicer, deadlines=self.deadlines, departures=self.departures, sink=self.sink
+        )
         self.pool = Pool("web", self.sink, self._health_changed)
         self.clients = []
         self.reload(names, **pool)
@@ -209,7 +234,8 @@ class World:
         self.assert_leases_are_right()
         assert not self.context.open
         assert not self.pool.leaving
-        assert not self.pool._waiting
+        assert not self.pool._line
+        assert not self.departures.watched
         assert not self.splicer.under_way
         assert not self.splicer.joined
         assert all(len(queue) == 0 for queue in self.deadlines._queues.values())

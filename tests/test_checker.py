@@ -3,15 +3,17 @@ import itertools
 import math
 import random
 
+import attrs
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from healthcheck.advice import Advice
 from healthcheck.checker import Checks
-from healthcheck.probe import Probe, ProbeFailed, Target
+from healthcheck.probe import Probe, ProbeFailed, Target, Word
 from healthcheck.result import CheckResult
 from lb.address import Address
-from lb.model import HealthSpec
+from lb.model import CheckSpec, HealthSpec, PluginSpec
 
 TARGET = Target("web", "a", Address.parse("10.0.0.1:80"), ())
 SPEC = HealthSpec(interval=10.0, fast_interval=1.0, timeout=2.0)
@@ -54,7 +56,7 @@ def takes(seconds):
     return script
 
 
-async def results_of(probe, *, count=1, spec=SPEC, in_balance=lambda: False, target=lambda: TARGET):
+async def results_of(*probes, count=1, spec=SPEC, in_balance=lambda: False, target=lambda: TARGET):
     """The results of the first checks; the clock jumps while they wait."""
     results = []
 
@@ -63,7 +65,7 @@ async def results_of(probe, *, count=1, spec=SPEC, in_balance=lambda: False, tar
         if len(results) == count:
             scope.cancel()
 
-    checks = Checks(probe, spec, target=target, in_balance=in_balance, report=report, rng=random.Random(1))
+    checks = Checks(probes, spec, target=target, in_balance=in_balance, report=report, rng=random.Random(1))
     with trio.CancelScope() as scope:
         await checks.run()
     return results
@@ -158,7 +160,7 @@ async def test_no_verdict_is_reported_when_the_checks_are_cancelled(autojump_clo
     results = []
     spec = HealthSpec(timeout=math.inf)
     checks = Checks(
-        FakeProbe(script),
+        [FakeProbe(script)],
         spec,
         target=lambda: TARGET,
         in_balance=lambda: False,
@@ -222,10 +224,37 @@ async def test_the_port_of_the_checks_replaces_the_server_s(autojump_clock):
     assert probe.targets[0].address.text == "10.0.0.1:8080"
 
 
+async def test_several_checks_are_made_at_the_same_time_and_are_one_verdict(autojump_clock):
+    checks = (CheckSpec(PluginSpec("tcp")), CheckSpec(PluginSpec("http"), port=8080, name="ready"))
+    probes = [FakeProbe(takes(1.5), fails), FakeProbe(takes(1.8), takes(3.0))]
+    spec = attrs.evolve(SPEC, checks=checks, port=9090)
+    fine, bad = await results_of(*probes, count=2, spec=spec)
+    assert fine == CheckResult(True, "check 1 (tcp): late; check 2 (ready): late", pytest.approx(1800))
+    assert bad == CheckResult(False, "check 1 (tcp): HTTP 503; check 2 (ready): no answer in 2 s", pytest.approx(2000))
+    assert probes[0].starts == probes[1].starts
+    assert [probe.targets[0].address.text for probe in probes] == ["10.0.0.1:9090", "10.0.0.1:8080"]
+
+
+async def test_a_check_that_cannot_be_made_leaves_the_verdict_to_the_next_time(autojump_clock):
+    unable = FakeProbe(raises(OSError(errno.EMFILE, "x")), passes)
+    spec = attrs.evolve(SPEC, checks=(CheckSpec(), CheckSpec()))
+    (result,) = await results_of(FakeProbe(passes), unable, spec=spec)
+    assert result.passed
+    assert len(unable.starts) == 2
+
+
+async def test_the_word_of_a_server_about_itself_counts_at_once(autojump_clock):
+    async def script():
+        return Word(passed=False, detail="down: as told", advice=Advice(share=20))
+
+    (result,) = await results_of(FakeProbe(script))
+    assert result == CheckResult(False, "down: as told", 0.0, at_once=True, advice=Advice(share=20))
+
+
 async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
     probe = FakeProbe(passes)
     checks = Checks(
-        probe,
+        [probe],
         HealthSpec(interval=1000.0, fast_interval=1.0),
         target=lambda: TARGET,
         in_balance=lambda: False,

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 import tomli
 from hypothesis import given
@@ -14,6 +15,7 @@ from lb.config import ConfigError, load, parse
 from lb.describe import describe
 from lb.model import (
     AdminSpec,
+    CheckSpec,
     Config,
     DnsSource,
     HealthSpec,
@@ -23,6 +25,7 @@ from lb.model import (
     PluginSpec,
     PoolSpec,
     ProcessSpec,
+    Secret,
     ServerSpec,
 )
 from lb.networks import Networks
@@ -68,6 +71,8 @@ def test_every_key_reaches_the_model() -> None:
         retries=0,
         when_all_down="hold",
         hold_timeout=1.5,
+        queue=250,
+        queue_timeout=20,
         on_down="close",
         on_remove="close",
         drain_timeout=3600,
@@ -113,7 +118,7 @@ def test_every_key_reaches_the_model() -> None:
         pools={"app": app},
         process=ProcessSpec(workers=2, stop_timeout=45),
         log=LogSpec("debug", "json", connections=False),
-        admin=AdminSpec(Address.parse("0.0.0.0:9900"), "a long secret"),
+        admin=AdminSpec(Address.parse("0.0.0.0:9900"), Secret("a long secret")),
     )
 
 
@@ -191,6 +196,7 @@ KEYS = [
     ("pools.web.health.fall", "count"),
     ("pools.web.health.port", "count"),
     ("pools.web.health.initial", "word"),
+    ("pools.web.health.require", "word"),
     ("pools.web.passive.failures", "count"),
     ("pools.web.passive.eject_for", "positive"),
 ]
@@ -219,12 +225,30 @@ def test_a_wrong_value_of_a_server_is_one_message_at_its_key(key: str, wrong: st
     assert error.startswith(f"lb.toml: pools.web.servers[1].{key}: ")
 
 
+def test_several_checks_reach_the_model() -> None:
+    health = load(PAIRS / "good" / "several_checks.toml").pools["db"].health
+    assert health == HealthSpec(
+        port=8008,
+        require="any",
+        checks=(
+            CheckSpec(PluginSpec("postgres"), port=5432),
+            CheckSpec(PluginSpec("http", (("path", "/primary"),)), name="primary"),
+            CheckSpec(PluginSpec("redis", (("password", Secret("s3cret")),)), port=6379),
+            CheckSpec(PluginSpec("agent")),
+        ),
+    )
+    assert [check.port for check in health.all_checks] == [5432, 8008, 6379, 8008]
+
+
 def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:
     """A key that somebody adds to the model, and forgets to read, fails here. For TLS see test_config_tls."""
     config = load(EVERYTHING)
     defaults = (ProcessSpec(), LogSpec(), ListenerSpec("web", (), ""), PoolSpec("app"), HealthSpec(), PassiveSpec())
     pool = config.pools["app"]
-    given_ = (config.process, config.log, config.listeners["web"], pool, pool.health, pool.passive)
+    several = load(PAIRS / "good" / "several_checks.toml").pools["db"].health
+    assert several  # in place of one probe
+    health = attrs.evolve(pool.health, checks=several.checks, require=several.require)
+    given_ = (config.process, config.log, config.listeners["web"], pool, health, pool.passive)
     for default, value in zip(defaults, given_, strict=True):
         same = [key for key in default.__slots__ if key not in ("name", "tls", "sni", "__weakref__")]
         assert [key for key in same if getattr(default, key) == getattr(value, key)] == []

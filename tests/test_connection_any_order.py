@@ -14,7 +14,7 @@ from tests.connecting import REFUSED, World, target_of
 
 OPERATIONS = st.one_of(
     st.tuples(st.just("accept"), st.just(0)),
-    st.tuples(st.sampled_from(["succeed", "fail", "exhaust", "end", "half", "stop"]), st.integers(0, 5)),
+    st.tuples(st.sampled_from(["succeed", "fail", "exhaust", "end", "half", "stop", "leave"]), st.integers(0, 5)),
     st.tuples(st.just("sleep"), st.sampled_from([0.1, 0.5, 1, 3, 11])),
     st.tuples(st.sampled_from(["up", "down", "break", "mend"]), st.sampled_from("abc")),
     st.tuples(st.just("reload"), st.sampled_from(["abc", "ab", "a", "", "cb"])),
@@ -53,6 +53,10 @@ class Life(World):
     def do_stop(self, number):
         for connection in self.open[number : number + 1]:
             connection.close("stopped")
+
+    def do_leave(self, number):
+        for client in list(self.departures.watched)[number : number + 1]:
+            self.departures.leave(client)
 
     def do_up(self, name, passed=True):
         if name in self.pool.backends:
@@ -93,6 +97,7 @@ async def live(script, pool):
         {
             "when_all_down": st.sampled_from(["reject", "any", "hold"]),
             "retries": st.integers(0, 3),
+            "queue": st.sampled_from([0, 1, 5]),
             "limits": st.sampled_from([{}, {"a": 1}, {"a": 1, "b": 1, "c": 2}]),
             "passive": st.sampled_from([PassiveSpec(failures=0), PassiveSpec(failures=1), PassiveSpec()]),
         }

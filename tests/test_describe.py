@@ -4,7 +4,7 @@ import pytest
 
 from lb.address import Address
 from lb.describe import describe, value_text
-from lb.model import Config, HealthSpec, ListenerSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import CheckSpec, Config, HealthSpec, ListenerSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
 
 
 def test_what_would_run_is_told_in_a_few_lines() -> None:
@@ -41,6 +41,10 @@ def test_what_would_run_is_told_in_a_few_lines() -> None:
         (PluginSpec("weighted"), "weighted"),
         (PluginSpec("http", (("path", "/"),)), "http (path='/')"),
         (HealthSpec(), "probe tcp every 2s"),
+        (
+            HealthSpec(require="any", checks=(CheckSpec(), CheckSpec(PluginSpec("agent"), 9777, "agent of a"))),
+            "any of tcp, agent of a: agent on port 9777 every 2s",
+        ),
         ((Address.parse(":1"), Address.parse(":2")), ":1, :2"),
     ],
 )

@@ -53,6 +53,7 @@ CONFIGURATION = {
     "[pools.NAME]": (model.PoolSpec, set()),
     "[pools.NAME.tls]": (model.PoolTlsSpec, {"key"}),
     "[pools.NAME.health]": (model.HealthSpec, set()),
+    "[[pools.NAME.health.checks]]": (model.CheckSpec, {"name"}),
     "[pools.NAME.passive]": (model.PassiveSpec, set()),
     "[[pools.NAME.servers]]": (model.ServerSpec, {"name"}),
 }
@@ -76,7 +77,7 @@ def defaults(heading):
 @pytest.mark.parametrize("heading", CONFIGURATION)
 def test_every_field_of_the_model_is_in_the_reference(heading):
     spec, more = CONFIGURATION[heading]
-    fields = {field.name for field in attrs.fields(spec)} - ({"name"} if heading != "[[pools.NAME.servers]]" else set())
+    fields = {field.name for field in attrs.fields(spec)} - ({"name"} if heading[:2] != "[[" else set())
     assert documented(heading).keys() == (fields - {"dns"}) | more  # they are written among the servers
 
 
@@ -95,7 +96,17 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
     spec, _ = CONFIGURATION[heading]
     set_by_model = {field.name for field in attrs.fields(spec) if field.default is not attrs.NOTHING}
     given = {key for key, cells in documented(heading).items() if default(cells[1]) is not None}
-    sections = {"servers", "health", "passive", "tls", "sni", "dns"}
+    sections = {
+        "servers",
+        "health",
+        "checks",
+        "passive",
+        "tls",
+        "sni",
+        "dns",
+        "name",
+        "token",
+    }  # and words of one's own
     files = {"ca", "client_ca", "certificate", "servers_file"}
     assert set_by_model - given <= sections | files
 
@@ -149,11 +160,19 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     }
 
 
+def test_the_parser_knows_the_keys_of_one_of_several_checks_and_no_others(monkeypatch):
+    known = {}
+    monkeypatch.setattr(config_table.Table, "finish", lambda table: known.setdefault(table.path, table.known))
+    check = f"[[pools.web.health.checks]]\n{defaults('[[pools.NAME.health.checks]]')}"
+    parse(f'listeners.web.bind = ":80"\npools.web.servers = ["10.0.0.1:80"]\n{check}', "reference")
+    assert known["pools.web.health.checks[0]"] == {*documented("[[pools.NAME.health.checks]]")}
+
+
 def options_of(plug_in):
-    return {
-        name: None if parameter.default is parameter.empty else parameter.default
-        for name, parameter in inspect.signature(plug_in).parameters.items()
-    }
+    """Name -> default in TOML's terms; None if there is none."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(plug_in).parameters.items()}
+    toml_terms = {inspect.Parameter.empty: None, (): []}
+    return {name: toml_terms.get(default, default) for name, default in defaults.items()}
 
 
 def documented_options(text):

@@ -43,9 +43,9 @@ def test_none_is_missing():
         ("quickstart", "web", "round-robin", "tcp"),
         ("weighted", "web", "weighted", "http"),
         ("sticky", "cache", "consistent-hash", "tcp"),
-        ("redis", "redis", "round-robin", "exchange"),
-        ("postgres", "postgres", "least-conn", "tcp"),
-        ("smtp", "smtp", "round-robin", "exchange"),
+        ("redis", "redis", "round-robin", "redis"),
+        ("postgres", "postgres", "least-conn", "postgres"),
+        ("smtp", "smtp", "round-robin", "smtp"),
     ],
 )
 def test_it_shows_what_it_is_for(name, pool, strategy, probe):

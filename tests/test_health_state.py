@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from healthcheck.advice import Advice
 from healthcheck.state import Change, Health
-from lb.model import HealthSpec, PassiveSpec
+from lb.model import HealthSpec, PassiveSpec, PluginSpec
 
 RISE_2_FALL_3 = HealthSpec(rise=2, fall=3)
 INITIALLY_DOWN = HealthSpec(rise=2, fall=3, initial="down")
@@ -218,6 +219,49 @@ def test_scattered_failures_never_take_a_server_out(fall, failures, bursts):
     for checks, connects in bursts:
         play(health, "F" * min(checks, fall - 1) + "P" + "x" * min(connects, failures - 1) + "c")
         assert health.state == "up"
+
+
+def said(health, passed, now, **advice):
+    """A word of the server's agent, which counts at once."""
+    health.heed(Advice(**advice))
+    return health.check(passed, "down: as told" if not passed else "up", now, at_once=True)
+
+
+def test_a_word_of_the_server_about_itself_needs_no_confirmation():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    assert said(health, False, 1.0) == Change("up", "down", "down: as told", "active")
+    assert said(health, True, 2.0) == Change("down", "up", "", "active")
+
+
+def test_a_word_restores_an_ejected_server_as_a_pass_does():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    play(health, "xx")
+    assert said(health, True, 3.0) == Change("ejected", "up", "", "active")
+
+
+def test_a_maintenance_lasts_until_ready_whatever_is_found():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    assert said(health, True, 1.0, admin="maint") == Change("up", "down", "maint", "active")
+    play(health, "PPPPcP")
+    said(health, True, 10.0, share=50)
+    assert (health.state, health.reason) == ("down", "maint")
+    assert said(health, True, 11.0, admin="ready") == Change("down", "up", "", "active")
+    assert health.advice == Advice(50, "ready")
+
+
+def test_a_reload_keeps_what_was_asked_for_unless_the_checks_change():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    said(health, True, 1.0, admin="drain", share=20)
+    health.respec(HealthSpec(rise=9, fall=9), EJECT_AT_2, 2.0)
+    assert health.advice == Advice(20, "drain")
+    health.respec(HealthSpec(probe=PluginSpec("http")), EJECT_AT_2, 3.0)
+    assert health.advice == Advice()
+
+
+def test_a_word_that_comes_after_a_reload_has_switched_checks_off_is_not_heeded():
+    health = Health(None, EJECT_AT_2, 0.0)
+    assert said(health, False, 1.0, admin="maint") is None
+    assert health.advice == Advice()
 
 
 class AgainstHistory(RuleBasedStateMachine):

@@ -11,6 +11,7 @@ import trio
 from lb.address import Address
 from lb.connection_context import ConnectionContext
 from lb.deadlines import Deadlines
+from lb.departures import Departures
 from lb.descriptors import Descriptors
 from lb.events import AcceptPaused, AcceptResumed, ConnectionClosed
 from lb.listener import Listener, Pressure
@@ -84,7 +85,12 @@ class World:
         self.deadlines = Deadlines(fault=lambda where, exception: None)
         self.descriptors = Descriptors(limit)
         self.pressure = Pressure(self.descriptors, self.deadlines, self.events.append)
-        self.context = ConnectionContext(splicer=self.splicer, deadlines=self.deadlines, sink=self.events.append)
+        self.context = ConnectionContext(
+            splicer=self.splicer,
+            deadlines=self.deadlines,
+            departures=Departures(lambda where, exception: None),
+            sink=self.events.append,
+        )
         self.pool = Pool("web", self.events.append, lambda pool, backend, change: None)
         self.listeners = []
 

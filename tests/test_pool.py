@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from healthcheck.advice import Advice
 from healthcheck.result import CheckResult
-from lb.events import BackendEjected, BackendRestored, Fault
+from lb.events import BackendAdvised, BackendEjected, BackendRestored, Fault
 from lb.model import HealthSpec, PassiveSpec, PluginSpec
 from tests.pooling import BUILT_IN, Harness, server, servers
 
@@ -169,6 +170,83 @@ def test_a_broken_probe_is_a_fault():
     error = ZeroDivisionError()
     harness.pool.checked(harness["a"], CheckResult(False, "broken", 1.0, error), 0.0)
     assert harness.of(Fault) == [Fault("pool web: probe of a", error)]
+
+
+# What a server's agent asks for
+
+
+def told(harness, name, *, passed=True, **advice):
+    result = CheckResult(passed, "up" if passed else "down", 1.0, at_once=True, advice=Advice(**advice))
+    harness.pool.checked(harness[name], result, harness.now)
+
+
+def test_a_change_of_what_a_server_wants_is_told_once():
+    harness = Harness(*servers("ab"))
+    told(harness, "a")
+    told(harness, "a", share=50)
+    told(harness, "a", share=50)
+    told(harness, "a", admin="drain")
+    told(harness, "a", share=0, admin="ready")
+    assert harness.events == [
+        BackendAdvised("web", "a", 50, "ready"),
+        BackendAdvised("web", "a", 50, "drain"),
+        BackendAdvised("web", "a", 0, "ready"),
+    ]
+
+
+@pytest.mark.parametrize("wish", [{"share": 0}, {"admin": "drain"}])
+@pytest.mark.parametrize("strategy", BUILT_IN)
+def test_a_server_that_wants_no_new_connections_gets_none(strategy, wish):
+    harness = Harness(*servers("ab"), strategy=PluginSpec(strategy))
+    told(harness, "a", **wish)
+    assert harness["a"].state == "draining"
+    assert harness.picks(10) == {"b": 10}
+    harness.reload(*servers("abc"))
+    assert harness.picks(10)["a"] == 0
+    told(harness, "a", share=100, admin="ready")
+    assert harness["a"].available
+
+
+def test_a_server_that_wants_nothing_gets_nothing_either_if_all_others_are_down():
+    harness = Harness(*servers("ab"), when_all_down="any", health=HealthSpec(fall=1))
+    told(harness, "a", admin="drain")
+    harness.check("b", False)
+    assert harness.picks(4) == {"b": 4}
+    told(harness, "a", admin="maint")
+    assert harness.picks(4) == {"b": 4}
+    assert harness["a"].state == "down"
+
+
+@pytest.mark.parametrize(("strategy", "expected"), [("round-robin", 15), ("weighted", 10)])
+def test_a_share_counts_where_weights_do(strategy, expected):
+    harness = Harness(*servers("ab"), strategy=PluginSpec(strategy))
+    told(harness, "a", share=50)
+    assert harness.picks(30)["a"] == expected
+    harness.reload(*servers("ab"))
+    assert harness.picks(30)["a"] == expected, "a share stays with its server"
+
+
+def test_a_share_of_weight_0_is_nothing():
+    harness = Harness(server("a", weight=0), server("b"), strategy=PluginSpec("least-conn"))
+    told(harness, "a", share=50)
+    assert harness.picks(4) == {"b": 4}
+
+
+def test_what_was_asked_for_is_over_once_the_checks_change():
+    harness = Harness(*servers("ab"), strategy=PluginSpec("weighted"))
+    told(harness, "a", share=50, admin="drain")
+    harness.reload(*servers("ab"), health=None)
+    assert harness.picks(10) == {"a": 5, "b": 5}
+    assert harness.of(BackendAdvised)[-1] == BackendAdvised("web", "a", 100, "ready")
+
+
+def test_a_server_that_is_ready_again_wakes_waiters():
+    harness = Harness(server("a"), when_all_down="hold")
+    told(harness, "a", admin="drain")
+    log = []
+    Waiter(harness, "w", log)
+    told(harness, "a", admin="ready")
+    assert log == ["w"]
 
 
 # Waiting

@@ -9,6 +9,8 @@ import hypothesis
 import hypothesis.strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
+from healthcheck.advice import Advice
+from healthcheck.result import CheckResult
 from lb.events import BackendEjected, BackendRestored, Fault
 from lb.model import HealthSpec, PassiveSpec, PluginSpec
 from tests.pooling import BUILT_IN, Harness, server, servers
@@ -42,6 +44,7 @@ class AnyOrder(RuleBasedStateMachine):
             (healthy or self.pool.spec.when_all_down == "any")
             and not backend.leaving
             and backend.spec.weight > 0
+            and backend.health.advice.wants_new
             and not 0 < backend.spec.max_connections <= self.held[backend]
             and backend not in tried
         )
@@ -91,6 +94,15 @@ class AnyOrder(RuleBasedStateMachine):
         if name in self.pool.backends:
             self.harness.check(name, passed)
 
+    @rule(
+        name=st.sampled_from("abcd"),
+        advice=st.builds(Advice, st.none() | st.integers(0, 100), st.sampled_from([None, "ready", "drain", "maint"])),
+    )
+    def agent_says(self, name, advice):
+        if name in self.pool.backends:
+            result = CheckResult(passed=True, detail="up", ms=1.0, at_once=True, advice=advice)
+            self.pool.checked(self.pool.backends[name], result, self.harness.now)
+
     @rule(seconds=st.sampled_from([1, 10, 100]))
     def time_passes(self, seconds):
         self.harness.now += seconds
@@ -119,6 +131,12 @@ class AnyOrder(RuleBasedStateMachine):
             assert backend is known.get(name, backend), "identity is the name"
 
     @invariant()
+    def shares_are_those_that_were_asked_for(self):
+        for backend in self.pool.backends.values():
+            assert backend.advice == backend.health.advice
+            assert backend.share == backend.advice.percent or (backend.advice.percent == 0 < backend.share)
+
+    @invariant()
     def the_books_are_right(self):
         backends = {*self.pool.backends.values(), *self.pool.leaving.values()}
         assert {backend: backend.active for backend in backends if backend.active} == +self.held
@@ -134,6 +152,7 @@ class AnyOrder(RuleBasedStateMachine):
                 if backend.spec.backup is backup
                 and backend.health.state == "up"
                 and backend.spec.weight > 0
+                and backend.health.advice.wants_new
                 and not 0 < backend.spec.max_connections <= self.held[backend]
             }
 

@@ -6,7 +6,7 @@ import trio.testing
 
 from healthcheck.exchange import ExchangeProbe
 from healthcheck.probe import ProbeFailed
-from tests.probe_server import failure, says, server, stays_silent
+from tests.probe_server import failure, resets, says, server, stays_silent
 
 
 async def test_exchange_passes_when_the_answer_matches():
@@ -73,11 +73,90 @@ async def test_exchange_with_a_silent_server_is_cancelled_by_its_timeout():
     assert time_out.cancelled_caught
 
 
+# Steps
+
+
+def replies(*answers):
+    """Greets with the first answer, then gives one for each piece that it hears, and closes."""
+
+    async def handle(stream):
+        await stream.send_all(answers[0])
+        for answer in answers[1:]:
+            await stream.receive_some()
+            await stream.send_all(answer)
+
+    return handle
+
+
+LOGIN = [
+    {"expect": "^hello\\n"},
+    {"name": "login", "send": "user x\n", "expect": "^ok\\n"},
+    {"send": "ping\n", "expect": "^ok\\n"},
+]
+
+
+async def test_each_step_looks_at_what_comes_after_the_last_one_s_match():
+    async with server(replies(b"hello\n", b"ok\n", b"ok\nbye\n")) as target:
+        assert await ExchangeProbe(steps=LOGIN).check(target) == 'answer "ok"'
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ([b"hi\n"], 'step 1: closed the connection, answer "hi" does not match'),
+        ([b"hello\n", b"denied\n"], 'step 2 (login): closed the connection, answer "denied" does not match'),
+        ([b"hello\n", b"ok\n", b"no\n"], 'step 3: closed the connection, answer "no" does not match'),
+        ([b"hello\n", b"ok\n", b""], "step 3: closed the connection, no answer"),
+    ],
+)
+async def test_the_step_that_fails_is_named(answers, reason):
+    async with server(replies(*answers)) as target:
+        assert await failure(ExchangeProbe(steps=LOGIN), target) == reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(b"", "step 2 (login): no answer in time"), (b"o", 'step 2 (login): answer "o" does not match')],
+)
+async def test_the_step_that_takes_too_long_is_named(answer, reason):
+    time_out = trio.CancelScope()
+
+    async def handle(stream):
+        await stream.send_all(b"hello\n")
+        await stream.receive_some()
+        await stream.send_all(answer)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        time_out.cancel()
+        await stays_silent(stream)
+
+    async with server(handle) as target:
+        with pytest.raises(ProbeFailed) as caught, time_out:
+            await ExchangeProbe(steps=LOGIN).check(target)
+    assert str(caught.value) == reason
+
+
+async def test_the_step_in_which_the_server_resets_is_named():
+    async def handle(stream):
+        await stream.send_all(b"hello\n")
+        await stream.receive_some()
+        await resets(stream)
+
+    async with server(handle) as target:
+        assert await failure(ExchangeProbe(steps=LOGIN), target) == "step 2 (login): connection reset"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "exchange needs 'send', 'expect' or both"),
-        ({"send": 1}, "send: must be a string, not 1"),
+        ({"send": "x", "steps": [{"send": "y"}]}, "steps: 'send' and 'expect' belong into the steps"),
+        ({"steps": "PING"}, "steps: must be a list"),
+        ({"steps": ["PING"]}, "steps: step 1: must be a table"),
+        ({"steps": [{"send": "x"}, {}]}, "steps: step 2: needs 'send', 'expect' or both"),
+        ({"steps": [{"sent": "x"}]}, "steps: step 1: unknown key 'sent'; a step has send, expect and name"),
+        ({"steps": ((("send", "x"), ("expect", "*")),)}, "steps: step 1: expect: '*' is not a regular expression: "),
+        ({"steps": [{"send": 1}]}, "steps: step 1: send: must be a string"),
+        ({}, "exchange needs 'send', 'expect' or both, or 'steps'"),
+        ({"send": 1}, "send: must be a string"),  # not said which: it may be a password
         ({"expect": "*"}, "expect: '*' is not a regular expression: "),
     ],
 )

@@ -13,6 +13,7 @@ from healthcheck.probe import Probe, ProbeFailed, Target
 from lb.address import Address
 from lb.model import PluginSpec
 
+BUILT_IN = ["tcp", "http", "tls", "exchange", "exec", "redis", "postgres", "mysql", "smtp", "agent"]
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 MODULE = """
@@ -67,10 +68,10 @@ def failure(name, **options):
 
 
 def test_the_built_ins_have_the_names_of_the_contract():
-    assert registry.names()[:4] == ["tcp", "http", "tls", "exchange", "exec"]
+    assert registry.names()[: len(BUILT_IN)] == BUILT_IN
 
 
-@pytest.mark.parametrize("name", registry.names()[:4])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_every_built_in_loads(name):
     assert issubclass(registry.load(name), Probe)
 
@@ -82,9 +83,7 @@ def test_options_reach_the_constructor():
 
 
 def test_an_unknown_name_gets_a_suggestion_and_the_list(installed):
-    assert failure("htpp") == (
-        "unknown probe 'htpp', did you mean 'http'?; known: tcp, http, tls, exchange, exec, lost, picky"
-    )
+    assert failure("htpp") == (f"unknown probe 'htpp', did you mean 'http'?; known: {', '.join(BUILT_IN)}, lost, picky")
 
 
 def test_an_unknown_option_gets_a_suggestion_and_the_list():

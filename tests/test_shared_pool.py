@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from healthcheck.advice import Advice
 from healthcheck.mirror import MirroredHealth, Standing
 from lb.backend import Backend
 from lb.board import Board
@@ -74,6 +76,7 @@ class Process:
             new_backend,
             start=index / board.workers,
             holding=self.holding,
+            count_waiting=lambda: board.count(len(spec.servers), index),
         )
         self.pool.apply(finish(self.pool.prepare(spec)), {}, 0.0)
 
@@ -82,6 +85,11 @@ class Process:
         if backend is not None:
             self.leases.append(backend)
         return backend
+
+    @property
+    def waiting(self):
+        """How many of its connections wait."""
+        return sum(held.backend is None for held in self.held)
 
     def look(self):
         """As a worker does when it is nudged."""
@@ -95,13 +103,25 @@ class Process:
                 self.holding.board.hold(self.holding.index, holding=False)
 
 
-def processes(count, *specs, strategy="round-robin"):
+def processes(count, *specs, strategy="round-robin", queue=0):
     board = Board(bytearray(Board.size(count)), count)
-    spec = PoolSpec("web", specs, strategy=PluginSpec(strategy))
+    spec = PoolSpec("web", specs, strategy=PluginSpec(strategy), queue=queue)
     made = [Process(board, index, spec) for index in range(count)]
     for process in made:
         process.holding.others = [each.holding for each in made]
     return made
+
+
+def pick_in_turn(process, full):
+    """Who picks gets a server if there is room, unless somebody who waits does."""
+    was_full, waiting = full(), process.waiting
+    picked = process.pick()
+    if was_full:
+        assert picked is None
+    elif picked is None:
+        assert waiting, "nobody came first"
+        assert full()
+    assert not process.waiting or full()
 
 
 @given(
@@ -123,8 +143,7 @@ def test_limits_hold_over_all_processes_and_nobody_waits_beside_a_free_server(st
     for step, index in steps:
         process = all_[index]
         if step == "pick":
-            was_full = full()
-            assert (process.pick() is None) == was_full
+            pick_in_turn(process, full)
         elif step == "hold" and full():
             assert process.pick() is None
             process.held.append(held := Held(process))
@@ -163,6 +182,46 @@ def test_least_conn_is_even_over_processes(count):
 def test_round_robin_begins_elsewhere_in_each_process():
     all_ = processes(2, *(server(name) for name in "abcd"))
     assert [[process.pick().name for _ in range(4)] for process in all_] == [list("abcd"), list("cdab")]
+
+
+def test_who_comes_does_not_overtake_those_who_wait_in_its_process():
+    """Also if it is the first to see the room that another process made."""
+    one, other = processes(2, server("a", max_connections=1))
+    lease = one.pick()
+    assert other.pick() is None
+    other.held.append(held := Held(other))
+    other.pool.wait(held)
+    one.pool.release(lease)
+    assert other.pick() is None
+    assert held.backend.name == "a"
+
+
+def test_all_processes_wait_in_one_queue_as_far_as_its_length_goes():
+    one, other = processes(2, server("a", max_connections=1), queue=2)
+    lease = one.pick()
+    assert one.pool.may_queue(())
+    first, second = Held(one), Held(other)
+    one.pool.wait(first)
+    one.pool.wait(first)
+    other.pool.wait(second)
+    assert not one.pool.may_queue(())
+    assert not other.pool.may_queue(())
+    one.pool.release(lease)
+    assert first.backend is not None
+    assert other.pool.may_queue(())
+    other.pool.stop_waiting(second)
+    other.pool.stop_waiting(second)
+    assert one.holding.board.total(1) == 0
+
+
+def test_a_process_heeds_what_it_is_told_that_a_server_wants_and_says_nothing_of_it():
+    (process,) = processes(1, server("a"), server("b"), strategy="weighted")
+    process.pool.judged("a", Standing(advice=Advice(share=50)), 0.0)
+    assert Counter(process.pick().name for _ in range(30)) == {"a": 10, "b": 20}
+    process.pool.judged("a", Standing(advice=Advice(share=50, admin="drain")), 0.0)
+    assert Counter(process.pick().name for _ in range(10)) == {"b": 10}
+    process.pool.judged("a", Standing(), 0.0)
+    assert Counter(process.pick().name for _ in range(10)) == {"a": 5, "b": 5}
 
 
 def test_who_waits_in_one_process_gets_the_room_that_another_makes():

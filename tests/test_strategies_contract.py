@@ -30,6 +30,7 @@ operations = st.lists(
         st.tuples(st.just("disable"), number),
         st.tuples(st.just("pick"), some),
         st.tuples(st.just("release"), number),
+        st.tuples(st.just("share"), st.tuples(number, st.sampled_from([1, 50, 100]))),
         st.tuples(st.just("use"), st.lists(st.tuples(number, st.integers(1, 5)), unique_by=lambda pair: pair[0])),
     ),
     max_size=60,
@@ -65,6 +66,9 @@ def test_picks_available_untried_servers_and_none_only_without_any(spec, operati
                     leases.append(chosen)
             case "release" if leases:
                 release(strategy, leases.pop(value % len(leases)))
+            case "share" if servers[value[0]] in members:
+                servers[value[0]].share = value[1]
+                strategy.share_changed(servers[value[0]])
             case "use":
                 members = [servers[index] for index, _ in value]
                 for index, weight in value:

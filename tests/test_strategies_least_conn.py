@@ -52,7 +52,7 @@ def test_a_reload_keeps_turns_and_takes_the_new_weight():
     assert [lease(strategy) for _ in range(2)] == [second, second]
 
 
-operations = st.sampled_from(["lease", "lease", "release", "enable", "disable", "retry"])
+operations = st.sampled_from(["lease", "lease", "release", "enable", "disable", "retry", "share"])
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.lists(st.tuples(operations, st.integers(0, 5))))
@@ -62,6 +62,9 @@ def test_every_pick_is_that_of_a_linear_search(weights, operations):
     strategy, available, last_pick = start(LeastConn(), servers), set(servers), dict.fromkeys(servers, -1)
     for turn, (operation, number) in enumerate(operations):
         server = servers[number % len(servers)]
+        if operation == "share":
+            server.share = 1 + 30 * number % 100
+            strategy.share_changed(server)
         if operation == "release" and server.active:
             release(strategy, server)
         elif operation == "enable":
@@ -76,6 +79,17 @@ def test_every_pick_is_that_of_a_linear_search(weights, operations):
             expected = min(possible, key=lambda s: (s.load, last_pick[s]), default=None)
             assert lease(strategy, tried) is expected
             last_pick[expected] = turn
+
+
+def test_a_share_of_the_weight_counts_at_once():
+    first, second = servers = make_servers(1, 1)
+    strategy = start(LeastConn(), servers)
+    for _ in range(8):
+        lease(strategy)
+    second.share = 50
+    strategy.share_changed(second)
+    assert [lease(strategy) for _ in range(4)] == [first] * 4
+    assert first.load == second.load == 8.0
 
 
 def test_out_of_date_heap_entries_stay_bounded():

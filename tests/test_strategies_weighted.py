@@ -21,9 +21,9 @@ class NaiveWeighted:
         if not candidates:
             return None
         for server in candidates:
-            self.credit[server] += server.weight
+            self.credit[server] += server.weight * server.share
         winner = max(candidates, key=self.credit.__getitem__)  # max keeps the first of equals
-        self.credit[winner] -= sum(server.weight for server in candidates)
+        self.credit[winner] -= sum(server.weight * server.share for server in candidates)
         return winner
 
 
@@ -100,6 +100,52 @@ def test_a_server_made_light_neither_starves_nor_bursts(before):
     use(strategy, servers)
     names = picked_names(strategy, 30)
     assert all(7 <= names.count(server.name) <= 13 for server in servers)
+
+
+@given(weights, st.lists(st.integers(1, 100), min_size=8, max_size=8), st.integers(0, 30))
+@settings(deadline=None)
+def test_over_a_cycle_the_counts_equal_the_shares_of_the_weights(weights, shares, picks):
+    servers = make_servers(*weights)
+    strategy = start(Weighted(), servers)
+    picked_names(strategy, picks)
+    for server, share in zip(servers, shares, strict=False):
+        server.share = share
+        strategy.share_changed(server)
+    one_round = sum(server.weight * server.share for server in servers)
+    picked_names(strategy, 3 * len(servers))  # what credits from before still are good for
+    counts = Counter(picked_names(strategy, one_round))
+    assert all(abs(counts[server.name] - server.weight * server.share) <= 2 for server in servers)
+
+
+def test_a_share_changes_the_sequence_as_the_weight_would():
+    servers = make_servers(4, 2, 1)
+    servers[0].share = 50
+    strategy = start(Weighted(), servers)
+    assert picked_names(strategy, 5) == picked_names(start(Weighted(), make_servers(2, 2, 1)), 5)
+
+
+@pytest.mark.parametrize("before", [(1000, 1, 1), (1, 1000, 1)])
+def test_a_server_that_wants_little_neither_starves_nor_bursts(before):
+    """A hundredth of its weight is still ten times that of the others."""
+    servers = make_servers(*before)
+    strategy = start(Weighted(), servers)
+    picked_names(strategy, 500)
+    heavy = max(servers, key=lambda server: server.weight)
+    heavy.share = 1
+    strategy.share_changed(heavy)
+    names = picked_names(strategy, 120)
+    assert 90 <= names.count(heavy.name) <= 110
+    assert all(5 <= names.count(server.name) <= 20 for server in servers if server is not heavy)
+
+
+def test_a_share_that_a_server_wants_while_it_is_out_counts_when_it_returns():
+    servers = make_servers(1, 1)
+    strategy = start(Weighted(), servers)
+    strategy.disable(servers[0])
+    servers[0].share = 50
+    strategy.share_changed(servers[0])
+    strategy.enable(servers[0])
+    assert Counter(picked_names(strategy, 30)) == {"s1": 10, "s2": 20}
 
 
 def test_a_server_that_returns_makes_no_burst():

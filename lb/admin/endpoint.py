@@ -70,7 +70,8 @@ def _guarded(app: App, process: Process) -> App:
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         admin = process.balancer.config.admin
-        refused = refusal(scope["method"], scope["path"], headers, admin.token if admin is not None else "")
+        token = str(admin.token.value) if admin is not None and admin.token is not None else ""
+        refused = refusal(scope["method"], scope["path"], headers, token)
         try:
             if refused is None:
                 await app(scope, receive, send)
