@@ -53,6 +53,8 @@ class BackendTasks:
                 scope = trio.CancelScope()
                 self._attended[backend] = (how, scope)
                 self._nursery.start_soon(self._attend, pool, backend, scope)
+                if backend.health.state == "ejected":  # it was so before it was here
+                    self._nursery.start_soon(self._readmit, pool, backend, backend.health.deadline)
 
     async def _attend(self, pool: Pool, backend: Backend, scope: trio.CancelScope) -> None:
         with scope:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import trio
 
-from lb.carrier import CarrierError
 from lb.config import ConfigError, load
 from lb.descriptors import raise_limit
-from lb.events import ConfigRejected, Fault, ServerStarted
+from lb.events import ServerStarted
+from lb.given_sockets import GivenError, GivenSockets
+from lb.handover import HandoverError
+from lb.heritage import Heritage
 from lb.log import Log
-from lb.model import Config, ProcessSpec
+from lb.model import Config
+from lb.notify import Notifier
+from lb.predecessor import Predecessor
+from lb.privileges import PrivilegesError, give_up
 from lb.server import Balancer, StartError
+from lb.sockets import open_sockets
+from lb.steering import SIGNALS, Steering, worker_count
+from lb.upgrade import Upgrades
 
 __all__ = ["run"]
 
@@ -25,19 +32,52 @@ __all__ = ["run"]
 def run(path: Path) -> int:
     """Serve what the file says until a signal; returns the exit code."""
     try:
+        predecessor = Predecessor.of_environment()
+        given = predecessor.given if predecessor else GivenSockets.of_environment()
+    except (HandoverError, GivenError) as error:
+        return _failed(None, [f"lb: {error}"])
+    try:
         config = load(path)
     except ConfigError as error:
-        print("\n".join(error.errors), file=sys.stderr)
-        return 2
+        return _failed(predecessor, error.errors, code=2)
     raise_limit()
+    try:
+        heritage = _listen(config, predecessor, given)
+    except (OSError, PrivilegesError) as error:
+        return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])
     failures: list[StartError] = []
     try:
-        trio.run(_serve, path, config)
+        trio.run(_serve, path, config, heritage, predecessor)
     except* StartError as group:
         failures = _leaves(group)
-    for failure in failures:
-        print(f"lb: {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return _failed(predecessor, [f"lb: {failure}" for failure in failures]) if failures else 0
+
+
+def _failed(predecessor: Predecessor | None, reasons: Sequence[str], code: int = 1) -> int:
+    """Say why there is nothing to serve, where it will be read: the process that goes on has a log."""
+    if predecessor is not None:
+        predecessor.failed("; ".join(reason.removeprefix("lb: ") for reason in reasons))
+    else:
+        print("\n".join(reasons), file=sys.stderr)
+    return code
+
+
+def _listen(config: Config, predecessor: Predecessor | None, given: GivenSockets) -> Heritage:
+    """Open all sockets, and give up the rights that took. Before anything else runs, so nothing runs with them.
+
+    Raises OSError and PrivilegesError.
+    """
+    inherited = predecessor.take(config) if predecessor else {}
+    opened = {
+        (name, address): open_sockets(address, spec.backlog, given)
+        for name, spec in config.listeners.items()
+        for address in spec.bind
+        if (name, address) not in inherited
+    }
+    files = [address.path for _, address in opened if address.is_unix and not given.has_file(address)]
+    give_up(config.process, files)
+    opened |= inherited
+    return Heritage(opened, given, predecessor.health) if predecessor else Heritage(opened, given)
 
 
 def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:
@@ -47,24 +87,29 @@ def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:
     return leaves
 
 
-def worker_count(spec: ProcessSpec) -> int:
-    """How many processes shall carry traffic; "auto" is one for each CPU that this process may use."""
-    if spec.workers != "auto":
-        return spec.workers
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-
-
-async def _serve(path: Path, config: Config) -> None:
+async def _serve(path: Path, config: Config, heritage: Heritage, predecessor: Predecessor | None) -> None:
     log = Log(config.log)
+    notifier = Notifier(log)
     workers = worker_count(config.process)
-    balancer = Balancer(log, dedicated=True, workers=workers, write=log.write)
-    with trio.open_signal_receiver(signal.SIGHUP, signal.SIGTERM, signal.SIGINT) as signals:
+    balancer = Balancer(log, dedicated=True, workers=workers, write=log.write, heritage=heritage)
+    changing = trio.Lock()
+    upgrades = Upgrades(balancer, heritage.given, log, notifier, changing)
+    if predecessor is not None:
+        predecessor.open_talk()
+    with trio.open_signal_receiver(*SIGNALS) as signals:
         async with trio.open_nursery() as outlives_the_balancer:
             outlives_the_balancer.start_soon(log.run)
+            outlives_the_balancer.start_soon(notifier.run)
             async with trio.open_nursery() as nursery:
                 await nursery.start(_balance, balancer, config, nursery)
                 log(ServerStarted(os.getpid(), version("trio-lb"), str(path)))
-                outlives_the_balancer.start_soon(_obey, signals, nursery, balancer, log, path)
+                steering = Steering(nursery, balancer, log, notifier, upgrades, changing, path)
+                outlives_the_balancer.start_soon(steering.run, signals)
+                if predecessor is not None:
+                    await predecessor.make_way()
+                    balancer.look_again()
+                notifier.ready()
+            await notifier.all_said()
             outlives_the_balancer.cancel_scope.cancel()
 
 
@@ -74,45 +119,3 @@ async def _balance(
     """Run until stopped; then nobody waits for a reload under way."""
     await balancer.run(config, task_status=task_status)
     nursery.cancel_scope.cancel()
-
-
-async def _obey(signals: AsyncIterator[int], nursery: trio.Nursery, balancer: Balancer, log: Log, path: Path) -> None:
-    """Until told to stop: the first time gracefully, the second time now."""
-    stopping = False
-    one_at_a_time = trio.Lock()
-    async for number in signals:
-        if stopping:
-            if number != signal.SIGHUP:
-                balancer.stop_now()
-        elif number == signal.SIGHUP:
-            nursery.start_soon(_reload, balancer, log, path, one_at_a_time)
-        else:
-            stopping = True
-            nursery.start_soon(balancer.stop, signal.Signals(number).name)
-
-
-async def _reload(balancer: Balancer, log: Log, path: Path, one_at_a_time: trio.Lock) -> None:
-    """Read the file again, and change to it wholly or not at all."""
-    try:
-        async with one_at_a_time:  # from the reading on, or what was read first might be applied last
-            config = await trio.to_thread.run_sync(load, path)  # traffic need not wait: 15 ms for 1,000 servers
-            _check_workers(balancer.config.process, config.process, path)
-            await balancer.reload(config)
-    except ConfigError as error:
-        log(ConfigRejected(error.errors))
-    except OSError as error:
-        log(ConfigRejected((error.strerror or str(error),)))
-    except CarrierError as error:
-        log(ConfigRejected((str(error),)))
-    except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
-        log(Fault("reload", exception))
-        log(ConfigRejected((f"{type(exception).__name__}: {exception}",)))
-    else:
-        log.configure(config.log)
-
-
-def _check_workers(old: ProcessSpec, new: ProcessSpec, path: Path) -> None:
-    """Raises ConfigError."""
-    before, after = worker_count(old), worker_count(new)
-    if before != after:
-        raise ConfigError([f"{path}: process.workers: a reload cannot change it ({before} -> {after}); restart"])

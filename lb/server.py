@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import socket
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import ExitStack, suppress
 
 import trio
@@ -13,13 +14,24 @@ from lb.backend import Backend, new_backend
 from lb.backend_tasks import BackendTasks
 from lb.binds import Place, closing, missing, moves
 from lb.carrier import Carrier, CarrierError, Opened
-from lb.events import ConfigApplied, ListenerStarted, ListenerStopped, ServerStopped, ServerStopping, Sink
-from lb.model import Config
+from lb.events import (
+    ConfigApplied,
+    ListenerStarted,
+    ListenerStopped,
+    ServerStopped,
+    ServerStopping,
+    Sink,
+)
+from lb.given_sockets import Given, socket_name
+from lb.handover import Memories
+from lb.heritage import Heritage
+from lb.model import Config, PoolSpec, ServerSpec
 from lb.plan import Plan, plan
 from lb.pool import Pool
 from lb.pools import Pools
 from lb.resolver import look_up, static_targets
-from lb.sockets import open_sockets, remove_file, socket_name
+from lb.service_events import SocketUnused
+from lb.sockets import open_sockets, remove_file
 from lb.traffic import Traffic
 
 __all__ = ["Balancer", "StartError"]
@@ -34,6 +46,7 @@ class Balancer:
 
     It decides: configuration, listening sockets, health. The traffic is carried by this process itself, or by
     ``workers``, whose log lines, one or several at a time, go to ``write(lines, count)``.
+    ``heritage`` is what it begins with.
     ``dedicated``: the process does nothing else, so its other tasks may wait a millisecond for the traffic.
     """
 
@@ -44,6 +57,7 @@ class Balancer:
         dedicated: bool = False,
         workers: int = 1,
         write: Callable[[str, int], None] = lambda _lines, _count: None,
+        heritage: Heritage = Heritage(),  # noqa: B008 - frozen
     ) -> None:
         self.config = Config()
         self.bound: dict[str, dict[Address, list[str]]] = {}
@@ -52,13 +66,20 @@ class Balancer:
         self._dedicated = dedicated
         self._workers = workers
         self._write = write
+        self._given = heritage.given
+        self._unused: list[Given] = []
+        self._inherited = dict(heritage.opened)
+        """Until listeners take them, with the first configuration."""
+        self._ask_health = heritage.health
+        self._memories: Memories = {}
         self._new_backend = new_backend
-        self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._new_backend))
+        self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._make_backend))
         self._carrier: Carrier
         self._tasks: BackendTasks
         self._closing: list[ListenerStopped] = []
         """To be said once nobody listens there."""
-        self._stopping = False
+        self.stopping = False
+        """Nothing is changed any more."""
         self._stopped = trio.Event()
         self._reloading = trio.Lock()
 
@@ -76,7 +97,7 @@ class Balancer:
             self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved)
             await nursery.start(self._carrier.run)
             try:
-                await self._change_to(config)
+                await self._change_to(config, self._ask_health)
             except OSError as error:
                 raise StartError(error.strerror or str(error)) from error
             except CarrierError as error:
@@ -99,6 +120,12 @@ class Balancer:
         servers = sum(len(pool.servers) for pool in config.pools.values())
         return Traffic(self._pools, self._sink, reserve=64 + 2 * servers, dedicated=self._dedicated)
 
+    def _make_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
+        backend = self._new_backend(pool, server, now)
+        if (pool.name, server.name) in self._memories:
+            backend.health.recall(self._memories[pool.name, server.name], now)
+        return backend
+
     def _health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
         self._tasks.health_changed(pool, backend, change)
         self._carrier.health_changed(pool, backend, change)
@@ -116,7 +143,7 @@ class Balancer:
         if steps is not None:
             self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
 
-    async def _change_to(self, config: Config) -> Plan | None:
+    async def _change_to(self, config: Config, health: Callable[[], Awaitable[Memories]] | None = None) -> Plan | None:
         """First everything that takes time or can fail, beside the traffic; then the change, in one go.
 
         None, and no change, if a stop came meanwhile.
@@ -127,7 +154,8 @@ class Balancer:
             prepared = await self._pools.prepare(config)
             targets = await self._resolve(config)
             async with self._carrier.change(config, opened) as commit:
-                if self._stopping:
+                self._memories = await health() if health else {}
+                if self.stopping:
                     return None
                 undo.pop_all()
                 left = self._pools.apply(prepared, targets, trio.current_time())
@@ -140,10 +168,12 @@ class Balancer:
 
     def _open_sockets(self, config: Config, undo: ExitStack) -> Opened:
         """Bind what no listener has bound yet."""
-        opened = {}
-        for name, address in missing(self.bound, config):
-            opened[name, address] = open_sockets(address, config.listeners[name].backlog)
-            for sock in opened[name, address]:
+        opened: dict[Place, list[socket.socket]] = {}
+        for place in missing(self.bound, config):
+            name, address = place
+            inherited = self._inherited.pop(place, [])
+            opened[place] = inherited or open_sockets(address, config.listeners[name].backlog, self._given)
+            for sock in opened[place]:
                 undo.enter_context(sock)
         return opened
 
@@ -163,10 +193,20 @@ class Balancer:
                     names = self.bound[taken.get((name, address), name)][address]
                 bound[name][address] = names
         self.bound = bound
+        self._say_unused()
 
-    def _give_up(self, places: Collection[Place]) -> None:
+    def _say_unused(self) -> None:
+        """Of what the service manager keeps open: nobody accepts who comes there."""
+        bound = {bind for addresses in self.bound.values() for binds in addresses.values() for bind in binds}
+        before, self._unused = self._unused, self._given.unused(bound)
+        for given in self._unused:
+            if given not in before:
+                self._sink(SocketUnused(given.bind, given.name))
+
+    def _give_up(self, places: Collection[Place], elsewhere: Collection[Place] = ()) -> None:
         for name, address in places:
-            remove_file(address)
+            if (name, address) not in elsewhere and not self._given.has_file(address):
+                remove_file(address)
             self._closing += (ListenerStopped(name, bind) for bind in self.bound[name][address])
 
     def _say_closed(self) -> None:
@@ -194,17 +234,47 @@ class Balancer:
                     nursery.start_soon(look, address)
         return targets
 
+    @property
+    def open_connections(self) -> int:
+        return self._carrier.open_connections
+
+    # What a successor needs
+
+    @property
+    def listening(self) -> Opened:
+        return self._carrier.listening
+
+    def memories(self) -> Memories:
+        """What is known of servers' health."""
+        now = trio.current_time()
+        return {
+            (pool.name, backend.name): backend.health.memory(now)
+            for pool in self.pools.values()
+            for backend in pool.backends.values()
+        }
+
+    def look_again(self) -> None:
+        """A process that had the same sockets accepts nobody any more; it may have left clients in the backlogs."""
+        self._carrier.look_again()
+
     # Stop
 
     async def stop(self, signal: str) -> None:
         """Stop listening, let open connections finish within ``stop_timeout``, then close them."""
-        if self._stopping:
-            return
-        self._stopping = True
+        if not self.stopping:
+            await self.stop_listening(signal)
+            await self.drain()
+
+    async def stop_listening(self, signal: str, elsewhere: Collection[Place] = ()) -> None:
+        """The first half. Sockets that another process has taken over are left to it, with who waits there."""
+        self.stopping = True
         self._sink(ServerStopping(signal, self._carrier.open_connections))
-        self._give_up_all()
-        await self._carrier.stop_listening()
+        self._give_up_all(elsewhere)
+        await self._carrier.stop_listening(elsewhere)
         self._say_closed()
+
+    async def drain(self) -> None:
+        """The second half."""
         with trio.move_on_after(self.config.process.stop_timeout):
             await self._carrier.none_open()
         self.stop_now()
@@ -213,6 +283,6 @@ class Balancer:
         """Close what is open, and be done."""
         self._stopped.set()
 
-    def _give_up_all(self) -> None:
-        self._give_up([(name, address) for name, addresses in self.bound.items() for address in addresses])
+    def _give_up_all(self, elsewhere: Collection[Place] = ()) -> None:
+        self._give_up([(name, address) for name, addresses in self.bound.items() for address in addresses], elsewhere)
         self.bound = {}

@@ -112,6 +112,7 @@ class Worker:
             new_count=self._count,
             next_id=partial(self._board.next_id, start.index),
             others=self._nudges.tell_all,
+            worker=start.index,
         )
         self._preparing = trio.CancelScope()
         self._ready: Ready | None = None
@@ -173,8 +174,8 @@ class Worker:
                     self._abandon()
                 case Judged() | Resolved() as news, _:
                     self._heed(news)
-                case StopListening(), _:
-                    await self._traffic.stop_listening()
+                case StopListening(elsewhere), _:
+                    await self._traffic.stop_listening(elsewhere)
                     self._answer(StopListening)
                     nursery.start_soon(self._leave)
                 case CloseAll(), _:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -17,6 +17,7 @@ import trio
 from healthcheck.mirror import Standing
 from healthcheck.state import Change, Health
 from lb.backend import Backend
+from lb.binds import Place
 from lb.board import SLOTS, Board
 from lb.carrier import CarrierError, Opened
 from lb.carrier import Commit as CallToCommit
@@ -92,6 +93,10 @@ class Workers:
     @property
     def open_connections(self) -> int:
         return sum(map(self._board.total, self._listener_slots()))
+
+    @property
+    def listening(self) -> Opened:
+        return self._sockets.by_place
 
     def _listener_slots(self) -> list[int]:
         return [slot for name, slot in self._slots.items() if "/" not in name]
@@ -215,6 +220,9 @@ class Workers:
 
     def silent(self) -> None:
         """Clients that the system gave it to accept may be waiting: the others shall look."""
+        self.look_again()
+
+    def look_again(self) -> None:
         for nudge in self._nudges:
             os.eventfd_write(nudge, 1)
 
@@ -264,10 +272,10 @@ class Workers:
 
     # Stop
 
-    async def stop_listening(self) -> None:
+    async def stop_listening(self, elsewhere: Collection[Place] = ()) -> None:
         """Workers without a connection end by themselves after that."""
         self._take_no_more()
-        for _, answer in self._order(self._serving.values(), StopListening()):
+        for _, answer in self._order(self._serving.values(), StopListening(frozenset(elsewhere))):
             await answer.wait()
 
     async def none_open(self) -> None:
