@@ -69,6 +69,8 @@ class Successor:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     async def _exited(self) -> None:
+        if self._process.poll() is not None:
+            return
         pidfd = os.pidfd_open(self.pid)
         try:
             await trio.lowlevel.wait_readable(pidfd)
@@ -87,7 +89,7 @@ class Successor:
         """SIGKILL. Workers of its own end by themselves."""
         self._process.kill()
         await self._exited()
-        self._process.wait()
+        self._process.poll()
         await self._talk.close()
 
 

@@ -52,15 +52,14 @@ class Upgrades:
             async with self._changing:
                 await self._try()
         self._attempt = None
-        if attempt.cancelled_caught:
-            self._sink(UpgradeFailed("this process was told to stop"))
-        elif self.successor is not None:
+        if self.successor is not None:
             await self._balancer.drain()
 
     def abandon(self) -> None:
         """The process stops: what has not served yet shall not."""
-        if self._attempt is not None:
+        if self._attempt is not None and self.successor is None:
             self._attempt.cancel()
+            self._sink(UpgradeFailed("this process was told to stop"))
 
     async def _try(self) -> None:
         try:

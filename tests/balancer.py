@@ -51,7 +51,7 @@ class RunningBalancer:
         self._log_ended = False
         self._arrived = trio.Event()
         self.successors = {}
-        """Processes of upgrades by pid, as pidfds: they are not our children, so a pid may be somebody else's by now."""
+        """Processes of upgrades by pid, as pidfds: they are not our children, so a pid may be taken anew by now."""
 
     async def read_log(self):
         rest = b""
