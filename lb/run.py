@@ -23,6 +23,7 @@ from lb.predecessor import Predecessor
 from lb.privileges import PrivilegesError, give_up
 from lb.server import Balancer, StartError
 from lb.sockets import open_sockets
+from lb.stalls import keep_garbage_collection_short, keep_threads_short
 from lb.steering import SIGNALS, Steering, worker_count
 from lb.upgrade import Upgrades
 
@@ -41,6 +42,7 @@ def run(path: Path) -> int:
     except ConfigError as error:
         return _failed(predecessor, error.errors, code=2)
     raise_limit()
+    keep_threads_short()
     try:
         heritage = _listen(config, predecessor, given)
     except (OSError, PrivilegesError) as error:
@@ -102,6 +104,7 @@ async def _serve(path: Path, config: Config, heritage: Heritage, predecessor: Pr
             outlives_the_balancer.start_soon(notifier.run)
             async with trio.open_nursery() as nursery:
                 await nursery.start(_balance, balancer, config, nursery)
+                keep_garbage_collection_short()
                 log(ServerStarted(os.getpid(), version("trio-lb"), str(path)))
                 steering = Steering(nursery, balancer, log, notifier, upgrades, changing, path)
                 outlives_the_balancer.start_soon(steering.run, signals)

@@ -29,7 +29,7 @@ from lb.model import Config, PoolSpec, ServerSpec
 from lb.plan import Plan, plan
 from lb.pool import Pool
 from lb.pools import Pools
-from lb.resolver import look_up, static_targets
+from lb.resolver import all_static_targets, look_up
 from lb.service_events import SocketUnused
 from lb.sockets import open_sockets, remove_file
 from lb.traffic import Traffic
@@ -102,6 +102,7 @@ class Balancer:
                 raise StartError(error.strerror or str(error)) from error
             except CarrierError as error:
                 raise StartError(str(error)) from error
+            self._tasks.end_ejections(self.pools)
             task_status.started()
             await self._stopped.wait()
             self._give_up_all()
@@ -159,10 +160,11 @@ class Balancer:
                     return None
                 undo.pop_all()
                 left = self._pools.apply(prepared, targets, trio.current_time())
-                self._tasks.sync(self.pools)
+                self._tasks.let_go(self.pools)
                 self._rebind(config, opened)
                 self.config = config
                 await commit(left)
+        await self._tasks.take_on(self.pools)
         self._say_closed()
         return steps
 
@@ -221,16 +223,17 @@ class Balancer:
         known = {
             backend.spec.address: backend.targets for pool in self.pools.values() for backend in pool.backends.values()
         }
-        addresses = {server.address for pool in config.pools.values() for server in pool.servers}
-        targets = {address: known.get(address) or static_targets(address) for address in addresses}
+        targets = {
+            address: known.get(address) or static for address, static in (await all_static_targets(config)).items()
+        }
 
         async def look(address: Address) -> None:
             with suppress(OSError):
                 targets[address] = await look_up(address)
 
         async with trio.open_nursery() as nursery:
-            for address in addresses:
-                if not targets[address]:
+            for address, known_targets in targets.items():
+                if not known_targets:
                     nursery.start_soon(look, address)
         return targets
 

@@ -80,7 +80,7 @@ LAYERS = (
     ("lb.service_events",),
     ("lb.events", "lb.errors", "lb.self_connect"),
     ("lb.model",),
-    ("lb.address", "lb.counts"),
+    ("lb.address", "lb.counts", "lb.stalls"),
 )
 """From top to bottom: a module imports from lower layers only."""
 

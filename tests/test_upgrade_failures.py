@@ -92,15 +92,20 @@ async def test_a_second_one_meanwhile_is_ignored_and_a_reload_waits_for_the_outc
 
 @slow
 async def test_a_reload_asked_of_the_old_process_reaches_the_new_one(tmp_path):
-    async with serving(name="a") as a, serving(name="b") as b, balancer(tmp_path, config(a)) as lb:
-        async with await trio.open_tcp_stream("127.0.0.1", lb.port):
-            assert (await lb.upgrade())["event"] == "upgrade.done"
-            lb.config_file.write_text(config(b))
-            lb.process.send_signal(signal.SIGHUP)
-            await lb.event("config.applied")
-            assert await ask(lb.port) == b"b\n"
-            lb.process.send_signal(signal.SIGUSR2)
-            assert (await lb.event("upgrade.ignored"))["reason"] == "this process stops"
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        balancer(tmp_path, config(a)) as lb,
+        await connect(lb.port) as stream,
+    ):
+        assert await request(stream, b"name") == b"a"  # accepted, so the old process has to stay
+        assert (await lb.upgrade())["event"] == "upgrade.done"
+        lb.config_file.write_text(config(b))
+        lb.process.send_signal(signal.SIGHUP)
+        await lb.event("config.applied")
+        assert await ask(lb.port) == b"b\n"
+        lb.process.send_signal(signal.SIGUSR2)
+        assert (await lb.event("upgrade.ignored"))["reason"] == "this process stops"
 
 
 @slow
