@@ -195,11 +195,12 @@ class Health:
         )
 
     def recall(self, memory: Memory, now: float) -> None:
-        """Go on from where another process was."""
+        """Go on from where another process was, under rules that may be others."""
         self.state, self.reason, self._proven = memory.state, memory.reason, memory.proven
         self._streak, self._failed_connects, self._factor = memory.streak, memory.failed_connects, memory.factor
         self.since = now - memory.age
         self.deadline = math.inf if memory.remaining is None else now + memory.remaining
+        self.respec(self._spec, self._passive, now)
 
     def _become(self, new: State, reason: str, source: Source, now: float) -> Change:
         change = Change(self.state, new, reason, source)

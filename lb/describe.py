@@ -11,12 +11,16 @@ __all__ = ["describe", "listener_text", "server_text", "value_text"]
 
 
 def describe(config: Config) -> str:
-    """What would run: workers if more than one, listeners with the pool of each, then pools with their servers.
+    """What would run: workers if more than one, as whom, listeners with the pool of each, then pools with their servers.
 
     No final newline.
     """
     workers = config.process.workers
     lines = [] if workers == 1 else [f"workers: {'one per CPU' if workers == 'auto' else workers}"]
+    if config.process.user:
+        lines.append(
+            f"user: {config.process.user}" + (f", group {config.process.group}" if config.process.group else "")
+        )
     lines += [f"listener {listener.name}: {listener_text(listener)}" for listener in config.listeners.values()]
     for pool in config.pools.values():
         lines.append(f"pool {pool.name}: {', '.join(_pool(pool))}")
@@ -66,4 +70,4 @@ def value_text(value: object) -> str:
         return f"probe {value_text(value.probe)} every {duration_text(value.interval)}"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    return str(value)
+    return str(value) or "none"

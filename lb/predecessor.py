@@ -31,6 +31,7 @@ class Predecessor:
         self._channel = _inherited(document.channel)
         self._sockets = {place: [_inherited(fd) for fd in fds] for place, fds in document.sockets.items()}
         self._taken: list[Place] = []
+        self._backlogs: list[tuple[socket.socket, int]] = []
         self._talk: Talk
 
     @classmethod
@@ -58,8 +59,7 @@ class Predecessor:
         for place in self._sockets.keys() - self._taken:
             _close(self._sockets[place])
         for (name, _), place in taken.items():
-            for sock in self._sockets[place]:
-                sock.listen(config.listeners[name].backlog)
+            self._backlogs += ((sock, config.listeners[name].backlog) for sock in self._sockets[place])
         return {place: self._sockets[theirs] for place, theirs in taken.items()}
 
     def failed(self, reason: str) -> None:
@@ -80,6 +80,8 @@ class Predecessor:
 
     async def make_way(self) -> None:
         """Tell it that this process serves; returns when it accepts nobody any more."""
+        for sock, backlog in self._backlogs:  # not before: they are one queue, and its own as long as this may fail
+            sock.listen(backlog)
         await self._talk.say(ready=[place_as_json(place) for place in self._taken])
         await self._talk.hear()
 

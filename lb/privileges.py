@@ -29,7 +29,7 @@ def give_up(spec: ProcessSpec, files: Iterable[str]) -> None:
         return
     try:
         for path in files:
-            os.chown(path, uid, gid)
+            os.chown(path, uid, gid, follow_symlinks=False)  # it may have been exchanged
         os.initgroups(spec.user, gid)  # first the groups, as the user has no right to change them any more
         os.setresgid(gid, gid, gid)
         os.setresuid(uid, uid, uid)  # that of all threads, nptl(7)

@@ -17,6 +17,7 @@ from lb.log import Log
 from lb.messages import SIGNALS
 from lb.model import ProcessSpec
 from lb.notify import Notifier
+from lb.plan import FIXED
 from lb.server import Balancer
 from lb.upgrade import Upgrades
 
@@ -109,13 +110,10 @@ class Steering:
 
 def _check_process(old: ProcessSpec, new: ProcessSpec, path: Path) -> None:
     """Raises ConfigError."""
-    before, after = worker_count(old), worker_count(new)
     errors = []
-    if before != after:
-        errors.append(f"workers: a reload cannot change it ({before} -> {after}); upgrade or restart")
-    for key in ("user", "group"):
-        if getattr(old, key) != getattr(new, key):
-            was, is_now = getattr(old, key) or "none", getattr(new, key) or "none"
-            errors.append(f"{key}: a reload cannot change it ({was} -> {is_now}); restart")
+    for key, remedy in FIXED.items():
+        before, after = ((worker_count(it) if key == "workers" else getattr(it, key) or "none") for it in (old, new))
+        if before != after:
+            errors.append(f"{path}: process.{key}: a reload cannot change it ({before} -> {after}); {remedy}")
     if errors:
-        raise ConfigError(f"{path}: process.{error}" for error in errors)
+        raise ConfigError(errors)

@@ -89,7 +89,7 @@ def test_every_key_reaches_the_model() -> None:
             "app": ListenerSpec("app", (Address.parse(":0"),), "app"),
         },
         pools={"app": app},
-        process=ProcessSpec(workers=2, stop_timeout=45),
+        process=ProcessSpec(workers=2, stop_timeout=45, user="balancer", group="network"),
         log=LogSpec("debug", "json", connections=False),
     )
 

@@ -69,6 +69,7 @@ async def test_open_connections_go_on_with_the_old_process_until_they_end(tmp_pa
             assert await request(stream, b"echo still here") == b"still here"
             assert lb.process.poll() is None
         await ended_well(lb)
+        await lb.event("connection.closed", count=2)
     assert [record["reason"] for record in lb.of("connection.closed")] == ["eof", "eof"]
 
 
@@ -112,7 +113,7 @@ async def test_a_listener_may_get_another_name_and_keeps_its_socket(tmp_path):
         assert (await lb.upgrade())["event"] == "upgrade.done"
         await ended_well(lb)
         assert await ask(port) == b"s\n"
-        assert lb.of("listener.started", listener="front", bind=f"127.0.0.1:{port}")
+        await lb.event("listener.started", listener="front", bind=f"127.0.0.1:{port}")
 
 
 async def test_the_number_of_workers_may_change(tmp_path):
