@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import attrs
 
 from lb.address import Address, Client
+from lb.errors import describe_error
 
 __all__ = ["Given", "GivenError", "GivenSockets", "socket_name"]
 
@@ -90,10 +91,11 @@ def _place(family: socket.AddressFamily, name: object) -> tuple[object, ...]:
 def _listening(fd: int) -> socket.socket:
     try:
         sock = socket.socket(fileno=fd)
-        accepting = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
-        raise GivenError(f"descriptor {fd} is no socket: {os.strerror(error.errno or 0).lower()}") from error
+        raise GivenError(f"descriptor {fd} is no socket: {describe_error(error)}") from error
+    accepting = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if not accepting or sock.type != socket.SOCK_STREAM or sock.family not in FAMILIES:
+        sock.close()
         raise GivenError(f"descriptor {fd} is no listening TCP or unix stream socket")
     sock.set_inheritable(False)
     return sock

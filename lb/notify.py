@@ -54,7 +54,8 @@ class Notifier:
             self._arrived = trio.Event()
             while self._messages:
                 try:
-                    await sock.sendto(self._messages[0].encode(), self._address)
+                    await sock.connect(self._address)  # or a full queue would look like room, unix(7): a busy loop
+                    await sock.send(self._messages[0].encode())
                 except OSError as error:
                     if not failed:
                         failed = True

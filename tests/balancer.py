@@ -166,17 +166,19 @@ class RunningBalancer:
 
 
 @asynccontextmanager
-async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None):
+async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None, through=(), pass_fds=()):
     """``lb --config`` with this text, until the end of the block, which kills it.
 
     Give port 0 to listeners and ask ``port`` for what they got. ``faults`` says that the test means to cause some.
+    ``through`` is a command that becomes the one behind it, with ``pass_fds``.
     """
     config_file = tmp_path / "lb.toml"
     config_file.write_text(text)
     process = await trio.lowlevel.open_process(
-        [LB, "--config", config_file],
+        [*through, LB, "--config", config_file],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        pass_fds=pass_fds,
         env={**os.environ, **(env or {})},
         preexec_fn=preexec,
     )
