@@ -33,7 +33,7 @@ import attrs
 from healthcheck.advice import Advice
 from lb.model import HealthSpec, PassiveSpec
 
-__all__ = ["Change", "Health", "Source", "State"]
+__all__ = ["Change", "Health", "Memory", "Source", "State"]
 
 State: TypeAlias = Literal["up", "down", "ejected", "checking"]
 Source: TypeAlias = Literal["active", "passive"]
@@ -50,6 +50,22 @@ class Change:
     reason: str
     """Why the server is not up; empty if it is."""
     source: Source
+
+
+@attrs.frozen
+class Memory:
+    """All that is known of a server's health, for another process. Without arguments: up, and nothing to remember."""
+
+    state: State = "up"
+    reason: str = ""
+    proven: bool = True
+    streak: int = 0
+    failed_connects: int = 0
+    factor: int = 0
+    age: float = 0.0
+    """Seconds since the state changed last."""
+    remaining: float | None = None
+    """Seconds until an ejection ends; None if there is none."""
 
 
 class Health:
@@ -180,6 +196,27 @@ class Health:
         self._streak = 0
         self._proven = True
         return self._become("up", "", "active", now) if self.state in ("down", "checking") else None
+
+    def memory(self, now: float) -> Memory:
+        """What another process has to know to judge on from here."""
+        return Memory(
+            state=self.state,
+            reason=self.reason,
+            proven=self._proven,
+            streak=self._streak,
+            failed_connects=self._failed_connects,
+            factor=self._factor,
+            age=now - self.since,
+            remaining=None if math.isinf(self.deadline) else self.deadline - now,
+        )
+
+    def recall(self, memory: Memory, now: float) -> None:
+        """Go on from where another process was, under rules that may be others."""
+        self.state, self.reason, self._proven = memory.state, memory.reason, memory.proven
+        self._streak, self._failed_connects, self._factor = memory.streak, memory.failed_connects, memory.factor
+        self.since = now - memory.age
+        self.deadline = math.inf if memory.remaining is None else now + memory.remaining
+        self.respec(self._spec, self._passive, now)
 
     def _become(self, new: State, reason: str, source: Source, now: float) -> Change:
         change = Change(self.state, new, reason, source)

@@ -148,6 +148,13 @@ class BackendTasks:
         if backend.targets != before:
             self._resolved(pool, backend)
 
+    def end_ejections(self, pools: dict[str, Pool]) -> None:
+        """Of servers that were ejected before this process knew them: each when its time is over."""
+        for pool in pools.values():
+            for backend in pool.backends.values():
+                if backend.health.state == "ejected":
+                    self._nursery.start_soon(self._readmit, pool, backend, backend.health.deadline)
+
     def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
         """The pool's word that a server's health has changed."""
         if change.new == "ejected":

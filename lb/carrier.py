@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol, TypeAlias
 
@@ -37,6 +37,10 @@ class Carrier(Protocol):
     @property
     def open_connections(self) -> int: ...
 
+    @property
+    def listening(self) -> Opened:
+        """The sockets of all listeners. They stay the carrier's."""
+
     def change(self, config: Config, opened: Opened) -> AbstractAsyncContextManager[Commit]:
         """Prepare for another configuration, which takes effect if the block calls what it gets.
 
@@ -61,8 +65,14 @@ class Carrier(Protocol):
     async def cut(self, wanted: Wanted) -> int:
         """Close all open connections that fit, as ``stopped``; returns how many."""
 
-    async def stop_listening(self) -> None:
-        """Accept what waits in the backlogs, and nobody after that. Open connections live on."""
+    async def stop_listening(self, elsewhere: Collection[Place] = ()) -> None:
+        """Accept what waits in the backlogs, and nobody after that. Open connections live on.
+
+        Sockets that are ``elsewhere``, too, are let go of as they are: who waits there is not ours any more.
+        """
+
+    def look_again(self) -> None:
+        """Another process may have left clients in the backlogs that only it was told of."""
 
     async def none_open(self) -> None:
         """Return when no connection is open, once nobody listens."""

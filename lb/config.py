@@ -13,21 +13,13 @@ import tomli
 
 from lb.config_listeners import check_binds, pools_of_listeners, read_listener
 from lb.config_pools import read_pool
+from lb.config_process import read_process
 from lb.config_table import Table
-from lb.config_values import (
-    Reader,
-    address,
-    boolean,
-    choice,
-    duration,
-    secret,
-    workers,
-)
-from lb.model import AdminSpec, Config, LogSpec, ProcessSpec, Secret
+from lb.config_values import Reader, address, boolean, choice, secret
+from lb.model import AdminSpec, Config, LogSpec, Secret
 
 __all__ = ["ConfigError", "load", "parse"]
 
-_PROCESS: Mapping[str, Reader[object]] = {"workers": workers, "stop_timeout": duration}
 _LOG: Mapping[str, Reader[object]] = {
     "level": choice(LogSpec, "level"),
     "format": choice(LogSpec, "format"),
@@ -66,7 +58,7 @@ def parse(text: str, filename: str) -> Config:
     config = Config(
         listeners={name: read_listener(name, table, pools, directory) for name, table in listener_tables.items()},
         pools=pools,
-        process=_process(root.table("process")),
+        process=read_process(root.table("process")),
         log=_log(root.table("log")),
         admin=_admin(root.table("admin")) if root.has("admin") else None,
     )
@@ -110,12 +102,6 @@ def _toml(text: str, filename: str) -> dict[str, object]:
         end = f"at line {len(lines)}, column {len(lines[-1]) + 1}, the end of the file"
         message = str(error).replace("at end of document", end)
         raise ConfigError([f"{filename}: TOML: {message}"]) from error
-
-
-def _process(table: Table) -> ProcessSpec:
-    values = table.values(_PROCESS)
-    table.finish()
-    return ProcessSpec(**values)
 
 
 def _log(table: Table) -> LogSpec:

@@ -25,12 +25,14 @@ __all__ = ["describe", "listener_text", "server_text", "value_text"]
 
 
 def describe(config: Config) -> str:
-    """What would run: workers if more than one, listeners with the pool of each, then pools with their servers.
+    """What would run: workers if more than one, as whom, listeners with their pools, then pools with their servers.
 
     No final newline.
     """
-    workers = config.process.workers
+    workers, user, group = config.process.workers, config.process.user, config.process.group
     lines = [] if workers == 1 else [f"workers: {'one per CPU' if workers == 'auto' else workers}"]
+    if user:
+        lines.append(f"user: {user}, group {group}" if group else f"user: {user}")
     lines += [f"listener {listener.name}: {listener_text(listener)}" for listener in config.listeners.values()]
     for pool in config.pools.values():
         lines.append(f"pool {pool.name}: {', '.join(_pool(pool))}")

@@ -117,11 +117,14 @@ class AcceptPaused(Event):
     name = "accept.paused"
     level = "warning"
     reason: str
+    worker: int | None = None
+    """Whose descriptors; None if one process does everything."""
 
 
 @attrs.frozen
 class AcceptResumed(Event):
     name = "accept.resumed"
+    worker: int | None = None
 
 
 @attrs.frozen

@@ -40,11 +40,16 @@ class Pressure:
     """Says once when descriptors run out, and lets all listeners go on when some are free.
 
     ``others`` is for a process that shares its listening sockets: it makes the other processes look at the backlogs,
-    when this one cannot take who comes.
+    when this one cannot take who comes. ``worker`` is the number of such a process.
     """
 
     def __init__(
-        self, descriptors: Descriptors, deadlines: Deadlines, sink: Sink, others: Callable[[], None] | None = None
+        self,
+        descriptors: Descriptors,
+        deadlines: Deadlines,
+        sink: Sink,
+        others: Callable[[], None] | None = None,
+        worker: int | None = None,
     ) -> None:
         self.listeners: set[Listener] = set()
         self.descriptors = descriptors
@@ -52,6 +57,7 @@ class Pressure:
         self.shared = others is not None
         """Other processes listen on the same sockets."""
         self._others = others
+        self._worker = worker
         self._aside = False
         self._paused = False
         self._calm = deadlines.queue("calm", CALM)
@@ -61,7 +67,7 @@ class Pressure:
         self._calm.touch(self, trio.current_time())
         if not self._paused:
             self._paused = True
-            self._sink(AcceptPaused(reason))
+            self._sink(AcceptPaused(reason, self._worker))
 
     def _resume(self) -> None:
         self._aside = False
@@ -91,7 +97,7 @@ class Pressure:
             queue.touch(self, trio.current_time())
             return
         self._paused = False
-        self._sink(AcceptResumed())
+        self._sink(AcceptResumed(self._worker))
 
 
 class Listener:
@@ -163,12 +169,21 @@ class Listener:
             acceptor.detach()
         return self.bound.pop(address)
 
+    def leave(self, address: Address) -> None:
+        """Let go of an address's sockets, which another process has as well, with all who wait there."""
+        for sock in self.hand_over(address):
+            sock.close()
+        self._is_bound()
+
     def close(self, *addresses: Address) -> None:
         """Stop listening on these addresses. Open connections live on."""
         for address in addresses:
             del self.bound[address]
             for acceptor in self._acceptors.pop(address):
                 acceptor.close()
+        self._is_bound()
+
+    def _is_bound(self) -> None:
         if not self.bound:
             self._pressure.listeners.discard(self)
 

@@ -30,7 +30,7 @@ __all__ = [
     "StopListening",
 ]
 
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 """The supervisor obeys them, for all. It blocks them in a worker from its birth, until the worker ignores them."""
 
 # From the supervisor. Start, Prepare, Commit, Ask and StopListening are orders, which a worker answers with Done.
@@ -90,6 +90,9 @@ class Resolved:
 @attrs.frozen
 class StopListening:
     """Accept what waits, then nobody; end by yourself once no connection is open."""
+
+    elsewhere: frozenset[Place]
+    """Whose sockets another process has taken over, with who waits there."""
 
 
 @attrs.frozen

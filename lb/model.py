@@ -196,6 +196,10 @@ class ProcessSpec:
     workers: int | Literal["auto"] = 1
     """Processes that carry traffic; "auto" is one per CPU."""
     stop_timeout: float = 30.0
+    user: str = ""
+    """Whom the process becomes once it listens; empty = it stays who it is."""
+    group: str = ""
+    """Empty = the user's own."""
 
 
 @attrs.frozen

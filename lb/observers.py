@@ -14,7 +14,9 @@ class Observers:
         self._sinks = list(sinks)
 
     def add(self, sink: Sink) -> None:
-        self._sinks.append(sink)
+        """From now on, if it has not joined before."""
+        if sink not in self._sinks:
+            self._sinks.append(sink)
 
     def __call__(self, event: Event) -> None:
         for sink in self._sinks:

@@ -26,11 +26,14 @@ from lb.model import (
     ServerSpec,
 )
 
-__all__ = ["KeyChange", "ListenerChange", "Plan", "PoolChange", "ServerChange", "plan"]
+__all__ = ["FIXED", "KeyChange", "ListenerChange", "Plan", "PoolChange", "ServerChange", "plan"]
 
 Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec)
 TABLES = (HealthSpec, PassiveSpec, ListenerTlsSpec, PoolTlsSpec)
 Step: TypeAlias = tuple[str, str, str]  # a line of `lb diff`: what is done, to whom, in detail
+
+FIXED = {"workers": "upgrade or restart", "user": "restart", "group": "restart"}
+"""Keys of ``process`` that a reload refuses to change, and what does it instead."""
 
 
 @attrs.frozen
@@ -162,7 +165,7 @@ class Plan:
 
         Builds the tables of hash pools to tell how many keys move, so it can take seconds for large ones.
         """
-        steps = [*self._listener_steps(), *self._pool_steps(), *_changed("process", self.process)]
+        steps = [*self._listener_steps(), *self._pool_steps(), *self._process_steps()]
         steps += [*_changed("log", self.log), *_changed("admin", self.admin)]
         if not steps:
             return ("no changes",)
@@ -186,6 +189,13 @@ class Plan:
             yield from _servers("removed", pool.name, pool.servers)
         for change in self.pools_changed:
             yield from _pool_change(change)
+
+    def _process_steps(self) -> Iterator[Step]:
+        for change in self.process:
+            if change.key in FIXED:
+                yield "refused", "process", f"{change}: a reload cannot change it; {FIXED[change.key]}"
+            else:
+                yield "changed", "process", str(change)
 
 
 def plan(old: Config, new: Config) -> Plan:

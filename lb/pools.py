@@ -26,6 +26,11 @@ class Pools:
         self.by_name: dict[str, Pool] = {}
         self._new_pool = new_pool
 
+    def find(self, pool: str, server: str) -> tuple[Pool | None, Backend | None]:
+        """Those that are still in the configuration."""
+        found = self.by_name.get(pool)
+        return found, found.backends.get(server) if found is not None else None
+
     async def prepare(self, config: Config) -> list[tuple[Pool, Prepared | None]]:
         """Build what a new configuration needs, beside the traffic; None for a pool that stays as it is.
 

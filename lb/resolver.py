@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 import trio
 
 from lb.address import Address, SocketAddress
 from lb.model import ServerSpec
 
-__all__ = ["all_static_targets", "keep_resolved", "look_up", "static_targets"]
+__all__ = ["all_static_targets", "keep_resolved", "look_up", "static_targets", "targets_of"]
 
 LOOK_UP_TIMEOUT = 5.0
 """Seconds one look-up may take; getaddrinfo itself has no limit. resolv.conf(5) gives a name server 5 s, too."""
@@ -36,6 +37,26 @@ async def all_static_targets(servers: Iterable[ServerSpec]) -> dict[Address, tup
         targets[server.address] = static_targets(server.address)
         if not number % SLICE:
             await trio.lowlevel.checkpoint()
+    return targets
+
+
+async def targets_of(
+    servers: Iterable[ServerSpec], known: Mapping[Address, tuple[SocketAddress, ...]]
+) -> dict[Address, tuple[SocketAddress, ...]]:
+    """What the addresses of all servers resolve to. Only names that are not known are looked up, all at once; one that
+    fails is missing, and is tried again later by its server's task.
+    """
+    static = await all_static_targets(servers)
+    targets = {address: known.get(address) or targets for address, targets in static.items()}
+
+    async def look(address: Address) -> None:
+        with suppress(OSError):
+            targets[address] = await look_up(address)
+
+    async with trio.open_nursery() as nursery:
+        for address, known_targets in targets.items():
+            if not known_targets:
+                nursery.start_soon(look, address)
     return targets
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from contextlib import ExitStack, suppress
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from contextlib import ExitStack
 from typing import NoReturn
 
 import trio
@@ -12,26 +12,26 @@ from healthcheck.state import Change
 from lb.address import Address, SocketAddress
 from lb.backend import Backend, new_backend
 from lb.backend_tasks import BackendTasks
-from lb.binds import Place, closing, missing, moves
+from lb.binds import Place
 from lb.carrier import Carrier, CarrierError, Opened
 from lb.discovery import Discovery
 from lb.events import (
     BackendOverridden,
     ConfigApplied,
-    ListenerStarted,
-    ListenerStopped,
     ServerStopped,
     ServerStopping,
     Sink,
 )
-from lb.model import Config, ServerSpec
+from lb.handover import Memories
+from lb.heritage import Heritage
+from lb.listening import Bound, Listening
+from lb.model import Config, PoolSpec, ServerSpec
 from lb.overrides import Override, Overrides, ServerPlace, overridden, still_valid
 from lb.plan import Plan, plan
 from lb.pool import Pool
 from lb.pools import Pools, new_servers
 from lb.rejection import why_rejected
-from lb.resolver import all_static_targets, look_up
-from lb.sockets import open_sockets, remove_file, socket_name
+from lb.resolver import targets_of
 from lb.traffic import Traffic
 
 __all__ = ["Balancer", "StartError"]
@@ -46,6 +46,7 @@ class Balancer:
 
     It decides: configuration, listening sockets, health. The traffic is carried by this process itself, or by
     ``workers``, whose log lines, one or several at a time, go to ``write(lines, count)``.
+    ``heritage`` is what it begins with.
     ``dedicated``: the process does nothing else, so its other tasks may wait a millisecond for the traffic.
     """
 
@@ -56,6 +57,7 @@ class Balancer:
         dedicated: bool = False,
         workers: int = 1,
         write: Callable[[str, int], None] = lambda _lines, _count: None,
+        heritage: Heritage = Heritage(),  # noqa: B008 - frozen
     ) -> None:
         self.config = Config()
         """In use, with the servers that were found."""
@@ -63,22 +65,27 @@ class Balancer:
         """The same as it was given: without them, and without what an operator has said of single servers."""
         self.overrides: dict[ServerPlace, Override] = {}
         """What that is."""
-        self.bound: dict[str, dict[Address, list[str]]] = {}
-        """By listener and configured address: what was really bound, as text."""
         self._sink = sink
         self._dedicated = dedicated
         self._workers = workers
         self._write = write
+        self._listening = Listening(heritage, sink)
+        self._ask_health = heritage.health
+        self._memories: Memories = {}
         self._new_backend = new_backend
-        self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._new_backend))
+        self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._make_backend))
         self._discovery: Discovery
         self._carrier: Carrier
         self._tasks: BackendTasks
-        self._closing: list[ListenerStopped] = []
-        """To be said once nobody listens there."""
-        self._stopping = False
+        self.stopping = False
+        """Nothing is changed any more."""
         self._stopped = trio.Event()
         self._reloading = trio.Lock()
+
+    @property
+    def bound(self) -> Bound:
+        """Where it listens."""
+        return self._listening.bound
 
     @property
     def pools(self) -> dict[str, Pool]:
@@ -97,18 +104,19 @@ class Balancer:
             self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved)
             await nursery.start(self._carrier.run)
             try:
-                await self._change_to(complete)
+                await self._change_to(complete, self._ask_health)
             except OSError as error:
                 raise StartError(error.strerror or str(error)) from error
             except CarrierError as error:
                 raise StartError(str(error)) from error
             self.written = config
+            self._tasks.end_ejections(self.pools)
             nursery.start_soon(self._keep_up)
             task_status.started()
             await self._stopped.wait()
-            self._give_up_all()
+            self._listening.give_up_all()
             await self._carrier.end()
-            self._say_closed()
+            self._listening.say_closed()
             nursery.cancel_scope.cancel()
         self._sink(ServerStopped())
 
@@ -121,6 +129,12 @@ class Balancer:
             return workers
         servers = sum(len(pool.servers) for pool in config.pools.values())
         return Traffic(self._pools, self._sink, reserve=64 + 2 * servers, dedicated=self._dedicated)
+
+    def _make_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
+        backend = self._new_backend(pool, server, now)
+        if (pool.name, server.name) in self._memories:
+            backend.health.recall(self._memories[pool.name, server.name], now)
+        return backend
 
     def _health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
         if change is not None:
@@ -194,97 +208,78 @@ class Balancer:
                 if steps is not None and not steps.is_empty:
                     self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
 
-    async def _change_to(self, config: Config) -> Plan | None:
+    async def _change_to(self, config: Config, health: Callable[[], Awaitable[Memories]] | None = None) -> Plan | None:
         """First everything that takes time or can fail, beside the traffic; then the change, in one go.
 
         None, and no change, if a stop came meanwhile.
         """
         steps = plan(self.config, config)
         with ExitStack() as undo:
-            opened = self._open_sockets(config, undo)
+            opened = self._listening.open(config, undo)
             prepared = await self._pools.prepare(config)
             targets = await self._resolve(new_servers(prepared))
             async with self._carrier.change(config, opened) as commit:
-                if self._stopping:
+                self._memories = await health() if health else {}
+                if self.stopping:
                     return None
                 undo.pop_all()
                 left = self._pools.apply(prepared, targets, trio.current_time())
                 self._tasks.let_go(self.pools)
-                self._rebind(config, opened)
+                self._listening.rebind(config, opened)
                 self.config = config
                 await commit(left)
         await self._tasks.take_on(self.pools)
-        self._say_closed()
+        self._listening.say_closed()
         return steps
 
-    def _open_sockets(self, config: Config, undo: ExitStack) -> Opened:
-        """Bind what no listener has bound yet."""
-        opened = {}
-        for name, address in missing(self.bound, config):
-            opened[name, address] = open_sockets(address, config.listeners[name].backlog)
-            for sock in opened[name, address]:
-                undo.enter_context(sock)
-        return opened
-
-    def _rebind(self, config: Config, opened: Opened) -> None:
-        """Bring ``bound`` up to date and say who has started."""
-        taken = moves(self.bound, config)
-        self._give_up(closing(self.bound, config))
-        bound: dict[str, dict[Address, list[str]]] = {}
-        for name, spec in config.listeners.items():
-            bound[name] = {}
-            for address in spec.bind:
-                if (name, address) in opened:
-                    names = [socket_name(sock) for sock in opened[name, address]]
-                    for bind in names:
-                        self._sink(ListenerStarted(name, bind))
-                else:
-                    names = self.bound[taken.get((name, address), name)][address]
-                bound[name][address] = names
-        self.bound = bound
-
-    def _give_up(self, places: Collection[Place]) -> None:
-        for name, address in places:
-            remove_file(address)
-            self._closing += (ListenerStopped(name, bind) for bind in self.bound[name][address])
-
-    def _say_closed(self) -> None:
-        closed, self._closing = self._closing, []
-        for event in closed:
-            self._sink(event)
-
     async def _resolve(self, servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:
-        """What their addresses resolve to. Only new names are looked up, all at once; one that fails is missing, and is
-        tried again later by its server's task.
-        """
+        """What their addresses resolve to; of names those that are new are looked up."""
         known = {
             backend.spec.address: backend.targets for pool in self.pools.values() for backend in pool.backends.values()
         }
-        targets = {
-            address: known.get(address) or static for address, static in (await all_static_targets(servers)).items()
+        return await targets_of(servers, known)
+
+    @property
+    def open_connections(self) -> int:
+        return self._carrier.open_connections
+
+    # What a successor needs
+
+    @property
+    def listening(self) -> Opened:
+        return self._carrier.listening
+
+    def memories(self) -> Memories:
+        """What is known of servers' health."""
+        now = trio.current_time()
+        return {
+            (pool.name, backend.name): backend.health.memory(now)
+            for pool in self.pools.values()
+            for backend in pool.backends.values()
         }
 
-        async def look(address: Address) -> None:
-            with suppress(OSError):
-                targets[address] = await look_up(address)
-
-        async with trio.open_nursery() as nursery:
-            for address, known_targets in targets.items():
-                if not known_targets:
-                    nursery.start_soon(look, address)
-        return targets
+    def look_again(self) -> None:
+        """A process that had the same sockets accepts nobody any more; it may have left clients in the backlogs."""
+        self._carrier.look_again()
 
     # Stop
 
     async def stop(self, signal: str) -> None:
         """Stop listening, let open connections finish within ``stop_timeout``, then close them."""
-        if self._stopping:
-            return
-        self._stopping = True
+        if not self.stopping:
+            await self.stop_listening(signal)
+            await self.drain()
+
+    async def stop_listening(self, signal: str, elsewhere: Collection[Place] = ()) -> None:
+        """The first half. Sockets that another process has taken over are left to it, with who waits there."""
+        self.stopping = True
         self._sink(ServerStopping(signal, self._carrier.open_connections))
-        self._give_up_all()
-        await self._carrier.stop_listening()
-        self._say_closed()
+        self._listening.give_up_all(elsewhere)
+        await self._carrier.stop_listening(elsewhere)
+        self._listening.say_closed()
+
+    async def drain(self) -> None:
+        """The second half."""
         with trio.move_on_after(self.config.process.stop_timeout):
             await self._carrier.none_open()
         self.stop_now()
@@ -292,7 +287,3 @@ class Balancer:
     def stop_now(self) -> None:
         """Close what is open, and be done."""
         self._stopped.set()
-
-    def _give_up_all(self) -> None:
-        self._give_up([(name, address) for name, addresses in self.bound.items() for address in addresses])
-        self.bound = {}

@@ -10,17 +10,14 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lb.address import Address, Client
+from lb.address import Address
 from lb.errors import describe_error
+from lb.given_sockets import GivenSockets
 from lb.splicer import TCP_OPTIONS
 
-__all__ = ["open_sockets", "remove_file", "socket_name"]
+__all__ = ["open_sockets", "remove_file"]
 
-
-def socket_name(sock: socket.socket) -> str:
-    """The address a socket is bound to, as the configuration writes it."""
-    name = sock.getsockname()
-    return str(Client(name[0], name[1])) if isinstance(name, tuple) else f"unix:{name}"
+NONE_GIVEN = GivenSockets()
 
 
 def remove_file(address: Address) -> None:
@@ -30,8 +27,8 @@ def remove_file(address: Address) -> None:
             Path(address.path).unlink()
 
 
-def open_sockets(address: Address, backlog: int) -> list[socket.socket]:
-    """Bind and listen. Raises OSError whose text says what could not be bound, and why.
+def open_sockets(address: Address, backlog: int, given: GivenSockets = NONE_GIVEN) -> list[socket.socket]:
+    """Bind and listen, or take what is ``given``. Raises OSError whose text says what could not be bound, and why.
 
     A host name binds all that it resolves to; an empty host all addresses of both families with one socket, where the
     system has IPv6.
@@ -39,9 +36,14 @@ def open_sockets(address: Address, backlog: int) -> list[socket.socket]:
     opened: list[socket.socket] = []
     try:
         for family, target in _bind_targets(address):
-            sock = socket.socket(family, socket.SOCK_STREAM)
+            taken = given.take(family, target)
+            sock = taken or socket.socket(family, socket.SOCK_STREAM)
             opened.append(sock)
-            _bind(sock, address, target)
+            if not address.is_unix:
+                for level, option in TCP_OPTIONS:
+                    sock.setsockopt(level, option, 1)
+            if taken is None:
+                _bind(sock, address, target)
             sock.setblocking(False)
             sock.listen(backlog)
     except OSError as error:
@@ -67,8 +69,6 @@ def _bind(sock: socket.socket, address: Address, target: object) -> None:
         _remove_stale(address.path)
     else:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        for level, option in TCP_OPTIONS:
-            sock.setsockopt(level, option, 1)
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(address.host)))
     sock.bind(target)  # type: ignore[arg-type]

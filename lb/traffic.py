@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 
 import trio
 
 from healthcheck.state import Change
 from lb.backend import Backend
-from lb.binds import closing, moves
+from lb.binds import Place, closing, moves
 from lb.carrier import Commit, Opened
 from lb.connection import Connection
 from lb.connection_context import ConnectionContext
@@ -36,7 +36,7 @@ class Traffic:
 
     ``reserve``: descriptors that connections leave to others. ``dedicated``: the process does nothing else, so its
     other tasks may wait a millisecond. The rest is for a process that is one of several: what listeners count with,
-    where ids come from, where sources are counted, and how to make the other processes look at the backlogs.
+    where ids come from, where sources are counted, how to make the others look at the backlogs, and its number.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Traffic:
         next_id: Callable[[], int] | None = None,
         sources: Sources | None = None,
         others: Callable[[], None] | None = None,
+        worker: int | None = None,
     ) -> None:
         self.listeners: dict[str, Listener] = {}
         self._pools = pools
@@ -58,7 +59,7 @@ class Traffic:
         descriptors = Descriptors.of_process(reserve=reserve)
         self._deadlines = Deadlines(fault=self._fault)
         self._splicer = make_splicer(descriptors, self._fault, dedicated=dedicated)
-        self._pressure = Pressure(descriptors, self._deadlines, sink, others)
+        self._pressure = Pressure(descriptors, self._deadlines, sink, others, worker)
         self._context = ConnectionContext(
             splicer=self._splicer,
             deadlines=self._deadlines,
@@ -83,6 +84,14 @@ class Traffic:
     @property
     def open_connections(self) -> int:
         return len(self._context.open)
+
+    @property
+    def listening(self) -> Opened:
+        return {
+            (name, address): sockets
+            for name, listener in self.listeners.items()
+            for address, sockets in listener.bound.items()
+        }
 
     # Change
 
@@ -194,9 +203,13 @@ class Traffic:
 
     # Stop
 
-    async def stop_listening(self) -> None:
-        for listener in self.listeners.values():
-            listener.close(*tuple(listener.bound))
+    async def stop_listening(self, elsewhere: Collection[Place] = ()) -> None:
+        for name, listener in self.listeners.items():
+            for address in tuple(listener.bound):
+                if (name, address) in elsewhere:
+                    listener.leave(address)
+                else:
+                    listener.close(address)
 
     async def none_open(self) -> None:
         await self._context.none_open()

@@ -117,6 +117,7 @@ class Worker:
             next_id=partial(self._board.next_id, start.index),
             sources=self._board.sources(start.index),
             others=self._nudges.tell_all,
+            worker=start.index,
         )
         self._preparing = trio.CancelScope()
         self._ready: Ready | None = None
@@ -182,8 +183,8 @@ class Worker:
                     self._heed(news)
                 case Ask() as question, _:
                     await self._inform(question)
-                case StopListening(), _:
-                    await self._traffic.stop_listening()
+                case StopListening(elsewhere), _:
+                    await self._traffic.stop_listening(elsewhere)
                     self._answer(StopListening)
                     nursery.start_soon(self._leave)
                 case CloseAll(), _:

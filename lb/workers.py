@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -17,6 +17,7 @@ import trio
 from healthcheck.mirror import Standing
 from healthcheck.state import Change, Health
 from lb.backend import Backend
+from lb.binds import Place
 from lb.board import SLOTS, Board
 from lb.carrier import CarrierError, Opened
 from lb.carrier import Commit as CallToCommit
@@ -100,6 +101,10 @@ class Workers:
 
     def active(self, listener: str) -> int:
         return self._board.total(self._slots[listener])
+
+    @property
+    def listening(self) -> Opened:
+        return self._sockets.by_place
 
     def _listener_slots(self) -> list[int]:
         return [slot for name, slot in self._slots.items() if "/" not in name]
@@ -224,6 +229,9 @@ class Workers:
 
     def silent(self) -> None:
         """Clients that the system gave it to accept may be waiting: the others shall look."""
+        self.look_again()
+
+    def look_again(self) -> None:
         for nudge in self._nudges:
             os.eventfd_write(nudge, 1)
 
@@ -243,28 +251,20 @@ class Workers:
             case Lines(text, count):
                 self._write(text, count)
             case ConnectFailed(pool_name, server, error):
-                pool, backend = self._find(pool_name, server)
+                pool, backend = self._pools.find(pool_name, server)
                 if pool is not None and backend is not None:
                     state = backend.health.state
                     pool.connect_failed(backend, error, trio.current_time())
                     if backend.health.state == state and backend.health.success_matters_from < math.inf:
-                        self._judge(pool, backend)  # a connect that works matters to all from now on
+                        self.health_changed(pool, backend, None)  # a connect that works matters to all from now on
             case Connected(pool_name, server):
-                pool, backend = self._find(pool_name, server)
+                pool, backend = self._pools.find(pool_name, server)
                 if pool is not None and backend is not None:
                     pool.connected(backend, trio.current_time())
-
-    def _find(self, pool_name: str, server: str) -> tuple[Pool | None, Backend | None]:
-        """Those that are still in the configuration."""
-        pool = self._pools.by_name.get(pool_name)
-        return pool, pool.backends.get(server) if pool is not None else None
 
     # News of servers
 
     def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:  # noqa: ARG002 - workers act
-        self._judge(pool, backend)
-
-    def _judge(self, pool: Pool, backend: Backend) -> None:
         standing = Standing.of(backend.health, trio.current_time())
         self._tell(self._serving.values(), Judged(pool.name, backend.name, standing))
 
@@ -273,10 +273,10 @@ class Workers:
 
     # Stop
 
-    async def stop_listening(self) -> None:
+    async def stop_listening(self, elsewhere: Collection[Place] = ()) -> None:
         """Workers without a connection end by themselves after that."""
         self._take_no_more()
-        for _, answer in self._order(self._serving.values(), StopListening()):
+        for _, answer in self._order(self._serving.values(), StopListening(frozenset(elsewhere))):
             await answer.wait()
 
     async def none_open(self) -> None:

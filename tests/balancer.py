@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -50,6 +50,8 @@ class RunningBalancer:
         self.other_lines = []
         self._log_ended = False
         self._arrived = trio.Event()
+        self.successors = {}
+        """Processes of upgrades by pid, as pidfds: they are not our children, so a pid may be taken anew by now."""
 
     async def read_log(self):
         rest = b""
@@ -59,11 +61,17 @@ class RunningBalancer:
                 for line in lines:
                     try:
                         self.events.append(json.loads(line))
+                        self._note_successor(self.events[-1])
                     except ValueError:
                         self.other_lines.append(line.decode())
                 self._tell()
         self._log_ended = True
         self._tell()
+
+    def _note_successor(self, event):
+        if event["event"] == "upgrade.started":
+            with suppress(ProcessLookupError):
+                self.successors[event["pid"]] = os.pidfd_open(event["pid"])
 
     def _tell(self):
         self._arrived.set()
@@ -102,7 +110,30 @@ class RunningBalancer:
         return int(self.binds["web"][0].rpartition(":")[2])
 
     def signal(self, number):
-        self.process.send_signal(number)
+        """To the process that serves."""
+        done = self.of("upgrade.done")
+        if done:
+            signal.pidfd_send_signal(self.successors[done[-1]["pid"]], number)
+        else:
+            self.process.send_signal(number)
+
+    async def upgrade(self):
+        """SIGUSR2, and wait for the verdict, which is returned."""
+        verdicts = ("upgrade.done", "upgrade.failed", "upgrade.ignored")
+        before = len(self.of(*verdicts))
+        self.signal(signal.SIGUSR2)
+        return await self.event(*verdicts, count=before + 1)
+
+    async def gone(self, pid):
+        """Wait for the end of a successor."""
+        with trio.fail_after(PATIENCE):
+            await trio.lowlevel.wait_readable(self.successors[pid])
+
+    def kill_successors(self):
+        for pidfd in self.successors.values():
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            os.close(pidfd)
 
     async def reload(self, text):
         """Write another configuration, SIGHUP, and wait for the verdict, which is returned."""
@@ -135,17 +166,19 @@ class RunningBalancer:
 
 
 @asynccontextmanager
-async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None):
+async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None, through=(), pass_fds=()):
     """``lb --config`` with this text, until the end of the block, which kills it.
 
     Give port 0 to listeners and ask ``port`` for what they got. ``faults`` says that the test means to cause some.
+    ``through`` is a command that becomes the one behind it, with ``pass_fds``.
     """
     config_file = tmp_path / "lb.toml"
     config_file.write_text(text)
     process = await trio.lowlevel.open_process(
-        [LB, "--config", config_file],
+        [*through, LB, "--config", config_file],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        pass_fds=pass_fds,
         env={**os.environ, **(env or {})},
         preexec_fn=preexec,
     )
@@ -157,13 +190,14 @@ async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None):
             yield running
         finally:
             with trio.CancelScope(shield=True):
+                running.kill_successors()
                 if process.returncode is None:
                     process.kill()
                 await running.exit_code()
     assert faults or not running.of("fault"), "the balancer reported a bug of its own"
     assert not running.other_lines, "the log holds more than events"
     ids = [event["id"] for event in running.of("connection.closed")]
-    assert len(ids) == len(set(ids)), "a connection has more than one record"
+    assert running.successors or len(ids) == len(set(ids)), "a connection has more than one record"
 
 
 async def run_lb(*arguments, cwd=None):

@@ -116,7 +116,7 @@ def test_every_key_reaches_the_model() -> None:
             "app": ListenerSpec("app", (Address.parse(":0"),), "app"),
         },
         pools={"app": app},
-        process=ProcessSpec(workers=2, stop_timeout=45),
+        process=ProcessSpec(workers=2, stop_timeout=45, user="balancer", group="network"),
         log=LogSpec("debug", "json", connections=False),
         admin=AdminSpec(Address.parse("0.0.0.0:9900"), Secret("a long secret")),
     )

@@ -38,6 +38,7 @@ def test_what_would_run_is_told_in_a_few_lines() -> None:
         (90.0, "1m30s"),
         (math.inf, "never"),
         ("keep", "keep"),
+        ("", "none"),
         (PluginSpec("weighted"), "weighted"),
         (PluginSpec("http", (("path", "/"),)), "http (path='/')"),
         (HealthSpec(), "probe tcp every 2s"),

@@ -14,7 +14,7 @@ import tomli
 
 import healthcheck.registry
 import strategies.registry
-from lb import cli, config_table, events, model
+from lb import cli, config_table, events, model, service_events
 from lb.config import parse
 from strategies import maglev
 from tests.tls_peers import write_certificate
@@ -198,7 +198,12 @@ def test_every_strategy_is_in_the_reference_with_its_options():
             assert not expected
 
 
-EVENTS = [getattr(events, name) for name in events.__all__ if hasattr(getattr(events, name), "name")]
+EVENTS = [
+    getattr(module, name)
+    for module in (events, service_events)
+    for name in module.__all__
+    if hasattr(getattr(module, name), "name")
+]
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,12 @@ def test_the_unit_checks_the_configuration_first_and_reloads_by_signal():
     assert unit["RestartPreventExitStatus"] == ["2"]
 
 
+def test_the_unit_waits_until_it_serves_and_believes_the_process_that_is_the_service():
+    unit = unit_lines()
+    assert (unit["Type"], unit["NotifyAccess"]) == (["notify"], ["main"])
+    assert unit["WatchdogSec"] == ["30s"]
+
+
 def test_the_unit_gives_open_connections_longer_than_the_default_stop_timeout():
     (timeout,) = unit_lines()["TimeoutStopSec"]
     assert int(timeout.removesuffix("s")) > load(EXAMPLES / "quickstart.toml").process.stop_timeout
@@ -89,11 +96,28 @@ def test_the_unit_gives_no_more_rights_than_needed():
     assert unit["NoNewPrivileges"] == unit["DynamicUser"] == unit["ProtectHome"] == ["yes"]
     assert unit["ProtectSystem"] == ["strict"]
     assert unit["CapabilityBoundingSet"] == unit["AmbientCapabilities"] == ["CAP_NET_BIND_SERVICE"]
+    assert unit["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
+    assert unit["UMask"] == ["0077"]
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+def test_systemd_finds_little_left_to_forbid():
+    """The threshold is ten times the exposure that systemd gives, from 0 to 10. What is left is the network's."""
+    command = [systemd_analyze(), "security", "--offline=yes", "--threshold=17", UNIT]
+    verdict = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert verdict.returncode == 0, verdict.stdout
+
+
+def systemd_analyze():
+    """Its path; the test is skipped without, but in CI it has to be there."""
+    path = shutil.which("systemd-analyze")
+    if path is None:
+        assert not os.environ.get("CI"), "systemd is not installed"
+        pytest.skip("there is no systemd-analyze")
+    return path
+
+
 def test_systemd_understands_the_unit(tmp_path):
     unit = tmp_path / "lb.service"
     unit.write_text(UNIT.read_text().replace(LB, "/bin/true"))  # systemd insists on a program that exists
-    verdict = subprocess.run(["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True)
+    verdict = subprocess.run([systemd_analyze(), "verify", unit], check=False, capture_output=True, text=True)
     assert (verdict.returncode, verdict.stdout + verdict.stderr) == (0, "")

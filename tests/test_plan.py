@@ -132,6 +132,15 @@ def test_settings_of_the_process_and_the_log_are_changes_of_no_name() -> None:
     )
 
 
+def test_what_a_reload_refuses_to_change_is_said_to_be_refused() -> None:
+    other = attrs.evolve(BASE, process=ProcessSpec(workers=2, stop_timeout=90.0, user="lb"))
+    assert plan(BASE, other).lines() == (
+        "refused     process  workers 1 -> 2: a reload cannot change it; upgrade or restart",
+        "changed     process  stop_timeout 30s -> 1m30s",
+        "refused     process  user none -> lb: a reload cannot change it; restart",
+    )
+
+
 def test_a_hash_pool_tells_the_share_of_keys_that_move() -> None:
     consistent = PluginSpec("consistent-hash")
     old, new = config(A, B, strategy=consistent), config(A, B, C, strategy=consistent)

@@ -84,7 +84,7 @@ async def test_a_reload_cannot_change_the_number(tmp_path):
             rejected = await lb.reload(config(b, top=f"[process]\nworkers = {number}"))
             assert rejected["event"] == "config.rejected"
             assert rejected["errors"] == [
-                f"{lb.config_file}: process.workers: a reload cannot change it (2 -> {number}); restart"
+                f"{lb.config_file}: process.workers: a reload cannot change it (2 -> {number}); upgrade or restart"
             ]
         await only(a, lb)
         assert len(lb.of("worker.started")) == 2

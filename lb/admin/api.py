@@ -8,7 +8,6 @@ from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
 from mimetypes import guess_type
-from typing import Protocol
 
 import attrs
 import trio
@@ -20,18 +19,17 @@ from starlette.routing import Route
 
 from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
+from lb.admin.process import Process
 from lb.admin.status import ready, status
 from lb.backend import Backend
 from lb.config import ConfigError
 from lb.config_values import whole_number
-from lb.events import Sink
 from lb.figures import Wanted
 from lb.overrides import Override
 from lb.rejection import why_rejected
-from lb.server import Balancer
 from lb.turns import in_turns
 
-__all__ = ["Process", "api"]
+__all__ = ["api"]
 
 MOST_CONNECTIONS = 1_000
 """Open connections in one answer."""
@@ -50,27 +48,6 @@ PAGE_HEADERS = {
 }
 """The page asks nobody but us, runs no script but its own, and nobody shows it inside a page of theirs."""
 PAGE = {"/": "index.html", "/dashboard.css": "dashboard.css", "/dashboard.js": "dashboard.js"}
-
-
-class ConfigFile(Protocol):
-    """The configuration file of the running command."""
-
-    async def reload(self) -> tuple[str, ...]:
-        """Read it again and change to it; returns why not, if not."""
-
-    async def preview(self) -> tuple[str, ...]:
-        """What a reload would change, a line each. Raises ConfigError if it would be rejected."""
-
-
-class Process(Protocol):
-    """The running command, as far as the endpoint needs it."""
-
-    balancer: Balancer
-    feed: Feed
-    say: Sink
-    """For the log and the feed."""
-
-    file: ConfigFile
 
 
 def api(process: Process) -> Starlette:

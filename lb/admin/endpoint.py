@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import hypercorn.config
@@ -13,37 +12,25 @@ import hypercorn.trio
 import trio
 from starlette.responses import JSONResponse
 
-from lb.address import Address
-from lb.admin.api import Process, api
+from lb.admin.api import api
 from lb.admin.gate import refusal
+from lb.admin.process import Process
 from lb.events import Fault
-from lb.sockets import open_sockets
 
-__all__ = ["open_admin", "serve_admin"]
+__all__ = ["serve_admin"]
 
-BACKLOG = 64
-"""Operators and scrapers are few. A guess."""
 GRACE = 0.1
 """Seconds that answers under way get when the endpoint ends. Event streams never end by themselves."""
 KEPT_OPEN = 75.0
 """Seconds that a client may stay without asking; longer than the usual interval of a scraper."""
 PAUSE = 1.0
 """Seconds until it is tried again when the HTTP server itself has failed."""
-ONLY_OWNER = 0o600
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-def open_admin(bind: Address) -> list[socket.socket]:
-    """Bind and listen. Raises OSError whose text says what could not be bound, and why."""
-    sockets = open_sockets(bind, BACKLOG)
-    if bind.is_unix:
-        Path(bind.path).chmod(ONLY_OWNER)
-    return sockets
 
 
 async def serve_admin(sockets: Sequence[socket.socket], process: Process) -> NoReturn:

@@ -1,0 +1,30 @@
+"""What a balancer begins with: sockets that are open already, and what a process before it knew of the servers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from lb.carrier import Opened
+from lb.given_sockets import GivenSockets
+from lb.handover import Memories
+
+__all__ = ["Heritage"]
+
+
+async def _nothing() -> Memories:
+    return {}
+
+
+@attrs.frozen
+class Heritage:
+    opened: Opened = attrs.field(factory=dict)
+    """By the listener and the address that they are for; they belong to the balancer."""
+    given: GivenSockets = attrs.field(factory=GivenSockets)
+    """Where listeners find what a service manager has opened."""
+    admin: list[socket.socket] = attrs.field(factory=list)
+    """Those of the admin endpoint."""
+    health: Callable[[], Awaitable[Memories]] = _nothing
+    """Asked right before the first client is accepted."""
