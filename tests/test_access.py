@@ -11,6 +11,8 @@ from lb.address import Client
 from lb.greeting_factory import make_gate
 from lb.model import ListenerSpec
 from lb.networks import Networks
+from lb.sources import Sources
+from lb.tls_store import TlsStore
 from tests.connecting import world_maker
 
 
@@ -40,7 +42,7 @@ def end_all(world):
 
 def test_a_plain_listener_has_no_gate():
     world = ListenerSpec("web", (), "web")
-    assert make_gate(world, None) is None
+    assert make_gate(world, Sources.of_process(), TlsStore()) is None
 
 
 @pytest.mark.parametrize(
@@ -114,13 +116,13 @@ async def test_who_is_too_fast_is_not_counted_as_open(make):
 async def test_a_reload_that_turns_a_limit_on_or_off_loses_no_count(make):
     world = make()
     assert let_in(world)
-    world.listener.configure(ListenerSpec("front", (), "web", max_per_source=1), world.pool)
+    world.listener.configure(ListenerSpec("front", (), "web", max_per_source=1), {"web": world.pool})
     assert [let_in(world) for _ in range(2)] == [True, False]
     world.open[0].close("stopped")
     assert not let_in(world), "the one that left was not counted"
-    world.listener.configure(ListenerSpec("front", (), "web"), world.pool)
+    world.listener.configure(ListenerSpec("front", (), "web"), {"web": world.pool})
     end_all(world)
-    world.listener.configure(ListenerSpec("front", (), "web", max_per_source=1), world.pool)
+    world.listener.configure(ListenerSpec("front", (), "web", max_per_source=1), {"web": world.pool})
     assert [let_in(world) for _ in range(2)] == [True, False]
     end_all(world)
 
@@ -136,7 +138,7 @@ async def test_after_a_greeting_the_client_that_was_named_is_judged(autojump_clo
 
     world = make(deny=networks("10.6.6.6"))
     await nursery.start(world.context.run)
-    gate = make_gate(attrs.evolve(world.listener.spec, accept_proxy=True), world.context.sources)
+    gate = make_gate(attrs.evolve(world.listener.spec, accept_proxy=True), world.context.sources, world.context.tls)
     world.listener._gate = attrs.evolve(gate, steps=[Naming(), gate.steps[-1]])
     world.accept()
     await trio.sleep(1)
