@@ -9,8 +9,8 @@ __all__ = ["completion"]
 
 SCRIPT = """\
 {before}_lb() {{
-    local place=lb word words=()
-    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+    local place=lb word offered=
+    for word in "${{COMP_WORDS[@]:1:$((COMP_CWORD - 1))}}"; do
         case "$place $word" in
             {places}) place="$place $word" ;;
         esac
@@ -18,18 +18,18 @@ SCRIPT = """\
     case "$place" in
 {cases}
     esac
-    COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+    COMPREPLY=($(compgen -W "$offered" -- "${{COMP_WORDS[COMP_CWORD]}}"))
 }}
 complete -o default -F _lb lb"""
 """What fits nothing else is the name of a file (``-o default``). Older shells know no tables with words for keys."""
-ZSH = "autoload -Uz compinit bashcompinit && compinit && bashcompinit\n"
-"""zsh takes completions that were made for bash, once it is told to."""
+ZSH = "autoload -Uz bashcompinit && bashcompinit\n"
+"""zsh takes completions that were made for bash, once it is told to, after its own ``compinit``."""
 
 
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """A script for ``bash`` or ``zsh``, to be evaluated in the shell's start file."""
     words = dict(_places(parser, "lb"))
-    cases = "\n".join(f'        "{place}") words="{" ".join(each)}" ;;' for place, each in words.items())
+    cases = "\n".join(f'        "{place}") offered="{" ".join(each)}" ;;' for place, each in words.items())
     places = "|".join(f'"{place}"' for place in words if place != "lb")
     return SCRIPT.format(before=ZSH if shell == "zsh" else "", places=places, cases=cases)
 

@@ -6,7 +6,7 @@ import base64
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, RemoteDisconnected
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -118,6 +118,8 @@ class _Asking:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self._connection.close()
+        if isinstance(error, RemoteDisconnected):  # an OSError as well, with a text of another kind
+            raise AdminError(f"{self._address}: the connection was closed without an answer") from error
         if isinstance(error, OSError):
             raise AdminError(f"{self._address}: {describe_error(error)}") from error
         if isinstance(error, HTTPException | ValueError | KeyError):
