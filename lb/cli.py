@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lb.ctl_arguments import add_ctl
+
 __all__ = ["main"]
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
@@ -75,6 +77,15 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=float, metavar="N", help="end after N seconds, killing and reviving a server on the way"
     )
     demo.set_defaults(command=_demo)
+
+    ctl = commands.add_parser(
+        "ctl",
+        help="look at a running balancer and steer it",
+        description="Look at a running balancer and steer it, over its admin endpoint. "
+        "`lb ctl COMMAND --help` tells more.",
+    )
+    add_ctl(ctl)
+    ctl.set_defaults(command=_ctl)
     return parser
 
 
@@ -129,6 +140,17 @@ def _demo(options: argparse.Namespace) -> int:
     from lb.demo import demo
 
     return demo(options.seconds)
+
+
+def _ctl(options: argparse.Namespace) -> int:
+    if options.action == "completion":
+        from lb.completion import completion
+
+        print(completion(_parser(), options.shell))
+        return OK
+    from lb.ctl import ctl
+
+    return ctl(options)
 
 
 def _bad_config(errors: Sequence[str]) -> int:

@@ -18,7 +18,7 @@ from lb.config_table import Table
 from lb.config_values import Reader, address, boolean, choice, secret
 from lb.model import AdminSpec, Config, LogSpec, Secret
 
-__all__ = ["ConfigError", "load", "parse"]
+__all__ = ["ConfigError", "load", "load_admin", "parse"]
 
 _LOG: Mapping[str, Reader[object]] = {
     "level": choice(LogSpec, "level"),
@@ -47,6 +47,15 @@ def load(path: Path) -> Config:
     return parse(_read(path), str(path))
 
 
+def load_admin(path: Path) -> AdminSpec | None:
+    """What a file says of the admin endpoint, whatever may be wrong elsewhere in it. Raises ConfigError, as `load`."""
+    errors: list[str] = []
+    admin = _admin(Table(_toml(_read(path), str(path)), "", errors))
+    if errors:
+        raise ConfigError(f"{path}: {error}" for error in errors)
+    return admin
+
+
 def parse(text: str, filename: str) -> Config:
     """Read the text of a file of that name; those that it names are looked for beside it. Raises ConfigError."""
     errors: list[str] = []
@@ -60,7 +69,7 @@ def parse(text: str, filename: str) -> Config:
         pools=pools,
         process=read_process(root.table("process")),
         log=_log(root.table("log")),
-        admin=_admin(root.table("admin")) if root.has("admin") else None,
+        admin=_admin(root),
     )
     check_binds(config.listeners.values(), root)
     if not root.content.get("listeners"):
@@ -83,7 +92,10 @@ def _read(path: Path) -> str:
         raise ConfigError([f"{path}: is not UTF-8: byte 0x{content[error.start]:02x} in line {line}"]) from error
 
 
-def _admin(table: Table) -> AdminSpec | None:
+def _admin(root: Table) -> AdminSpec | None:
+    if not root.has("admin"):
+        return None
+    table = root.table("admin")
     bind = table.value("bind", address)
     token = table.value("token", secret)
     if not table.has("bind"):

@@ -22,6 +22,8 @@ SOURCES = {
 
 LAYERS = (
     ("lb.cli",),
+    ("lb.ctl",),
+    ("lb.ctl_client", "lb.ctl_tables", "lb.ctl_arguments", "lb.completion"),
     ("lb.demo*",),  # the only layer whose modules may import each other
     ("lb.run",),
     ("lb.steering",),
@@ -260,7 +262,7 @@ def test_addresses_use_socket_for_a_type_only():
     ("library", "users"),
     [
         ("structlog", ("lb.log",)),
-        ("rich", ("lb.demo*",)),
+        ("rich", ("lb.demo*", "lb.ctl_tables")),
         ("hypercorn", ("lb.admin.endpoint",)),
         ("starlette", ("lb.admin.*",)),
         ("prometheus_client", ("lb.admin.exposition",)),

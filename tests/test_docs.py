@@ -16,6 +16,7 @@ import healthcheck.registry
 import strategies.registry
 from lb import cli, config_table, events, model, service_events
 from lb.config import parse
+from lb.ctl_arguments import add_ctl
 from strategies import maglev
 from tests.tls_peers import write_certificate
 
@@ -228,6 +229,18 @@ def test_every_command_and_option_is_in_the_reference():
     assert sorted(set(re.findall(r"^\| `lb ([a-z]+)", text, re.MULTILINE))) == sorted(commands.choices)
     options = {option for command in commands.choices.values() for option in command._option_string_actions}
     assert not [option for option in options - {"-h"} if option not in text]
+
+
+def test_every_command_and_option_of_ctl_is_in_the_reference():
+    parser = argparse.ArgumentParser()
+    add_ctl(parser)
+    (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    text = section("command-line.md", "## `lb ctl`")
+    table = re.findall(r"^\| `([a-z]+)", text, re.MULTILINE)
+    assert sorted({*table} & {*commands.choices}) == sorted(commands.choices)
+    assert {*table} - {*commands.choices} == {"lb"}
+    options = {option for command in commands.choices.values() for option in command._option_string_actions}
+    assert not [option for option in options - {"-h", "--help"} if f"`{option}" not in text]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
