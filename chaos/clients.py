@@ -8,7 +8,7 @@ import socket
 import attrs
 import trio
 
-from chaos.ledger import Ledger, Session, source_of
+from chaos.ledger import ORDERLY_END, Ledger, Session, source_of
 from chaos.talk import Checked, Talk
 
 __all__ = ["KINDS", "Clients", "Kind"]
@@ -83,8 +83,11 @@ class Clients:
             with trio.move_on_after(PATIENCE / 2):
                 await held.all_there.wait()
             served = held.there
-            refused = [await self.session("refused") for _ in range(more)]
+            async with trio.open_nursery() as beyond:
+                for _ in range(more):
+                    beyond.start_soon(self.session, "refused")
             held.may_go.set()
+        refused = [session for session in self._ledger.sessions.values() if session.kind == "refused"]
         return served, sum(session.failure is None for session in refused)
 
     async def one_after_another(self, until: trio.Event) -> None:
@@ -92,7 +95,7 @@ class Clients:
         while not until.is_set():
             await self.session()
 
-    async def session(self, kind: str | None = None, held: Held | None = None) -> Session:
+    async def session(self, kind: str | None = None, held: Held | None = None) -> None:
         """One session, of this kind or any. Never raises: what went wrong is in the ledger."""
         rng = random.Random(f"{self._seed} {len(self._ledger.sessions)}")  # noqa: S311 - no secret
         kind = kind or rng.choices([*KINDS], [each.weight for each in KINDS.values()])[0]
@@ -107,7 +110,6 @@ class Clients:
         except OSError as error:
             session.failure = error.strerror or str(error)
         session.ended = trio.current_time()
-        return session
 
     async def _talk(self, session: Session, kind: Kind, rng: random.Random, held: Held | None) -> None:
         talk = Talk(session.number, rng.randint(*kind.rounds), _size(rng, kind.up), _size(rng, kind.down))
@@ -141,7 +143,7 @@ class Clients:
             if not chunk:
                 if count is None and heard.complete:
                     return
-                raise EndedEarlyError(f"an orderly end after {heard.count} bytes")
+                raise EndedEarlyError(ORDERLY_END)
             if wrong := heard.take(chunk):
                 self._ledger.wrong.append(f"session {session.number}, at its client: {wrong}")
                 raise EndedEarlyError("wrong bytes")

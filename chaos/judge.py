@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chaos.ledger import Deed, Ledger, Session
+from chaos.ledger import ORDERLY_END, Deed, Ledger, Session
 
 __all__ = ["LATE", "fates", "judge"]
 
@@ -74,6 +74,8 @@ def _complaints(session: Session, ledger: Ledger) -> Iterator[str]:
         if record["reason"] != "hold_timeout":
             yield f"served beyond the limit: {record}"
         return
+    if session.number in ledger.cuts and record["reason"] == "reset" and session.failure == ORDERLY_END:
+        yield f"a reset by its server became an orderly end: {record}"
     if session.failure is not None or record["reason"] != "eof":
         if session.number not in ledger.cuts and _deed(session, record, ledger) is None:
             yield f"{session.failure or 'it went well'}; nothing was done to it: {record}"

@@ -7,8 +7,10 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Deed", "Ledger", "Session", "number_of", "source_of"]
+__all__ = ["ORDERLY_END", "Deed", "Ledger", "Session", "number_of", "source_of"]
 
+ORDERLY_END = "an orderly end too soon"
+"""The failure of a session that ended without a reset."""
 FIRST_SOURCE = (127 << 24) + (1 << 16)
 """127.1.0.0: each session has an address of its own, so that its record cannot be anybody else's."""
 

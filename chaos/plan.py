@@ -69,10 +69,9 @@ class Planner:
             kind = self._rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
             if (action := self._action(now, kind)) is not None:
                 made.append(action)
-        return made + self._ended(seconds + LONGEST) + [Action(seconds + LONGEST, "apply", text=self._base())]
-
-    def _base(self) -> str:
-        return configs.base(self._servers)
+        made += self._ended(seconds + LONGEST)
+        end = made[-1].at if made else 0.0
+        return [*made, Action(end, "apply", text=configs.base(self._servers))]
 
     def _ended(self, now: float) -> list[Action]:
         ended = []

@@ -192,6 +192,6 @@ class Storm:
 
     async def _leases(self) -> tuple[int, int]:
         """How many connections the servers take at once under a limit, and how many beyond it."""
-        text = configs.base(SERVERS, f"max_connections = {LEASES}").replace('"20s"', '"3s"')
+        text = configs.base(SERVERS, f"max_connections = {LEASES}").replace('"20s"', '"2s"')
         await self._balancer.reload(text, accepted=True)
         return await self._clients.at_once(LEASES * len(SERVERS), more=2)

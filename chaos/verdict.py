@@ -11,10 +11,12 @@ from chaos.ledger import Ledger
 from chaos.outside import Sight
 from chaos.storm import LEASES, SERVERS, Outcome
 
-__all__ = ["Line", "lines", "table"]
+__all__ = ["Line", "lines", "of_processes", "table"]
 
 IDLE_PIPES = 64
 """Descriptors of pipes that a process may keep in stock; see lb/pipes.py."""
+IDLE_THREADS = 2
+"""Threads that trio keeps for ten seconds, after a reload for one."""
 GROWTH = 1.25
 """Resident memory after the storm, over that before. Guesses, both: a leak of a hundred bytes a session would show in
 a storm of five minutes, and the allocator's habits do not."""
@@ -52,7 +54,7 @@ def lines(ledger: Ledger, outcome: Outcome) -> list[Line]:
             f"{served} of {expected} connections at once, {beyond} beyond the limit",
             () if (served, beyond) == (expected, 0) else ("leases leaked, or limits did not hold",),
         ),
-        *_of_processes(outcome.before, outcome.after),
+        *of_processes(outcome.before, outcome.after),
         Line(
             "it stops with nothing open",
             f"{outcome.open_at_stop} open, exit code {outcome.exit_code}",
@@ -61,7 +63,8 @@ def lines(ledger: Ledger, outcome: Outcome) -> list[Line]:
     ]
 
 
-def _of_processes(before: Mapping[str, Sight], after: Mapping[str, Sight]) -> list[Line]:
+def of_processes(before: Mapping[str, Sight], after: Mapping[str, Sight]) -> list[Line]:
+    """What was seen of the balancer before and after."""
     descriptors, memory, figures, sizes = [], [], [], []
     for role, old in before.items():
         new = after.get(role)
@@ -72,7 +75,7 @@ def _of_processes(before: Mapping[str, Sight], after: Mapping[str, Sight]) -> li
         sizes.append(f"{role} {old.kib // 1024} -> {new.kib // 1024} MiB")
         if new.descriptors > old.descriptors or new.pipes > max(old.pipes, IDLE_PIPES):
             descriptors.append(f"{role} has more descriptors than before: {old} -> {new}")
-        if new.threads > old.threads:
+        if new.threads > old.threads + IDLE_THREADS:
             descriptors.append(f"{role} has more threads than before: {old} -> {new}")
         if new.kib > old.kib * GROWTH + SLACK_KIB:
             memory.append(f"{role} has grown: {old} -> {new}")
