@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="how long it blows (%(default)s)")
     parser.add_argument("--quiet", action="store_true", help="do not print each action")
     options = parser.parse_args()
-    seed = random.randrange(10**DIGITS) if options.seed is None else options.seed  # noqa: S311 - no secret
+    seed = random.randrange(10**DIGITS) if options.seed is None else options.seed
     print(f"seed {seed}, {options.seconds:g} s", flush=True)
 
     def say(action: Action) -> None:

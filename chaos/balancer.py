@@ -86,34 +86,38 @@ class RunningBalancer:
         self._news = trio.Event()
 
     def _heard(self, line: bytes) -> None:
-        ledger, now = self._ledger, trio.current_time()
         try:
             event = json.loads(line)
         except ValueError:
-            ledger.broken.append(f"not an event in the log: {line!r}")
+            self._ledger.broken.append(f"not an event in the log: {line!r}")
             return
         name = event["event"]
         self.counts[name] += 1
-        match name:
-            case "connection.closed":
-                ledger.record(event)
-            case "listener.started":
-                self.port = int(event["bind"].rpartition(":")[2])
-            case "worker.started":
-                self.workers[event["worker"]] = event["pid"]
-            case "worker.died":
-                began = now - HANGS if "did not answer" in event["reason"] else now
-                ledger.deeds.append(Deed("death", str(event["worker"]), began, now))
-                if self.workers.get(event["worker"]) == event["pid"]:
-                    del self.workers[event["worker"]]
-            case "backend.ejected":
-                ledger.deeds.append(Deed("down", event["server"], now - NEWS_IS_OLD, now + NEWS_IS_OLD))
-            case "config.applied" | "config.rejected":
-                self._verdict = VERDICTS[name]
-            case "fault" | "log.dropped":
-                ledger.broken.append(f"in the log: {event}")
-            case "server.stopping":
-                self.stopping = event
+        if name == "connection.closed":
+            self._ledger.record(event)
+        elif name in ("fault", "log.dropped"):
+            self._ledger.broken.append(f"in the log: {event}")
+        elif name in VERDICTS:
+            self._verdict = VERDICTS[name]
+        elif name == "listener.started":
+            self.port = int(event["bind"].rpartition(":")[2])
+        elif name == "server.stopping":
+            self.stopping = event
+        else:
+            self._heard_of_change(name, event)
+
+    def _heard_of_change(self, name: str, event: Mapping[str, Any]) -> None:
+        """Of who carries the traffic."""
+        now = trio.current_time()
+        if name == "worker.started":
+            self.workers[event["worker"]] = event["pid"]
+        elif name == "worker.died":
+            began = now - HANGS if "did not answer" in event["reason"] else now
+            self._ledger.deeds.append(Deed("death", str(event["worker"]), began, now))
+            if self.workers.get(event["worker"]) == event["pid"]:
+                del self.workers[event["worker"]]
+        elif name == "backend.ejected":
+            self._ledger.deeds.append(Deed("down", event["server"], now - NEWS_IS_OLD, now + NEWS_IS_OLD))
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
         with trio.move_on_after(PATIENCE):

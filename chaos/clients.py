@@ -97,7 +97,7 @@ class Clients:
 
     async def session(self, kind: str | None = None, held: Held | None = None) -> None:
         """One session, of this kind or any. Never raises: what went wrong is in the ledger."""
-        rng = random.Random(f"{self._seed} {len(self._ledger.sessions)}")  # noqa: S311 - no secret
+        rng = random.Random(f"{self._seed} {len(self._ledger.sessions)}")
         kind = kind or rng.choices([*KINDS], [each.weight for each in KINDS.values()])[0]
         session = self._ledger.begin(kind, trio.current_time())
         try:

@@ -65,19 +65,22 @@ def _complaints(session: Session, ledger: Ledger) -> Iterator[str]:
         if not _died_with_worker(session, ledger):
             yield f"no record, and no worker has died ({session.failure or 'it went well'})"
         return
-    record = records[0]
+    yield from _differences(session, records[0], ledger)
+
+
+def _differences(session: Session, record: Mapping[str, Any], ledger: Ledger) -> Iterator[str]:
+    """Between what the client saw and what the record says."""
+    cut = session.number in ledger.cuts
     if session.kind == "rude":
         if record["bytes_in"] > session.sent:
             yield f"{record['bytes_in']} bytes in, of {session.sent} sent"
-        return
-    if session.kind == "refused":
+    elif session.kind == "refused":
         if record["reason"] != "hold_timeout":
             yield f"served beyond the limit: {record}"
-        return
-    if session.number in ledger.cuts and record["reason"] == "reset" and session.failure == ORDERLY_END:
-        yield f"a reset by its server became an orderly end: {record}"
-    if session.failure is not None or record["reason"] != "eof":
-        if session.number not in ledger.cuts and _deed(session, record, ledger) is None:
+    elif session.failure is not None or record["reason"] != "eof":
+        if cut and record["reason"] == "reset" and session.failure == ORDERLY_END:
+            yield f"a reset by its server became an orderly end: {record}"
+        elif not cut and _deed(session, record, ledger) is None:
             yield f"{session.failure or 'it went well'}; nothing was done to it: {record}"
     elif (record["bytes_in"], record["bytes_out"]) != (session.sent, session.received):
         yield f"it sent {session.sent} bytes and received {session.received}: {record}"

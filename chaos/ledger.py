@@ -46,7 +46,7 @@ class Session:
 
 @attrs.frozen
 class Deed:
-    """Something that may cut sessions: ``kill``, ``refuse``, ``remove``, ``down`` of a server, ``death`` of a worker."""
+    """Something that cuts sessions: ``kill``, ``refuse``, ``remove``, ``down`` of a server, ``death`` of a worker."""
 
     kind: str
     target: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +30,7 @@ def look(pid: int) -> Sight:
     folder = Path(f"/proc/{pid}/fd")
     for entry in folder.iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
-            kinds[os.readlink(entry).partition(":")[0]] += 1
+            kinds[str(entry.readlink()).partition(":")[0]] += 1
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     pipes = kinds.pop("pipe", 0)
     return Sight(kinds.total(), pipes, int(status["VmRSS"].split()[0]), int(status["Threads"]))

@@ -1,7 +1,7 @@
 """What a storm does and when, from a seed. Pure; the same seed gives the same plan.
 
-The plan keeps one promise: at each moment at least one server of the configuration is well, so that every session could be
-saved that is not open to a server that fails.
+The plan keeps one promise: at each moment at least one server of the configuration is well, so that every session could
+be saved that is not open to a server that fails.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Planner:
     """Knows who is well while it makes the plan."""
 
     def __init__(self, seed: int, servers: Sequence[str]) -> None:
-        self._rng = random.Random(seed)  # noqa: S311 - no secret
+        self._rng = random.Random(seed)
         self._servers = list(servers)
         self._members = set(servers)
         """Those that the configuration has."""

@@ -1,8 +1,8 @@
 """A server that fails to order: ``python -m chaos.server PORT``. Orders come by stdin, reports go to stdout.
 
-Orders, each answered by ``ok``: ``refuse`` (stop listening), ``listen``, and the moods ``normal``, ``slow``, ``half`` (half
-an answer, then a reset) and ``reset`` (instead of an answer). Reports: ``cut NUMBER`` for a session that it cut itself,
-``short NUMBER`` for one whose client seems to have ended early, ``wrong NUMBER TEXT`` for wrong bytes.
+Orders, each answered by ``ok``: ``refuse`` (stop listening), ``listen``, and the moods ``normal``, ``slow``, ``half``
+(half an answer, then a reset) and ``reset`` (instead of an answer). Reports: ``cut NUMBER`` for a session that it cut
+itself, ``short NUMBER`` for one whose client seems to have ended early, ``wrong NUMBER TEXT`` for wrong bytes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 import sys
 
 import trio
+import trio.lowlevel
 
 from chaos.talk import PING, PONG, Checked, Talk
 
@@ -56,7 +57,7 @@ class Server:
             await self._listen()
         else:
             self.mood = order
-        await trio.sleep(0)  # who was cancelled is gone after this
+        await trio.lowlevel.checkpoint()  # who was cancelled is gone after this
         say("ok")
 
     async def _listen(self) -> None:

@@ -19,7 +19,7 @@ PATIENCE = 30.0
 
 
 def free_port(rng: random.Random) -> int:
-    """A port that is free, below those that the system hands out by itself, so it stays free while its server is dead."""
+    """A port that is free, and stays so while its server is dead: the system hands out none below 32768 by itself."""
     for port in rng.sample(range(15_000, 32_000), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
@@ -31,7 +31,7 @@ class ServerProcess:
 
     def __init__(self, name: str, report: Callable[[str], None]) -> None:
         self.name = name
-        self.port = free_port(random.Random())  # noqa: S311 - no secret
+        self.port = free_port(random.Random())
         self._report = report
         self._answered = trio.Event()
         self._process: trio.Process

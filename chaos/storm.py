@@ -129,7 +129,7 @@ class Storm:
 
     async def _do(self, action: Action, sessions: trio.Nursery) -> None:
         match action.kind, action.target:
-            case ("apply" | "reject"), _:
+            case (("apply" | "reject"), _):
                 await self._reload(action)
             case "burst", int(count):
                 for _ in range(count):

@@ -40,7 +40,7 @@ class Talk(NamedTuple):
         return self._bytes("down", self.rounds * self.down)
 
     def _bytes(self, direction: str, count: int) -> bytes:
-        """SHAKE-128: no two places of any two sessions look alike, so nothing can be lost, doubled or swapped unseen."""
+        """SHAKE-128: no two places of any two sessions look alike, so nothing is lost, doubled or swapped unseen."""
         return hashlib.shake_128(f"{self.number} {direction}".encode()).digest(count)
 
 

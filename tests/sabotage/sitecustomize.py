@@ -1,7 +1,7 @@
 """Breaks the balancer in every process that has this folder in PYTHONPATH, to see whether a storm finds out.
 
-``LB_SABOTAGE`` says how, in words: ``byte`` loses one of every so many reads, ``lease`` and ``descriptor`` are not given
-back, ``record`` is written twice, ``truncation`` makes what was cut look complete, ``failover`` does not happen.
+``LB_SABOTAGE`` says how, in words: ``byte`` loses one of every so many reads, ``lease`` and ``descriptor`` are not
+given back, ``record`` is written twice, ``truncation`` makes what was cut look complete, ``failover`` does not happen.
 """
 
 import itertools
