@@ -18,6 +18,7 @@ from lb.events import ConfigRejected, Fault, ServerStarted
 from lb.log import Log
 from lb.model import Config, ProcessSpec
 from lb.server import Balancer, StartError
+from lb.stalls import keep_garbage_collection_short, keep_threads_short
 
 __all__ = ["run"]
 
@@ -30,6 +31,7 @@ def run(path: Path) -> int:
         print("\n".join(error.errors), file=sys.stderr)
         return 2
     raise_limit()
+    keep_threads_short()
     failures: list[StartError] = []
     try:
         trio.run(_serve, path, config)
@@ -63,6 +65,7 @@ async def _serve(path: Path, config: Config) -> None:
             outlives_the_balancer.start_soon(log.run)
             async with trio.open_nursery() as nursery:
                 await nursery.start(_balance, balancer, config, nursery)
+                keep_garbage_collection_short()
                 log(ServerStarted(os.getpid(), version("trio-lb"), str(path)))
                 outlives_the_balancer.start_soon(_obey, signals, nursery, balancer, log, path)
             outlives_the_balancer.cancel_scope.cancel()

@@ -18,7 +18,7 @@ from lb.model import Config
 from lb.plan import Plan, plan
 from lb.pool import Pool
 from lb.pools import Pools
-from lb.resolver import look_up, static_targets
+from lb.resolver import all_static_targets, look_up
 from lb.sockets import open_sockets, remove_file, socket_name
 from lb.traffic import Traffic
 
@@ -131,10 +131,11 @@ class Balancer:
                     return None
                 undo.pop_all()
                 left = self._pools.apply(prepared, targets, trio.current_time())
-                self._tasks.sync(self.pools)
+                self._tasks.let_go(self.pools)
                 self._rebind(config, opened)
                 self.config = config
                 await commit(left)
+        await self._tasks.take_on(self.pools)
         self._say_closed()
         return steps
 
@@ -181,16 +182,17 @@ class Balancer:
         known = {
             backend.spec.address: backend.targets for pool in self.pools.values() for backend in pool.backends.values()
         }
-        addresses = {server.address for pool in config.pools.values() for server in pool.servers}
-        targets = {address: known.get(address) or static_targets(address) for address in addresses}
+        targets = {
+            address: known.get(address) or static for address, static in (await all_static_targets(config)).items()
+        }
 
         async def look(address: Address) -> None:
             with suppress(OSError):
                 targets[address] = await look_up(address)
 
         async with trio.open_nursery() as nursery:
-            for address in addresses:
-                if not targets[address]:
+            for address, known_targets in targets.items():
+                if not known_targets:
                     nursery.start_soon(look, address)
         return targets
 

@@ -75,7 +75,8 @@ class Traffic:
         async def commit(left: Sequence[Backend]) -> None:
             self._change_listeners(config, opened)
             for backend in left:
-                self._nursery.start_soon(self._drain, backend)
+                if backend.active:
+                    self._nursery.start_soon(self._drain, backend)
 
         yield commit
 

@@ -41,13 +41,14 @@ from lb.messages import (
     Start,
     StopListening,
 )
-from lb.model import Config, LogSpec, PoolSpec, ServerSpec
+from lb.model import LogSpec, PoolSpec, ServerSpec
 from lb.nudges import Nudges
 from lb.pool import Pool, Prepared
 from lb.pools import Pools
-from lb.resolver import static_targets
+from lb.resolver import all_static_targets
 from lb.shared_pool import SharedPool
 from lb.slots import server_name
+from lb.stalls import keep_garbage_collection_short, keep_threads_short
 from lb.traffic import Traffic
 
 __all__ = ["main"]
@@ -65,6 +66,7 @@ def main() -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    keep_threads_short()
     sock = socket.socket(fileno=int(sys.argv[2]))
     sys.exit(trio.run(_work, sock))
 
@@ -118,6 +120,8 @@ class Worker:
         self._slots: dict[str, int] = {}
         self._standings: dict[tuple[str, str], Standing] = {}
         self._stop_timeout = 0.0
+        self._fresh = True
+        """No configuration yet."""
         self._over = trio.Event()
 
     async def run(self) -> int:
@@ -198,7 +202,7 @@ class Worker:
             task_status.started()
             try:
                 pools = await self._pools.prepare(order.config)
-                self._ready = Ready(order, opened, pools, await _static_targets(order.config))
+                self._ready = Ready(order, opened, pools, await all_static_targets(order.config))
                 error = ""
             except Exception as exception:  # noqa: BLE001 - a strategy that cannot take the new list; the old one stays
                 self._log(Fault(f"worker {self._index}", exception))
@@ -222,6 +226,9 @@ class Worker:
         self._log.configure(config.log)
         async with self._traffic.change(config, ready.opened) as commit:
             await commit(self._pools.apply(ready.pools, {**ready.targets, **order.targets}, trio.current_time()))
+        if self._fresh:
+            self._fresh = False
+            keep_garbage_collection_short()
         self._answer(Commit)
 
     def _heed(self, news: Judged | Resolved) -> None:
@@ -266,16 +273,6 @@ def _close(opened: Opened) -> None:
     for sockets in opened.values():
         for sock in sockets:
             sock.close()
-
-
-async def _static_targets(config: Config) -> dict[Address, tuple[SocketAddress, ...]]:
-    targets = {}
-    for pool in config.pools.values():
-        for number, server in enumerate(pool.servers):
-            targets[server.address] = static_targets(server.address)
-            if not number % 64:
-                await trio.lowlevel.checkpoint()
-    return targets
 
 
 if __name__ == "__main__":

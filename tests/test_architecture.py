@@ -74,7 +74,7 @@ LAYERS = (
     ),
     ("lb.events", "lb.errors", "lb.self_connect"),
     ("lb.model",),
-    ("lb.address", "lb.counts"),
+    ("lb.address", "lb.counts", "lb.stalls"),
 )
 """From top to bottom: a module imports from lower layers only."""
 
