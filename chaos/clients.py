@@ -15,6 +15,8 @@ __all__ = ["KINDS", "Clients", "Kind"]
 
 PATIENCE = 60.0
 """Seconds after which a session counts as stuck: far more than all the pauses that a storm makes."""
+HOLD_PATIENCE = PATIENCE / 2
+"""Seconds in which all that are to be held at once have to be served."""
 
 
 @attrs.frozen
@@ -80,7 +82,7 @@ class Clients:
         async with trio.open_nursery() as nursery:
             for _ in range(count):
                 nursery.start_soon(self.session, "held", held)
-            with trio.move_on_after(PATIENCE / 2):
+            with trio.move_on_after(HOLD_PATIENCE):
                 await held.all_there.wait()
             served = held.there
             async with trio.open_nursery() as beyond:

@@ -33,8 +33,8 @@ def valid(rng: random.Random, members: Collection[str]) -> str:
     return _text(rng.choice(STRATEGIES), pool, servers)
 
 
-def invalid(rng: random.Random, members: Collection[str]) -> str:
-    """What must be refused, for one of several kinds of reasons."""
+def invalid(rng: random.Random, members: Collection[str], listening: str) -> str:
+    """What must be refused, for one of several kinds of reasons; ``listening`` is a server that holds its address."""
     good = valid(rng, members)
     cut = rng.randrange(len(good) // 2)
     return rng.choice(
@@ -44,7 +44,7 @@ def invalid(rng: random.Random, members: Collection[str]) -> str:
             good.replace("retries = ", "retries = -", 1),
             good.replace("round-robin", "x").replace("[pools.web]", '[pools.web]\nstrategi = "x"'),
             good.replace("workers = 2", "workers = 3"),
-            good.replace("[listeners.web]", '[listeners.other]\nbind = "$a"\npool = "web"\n[listeners.web]'),
+            good.replace("[listeners.web]", f'[listeners.other]\nbind = "${listening}"\npool = "web"\n[listeners.web]'),
             "",
         )
     )

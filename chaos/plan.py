@@ -88,12 +88,12 @@ class Planner:
         if kind == "burst":
             return Action(now, kind, rng.randint(*BURST))
         if kind == "apply":
-            well = sorted(set(self._servers) - self._failing)
+            well = self._well()
             others = [name for name in self._servers if rng.random() < 0.6]
             self._members = {rng.choice(well), *others}
             return Action(now, kind, text=configs.valid(rng, self._members))
         if kind == "reject":
-            return Action(now, kind, text=configs.invalid(rng, self._members))
+            return Action(now, kind, text=configs.invalid(rng, self._members, rng.choice(self._well())))
         if kind == "kill worker":
             return self._to_one_of(range(WORKERS), now, kind, None)
         if kind == "freeze worker":
@@ -106,6 +106,9 @@ class Planner:
         if action is not None:
             self._failing.add(action.target)
         return action
+
+    def _well(self) -> list[str]:
+        return [name for name in self._servers if name not in self._failing]
 
     def _to_one_of(self, targets: Sequence[str | int], now: float, kind: str, end: str | None) -> Action | None:
         free = [target for target in targets if target not in self._busy]

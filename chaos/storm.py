@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,8 @@ class Outcome:
     after: dict[str, Sight] = attrs.field(factory=dict)
     leases: tuple[int, int] = (0, 0)
     """Connections that were served at once under a limit for each server, and those beyond it that were."""
+    said: Counter[str] = attrs.field(factory=Counter)
+    """Lines of the balancer's log, by event."""
     open_at_stop: int | None = None
     exit_code: int | None = None
 
@@ -113,6 +116,7 @@ class Storm:
         outcome.after = await self._calm(outcome.before)
         outcome.leases = await self._leases()
         outcome.exit_code = await self._balancer.stop()
+        outcome.said = self._balancer.counts
         outcome.open_at_stop = self._balancer.stopping.get("open_connections")
 
     async def _warm_up(self) -> None:

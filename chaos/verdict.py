@@ -22,6 +22,14 @@ GROWTH = 1.25
 a storm of five minutes, and the allocator's habits do not."""
 SLACK_KIB = 8 * 1024
 """On top of that."""
+HAPPENINGS = {
+    "config.applied": "reloads",
+    "config.rejected": "refused",
+    "backend.ejected": "servers out",
+    "worker.died": "workers lost",
+    "accept.paused": "times short of descriptors",
+}
+"""Events, and what they are called in the table."""
 
 
 @attrs.frozen
@@ -48,7 +56,7 @@ def lines(ledger: Ledger, outcome: Outcome) -> list[Line]:
     return [
         Line("every byte is the right one", f"{sent:.1f} MB up, {received:.1f} MB down", wrong),
         Line("every session is answered or accounted for, with one record", f"{what_became}; {records} records", lost),
-        Line("reloads get their verdict, and nothing is broken", "", tuple(ledger.broken)),
+        Line("reloads get their verdict, and nothing is broken", _happened(outcome), tuple(ledger.broken)),
         Line(
             "all leases are back",
             f"{served} of {expected} connections at once, {beyond} beyond the limit",
@@ -61,6 +69,10 @@ def lines(ledger: Ledger, outcome: Outcome) -> list[Line]:
             () if (outcome.open_at_stop, outcome.exit_code) == (0, 0) else ("it did not",),
         ),
     ]
+
+
+def _happened(outcome: Outcome) -> str:
+    return ", ".join(f"{outcome.said[event]} {what}" for event, what in HAPPENINGS.items())
 
 
 def of_processes(before: Mapping[str, Sight], after: Mapping[str, Sight]) -> list[Line]:

@@ -171,6 +171,9 @@ def test_at_each_moment_a_server_of_the_configuration_is_well(seed):
     for action in plan(seed, 60, SERVERS):
         if action.kind == "apply":
             configured = members(action.text)
+        elif action.kind == "reject":
+            taken = [name for name in SERVERS if f'bind = "${name}"' in action.text]
+            assert not failing.keys() & taken, "its address may be free, and the configuration valid"
         elif action.kind in FAILURES:
             assert action.target not in failing
             failing[action.target] = FAILURES[action.kind]
@@ -199,7 +202,7 @@ def test_valid_configurations_are_valid_and_have_these_servers(seed, names):
 
 @given(st.integers(0, 10**6))
 def test_invalid_configurations_would_be_refused_on_their_own_or_by_the_reload(seed):
-    text = Template(configs.invalid(random.Random(seed), SERVERS)).substitute(ADDRESSES)
+    text = Template(configs.invalid(random.Random(seed), SERVERS, "a")).substitute(ADDRESSES)
     try:
         config = parse(text, "lb.toml")
     except ConfigError:
