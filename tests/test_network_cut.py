@@ -26,8 +26,12 @@ class Setup:
         return await trio.open_unix_socket(self.path)
 
     async def ask(self):
+        """A whole session, both ends of which have arrived: a cut after it meets no open connection."""
         async with await self.connect() as stream:
-            return await request(stream, b"name")
+            name = await request(stream, b"name")
+            await stream.send_eof()
+            assert await read_all(stream) == b""
+        return name
 
     async def connect_to(self, name):
         """An open connection that this server answers."""
