@@ -110,8 +110,8 @@ class Server:
                     return
             chunk = b""
             await self._answer(stream, talk, answer[number * talk.down : (number + 1) * talk.down])
-        async for chunk in stream:
-            say(f"wrong {talk.number} {heard.take(chunk)}")
+        async for more in stream:
+            say(f"wrong {talk.number} {heard.take(more)}")
 
     async def _answer(self, stream: trio.SocketStream, talk: Talk, answer: bytes) -> None:
         if self.mood in ("half", "reset"):

@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -50,7 +51,7 @@ class Sample:
 async def soak(ledger: Ledger, connections: int, workers: int, seed: int = 1) -> list[Sample]:
     """Run it. The first sample is from before, the last from after. Raises chaos.balancer.BrokenError."""
     samples: list[Sample] = []
-    servers = {name: ServerProcess(name, lambda line, name=name: ledger.report(name, line)) for name in SERVERS}
+    servers = {name: ServerProcess(name, partial(ledger.report, name)) for name in SERVERS}
     addresses = {name: f"127.0.0.1:{server.port}" for name, server in servers.items()}
     with tempfile.TemporaryDirectory(prefix="lb-soak-") as folder:
         balancer = RunningBalancer(Path(folder), ledger, addresses)

@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -53,7 +54,7 @@ class Outcome:
 async def storm(ledger: Ledger, seed: int, seconds: float, say: Callable[[Action], None]) -> Outcome:
     """Run one, to its end or until the balancer breaks, which is then in the ledger."""
     outcome = Outcome(plan(seed, seconds, SERVERS))
-    servers = {name: ServerProcess(name, _reporter(ledger, name)) for name in SERVERS}
+    servers = {name: ServerProcess(name, partial(ledger.report, name)) for name in SERVERS}
     addresses = {name: f"127.0.0.1:{server.port}" for name, server in servers.items()}
     with tempfile.TemporaryDirectory(prefix="lb-chaos-") as folder:
         balancer = RunningBalancer(Path(folder), ledger, addresses)
@@ -73,10 +74,6 @@ async def storm(ledger: Ledger, seed: int, seconds: float, say: Callable[[Action
                     for server in servers.values():
                         await server.kill()
     return outcome
-
-
-def _reporter(ledger: Ledger, name: str) -> Callable[[str], None]:
-    return lambda line: ledger.report(name, line)
 
 
 class Storm:

@@ -56,7 +56,7 @@ class Checked:
     def complete(self) -> bool:
         return self.count == len(self._expected)
 
-    def take(self, chunk: bytes) -> str:
+    def take(self, chunk: bytes | bytearray) -> str:
         """The next bytes. Returns what is wrong with them; empty if they are right."""
         start, self.count = self.count, self.count + len(chunk)
         expected = self._expected[start : self.count]

@@ -1,7 +1,8 @@
 """Breaks the balancer in every process that has this folder in PYTHONPATH, to see whether a storm finds out.
 
 ``LB_SABOTAGE`` says how, in words: ``byte`` loses one of every so many reads, ``lease`` and ``descriptor`` are not
-given back, ``record`` is written twice, ``truncation`` makes what was cut look complete, ``failover`` does not happen.
+given back, ``record`` is written twice, ``truncation`` makes what was cut look complete, ``failover`` does not happen,
+``memory`` is kept for each connection.
 """
 
 import itertools
@@ -11,6 +12,7 @@ import socket
 from lb import connection, epoll_side, listener, pool, splicer
 
 SOMETIMES = 40
+KEPT = 4096
 BYTES, LEASES, ENDS, RECORDS = (itertools.count(1) for _ in range(4))
 
 
@@ -41,6 +43,17 @@ def leaks_descriptors():
     def connection_closed(self):
         if not next(ENDS) % SOMETIMES:
             socket.socket().detach()
+        original(self)
+
+    listener.Listener.connection_closed = connection_closed
+
+
+def keeps_memory():
+    original = listener.Listener.connection_closed
+    kept = []
+
+    def connection_closed(self):
+        kept.append(bytes(KEPT))
         original(self)
 
     listener.Listener.connection_closed = connection_closed
@@ -82,6 +95,7 @@ WAYS = {
     "byte": loses_bytes,
     "lease": leaks_leases,
     "descriptor": leaks_descriptors,
+    "memory": keeps_memory,
     "record": doubles_records,
     "truncation": truncates,
     "failover": does_not_fail_over,
