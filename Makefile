@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test lint format bench bench-quick clean
+.PHONY: help setup demo test lint format bench bench-quick chaos soak fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -38,6 +38,16 @@ bench: $(READY)  ## beside HAProxy and nginx stream, into bench/results (ARGS="-
 
 bench-quick: $(READY)  ## the same in a minute, printed only
 	$(BIN)/python bench/run.py --quick $(ARGS)
+
+chaos: $(READY)  ## five minutes of failures under load (ARGS="--seed N --seconds N")
+	$(BIN)/python -m chaos $(ARGS)
+
+soak: $(READY)  ## 100,000 connections, and nothing that grows (ARGS="--connections N --workers N")
+	$(BIN)/python -m chaos.soak $(ARGS)
+
+fuzz: $(READY)  ## the configuration under guided fuzzing, a minute (ARGS="-max_total_time=600")
+	$(BIN)/pip install --quiet --disable-pip-version-check atheris
+	$(BIN)/python -m tests.fuzz_config -max_total_time=60 $(ARGS)
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

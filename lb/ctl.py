@@ -51,7 +51,7 @@ def _client(options: argparse.Namespace) -> AdminClient:
     """What the command line names counts before the file, and both before the environment."""
     spec = load_admin(options.config) if options.config else None
     token = _token_in(options.token_file) if options.token_file else ""
-    token = token or (spec.token if spec else "") or os.environ.get(TOKEN_VARIABLE, "")
+    token = token or (str(spec.token.value) if spec and spec.token else "") or os.environ.get(TOKEN_VARIABLE, "")
     return AdminClient(_address(options, spec.bind if spec else None), token)
 
 

@@ -1,0 +1,80 @@
+"""Random configurations, valid and not. Pure: ``$a`` stands for the address of the server ``a``."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Sequence
+
+__all__ = ["base", "invalid", "valid"]
+
+STRATEGIES = ("round-robin", "weighted", "least-conn", "random-two", "consistent-hash", "ketama")
+CALM_LIMIT = 60
+"""The least ``max_connections`` of a server: below it clients would wait for no other reason than the limit."""
+
+
+def base(servers: Sequence[str], options: str = "") -> str:
+    """All servers, with everything else as the valid ones have it, or with further lines for each server."""
+    return _text("round-robin", "", [(name, options) for name in servers])
+
+
+def valid(rng: random.Random, members: Collection[str]) -> str:
+    """These servers, whatever else."""
+    pool = "\n".join(
+        (
+            f'on_down = "{rng.choice(("keep", "keep", "close"))}"',
+            f'on_remove = "{rng.choice(("drain", "close"))}"',
+            f"connect_timeout = {rng.choice((1, 2))}",
+        )
+    )
+    servers = []
+    for name in rng.sample(sorted(members), len(members)):
+        limit = rng.choice((0, 0, rng.randint(CALM_LIMIT, 3 * CALM_LIMIT)))
+        servers.append((name, f"weight = {rng.randint(1, 5)}\nmax_connections = {limit}"))
+    return _text(rng.choice(STRATEGIES), pool, servers)
+
+
+def invalid(rng: random.Random, members: Collection[str], listening: str) -> str:
+    """What must be refused, for one of several kinds of reasons; ``listening`` is a server that holds its address."""
+    good = valid(rng, members)
+    cut = rng.randrange(len(good) // 2)
+    return rng.choice(
+        (
+            good[:cut] + "\x00" + good[cut:],
+            good.replace("bind", "bnid", 1),
+            good.replace("retries = ", "retries = -", 1),
+            good.replace("round-robin", "x").replace("[pools.web]", '[pools.web]\nstrategi = "x"'),
+            good.replace("workers = 2", "workers = 3"),
+            good.replace("[listeners.web]", f'[listeners.other]\nbind = "${listening}"\npool = "web"\n[listeners.web]'),
+            "",
+        )
+    )
+
+
+def _text(strategy: str, pool: str, servers: Sequence[tuple[str, str]]) -> str:
+    name = f'"{strategy}"' if strategy != "ketama" else '{ name = "consistent-hash", table = "ketama" }'
+    tables = "".join(f'[[pools.web.servers]]\nname = "{each}"\naddress = "${each}"\n{more}\n' for each, more in servers)
+    return f"""\
+[process]
+workers = 2
+stop_timeout = "10s"
+[listeners.web]
+bind = "127.0.0.1:0"
+pool = "web"
+[pools.web]
+strategy = {name}
+retries = {len(servers)}
+when_all_down = "hold"
+hold_timeout = "20s"
+{pool}
+[pools.web.health]
+probe = "exchange"
+send = "ping\\n"
+expect = "^pong"
+interval = "200ms"
+fast_interval = "100ms"
+timeout = "500ms"
+rise = 1
+fall = 2
+[pools.web.passive]
+eject_for = "1s"
+{tables}"""
