@@ -190,7 +190,7 @@ function why(server) {
   if (server.backup) words.push("backup");
   if (server.state === "draining" && server.override?.drained) words.push("drained by an operator");
   if (server.reason) words.push(server.reason);
-  if (server.state !== "up") words.push(`for ${since(server.last_change)}`);
+  if (!["up", "draining"].includes(server.state)) words.push(`for ${since(server.last_change)}`);
   if (server.failed_connects) words.push(plural(server.failed_connects, "failed connect"));
   return words.join(", ");
 }
