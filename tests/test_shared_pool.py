@@ -237,3 +237,45 @@ def test_who_waits_in_one_process_gets_the_room_that_another_makes():
     other.look()
     assert [backend.name for backend in other.leases] == ["a"]
     assert one.pick() is None, "the other has the only lease"
+
+
+def test_backups_begin_elsewhere_in_each_process_too():
+    primary, backups = server("p", weight=0), [server(name, backup=True) for name in "abcd"]
+    all_ = processes(2, primary, *backups)
+    assert [[process.pick().name for _ in range(4)] for process in all_] == [list("abcd"), list("cdab")]
+
+
+@pytest.mark.parametrize("busy", ["a", "b"])
+def test_least_conn_sees_the_load_of_other_processes(busy):
+    one, other = processes(2, server("a"), server("b"), strategy="least-conn")
+    for lease in [one.pick(), one.pick()]:
+        if lease.name != busy:
+            one.pool.release(lease)
+    assert other.pick().name != busy
+
+
+def test_a_pick_that_another_process_was_quicker_with_leaves_no_trace():
+    names = "abcdef"
+    one, other = processes(2, *(server(name, max_connections=1) for name in names))
+    for _ in names:
+        assert one.pick()
+    assert other.pick() is None, "it looks at two of them, and takes another for free at first"
+    assert [(backend.active, backend.total) for backend in other.pool.backends.values()] == [(1, 0)] * len(names)
+
+
+def test_what_is_known_at_a_reload_is_no_news_to_who_waits():
+    one, other = processes(2, server("a", max_connections=1))
+    assert one.pick()
+    other.pool.apply(finish(other.pool.prepare(other.pool.spec)), {}, 1.0)
+    other.pool.wait(Held(other))
+    assert not other.holding.told
+
+
+def test_only_the_end_of_a_lease_at_a_limited_server_is_told():
+    one, other = processes(2, server("a"), server("b", max_connections=1))
+    other.pool.wait(Held(other))
+    leases = {lease.name: lease for lease in (one.pick(), one.pick())}
+    one.pool.release(leases["a"])
+    assert not other.holding.told
+    one.pool.release(leases["b"])
+    assert other.holding.told
