@@ -41,7 +41,7 @@ def test_a_token_lets_in_under_any_name(authorization):
 
 @pytest.mark.parametrize(
     "authorization",
-    ["", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3crett", "s3cret", "Digest s3cret", "Basic !", basic("s3cret"),
+    ["", "Bearer", "Bearer ", "Bearer s3cre", "Bearer s3crett", "s3cret", "Digest s3cret", "Basic !", "Basic \u00e9", basic("s3cret"),
      basic("s3cret:"), "Bearer s3cr\u00e9t"],
 )  # fmt: skip
 def test_a_wrong_token_is_asked_for_again(authorization):
@@ -51,10 +51,15 @@ def test_a_wrong_token_is_asked_for_again(authorization):
     assert dict(refused.headers)["WWW-Authenticate"].startswith("Basic ")
 
 
-@given(st.text(max_size=60), st.text(min_size=1, max_size=20))
+@given(st.text(st.characters(max_codepoint=255), max_size=60), st.text(min_size=1, max_size=20))
 def test_no_authorization_raises_and_only_the_token_is_right(authorization, token):
     refused = refusal("GET", "/", {**LOCAL, "authorization": authorization}, token)
     assert refused is None or refused.status == 401
+
+
+def test_a_token_may_hold_any_letters():
+    shown = "tökén✓".encode().decode("latin-1")
+    assert refusal("GET", "/", {**LOCAL, "authorization": f"Bearer {shown}"}, "tökén✓") is None
 
 
 def test_health_is_for_everybody():
