@@ -36,7 +36,8 @@ def asked_of(*servers):
 async def test_addresses_come_with_their_ttl(names):
     names.has("web.internal", "A", "10.0.0.2", "10.0.0.1", ttl=30)
     names.has("web.internal", "AAAA", "fd00::1", ttl=20)
-    assert await ask(A, asked_of(names)) == Answer(("10.0.0.2", "10.0.0.1"), 30)
+    answer = await ask(A, asked_of(names))
+    assert (set(answer.records), answer.ttl) == ({"10.0.0.1", "10.0.0.2"}, 30)  # dnspython shuffles what it sends
     assert await ask(AAAA, asked_of(names)) == Answer(("fd00::1",), 20)
 
 
