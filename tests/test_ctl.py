@@ -328,7 +328,10 @@ async def test_a_shell_learns_the_words(shell):
         done = await trio.run_process(
             [shell, *start, "-c", f"{before}\n{script}\n{emulate}\n{asked}"], capture_stdout=True
         )
-        assert sorted(done.stdout.decode().split()) == sorted(expected)
+        offered = done.stdout.decode().split()
+        if shell == "zsh":  # there the shell leaves out what does not begin so, not compgen
+            offered = [word for word in offered if word.startswith(typed[-1])]
+        assert sorted(offered) == sorted(expected)
 
 
 def test_completion_knows_every_command():
