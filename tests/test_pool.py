@@ -168,7 +168,7 @@ def test_a_server_that_is_down_is_not_ejected_a_second_time():
 def test_a_broken_probe_is_a_fault():
     harness = Harness(server("a"))
     error = ZeroDivisionError()
-    harness.pool.checked(harness["a"], CheckResult(False, "broken", 1.0, error), 0.0)
+    harness.pool.checked(harness["a"], CheckResult(False, "broken", 1.0, exception=error), 0.0)
     assert harness.of(Fault) == [Fault("pool web: probe of a", error)]
 
 
