@@ -129,6 +129,8 @@ class PoolSpec:
     on_down: Literal["keep", "close"] = "keep"
     on_remove: Literal["drain", "close"] = "drain"
     drain_timeout: float = 300.0
+    slow_start: float = 0.0
+    """Over so many seconds a server that has come up ramps to its full weight."""
     resolve_interval: float = 30.0
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()

@@ -39,7 +39,8 @@ LAYERS = (
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.trio_relay"),
     ("lb.epoll_side", "lb.record_line"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan"),
-    ("lb.tier", "lb.line"),
+    ("lb.tier", "lb.line", "lb.slow_start"),
+    ("lb.pacing",),
     (
         "lb.backend",
         "lb.binds",
@@ -103,6 +104,8 @@ PURE = (
     "lb.shared_pool",
     "lb.slots",
     "lb.line",
+    "lb.pacing",
+    "lb.slow_start",
     "lb.tier",
     "lb.plugins",
     "strategies.*",

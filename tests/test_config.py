@@ -73,6 +73,7 @@ def test_every_key_reaches_the_model() -> None:
         on_down="close",
         on_remove="close",
         drain_timeout=3600,
+        slow_start=120,
         resolve_interval=90,
         health=HealthSpec(
             probe=PluginSpec("http", (("expect_status", ("200", "204")), ("path", "/ready"))),
