@@ -32,6 +32,10 @@ class Backend(Server):
     """Gone from the configuration, kept for its open connections."""
     drain_deadline: float = math.inf
     """When those are closed."""
+    ramp: float = 1.0
+    """How far it has come of its slow start."""
+    starts_slowly: bool = False
+    """When it comes up next: not at the first start of all."""
     advice: Advice = attrs.field(factory=Advice)
     """What its agent asks for, as far as the strategy knows of it."""
     failed_connects: int = 0
@@ -43,6 +47,10 @@ class Backend(Server):
         """Use the next of several addresses, as this one has failed."""
         if self.targets[:1] == (target,):
             self.targets = (*self.targets[1:], target)
+
+    def set_share(self) -> None:
+        """Make ``share`` of what its agent asks for, and of the ramp."""
+        self.share = max(1, round(self.advice.percent * self.ramp))  # of 0 % the pool takes care, as of weight 0
 
     @property
     def full(self) -> bool:

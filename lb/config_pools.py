@@ -40,6 +40,7 @@ _POOL: Mapping[str, Reader[object]] = {
     "on_down": choice(PoolSpec, "on_down"),
     "on_remove": choice(PoolSpec, "on_remove"),
     "drain_timeout": duration,
+    "slow_start": duration,
     "resolve_interval": duration_above_zero,
     "send_proxy": choice(PoolSpec, "send_proxy"),
 }

@@ -102,6 +102,8 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
         yield f"TLS {value_text(pool.tls)}"
     if pool.when_all_down != "reject":
         yield f"when all are down: {pool.when_all_down}"
+    if pool.slow_start:
+        yield f"slow start {duration_text(pool.slow_start)}"
     if pool.queue:
         yield f"when all are full: {pool.queue} wait {duration_text(pool.queue_timeout)}"
 

@@ -152,6 +152,8 @@ class PoolSpec:
     on_down: Literal["keep", "close"] = "keep"
     on_remove: Literal["drain", "close"] = "drain"
     drain_timeout: float = 300.0
+    slow_start: float = 0.0
+    """Over so many seconds a server that has come up ramps to its full weight."""
     resolve_interval: float = 30.0
     send_proxy: Literal["off", "v1", "v2"] = "off"
     health: HealthSpec | None = HealthSpec()

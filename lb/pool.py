@@ -18,6 +18,7 @@ from lb.backend import Backend, NewBackend, new_backend
 from lb.events import BackendAdvised, BackendEjected, BackendRestored, Fault, Sink
 from lb.line import Line, Waiter
 from lb.model import PoolSpec, Server, ServerSpec
+from lb.slow_start import SlowStart
 from lb.tier import Tier
 from strategies.base import Strategy
 
@@ -61,6 +62,7 @@ class Pool:
         self._limited: set[Backend] = set()
         """Those in service that are full at times, which is worth waiting for."""
         self._line = Line()
+        self._slow_start = SlowStart()
 
     # The list of servers
 
@@ -95,10 +97,10 @@ class Pool:
         self._primary.use(prepared.primary, prepared.primary_built, self._members(backup=False))
         self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
         for backend in self.backends.values():
-            self._note(backend, backend.health.expire(now))  # an ejection that ran out while the server was gone
+            self._note(backend, backend.health.expire(now), now)  # an ejection that ran out while the server was gone
             change = backend.health.respec(spec.health, spec.passive, now)
             self._heed(backend)
-            self._note(backend, change)
+            self._note(backend, change, now)
             self._note_limit(backend)
         self._wake()
         return left
@@ -121,17 +123,22 @@ class Pool:
                 self._tier_of(backend).disable(backend)
             backend.leaving = True
             self._note_limit(backend)
+            self._slow_start.end(backend)
             backend.drain_deadline = now + (self.spec.drain_timeout if self.spec.on_remove == "drain" else 0)
         self.leaving = {name: backend for name, backend in gone.items() if backend.active}
         return left
 
     def _updated(self, backend: Backend | None, spec: ServerSpec, now: float) -> Backend:
         if backend is None:
-            return self._new_backend(self.spec, spec, now)
+            backend = self._new_backend(self.spec, spec, now)
+            backend.starts_slowly = bool(self.backends)
+            self._slow_start.note(backend, now)
+            return backend
         if backend.spec.address != spec.address:
             backend.targets = ()
         backend.spec = spec
         backend.leaving = False
+        backend.set_share()
         return backend
 
     def _members(self, *, backup: bool) -> list[Backend]:
@@ -196,27 +203,28 @@ class Pool:
         backend.health.heed(result.advice)
         change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
         self._heed(backend)
-        self._note(backend, change)
+        self._note(backend, change, now)
 
     def connect_failed(self, backend: Backend, error: str, now: float) -> None:
         """A connection's attempt at this server failed, by the server's or the network's fault."""
         backend.failed_connects += 1
         if not backend.leaving:
-            self._note(backend, backend.health.connect_failed(error, now))
+            self._note(backend, backend.health.connect_failed(error, now), now)
 
     def connected(self, backend: Backend, now: float) -> None:
         """A connection's attempt at this server worked."""
         if not backend.leaving:
-            self._note(backend, backend.health.connected(now))
+            self._note(backend, backend.health.connected(now), now)
 
     def expire(self, backend: Backend, now: float) -> None:
         """An ejection's time is over."""
         if not backend.leaving:
-            self._note(backend, backend.health.expire(now))
+            self._note(backend, backend.health.expire(now), now)
 
-    def _note(self, backend: Backend, change: Change | None) -> None:
+    def _note(self, backend: Backend, change: Change | None, now: float) -> None:
         if change is None:
             return
+        self._slow_start.note(backend, now)
         self._refresh(backend)
         self._note_limit(backend)
         self._say(backend, change)
@@ -224,15 +232,30 @@ class Pool:
         if backend.available:
             self._wake()
 
+    def ramp(self, now: float) -> bool:
+        """Give those that start slowly what is theirs by now; True if they are to have more later.
+
+        To be called again and again then, and after each change of health or list: without it, nobody starts slowly.
+        """
+        for backend in self._slow_start.step(self.spec.slow_start, now):
+            self._set_share(backend)
+        for tier in (self._primary, self._backups):
+            tier.pace(ramping=bool(self._slow_start))
+        return bool(self._slow_start)
+
+    def _set_share(self, backend: Backend) -> None:
+        before = backend.share
+        backend.set_share()
+        if backend.share != before and not backend.leaving and backend.spec.weight > 0:
+            self._tier_of(backend).share_changed(backend)
+
     def _heed(self, backend: Backend) -> None:
         """Give the server what it asks for, if that is something else than before."""
         advice = backend.health.advice
         if advice == backend.advice:
             return
         backend.advice = advice
-        backend.share = advice.percent or backend.share  # of 0 % the pool takes care, as of weight 0
-        if not backend.leaving and backend.spec.weight > 0:
-            self._tier_of(backend).share_changed(backend)
+        self._set_share(backend)
         self._refresh(backend)
         self._note_limit(backend)
         self._say_advice(backend)
@@ -274,4 +297,4 @@ class Pool:
             self._limited.discard(backend)
 
     def _wake(self) -> None:
-        self._line.let_try(lambda: self._primary.strategy.available or self._backups.strategy.available)
+        self._line.let_try(lambda: self._primary.has_any or self._backups.has_any)

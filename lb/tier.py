@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from lb.address import Client
 from lb.backend import Backend
 from lb.model import Server
+from lb.pacing import Pacing, gaps
 from strategies.base import Strategy
 
 __all__ = ["Tier"]
@@ -21,10 +22,14 @@ class Tier:
     def __init__(self, strategy: Strategy, fault: Callable[[Exception], None]) -> None:
         self.strategy = strategy
         self._fault = fault
+        self._pacing: Pacing | None = None
+        """Only while a server ramps."""
 
     def use(self, strategy: Strategy, built: object, members: Sequence[Backend]) -> None:
         """Take a strategy, or the same one again, for this list; ``built`` is what it made for it."""
         self.strategy = strategy
+        if self._pacing is not None:
+            self._pacing.keep(members)
         try:
             strategy.use(members, built)
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not leave a reload half done
@@ -34,8 +39,29 @@ class Tier:
 
     # Choosing
 
+    @property
+    def has_any(self) -> bool:
+        """A server could be picked."""
+        held = self._pacing.held if self._pacing is not None else ()
+        return bool(self.strategy.available) or any(backend.available for backend in held)
+
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """The strategy's answer; one that fails or answers nonsense has none."""
+        if self._pacing is not None:
+            return self._pick_paced(self._pacing, client, tried)
+        return self._ask(client, tried)
+
+    def _pick_paced(self, pacing: Pacing, client: Client, tried: Collection[Server]) -> Backend | None:
+        pacing.free_those_due()
+        backend = self._ask(client, tried)
+        if backend is None and pacing.held:
+            pacing.free_all()
+            backend = self._ask(client, tried)
+        if backend is not None:
+            pacing.picked(backend)
+        return backend
+
+    def _ask(self, client: Client, tried: Collection[Server]) -> Backend | None:
         strategy = self.strategy
         if not strategy.available:
             return None
@@ -61,7 +87,7 @@ class Tier:
         asked = [backend for backend in unhealthy if backend.open_to_new]
         for backend in asked:
             self._tell(strategy.enable, backend)
-        chosen = self.pick(client, tried)
+        chosen = self._ask(client, tried)
         for backend in asked:
             self._tell(strategy.disable, backend)
         return chosen
@@ -70,7 +96,8 @@ class Tier:
 
     def refresh(self, backend: Backend) -> None:
         """Whether this member may be chosen."""
-        self._tell(self.strategy.enable if backend.available else self.strategy.disable, backend)
+        held = self._pacing is not None and backend in self._pacing.held
+        self._tell(self.strategy.enable if backend.available and not held else self.strategy.disable, backend)
 
     def disable(self, backend: Backend) -> None:
         """This member leaves."""
@@ -83,6 +110,19 @@ class Tier:
     def share_changed(self, backend: Backend) -> None:
         """This member wants another share of its weight."""
         self._tell(self.strategy.share_changed, backend)
+
+    def pace(self, *, ramping: bool) -> None:
+        """Members may have come farther, as their ``ramp`` says; or nobody is ``ramping`` any more."""
+        wanted = {}
+        if ramping and self.strategy.paced:
+            servers = self.strategy.servers
+            wanted = gaps([server for server in servers if isinstance(server, Backend) and server.available])
+        if wanted and self._pacing is None:
+            self._pacing = Pacing(self.refresh)
+        if self._pacing is not None:
+            self._pacing.use(wanted)
+            if not wanted:
+                self._pacing = None
 
     def _tell(self, hook: Callable[[Server], None], backend: Backend) -> None:
         try:

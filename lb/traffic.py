@@ -23,12 +23,16 @@ from lb.listener import Listener, Pressure
 from lb.model import Config, ListenerSpec
 from lb.pool import Pool
 from lb.pools import Pools
+from lb.slow_start import STEPS
 from lb.sources import Sources
 from lb.splicer_factory import make_splicer
 from lb.tls_store import tls_of
 from lb.turns import in_turns
 
 __all__ = ["Traffic"]
+
+RAMP_PAUSE = (0.01, 1.0)
+"""The least and the most seconds between two steps of a slow start. A guess: little work, and a reload shows soon."""
 
 
 class Traffic:
@@ -56,6 +60,7 @@ class Traffic:
         self._pools = pools
         self._new_count = new_count
         self._nursery: trio.Nursery
+        self._ramping: set[Pool] = set()
         descriptors = Descriptors.of_process(reserve=reserve)
         self._deadlines = Deadlines(fault=self._fault)
         self._splicer = make_splicer(descriptors, self._fault, dedicated=dedicated)
@@ -111,8 +116,24 @@ class Traffic:
             for backend in left:
                 if backend.active:
                     self._nursery.start_soon(self._drain, backend)
+            for pool in self._pools.by_name.values():
+                self._ramp(pool)
 
         yield commit
+
+    def _ramp(self, pool: Pool) -> None:
+        """See to servers that start slowly, from now on until there are none."""
+        if pool.ramp(trio.current_time()) and pool not in self._ramping:
+            self._ramping.add(pool)
+            self._nursery.start_soon(self._keep_ramping, pool)
+
+    async def _keep_ramping(self, pool: Pool) -> None:
+        least, most = RAMP_PAUSE
+        ramping = True
+        while ramping:
+            await trio.sleep(min(max(least, pool.spec.slow_start / STEPS), most))
+            ramping = pool.ramp(trio.current_time())
+        self._ramping.discard(pool)
 
     def _change_listeners(self, config: Config, opened: Opened) -> None:
         """Sockets stay with their address, even when the listener's name changes; the others are closed last."""
@@ -152,6 +173,7 @@ class Traffic:
                     connection.server_removed()
 
     def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
+        self._ramp(pool)
         if change is not None and change.new in ("down", "ejected") and pool.spec.on_down == "close":
             for connection in list(self._context.open):
                 if connection.server is backend:

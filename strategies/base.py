@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Generator, Iterator, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 from lb.address import Client
 from lb.model import Server, ServerSpec
@@ -24,6 +24,9 @@ class Strategy(abc.ABC):
     """The members, in the order of the file: configured, of weight above 0."""
     available: set[Server]
     """The members that may be chosen now. Kept by the pool: read it, do not change it."""
+    paced: ClassVar[bool] = False
+    """True if it goes by load: that says nothing while connections are few, so a server that ramps up (``slow_start``)
+    is held back from it, that is, not available, once it has had its part of the picks."""
     start: float = 0.0
     """How far into the list to begin, as a part of it, where the order is a matter of turns: of several processes that
     share the traffic each begins somewhere else. Set before the first :meth:`use`."""

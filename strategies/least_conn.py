@@ -19,6 +19,8 @@ class LeastConn(Strategy):
     stays until it comes to the top, or until such entries are the majority. So everything costs O(log n), amortised.
     """
 
+    paced = True
+
     def __init__(self) -> None:
         super().__init__()
         self._positions: dict[Server, int] = {}

@@ -22,6 +22,8 @@ class RandomTwo(Strategy):
     Equal loads: the first drawn. A pick costs O(1), and one swap for each server already tried.
     """
 
+    paced = True
+
     def __init__(self) -> None:
         super().__init__()
         self.rng = random.Random()  # noqa: S311 - it spreads load and keeps no secret

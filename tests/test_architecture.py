@@ -52,7 +52,8 @@ LAYERS = (
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.epoll_handler", "lb.trio_relay"),
     ("lb.epoll_side", "lb.record_line", "lb.sources"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan", "lb.handover"),
-    ("lb.tier", "lb.line"),
+    ("lb.tier", "lb.line", "lb.slow_start"),
+    ("lb.pacing",),
     (
         "lb.backend",
         "lb.binds",
@@ -147,6 +148,8 @@ PURE = (
     "lb.shared_pool",
     "lb.slots",
     "lb.line",
+    "lb.pacing",
+    "lb.slow_start",
     "lb.tier",
     "lb.plugins",
     "strategies.*",

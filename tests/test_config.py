@@ -76,6 +76,7 @@ def test_every_key_reaches_the_model() -> None:
         on_down="close",
         on_remove="close",
         drain_timeout=3600,
+        slow_start=120,
         resolve_interval=90,
         send_proxy="v2",
         health=HealthSpec(
