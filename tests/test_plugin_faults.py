@@ -177,7 +177,7 @@ async def test_a_strategy_that_cannot_use_the_new_list_does_not_leave_the_reload
             assert await ask(lb.port) == b"a\n"
             plugin.touch()
             other = f'[listeners.other]\nbind = "127.0.0.1:0"\nservers = ["{b.address}"]\n'
-            verdict = await lb.reload(config(a, pool='strategy = "plugin:Unusable"', top=other))
+            verdict = await lb.reload(config((a, "weight = 2"), pool='strategy = "plugin:Unusable"', top=other))
             assert verdict["event"] == "config.applied"
             assert "LookupError: not with these" in (await lb.event("fault"))["exception"]
             assert await ask(int(lb.binds["other"][0].rpartition(":")[2])) == b"b\n"
