@@ -66,6 +66,9 @@ class TrioRelay:
         self._scope = trio.CancelScope()
         self._outcome: tuple[EndedBy, Reason] | None = None
         self._first: _Side | None = None
+        """The side that has finished first."""
+        self._moved_then = 0
+        """What the other had said by then."""
         self._touch()
 
     @property
@@ -191,6 +194,7 @@ class TrioRelay:
             return
         if self._first is None:
             self._first = source
+            self._moved_then = target.moved
             self._queue.discard(self)
             self._queue = self._half_close
             self._touch()
@@ -227,12 +231,12 @@ class TrioRelay:
     def _cut_off(self, source: _Side, target: _Side) -> None:
         """A FIN where TLS has not ended.
 
-        Many a client does that once the server has finished: all it wanted has come, so it is no failure. Only what it
-        has sent itself may be incomplete, and must not look otherwise.
+        Many a client does that once the server has finished, and many a server once the client has, if it has nothing
+        more to say: it is no failure. Yet the other cannot know that nothing is missing, and must not think so.
         """
-        if source is self._client and target.done:
+        if target.done and (source is self._client or source.moved == self._moved_then):
             end_with_reset(target.sock)
-            self._outcome = ("server", "eof")
+            self._outcome = (target.name, "eof")
             self._scope.cancel()
         else:
             self._reset(source)

@@ -213,6 +213,19 @@ async def test_a_client_that_just_closes_when_the_server_has_finished_is_no_fail
         assert await ended(joined) == ("server", "eof")
 
 
+async def test_a_server_that_just_closes_when_the_client_has_finished_is_no_failure():
+    """As nginx does with a connection that was kept alive."""
+    async with running_splicer() as bench:
+        joined = await join(bench, {"client", "server"})
+        await joined.server.send_all(b"the answer")
+        assert await joined.client.receive_exactly(10) == b"the answer"
+        await joined.client.finish()
+        assert await joined.server.receive_all() == b""
+        cut_off(joined.server)
+        assert await until_reset(joined.client) == b""
+        assert await ended(joined) == ("client", "eof")
+
+
 @pytest.mark.parametrize("gone", ["client", "server"])
 async def test_a_reset_travels_as_a_reset(secured, gone):
     async with running_splicer() as bench:
