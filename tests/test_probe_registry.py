@@ -67,10 +67,10 @@ def failure(name, **options):
 
 
 def test_the_built_ins_have_the_names_of_the_contract():
-    assert registry.names()[:4] == ["tcp", "http", "tls", "exchange", "exec"]
+    assert registry.names()[:5] == ["tcp", "http", "tls", "exchange", "exec"]
 
 
-@pytest.mark.parametrize("name", registry.names()[:4])
+@pytest.mark.parametrize("name", registry.names()[:5])
 def test_every_built_in_loads(name):
     assert issubclass(registry.load(name), Probe)
 
