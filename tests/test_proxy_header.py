@@ -145,6 +145,12 @@ def test_a_line_without_an_end_is_refused_before_it_is_long():
         HeaderReader().take(b"PROXY UNKNOWN ".ljust(107, b"x"))
 
 
+def test_two_checksums_are_refused_even_if_the_first_is_right():
+    header = with_checksum(0x11, ENDS[0x11][0], tlv(3, bytes(4)))
+    with pytest.raises(BadProxyHeader, match="two checksums"):
+        take([header])
+
+
 # What is sent
 
 ipv4 = st.ip_addresses(v=4).map(str)
