@@ -6,8 +6,10 @@ import pytest
 import trio
 
 from tests.balancer import balancer, config, connect, read_all
-from tests.servers import Named, free_port
+from tests.servers import Named, free_port, serving
 from tests.test_real_peers import program, running
+from tests.test_tls import echo
+from tests.tls_peers import TlsEnd, client_context, server_context, tls_server, write_authority, write_certificate
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("balancer_kind")]
 
@@ -103,3 +105,33 @@ async def test_checks_of_haproxy_are_clients_of_their_own(tmp_path, says):
             async with await connect(front) as stream:
                 assert (await told_by_nginx(stream))[:1] == ["127.0.0.1"]
     assert not lb.of("connection.closed", reason="denied")
+
+
+@pytest.mark.usefixtures("balancer_kind")
+async def test_a_header_goes_before_the_handshake_on_both_sides(tmp_path):
+    heard = []
+
+    async def server_side(stream):
+        line = b""
+        while not line.endswith(b"\r\n"):
+            line += await stream.receive_some(1)
+        heard.append(line)
+        await tls_server(echo, server_context("inner.example.org"))(stream)
+
+    front = write_certificate(tmp_path, "front", "a.example.org")
+    listener = f'accept_proxy = ["127.0.0.1"]\nallow = ["192.0.2.0/24"]\n[listeners.web.tls]\n{front}'
+    pool = f'send_proxy = "v1"\n[pools.web.tls]\nca = "{write_authority(tmp_path)}"\nserver_name = "inner.example.org"'
+    header = b"PROXY TCP4 192.0.2.7 198.51.100.9 5555 443\r\n"
+    async with (
+        serving(server_side) as server,
+        balancer(tmp_path, config(server, listener=listener, pool=pool, health=None)) as lb,
+    ):
+        stream = await connect(lb.port)
+        await stream.send_all(header)
+        client = await TlsEnd(stream, client_context(), server_name="a.example.org").shake_hands()
+        await client.send_all(b"hello")
+        assert await client.receive_some() == b"hello"
+        await client.aclose()
+        record = await lb.event("connection.closed")
+    assert heard == [header]
+    assert (record["client"], record["peer"].partition(":")[0]) == ("192.0.2.7:5555", "127.0.0.1")
