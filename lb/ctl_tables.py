@@ -57,7 +57,7 @@ def status(answer: Json) -> RenderableType:
     if answer["ended"]:
         parts.append(_table(("ended", "count"), answer["ended"].items()))
     traffic = Text(f"{size(answer['bytes_in'])} in, {size(answer['bytes_out'])} out")
-    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts), traffic)
+    return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts), traffic)
 
 
 def servers(answer: Json, now: str) -> RenderableType:

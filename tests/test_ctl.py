@@ -78,6 +78,7 @@ async def test_operators_see_and_steer_servers(tmp_path):
         shown = await ctl("status")
         for word in (f"127.0.0.1:{lb.port}", "round-robin", "2 of 2", "eof"):
             assert word in shown
+        assert max(map(len, shown.splitlines())) < 120, "padded to the width that a pipe has not"
 
 
 async def test_a_server_that_is_down_says_why(tmp_path):
