@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import ClassVar
 
 import pytest
 import trio
@@ -154,7 +155,7 @@ class Silent:
 
 class Serving:
     stopping = False
-    listening = ()
+    listening: ClassVar = {}
 
     def memories(self):
         return {}
@@ -163,7 +164,7 @@ class Serving:
 async def test_one_that_says_nothing_for_long_has_failed(autojump_clock, monkeypatch):
     monkeypatch.setattr(upgrade, "Successor", Silent)
     said = []
-    upgrades = upgrade.Upgrades(Serving(), GivenSockets(), said.append, None, trio.Lock())
+    upgrades = upgrade.Upgrades(Serving(), Serving(), GivenSockets(), said.append, None, trio.Lock())
     await upgrades.run()
     assert said == [UpgradeStarted(7), UpgradeFailed("it did not serve in 60 s")]
     assert Silent.killed
