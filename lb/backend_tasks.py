@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from random import Random
 
 import trio
 
-import healthcheck.registry
 from healthcheck.checker import Checks
 from healthcheck.probe import Secure, Target
 from healthcheck.result import CheckResult
@@ -16,6 +15,7 @@ from lb.address import SocketAddress
 from lb.backend import Backend
 from lb.errors import describe_error
 from lb.events import CheckWarning, ResolveFailed, Sink
+from lb.host import Host
 from lb.model import HealthSpec
 from lb.pool import Pool
 from lb.proxy_header import own_header
@@ -37,16 +37,20 @@ def _how(pool: Pool, backend: Backend) -> object:
 class BackendTasks:
     """Keeps one set of tasks per server, in a nursery of the caller's.
 
-    ``resolved(pool, backend)`` is called after each change of a server's addresses, or of their order.
+    ``resolved(pool, backend)`` is called after each change of a server's addresses, or of their order. ``host`` is
+    where it runs.
     """
 
-    def __init__(self, nursery: trio.Nursery, sink: Sink, resolved: Callable[[Pool, Backend], None]) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, sink: Sink, resolved: Callable[[Pool, Backend], None], host: Host
+    ) -> None:
         self._nursery = nursery
         self._sink = sink
         self._resolved = resolved
+        self._host = host
         self.checks = {"pass": 0, "fail": 0}
         """Made so far, by result."""
-        self._random = Random()  # noqa: S311 - jitter
+        self._random = random.Random(random.random())  # noqa: S311 - jitter; repeats itself where the process's source does
         self._attended: dict[Backend, tuple[object, trio.CancelScope]] = {}
         self._checks: dict[Backend, Checks] = {}
         self._tls = TlsStore()
@@ -89,7 +93,7 @@ class BackendTasks:
             self._retargeted(pool, backend, before)
 
         try:
-            probes = [healthcheck.registry.create(check.probe) for check in spec.all_checks]
+            probes = [self._host.probe(check.probe) for check in spec.all_checks]
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must cost no more than this server's checks
             report(CheckResult(passed=False, detail=f"probe error: {exception}", ms=0.0, exception=exception))
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from lb.deadlines import Deadlines
-from lb.departures import Departures
+from lb.departures import Watch
 from lb.events import Fault, Sink
 from lb.sources import Sources
 from lb.splicer import Splicer
@@ -36,7 +36,7 @@ class ConnectionContext:
         *,
         splicer: Splicer,
         deadlines: Deadlines,
-        departures: Departures,
+        departures: Watch,
         sink: Sink,
         next_id: Callable[[], int] | None = None,
         sources: Sources | None = None,

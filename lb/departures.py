@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 import trio
 
-__all__ = ["Departures", "Waiting"]
+__all__ = ["Departures", "Waiting", "Watch"]
 
 
 class Waiting(Protocol):
@@ -18,6 +18,16 @@ class Waiting(Protocol):
 
     def client_left(self, reason: Literal["eof", "reset"]) -> None:
         """There is nobody to be served any more. The client is watched no longer."""
+
+
+class Watch(Protocol):
+    """See :class:`Departures`."""
+
+    async def run(self) -> None: ...
+
+    def watch(self, sock: socket.SocketType, waiting: Waiting) -> None: ...
+
+    def forget(self, sock: socket.SocketType) -> None: ...
 
 
 class Departures:

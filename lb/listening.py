@@ -13,9 +13,10 @@ from lb.carrier import Opened
 from lb.events import ListenerStarted, ListenerStopped, Sink
 from lb.given_sockets import Given, socket_name
 from lb.heritage import Heritage
+from lb.host import Host
 from lb.model import Config
 from lb.service_events import SocketUnused
-from lb.sockets import open_sockets, remove_file
+from lb.sockets import remove_file
 
 __all__ = ["Bound", "Listening"]
 
@@ -26,9 +27,10 @@ Bound: TypeAlias = dict[str, dict[Address, list[str]]]
 class Listening:
     """What is bound by the configuration in use."""
 
-    def __init__(self, heritage: Heritage, sink: Sink) -> None:
+    def __init__(self, heritage: Heritage, sink: Sink, host: Host) -> None:
         self.bound: Bound = {}
         self._sink = sink
+        self._host = host
         self._given = heritage.given
         self._unused: list[Given] = []
         self._inherited = dict(heritage.opened)
@@ -42,7 +44,8 @@ class Listening:
         for place in missing(self.bound, config):
             name, address = place
             inherited = self._inherited.pop(place, [])
-            opened[place] = inherited or open_sockets(address, config.listeners[name].backlog, self._given)
+            backlog = config.listeners[name].backlog
+            opened[place] = inherited or self._host.open_sockets(address, backlog, self._given)
             for sock in opened[place]:
                 undo.enter_context(sock)
         return opened

@@ -46,7 +46,7 @@ class Pacing:
 
     def use(self, gaps: Mapping[Backend, float]) -> None:
         """From now on so many picks are to pass between two of each."""
-        before = self.held
+        held_before, paced_before = self.held, self._gaps
         self._gaps = gaps
         self._last = {backend: self._last.get(backend, self._picks) for backend in gaps}
         self._due = [
@@ -57,8 +57,9 @@ class Pacing:
         self._holds = len(gaps)
         heapify(self._due)
         self.held = {backend for _, _, backend in self._due}
-        for backend in before ^ self.held:
-            self._changed(backend)
+        for backend in {**paced_before, **gaps}:
+            if (backend in held_before) is not (backend in self.held):
+                self._changed(backend)
 
     def keep(self, members: Sequence[Backend]) -> None:
         """There is a new list; the others are gone."""

@@ -58,8 +58,9 @@ class Pools:
             if built is not None:
                 left += pool.apply(built, targets, now)
         stay = {pool.name: pool for pool, _ in prepared}
-        for name in self.by_name.keys() - stay.keys():
-            left += self.by_name[name].empty(now)
+        for name, pool in self.by_name.items():
+            if name not in stay:
+                left += pool.empty(now)
         self.by_name = stay
         return left
 

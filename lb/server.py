@@ -24,6 +24,7 @@ from lb.events import (
 )
 from lb.handover import Memories
 from lb.heritage import Heritage
+from lb.host import Host
 from lb.listening import Bound, Listening
 from lb.model import Config, PoolSpec, ServerSpec
 from lb.overrides import Override, Overrides, ServerPlace, overridden, still_valid
@@ -46,7 +47,7 @@ class Balancer:
 
     It decides: configuration, listening sockets, health. The traffic is carried by this process itself, or by
     ``workers``, whose log lines, one or several at a time, go to ``write(lines, count)``.
-    ``heritage`` is what it begins with.
+    ``heritage`` is what it begins with, ``host`` where it runs.
     ``dedicated``: the process does nothing else, so its other tasks may wait a millisecond for the traffic.
     """
 
@@ -58,6 +59,7 @@ class Balancer:
         workers: int = 1,
         write: Callable[[str, int], None] = lambda _lines, _count: None,
         heritage: Heritage = Heritage(),  # noqa: B008 - frozen
+        host: Host = Host(),  # noqa: B008 - has no state
     ) -> None:
         self.config = Config()
         """In use, with the servers that were found."""
@@ -68,8 +70,9 @@ class Balancer:
         self._sink = sink
         self._dedicated = dedicated
         self._workers = workers
+        self._host = host
         self._write = write
-        self._listening = Listening(heritage, sink)
+        self._listening = Listening(heritage, sink, host)
         self._ask_health = heritage.health
         self._memories: Memories = {}
         self._new_backend = new_backend
@@ -101,7 +104,7 @@ class Balancer:
             await self._discovery.begin(config)
             complete = self._discovery.complete(config)
             self._carrier = self._new_carrier(complete)
-            self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved)
+            self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved, self._host)
             await nursery.start(self._carrier.run)
             try:
                 await self._change_to(complete, self._ask_health)
@@ -128,7 +131,8 @@ class Balancer:
             self._new_backend = workers.new_backend
             return workers
         servers = sum(len(pool.servers) for pool in config.pools.values())
-        return Traffic(self._pools, self._sink, reserve=64 + 2 * servers, dedicated=self._dedicated)
+        reserve = 64 + 2 * servers
+        return Traffic(self._pools, self._sink, reserve=reserve, dedicated=self._dedicated, host=self._host)
 
     def _make_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
         backend = self._new_backend(pool, server, now)

@@ -15,17 +15,15 @@ from lb.connection import Connection
 from lb.connection_context import ConnectionContext
 from lb.counts import Count, LocalCount
 from lb.deadlines import Deadlines
-from lb.departures import Departures
-from lb.descriptors import Descriptors
 from lb.events import Fault, Sink
 from lb.figures import Figures, LiveConnection, Survey, Wanted
+from lb.host import Host
 from lb.listener import Listener, Pressure
 from lb.model import Config, ListenerSpec
 from lb.pool import Pool
 from lb.pools import Pools
 from lb.slow_start import STEPS
 from lb.sources import Sources
-from lb.splicer_factory import make_splicer
 from lb.tls_store import tls_of
 from lb.turns import in_turns
 
@@ -39,8 +37,9 @@ class Traffic:
     """Implements :class:`lb.carrier.Carrier` within this process, for pools that somebody else keeps.
 
     ``reserve``: descriptors that connections leave to others. ``dedicated``: the process does nothing else, so its
-    other tasks may wait a millisecond. The rest is for a process that is one of several: what listeners count with,
-    where ids come from, where sources are counted, how to make the others look at the backlogs, and its number.
+    other tasks may wait a millisecond. ``host``: where it runs. The rest is for a process that is one of several: what
+    listeners count with, where ids come from, where sources are counted, how to make the others look at the backlogs,
+    and its number.
     """
 
     def __init__(
@@ -50,6 +49,7 @@ class Traffic:
         *,
         reserve: int,
         dedicated: bool,
+        host: Host = Host(),  # noqa: B008 - has no state
         new_count: Callable[[str], Count] = lambda _listener: LocalCount(),
         next_id: Callable[[], int] | None = None,
         sources: Sources | None = None,
@@ -61,14 +61,14 @@ class Traffic:
         self._new_count = new_count
         self._nursery: trio.Nursery
         self._ramping: set[Pool] = set()
-        descriptors = Descriptors.of_process(reserve=reserve)
+        descriptors = host.descriptors(reserve)
         self._deadlines = Deadlines(fault=self._fault)
-        self._splicer = make_splicer(descriptors, self._fault, dedicated=dedicated)
+        self._splicer = host.splicer(descriptors, self._fault, dedicated=dedicated)
         self._pressure = Pressure(descriptors, self._deadlines, sink, others, worker)
         self._context = ConnectionContext(
             splicer=self._splicer,
             deadlines=self._deadlines,
-            departures=Departures(self._fault),
+            departures=host.departures(self._fault),
             sink=sink,
             next_id=next_id,
             sources=sources,
@@ -168,16 +168,20 @@ class Traffic:
         """The server has left the configuration: close what is still open to it when its time is over."""
         await trio.sleep_until(backend.drain_deadline)
         if backend.leaving and trio.current_time() >= backend.drain_deadline:
-            for connection in list(self._context.open):
+            for connection in self._oldest_first():
                 if connection.backend is backend:
                     connection.server_removed()
 
     def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
         self._ramp(pool)
         if change is not None and change.new in ("down", "ejected") and pool.spec.on_down == "close":
-            for connection in list(self._context.open):
+            for connection in self._oldest_first():
                 if connection.server is backend:
                     connection.close("server_down")
+
+    def _oldest_first(self) -> list[Connection]:
+        """All that are open."""
+        return sorted(self._context.open, key=_by_id)
 
     def resolved(self, pool: Pool, backend: Backend) -> None:
         """The pools are shared: who connects sees it."""
@@ -207,7 +211,7 @@ class Traffic:
 
     async def live(self, wanted: Wanted) -> list[LiveConnection]:
         found: list[LiveConnection] = []
-        async for connection in in_turns(sorted(self._context.open, key=_by_id)):
+        async for connection in in_turns(self._oldest_first()):
             live = connection.live()
             if wanted.fits(live):
                 found.append(live)

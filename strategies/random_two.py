@@ -26,8 +26,8 @@ class RandomTwo(Strategy):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rng = random.Random()  # noqa: S311 - it spreads load and keeps no secret
-        """May be replaced by a seeded one."""
+        self.rng = random.Random(random.random())  # noqa: S311 - it spreads load and keeps no secret
+        """Repeats itself where the process's own source does. May be replaced."""
         self._urn: list[Server] = []
         """The available servers, in no order."""
         self._places: dict[Server, int] = {}
@@ -35,9 +35,10 @@ class RandomTwo(Strategy):
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
         choices = len(self._urn)
-        for server in self.available.intersection(tried):
-            choices -= 1
-            self._swap(self._places[server], choices)
+        for server in dict.fromkeys(tried):
+            if server in self.available:
+                choices -= 1
+                self._swap(self._places[server], choices)
         if choices < 2:
             return self._urn[0] if choices else None
         first = self.rng.randrange(choices)

@@ -38,6 +38,7 @@ LAYERS = (
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets", "lb.heritage", "lb.predecessor"),
     ("lb.admin.sockets",),
     ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery", "lb.rejection"),
+    ("lb.host",),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log", "lb.servers_file", "lb.dns_client", "lb.notify"),
     ("lb.greeting_factory",),
     ("lb.tls_steps", "lb.accept_proxy", "lb.access"),
