@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -168,20 +168,14 @@ class Traffic:
         """The server has left the configuration: close what is still open to it when its time is over."""
         await trio.sleep_until(backend.drain_deadline)
         if backend.leaving and trio.current_time() >= backend.drain_deadline:
-            for connection in self._oldest_first():
-                if connection.backend is backend:
-                    connection.server_removed()
+            for connection in _oldest_first(each for each in self._context.open if each.backend is backend):
+                connection.server_removed()
 
     def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
         self._ramp(pool)
         if change is not None and change.new in ("down", "ejected") and pool.spec.on_down == "close":
-            for connection in self._oldest_first():
-                if connection.server is backend:
-                    connection.close("server_down")
-
-    def _oldest_first(self) -> list[Connection]:
-        """All that are open."""
-        return sorted(self._context.open, key=_by_id)
+            for connection in _oldest_first(each for each in self._context.open if each.server is backend):
+                connection.close("server_down")
 
     def resolved(self, pool: Pool, backend: Backend) -> None:
         """The pools are shared: who connects sees it."""
@@ -211,7 +205,7 @@ class Traffic:
 
     async def live(self, wanted: Wanted) -> list[LiveConnection]:
         found: list[LiveConnection] = []
-        async for connection in in_turns(self._oldest_first()):
+        async for connection in in_turns(_oldest_first(self._context.open)):
             live = connection.live()
             if wanted.fits(live):
                 found.append(live)
@@ -244,6 +238,10 @@ class Traffic:
         await self.stop_listening()
         for connection in list(self._context.open):
             connection.close("stopped")
+
+
+def _oldest_first(connections: Iterable[Connection]) -> list[Connection]:
+    return sorted(connections, key=_by_id)
 
 
 def _by_id(connection: Connection) -> int:
