@@ -86,7 +86,33 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_ctl(ctl)
     ctl.set_defaults(command=_ctl)
+
+    _add_strategy(commands.add_parser("strategy", help="which strategies there are, and what one is worth"))
     return parser
+
+
+def _add_strategy(strategy: argparse.ArgumentParser) -> None:
+    actions = strategy.add_subparsers(required=True, metavar="COMMAND")
+    known = actions.add_parser(
+        "list",
+        help="the strategies that a configuration may name",
+        description="The built-in strategies and those that are installed, with their options.",
+    )
+    known.set_defaults(command=_strategy_list)
+    test = actions.add_parser(
+        "test",
+        help="what a strategy is worth",
+        description="Ask a strategy what a pool would, and say what comes of it: whether it keeps the rules, how it "
+        "spreads clients, who moves when a server goes, what a pick costs. Exit code 0, 1 if it breaks a rule, 2 if it "
+        "cannot be loaded.",
+    )
+    test.add_argument("name", metavar="NAME", help="as the configuration has it: built-in, installed, or 'module:Name'")
+    test.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", help="for the strategy, the value in TOML"
+    )
+    test.set_defaults(command=_strategy_test)
+    for parser in (known, test):
+        parser.add_argument("--json", action="store_true", help="for programs")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
@@ -151,6 +177,30 @@ def _ctl(options: argparse.Namespace) -> int:
     from lb.ctl import ctl
 
     return ctl(options)
+
+
+def _strategy_list(options: argparse.Namespace) -> int:
+    import json
+
+    from lb.strategy_command import known, known_text
+
+    entries = known()
+    print(json.dumps(entries, default=str) if options.json else known_text(entries))
+    return OK
+
+
+def _strategy_test(options: argparse.Namespace) -> int:
+    import json
+
+    from lb.strategy_command import findings, findings_text
+
+    try:
+        found = findings(options.name, options.option)
+    except ValueError as error:
+        return _bad_config([f"lb: {error}"])
+    as_fields = [{"check": each.check, "verdict": each.verdict, "text": each.text} for each in found]
+    print(json.dumps(as_fields) if options.json else findings_text(found))
+    return FAILED if any(each.verdict == "fail" for each in found) else OK
 
 
 def _bad_config(errors: Sequence[str]) -> int:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Generator, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
-from lb.address import Client
 from lb.model import PoolSpec, Server
+from lb.strategy_drive import client, start
 from strategies import registry
 
 __all__ = ["keys_moved"]
 
-T = TypeVar("T")
-
 _SAMPLE = 10_000  # clients: the share comes out within a percentage point of that of all clients
-_FIRST = int(ipaddress.IPv4Address("10.0.0.0"))
-_APART = 1_677  # spreads the sample over the whole of 10.0.0.0/8
 
 
 def keys_moved(old: PoolSpec, new: PoolSpec) -> float | None:
@@ -34,22 +28,8 @@ def keys_moved(old: PoolSpec, new: PoolSpec) -> float | None:
 
 def _homes(pool: PoolSpec) -> Iterator[str | None]:
     """The server that each client of the sample gets."""
-    strategy = registry.create(pool.strategy)
     members = [server for server in pool.servers if server.weight and not server.backup]
-    servers = [Server(member) for member in members]
-    strategy.use(servers, _result(strategy.build(members)))
-    for server in servers:
-        strategy.enable(server)
+    strategy = start(registry.create(pool.strategy), [Server(member) for member in members])
     for number in range(_SAMPLE):
-        client = Client(str(ipaddress.IPv4Address(_FIRST + number * _APART)), 1024 + number)
-        home = strategy.pick(client, ())
+        home = strategy.pick(client(number), ())
         yield home.name if home else None
-
-
-def _result(generator: Generator[None, None, T]) -> T:
-    while True:
-        try:
-            next(generator)
-        except StopIteration as done:
-            result: T = done.value
-            return result

@@ -27,6 +27,8 @@ class Strategy(abc.ABC):
     paced: ClassVar[bool] = False
     """True if it goes by load: that says nothing while connections are few, so a server that ramps up (``slow_start``)
     is held back from it, that is, not available, once it has had its part of the picks."""
+    random: ClassVar[bool] = False
+    """True if chance plays a part: two objects that are told and asked the same may choose otherwise."""
     start: float = 0.0
     """How far into the list to begin, as a part of it, where the order is a matter of turns: of several processes that
     share the traffic each begins somewhere else. Set before the first :meth:`use`."""

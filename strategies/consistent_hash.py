@@ -44,7 +44,9 @@ class Layout(NamedTuple):
 
 
 class ConsistentHash(Strategy):
-    """Hash the client, look up its server; where that one is out, walk on over the table to the next available.
+    """Hash the client, so that it keeps its server, and few move when one goes.
+
+    Look up its server on the table; where that one is out, walk on over the table to the next available.
 
     The table holds all members whatever their state, so that an outage moves only the keys of the server that is
     out, and they come home. All clients of a unix listener have the one key ``unix:``, as in nginx.

@@ -13,7 +13,9 @@ __all__ = ["LeastConn"]
 
 
 class LeastConn(Strategy):
-    """Of equally loaded servers the one picked longest ago, and of those never picked the first in the file.
+    """The server with the fewest open connections per unit of weight.
+
+    Of equally loaded ones the one picked longest ago, and of those never picked the first in the file.
 
     A heap by (load, turn of the last pick, position). An entry goes out of date when any of the three changes; it
     stays until it comes to the top, or until such entries are the majority. So everything costs O(log n), amortised.

@@ -17,12 +17,14 @@ __all__ = ["RandomTwo"]
 
 
 class RandomTwo(Strategy):
-    """Two distinct available servers, every pair equally likely; the one with the lower load per unit of weight wins.
+    """The less loaded of two servers drawn at random.
 
-    Equal loads: the first drawn. A pick costs O(1), and one swap for each server already tried.
+    Two distinct available ones, every pair equally likely; the one with the lower load per unit of weight wins. Equal
+    loads: the first drawn. A pick costs O(1), and one swap for each server already tried.
     """
 
     paced = True
+    random = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,7 +13,10 @@ __all__ = ["RoundRobin"]
 
 
 class RoundRobin(Strategy):
-    """Equal turns; weights play no part. A pick costs O(log n), and one step more for each server already tried."""
+    """Equal turns; weights play no part.
+
+    A pick costs O(log n), and one step more for each server already tried.
+    """
 
     def __init__(self) -> None:
         super().__init__()

@@ -19,7 +19,9 @@ __all__ = ["Weighted"]
 
 
 class Weighted(Strategy):
-    """The sequence is nginx's, but a pick costs O(log n) and one step per distinct weight, where nginx's costs O(n).
+    """Turns by weight, spread evenly: smooth weighted round robin.
+
+    The sequence is nginx's, but a pick costs O(log n) and one step per distinct weight, where nginx's costs O(n).
 
     Servers of one weight gain alike, so they keep their order until one of them pays: a heap for each weight knows
     its first, and a pick compares only those.

@@ -1,7 +1,11 @@
 """What the tests of the strategies share: servers by weight, and the calls that a pool makes."""
 
+from lb import strategy_drive
 from lb.address import Address, Client
 from lb.model import Server, ServerSpec
+from lb.strategy_drive import finish, release, start, use
+
+__all__ = ["CLIENT", "finish", "lease", "make_servers", "make_specs", "picked_names", "release", "start", "use"]
 
 CLIENT = Client("10.1.2.3", 5555)
 
@@ -18,39 +22,8 @@ def make_servers(*weights):
     return [Server(spec) for spec in make_specs(*weights)]
 
 
-def finish(generator):
-    """Run a build to its end and return the result."""
-    while True:
-        try:
-            next(generator)
-        except StopIteration as done:
-            return done.value
-
-
-def use(strategy, servers):
-    strategy.use(servers, finish(strategy.build([server.spec for server in servers])))
-
-
-def start(strategy, servers):
-    """Use these servers, all of them available."""
-    use(strategy, servers)
-    for server in servers:
-        strategy.enable(server)
-    return strategy
-
-
 def lease(strategy, tried=(), client=CLIENT):
-    """Pick as the pool does: the connection counts from the pick."""
-    server = strategy.pick(client, tried)
-    if server is not None:
-        server.leases.add(1)
-        strategy.load_changed(server)
-    return server
-
-
-def release(strategy, server):
-    server.leases.add(-1)
-    strategy.load_changed(server)
+    return strategy_drive.lease(strategy, client, tried)
 
 
 def picked_names(strategy, count):

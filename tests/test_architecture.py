@@ -22,7 +22,10 @@ SOURCES = {
 
 LAYERS = (
     ("lb.cli",),
-    ("lb.ctl",),
+    ("lb.ctl", "lb.strategy_command"),
+    ("lb.strategy_bench", "lb.strategy_choices"),
+    ("lb.strategy_kit", "lb.strategy_options"),
+    ("lb.strategy_trial",),
     ("lb.ctl_client", "lb.ctl_tables", "lb.ctl_arguments", "lb.completion"),
     ("lb.demo*",),  # the only layer whose modules may import each other
     ("lb.run",),
@@ -78,7 +81,7 @@ LAYERS = (
     ("lb.config_plugins", "lb.config_dns"),
     ("lb.config_table",),
     ("lb.config_values", "lb.descriptors"),
-    ("strategies.registry", "healthcheck.registry", "healthcheck.checker", "lb.tls_contexts"),
+    ("strategies.registry", "lb.strategy_drive", "healthcheck.registry", "healthcheck.checker", "lb.tls_contexts"),
     (
         "strategies.*",
         "healthcheck.tcp",
@@ -153,6 +156,10 @@ PURE = (
     "lb.slow_start",
     "lb.tier",
     "lb.plugins",
+    "lb.strategy_drive",
+    "lb.strategy_kit",
+    "lb.strategy_options",
+    "lb.strategy_trial",
     "strategies.*",
     "healthcheck.advice",
     "healthcheck.state",

@@ -1,0 +1,247 @@
+"""Each check, on a strategy that is broken in just that way, or has just that trait."""
+
+import itertools
+import random
+
+import pytest
+
+from lb import strategy_bench
+from lb.strategy_bench import costs
+from lb.strategy_kit import choices, examine
+from lb.strategy_trial import Misbehaved
+from strategies.base import Strategy
+from strategies.round_robin import RoundRobin
+
+
+class Turns(Strategy):
+    """In turn, without any of the mistakes below."""
+
+    turn = 0
+
+    def pick(self, client, tried):
+        self.turn += 1
+        left = list(self.candidates(tried))
+        return left[self.turn % len(left)] if left else None
+
+
+class Tries(Turns):
+    def pick(self, client, tried):
+        return super().pick(client, ())
+
+
+class Deaf(Turns):
+    def pick(self, client, tried):
+        self.turn += 1
+        left = [server for server in self.servers if server not in tried]
+        return left[self.turn % len(left)] if left else None
+
+
+class GivesUp(Turns):
+    def pick(self, client, tried):
+        return None if tried else super().pick(client, tried)
+
+
+class Forgets(Turns):
+    def disable(self, server):
+        pass
+
+
+class Trips(Turns):
+    def load_changed(self, server):
+        self.servers.index(server)
+
+
+class Divides(Turns):
+    def pick(self, client, tried):
+        self.turn += 1
+        left = list(self.candidates(tried))
+        return left[self.turn % len(left)]
+
+
+class Hopes(Turns):
+    def pick(self, client, tried):
+        return super().pick(client, tried) or next(iter(self.servers), None)
+
+
+class Remembers(Turns):
+    def use(self, servers, built):
+        self.ever = list(dict.fromkeys([*getattr(self, "ever", ()), *servers]))
+        super().use(servers, built)
+
+    def pick(self, client, tried):
+        self.turn += 1
+        return self.ever[self.turn % len(self.ever)]
+
+
+class Mourns(Remembers):
+    def pick(self, client, tried):
+        gone = [server for server in self.ever if server not in self.servers and server not in tried]
+        return Turns.pick(self, client, tried) or next(iter(gone), None)
+
+
+class Prefers(Turns):
+    def pick(self, client, tried):
+        first = next(self.candidates(tried), None)
+        return first if client.port % 2 else super().pick(client, tried)
+
+
+class Squares(Turns):
+    def pick(self, client, tried):
+        left = list(self.candidates(tried))
+        return min(left, key=lambda server: server.active / server.weight**2, default=None)
+
+
+class Modulus(Strategy):
+    def pick(self, client, tried):
+        left = list(self.candidates(tried))
+        return left[int(client.host.replace(".", "")) % len(left)] if left else None
+
+
+class Salted(Modulus):
+    salt = 0
+
+    def use(self, servers, built):
+        self.salt += 1
+        super().use(servers, built)
+
+    def pick(self, client, tried):
+        left = list(self.candidates(tried))
+        return left[(client.port + self.salt) % len(left)] if left else None
+
+
+class StartsOver(RoundRobin):
+    def use(self, servers, built):
+        super().use(servers, built)
+        self._last = -1
+
+
+class BuildsInPlace(Turns):
+    def build(self, servers):
+        self.servers = ()
+        return
+        yield
+
+
+class Chance(Strategy):
+    def pick(self, client, tried):
+        left = list(self.candidates(tried))
+        return random.choice(left) if left else None
+
+
+class SaidChance(Chance):
+    random = True
+
+
+class NoChance(Turns):
+    random = True
+
+
+class Hashes(Strategy):
+    seed = 0
+
+    def pick(self, client, tried):
+        left = list(self.candidates(tried))
+        return left[(int(client.host.split(".")[3]) + self.seed) % len(left)] if left else None
+
+
+class HashesElsewhere(Hashes):
+    seed = 1
+
+
+def finding(strategy, check, elsewhere=None):
+    return next(found for found in examine(strategy, elsewhere) if found.check == check)
+
+
+def test_a_plain_strategy_has_no_findings():
+    assert {found.verdict for found in examine(Turns)} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "check", "verdict", "text"),
+    [
+        (Tries, "choice", "fail", "which was tried before"),
+        (Deaf, "choice", "fail", "which is not available"),
+        (Mourns, "choice", "fail", "which is not in the list"),
+        (GivesUp, "choice", "fail", "it chose nobody, though"),
+        (
+            Forgets,
+            "choice",
+            "fail",
+            "`available` is wrong after disable: does an override leave out super().disable()?",
+        ),
+        (Trips, "choice", "fail", "it raised ValueError: tuple.index(x): x not in tuple"),
+        (Divides, "none", "fail", "it raised ZeroDivisionError"),
+        (Hopes, "none", "fail", "it chose s1 with all servers tried; it must be None"),
+        (Remembers, "weight-0", "fail", "it chose s4 after a reload that gave it weight 0"),
+        (Prefers, "balance", "warn", "of 10 equal servers each gets"),
+        (Squares, "weights", "warn", "neither equal nor by weight"),
+        (Turns, "weights", "ok", "no part of it: weights 1, 2, 3, 4 get 25%"),
+        (Modulus, "disruption", "warn", "move when one of ten is out"),
+        (Turns, "disruption", "ok", "does not apply"),
+        (Salted, "reload", "fail", "100.0% of the clients move at a reload that changes nothing"),
+        (StartsOver, "reload", "fail", "reloads that change nothing reset its turns"),
+        (BuildsInPlace, "reload", "fail", "`build` changes what is in use"),
+        (Chance, "determinism", "fail", "say so: `random = True`"),
+        (SaidChance, "determinism", "ok", "random, as it says"),
+        (NoChance, "determinism", "warn", "it says `random = True`, but"),
+    ],
+)
+def test_a_check_finds_it(strategy, check, verdict, text):
+    found = finding(strategy, check)
+    assert found.verdict == verdict
+    assert text in found.text
+
+
+def test_a_strategy_that_differs_from_process_to_process_is_found():
+    assert finding(Hashes, "determinism", lambda: choices(Hashes)).verdict == "ok"
+    found = finding(Hashes, "determinism", lambda: choices(HashesElsewhere))
+    assert found.verdict == "fail"
+    assert "another process chooses otherwise" in found.text
+
+
+def test_a_strategy_that_fails_in_another_process_is_found():
+    def elsewhere():
+        raise Misbehaved("in another process it fails: no")
+
+    assert finding(Hashes, "determinism", elsewhere).text == "in another process it fails: no"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """CPU time that passes only where a strategy says so."""
+    clock = type("Clock", (), {"now": 0.0})()
+    monkeypatch.setattr(strategy_bench, "thread_time", lambda: clock.now)
+    return clock
+
+
+def measured(clock, seconds_per_pick=lambda servers: 1e-6, slices=(0.001,)):
+    class Timed(Turns):
+        def pick(self, client, tried):
+            clock.now += seconds_per_pick(len(self.servers))
+            return next(self.candidates(tried))
+
+        def build(self, servers):
+            for slice_ in slices:
+                clock.now += slice_
+                yield
+
+    return costs(Timed)
+
+
+def test_a_pick_that_grows_with_the_list_is_found(clock):
+    cost, _ = measured(clock, lambda servers: servers * 1e-6)
+    assert cost.verdict == "warn"
+    assert cost.text.startswith("10.0 and 1000.0 µs of CPU with 10 and 1,000 servers")
+    cost, _ = measured(clock, lambda servers: 1e-6 if servers < 100 else 3e-6)
+    assert (cost.verdict, cost.text) == (
+        "ok",
+        "1.0 and 3.0 µs of CPU with 10 and 1,000 servers, 1.0 and 3.0 µs when the first half is out",
+    )
+
+
+def test_a_build_without_pauses_is_found(clock):
+    _, build = measured(clock, slices=(0.001, 0.020))
+    assert build.verdict == "warn"
+    assert build.text.startswith("21.0 ms of CPU for a list of 1,000 servers, at most 20.0 ms at a stretch")
+    _, build = measured(clock, slices=itertools.repeat(0.001, 21))
+    assert build.verdict == "ok"
