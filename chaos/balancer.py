@@ -22,6 +22,8 @@ from chaos.outside import Sight, look
 
 __all__ = ["BrokenError", "RunningBalancer"]
 
+CALM_PATIENCE = 20.0
+"""Seconds in which descriptors have to be back: checks open some for a moment, and threads live on for ten."""
 PATIENCE = 30.0
 """Seconds for anything that should come at once. A guess, for a machine that is busy and paused."""
 VERDICTS = {"config.applied": True, "config.rejected": False}
@@ -157,6 +159,19 @@ class RunningBalancer:
         """All its processes, by their roles."""
         roles = {"supervisor": self._process.pid, **{f"worker {number}": pid for number, pid in self.workers.items()}}
         return {role: look(pid) for role, pid in roles.items()}
+
+    async def calm(self, before: Mapping[str, Sight]) -> dict[str, Sight]:
+        """The same, once its descriptors are those of before, or as it is when they do not come to be.
+
+        A probe has one for a moment, and so has a connection that is just being closed.
+        """
+        await trio.sleep(0.5)
+        seen = self.look()
+        with trio.move_on_after(CALM_PATIENCE):
+            while any(seen[role].descriptors > before[role].descriptors for role in seen):
+                await trio.sleep(0.1)
+                seen = self.look()
+        return seen
 
     async def stop(self) -> int:
         """SIGTERM; returns the exit code. Raises BrokenError if it does not end."""

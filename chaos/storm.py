@@ -32,8 +32,6 @@ WARM_UP = 300
 """Sessions before the first look at the balancer, so that its caches and stocks are full."""
 LEASES = 5
 """The last configuration's limit of connections for each server."""
-CALM_PATIENCE = 20.0
-"""Seconds in which descriptors have to be back: checks open some for a moment, and threads live on for ten."""
 
 
 @attrs.define
@@ -110,7 +108,7 @@ class Storm:
             over.set()
         await self._balancer.lines("worker.started", WORKERS + self._balancer.counts["worker.died"])
         await self._balancer.records()
-        outcome.after = await self._calm(outcome.before)
+        outcome.after = await self._balancer.calm(outcome.before)
         outcome.leases = await self._leases()
         outcome.exit_code = await self._balancer.stop()
         outcome.said = self._balancer.counts
@@ -180,16 +178,6 @@ class Storm:
         self._ledger.deeds.append(Deed(kind, target, began, trio.current_time()))
 
     # Afterwards
-
-    async def _calm(self, before: dict[str, Sight]) -> dict[str, Sight]:
-        """The balancer once its descriptors are those of before, or as it is when they do not come to be."""
-        await trio.sleep(0.5)
-        seen = self._balancer.look()
-        with trio.move_on_after(CALM_PATIENCE):
-            while any(seen[role].descriptors > before[role].descriptors for role in seen):
-                await trio.sleep(0.1)
-                seen = self._balancer.look()
-        return seen
 
     async def _leases(self) -> tuple[int, int]:
         """How many connections the servers take at once under a limit, and how many beyond it."""

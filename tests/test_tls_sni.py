@@ -160,6 +160,7 @@ async def test_it_works_over_a_unix_socket_too(tmp_path, balancer_kind):
         (b"", "client"),
         (b"\x16\x03\x01", "client"),
     ],
+    ids=["HTTP", "half a hello", "nothing", "three bytes"],
 )
 async def test_who_is_no_tls_client_gets_no_server(tmp_path, balancer_kind, first, ended_by):
     async with three_pools(tmp_path) as (lb, servers), await connect(lb.port) as stream:
