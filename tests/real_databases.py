@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,10 @@ from tests.test_real_peers import program, until_accepts
 
 UNPRIVILEGED = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
 """PostgreSQL and MariaDB refuse to run as root."""
+
+
+READY = re.compile("ready to accept|entering standby mode")
+"""What PostgreSQL says when it can answer; it listens before."""
 
 
 @attrs.define
@@ -101,7 +106,8 @@ def _postgres_template():
     return directory
 
 
-def postgres(*options, standby=False):
+@asynccontextmanager
+async def postgres(*options, standby=False):
     directory, port = home(), free_port()
     _copy(_postgres_template(), directory)
     if standby:
@@ -109,7 +115,11 @@ def postgres(*options, standby=False):
     settings = [f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={directory}", "fsync=off"]
     arguments = [word for setting in (*settings, *options) for word in ("-c", setting)]
     command = [postgres_program("postgres"), "-D", directory / "data", *arguments]
-    return running(command, port=port, directory=directory, stop=signal.SIGINT)
+    async with running(command, port=port, directory=directory, stop=signal.SIGINT) as server:
+        with trio.fail_after(PATIENCE):
+            while not READY.search((directory / "log").read_text()):  # noqa: ASYNC110 - it has no other way to say so
+                await trio.sleep(0.01)
+        yield server
 
 
 async def psql(server, statement):

@@ -31,7 +31,7 @@ async def test_a_broken_balancer_is_found_out(monkeypatch):
     """So that the storm above says something; how it is broken is in ``tests/sabotage/sitecustomize.py``."""
     monkeypatch.setenv("PYTHONPATH", str(SABOTAGE))
     monkeypatch.setenv("LB_SABOTAGE", "byte lease descriptor record truncation failover")
-    monkeypatch.setattr("chaos.storm.CALM_PATIENCE", 1)  # what is lost does not come back
+    monkeypatch.setattr("chaos.balancer.CALM_PATIENCE", 1)  # what is lost does not come back
     monkeypatch.setattr("chaos.clients.HOLD_PATIENCE", 3)
     ledger = Ledger()
     outcome = await storm(ledger, SHORT_SEED, 3, lambda _action: None)

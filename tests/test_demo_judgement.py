@@ -132,3 +132,20 @@ async def test_a_refused_connection_is_a_failed_session():
         not_listening.bind(("127.0.0.1", 0))
         await Load({}, ledger)._session(not_listening.getsockname()[1], 1, 0)
     assert ledger.failed == 1
+
+
+async def test_a_killed_server_has_its_port_again_though_others_look_for_one():
+    server = ServerProcess("s1")
+    with server.keep_port():
+        port = server.port
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.run)
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(b"1\n")
+                    assert await stream.receive_some() == b"s1 1\n"
+                server.kill()
+            with socket.socket() as client, pytest.raises(ConnectionRefusedError):
+                client.connect(("127.0.0.1", port))
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))

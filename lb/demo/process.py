@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import trio
@@ -22,7 +24,7 @@ class ServerProcess:
     def __init__(self, name: str) -> None:
         self.name = name
         self.port = 0
-        """Chosen by the system at the first start."""
+        """0 = to be chosen by the system at the first start."""
         self.pid = 0
         self.alive = False
         self.died_at = -math.inf
@@ -34,12 +36,20 @@ class ServerProcess:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @contextmanager
+    def keep_port(self) -> Iterator[None]:
+        """Have a port, and between two lives let nobody else be given it. Raises OSError."""
+        with _bound(0) as deaf:
+            self.port = deaf.getsockname()[1]
+            yield
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> str:
         """Live one life; returns what ended it. Cancelling kills. Started when it listens.
 
-        Raises OSError if the port has been taken by somebody else since the last life.
+        Raises OSError if the port has been taken by somebody else, which :meth:`keep_port` prevents.
         """
-        with _listen(self.port) as listening:
+        with _bound(self.port) as listening:
+            listening.listen()
             self.port = listening.getsockname()[1]
             self._process = process = await trio.lowlevel.open_process(
                 [sys.executable, "-I", "-S", str(PROGRAM), self.name, str(listening.fileno())],
@@ -74,17 +84,16 @@ class ServerProcess:
             await self._died.wait()
 
 
-def _listen(port: int) -> socket.socket:
-    """Listen for the server, which inherits the socket: it misses no connection while it starts."""
-    listening = socket.socket()
+def _bound(port: int) -> socket.socket:
+    """Of the server's port. The server inherits one that listens: so it misses no connection while it starts."""
+    sock = socket.socket()
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(("127.0.0.1", port))
-        listening.listen()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", port))
     except OSError:
-        listening.close()
+        sock.close()
         raise
-    return listening
+    return sock
 
 
 def _ending(code: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Literal, TypeAlias
 
 import attrs
@@ -93,6 +94,12 @@ class Stage:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Play until ``over``. Started when the load runs."""
+        with ExitStack() as ports:
+            for server in self.servers.values():
+                ports.enter_context(server.keep_port())
+            await self._play(task_status)
+
+    async def _play(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as self._lives:
             for server in self.servers.values():
                 await self._lives.start(self._live, server)
