@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lb.ctl_arguments import add_ctl
+from lb.ctl_arguments import add_ctl, add_endpoint
 
 __all__ = ["main"]
 
@@ -86,6 +86,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_ctl(ctl)
     ctl.set_defaults(command=_ctl)
+
+    top = commands.add_parser(
+        "top",
+        help="watch a running balancer on a terminal",
+        description="Watch a running balancer on a terminal, over its admin endpoint; drain and enable servers by key.",
+    )
+    add_endpoint(top)
+    top.set_defaults(command=_top)
     return parser
 
 
@@ -151,6 +159,12 @@ def _ctl(options: argparse.Namespace) -> int:
     from lb.ctl import ctl
 
     return ctl(options)
+
+
+def _top(options: argparse.Namespace) -> int:
+    from lb.top import top
+
+    return top(options)
 
 
 def _bad_config(errors: Sequence[str]) -> int:

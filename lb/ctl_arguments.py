@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-__all__ = ["add_ctl"]
+__all__ = ["add_ctl", "add_endpoint"]
 
 HEAVIEST = 65_535
 """The largest weight of a server, as in the configuration."""
@@ -13,9 +13,11 @@ HEAVIEST = 65_535
 
 def add_ctl(ctl: argparse.ArgumentParser) -> None:
     """Give the parser of ``lb ctl`` its commands. ``action`` then holds which one it is."""
-    _add_endpoint(ctl, default=None)
     shared = argparse.ArgumentParser(add_help=False)
-    _add_endpoint(shared, default=argparse.SUPPRESS)  # or what is said before the command would be forgotten
+    for parser, default in ((ctl, None), (shared, argparse.SUPPRESS)):  # or what is said before it would be forgotten
+        add_endpoint(parser, default)
+        json = False if default is None else default
+        parser.add_argument("--json", action="store_true", default=json, help="for programs")
     actions = ctl.add_subparsers(required=True, metavar="COMMAND", dest="action")
 
     def action(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -59,8 +61,8 @@ def add_ctl(ctl: argparse.ArgumentParser) -> None:
     completion.add_argument("shell", choices=("bash", "zsh"))
 
 
-def _add_endpoint(parser: argparse.ArgumentParser, default: object) -> None:
-    """Where to ask, with what, and how to answer."""
+def add_endpoint(parser: argparse.ArgumentParser, default: object = None) -> None:
+    """Where to ask, and with what."""
     parser.add_argument(
         "-c", "--config", type=Path, default=default, metavar="FILE", help="take address and token from its [admin]"
     )
@@ -69,9 +71,6 @@ def _add_endpoint(parser: argparse.ArgumentParser, default: object) -> None:
     )
     parser.add_argument(
         "--token-file", type=Path, default=default, metavar="FILE", help="holds the token, whatever the others say"
-    )
-    parser.add_argument(
-        "--json", action="store_true", default=False if default is None else default, help="for programs"
     )
 
 
