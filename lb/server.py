@@ -194,6 +194,11 @@ class Balancer:
         """Active checks made so far, by result."""
         return self._tasks.checks
 
+    @property
+    def discovery_failures(self) -> dict[str, int]:
+        """Looks for servers that failed so far, by pool."""
+        return self._discovery.failures
+
     async def _keep_up(self) -> NoReturn:
         """Change to what is found, as it comes; a reload under way comes first."""
         while True:
