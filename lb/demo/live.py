@@ -153,7 +153,12 @@ class LiveView:
 
 def _headline(stage: Stage) -> Align:
     text = Text.assemble(
-        ("trio-lb", "bold"), "  balances ", (stage.address, "cyan"), f" over three servers, for {stage.elapsed:.0f} s"
+        ("trio-lb", "bold"),
+        "  on ",
+        (stage.address, "cyan"),
+        "  dashboard ",
+        (f"http://{stage.admin}/", "cyan"),
+        f"  {stage.elapsed:.0f} s",
     )
     return Align.center(text)
 
