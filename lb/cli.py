@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lb.ctl_arguments import add_ctl, add_endpoint
+from lb.ctl_arguments import add_ctl, add_top
 
 __all__ = ["main"]
 
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         help="watch a running balancer on a terminal",
         description="Watch a running balancer on a terminal, over its admin endpoint; drain and enable servers by key.",
     )
-    add_endpoint(top)
+    add_top(top)
     top.set_defaults(command=_top)
     return parser
 

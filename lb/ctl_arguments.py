@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-__all__ = ["add_ctl", "add_endpoint"]
+__all__ = ["add_ctl", "add_top"]
 
 HEAVIEST = 65_535
 """The largest weight of a server, as in the configuration."""
@@ -13,11 +13,9 @@ HEAVIEST = 65_535
 
 def add_ctl(ctl: argparse.ArgumentParser) -> None:
     """Give the parser of ``lb ctl`` its commands. ``action`` then holds which one it is."""
+    _add_endpoint(ctl, default=None)
     shared = argparse.ArgumentParser(add_help=False)
-    for parser, default in ((ctl, None), (shared, argparse.SUPPRESS)):  # or what is said before it would be forgotten
-        add_endpoint(parser, default)
-        json = False if default is None else default
-        parser.add_argument("--json", action="store_true", default=json, help="for programs")
+    _add_endpoint(shared, default=argparse.SUPPRESS)  # or what is said before the command would be forgotten
     actions = ctl.add_subparsers(required=True, metavar="COMMAND", dest="action")
 
     def action(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -61,8 +59,20 @@ def add_ctl(ctl: argparse.ArgumentParser) -> None:
     completion.add_argument("shell", choices=("bash", "zsh"))
 
 
-def add_endpoint(parser: argparse.ArgumentParser, default: object = None) -> None:
-    """Where to ask, and with what."""
+def add_top(top: argparse.ArgumentParser) -> None:
+    """Give the parser of ``lb top`` its words."""
+    _add_whom(top, default=None)
+
+
+def _add_endpoint(parser: argparse.ArgumentParser, default: object) -> None:
+    """Where to ask, with what, and how to answer."""
+    _add_whom(parser, default)
+    parser.add_argument(
+        "--json", action="store_true", default=False if default is None else default, help="for programs"
+    )
+
+
+def _add_whom(parser: argparse.ArgumentParser, default: object) -> None:
     parser.add_argument(
         "-c", "--config", type=Path, default=default, metavar="FILE", help="take address and token from its [admin]"
     )
