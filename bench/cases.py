@@ -8,7 +8,7 @@ import costs
 import waits
 from costs import GIB, IDLE_FOR_MEMORY, IDLE_FOR_SPEED
 from model import Bar, Case, Metric, Scale
-from targets import DIRECT, FEW, HAPROXY, HAPROXY_BALANCE, HAPROXY_SPLICE, LB, MANY, NGINX, STRATEGIES
+from targets import DIRECT, FEW, HAPROXY, HAPROXY_BALANCE, HAPROXY_SPLICE, LB, MANY, NGINX, STRATEGIES, Target
 
 __all__ = ["CASES", "FULL", "QUICK"]
 
@@ -225,8 +225,28 @@ def _workers(work: str, unit: str, *, close: bool) -> Case:
     )
 
 
+def _watched(work: str, watched: Target, plain: Target, *, close: bool) -> Case:
+    return Case(
+        "watched",
+        (
+            Metric(f"CPU of {work}, [admin] asked for metrics each 5 s", "µs", bar=Bar(1.02, against=plain)),
+            Metric(f"{work.removeprefix('a ')}s, [admin] asked for metrics each 5 s", "1/s", cost=False),
+            Metric(f"CPU of an answer to that, after {work}", "ms", cost=False),
+        ),
+        (watched, plain),
+        partial(costs.scraped, close=close, logs=plain.logs),
+        quick=False,
+    )
+
+
+WATCHED = (
+    _watched("a request", LB.with_admin(), LB, close=False),
+    _watched("a logged connection", LB.with_log().with_admin(), LB.with_log(), close=True),
+)
+
 CASES = (
     *TRAFFIC,
+    *WATCHED,
     FAIRNESS,
     *map(_many_servers, STRATEGIES),
     *map(_reload, RELOADED),

@@ -4,22 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from threading import Timer
 
 import loads
 from backends import LARGE, large_file
 from model import Sample, Scale
 from targets import Running
 
-__all__ = ["GIB", "IDLE_FOR_MEMORY", "IDLE_FOR_SPEED", "cost_of_many", "downloads", "idle", "requests", "upload"]
+__all__ = [
+    "GIB",
+    "IDLE_FOR_MEMORY",
+    "IDLE_FOR_SPEED",
+    "cost_of_many",
+    "downloads",
+    "idle",
+    "requests",
+    "scraped",
+    "upload",
+]
 
 GIB = 1024**3
 IDLE_FOR_MEMORY = 3_500
 IDLE_FOR_SPEED = 5_000
+SCRAPE_INTERVAL = 5
+"""Seconds between two questions for the metrics: three times as often as most ask."""
+SCRAPES = 20
 
 
 def requests(running: Running, scale: Scale, *, path: str, close: bool = False, logs: bool = False) -> Sample:
     """CPU per request in microseconds, and requests per second."""
     return Sample(*_wrk(running, running.ports.web, scale.seconds, path=path, close=close, logs=logs))
+
+
+def scraped(running: Running, scale: Scale, *, close: bool = False, logs: bool = False) -> Sample:  # noqa: ARG001
+    """As :func:`requests`, for as long as from one question for the metrics to the next, which comes in the middle.
+
+    Without an admin endpoint, for as long. The last figure is the CPU of such an answer by itself, in milliseconds: the
+    sharper of the two, as what 5 s of traffic take differs by more than a few answers do.
+    """
+    answers: list[bytes] = []
+    scraper = Timer(SCRAPE_INTERVAL / 2, lambda: answers.append(loads.scrape(running.admin)))
+    if running.target.admin:
+        scraper.start()
+    figures, problems = _wrk(running, running.ports.web, SCRAPE_INTERVAL, close=close, logs=logs)
+    if running.target.admin:
+        scraper.join()
+        if not (answers and b"lb_connections_total{" in answers[0]):
+            problems += ("no metrics were answered",)
+    return Sample((*figures, _scrape(running)), problems)
+
+
+def _scrape(running: Running) -> float | None:
+    if not running.target.admin:
+        return None
+    cpu = running.cpu()
+    for _ in range(SCRAPES):
+        loads.scrape(running.admin)
+    return (running.cpu() - cpu) / SCRAPES * 1e3
 
 
 def _wrk(

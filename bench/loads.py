@@ -18,7 +18,18 @@ import attrs
 from backends import LARGE, TOTAL
 from processes import HOST, give_way
 
-__all__ = ["Downloads", "Work", "download", "downloads", "idle_connections", "ping_pong", "pings", "upload", "wrk"]
+__all__ = [
+    "Downloads",
+    "Work",
+    "download",
+    "downloads",
+    "idle_connections",
+    "ping_pong",
+    "pings",
+    "scrape",
+    "upload",
+    "wrk",
+]
 
 CONNECTIONS = 32
 SCRIPT = Path(__file__).with_name("report.lua")
@@ -184,6 +195,16 @@ def pings(port: int, seconds: float) -> list[float]:
     until = time.perf_counter() + seconds
     with contextlib.closing(ping_pong(port)) as waits:
         return sorted([next(waits), *itertools.takewhile(lambda _: time.perf_counter() < until, waits)])
+
+
+def scrape(admin: Path) -> bytes:
+    """Ask for the metrics, as Prometheus does; returns the answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE)
+        connection.connect(str(admin))
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        with connection.makefile("rb") as answer:
+            return answer.read()
 
 
 @contextlib.contextmanager

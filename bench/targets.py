@@ -92,11 +92,16 @@ class Target:
     """One of :data:`STRATEGIES`, over a few servers and over many, instead of one server a port."""
     workers: int | None = None
     """So many worker processes, which may use all cores; None: one, on a core for itself."""
+    admin: bool = False
+    """It has an admin endpoint, on a unix socket."""
     lists_imports: bool = False
     """Python prints a line for each module that it loads."""
 
     def with_log(self) -> Target:
         return attrs.evolve(self, logs=True)
+
+    def with_admin(self) -> Target:
+        return attrs.evolve(self, name=f"{self.name}, scraped", admin=True)
 
     def with_strategy(self, strategy: str) -> Target:
         return attrs.evolve(self, strategy=strategy)
@@ -149,6 +154,11 @@ class Running:
     def output(self) -> Path:
         """What it prints, and its log lines."""
         return self.config.with_suffix(".log")
+
+    @property
+    def admin(self) -> Path:
+        """Where its admin endpoint listens, if it has one."""
+        return _admin_socket(self.config)
 
     def cpu(self) -> float:
         """Seconds of CPU that the balancer has used so far."""
@@ -208,8 +218,14 @@ def start(target: Target, behind: Ports, directory: Path) -> Iterator[Running]:
         yield result
 
 
+def _admin_socket(config: Path) -> Path:
+    return config.with_suffix(".sock")
+
+
 def _lb(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:
     lines = ["[log]", 'format = "json"', f"connections = {str(target.logs).lower()}"]
+    if target.admin:
+        lines += ["[admin]", f'bind = "unix:{_admin_socket(config)}"']
     if target.workers is not None:
         lines += ["[process]", f"workers = {target.workers}"]
     for service in services:

@@ -66,6 +66,13 @@ class Memory:
     """Seconds since the state changed last."""
     remaining: float | None = None
     """Seconds until an ejection ends; None if there is none."""
+    share: int | None = None
+    admin: Literal["ready", "drain", "maint"] | None = None
+    """What its agent asks for, as in :class:`Advice`."""
+    asked: str = ""
+    """By which probes: who is asked by others does not speak of the same."""
+    turned: float | None = None
+    """Seconds since it was closed to new connections, or opened again; None if it never was."""
 
 
 class Health:
@@ -208,6 +215,9 @@ class Health:
             factor=self._factor,
             age=now - self.since,
             remaining=None if math.isinf(self.deadline) else self.deadline - now,
+            share=self.advice.share,
+            admin=self.advice.admin,
+            asked=self._asked if self.advice != Advice() else "",
         )
 
     def recall(self, memory: Memory, now: float) -> None:
@@ -216,7 +226,13 @@ class Health:
         self._streak, self._failed_connects, self._factor = memory.streak, memory.failed_connects, memory.factor
         self.since = now - memory.age
         self.deadline = math.inf if memory.remaining is None else now + memory.remaining
+        if memory.asked == self._asked:
+            self.advice = Advice(memory.share, memory.admin)
         self.respec(self._spec, self._passive, now)
+
+    @property
+    def _asked(self) -> str:
+        return " ".join(check.probe.name for check in self._spec.all_checks) if self._spec is not None else ""
 
     def _become(self, new: State, reason: str, source: Source, now: float) -> Change:
         change = Change(self.state, new, reason, source)

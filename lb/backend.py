@@ -11,7 +11,7 @@ import attrs
 
 from healthcheck.advice import Advice
 from healthcheck.result import CheckResult
-from healthcheck.state import Health
+from healthcheck.state import Health, Memory
 from lb.address import SocketAddress
 from lb.model import PoolSpec, Server, ServerSpec
 
@@ -38,6 +38,8 @@ class Backend(Server):
     """When it comes up next: not at the first start of all."""
     advice: Advice = attrs.field(factory=Advice)
     """What its agent asks for, as far as the strategy knows of it."""
+    turned: float = -math.inf
+    """When it was last closed to new connections, or opened again: by its weight, or by what its agent asks for."""
     failed_connects: int = 0
     last_check: CheckResult | None = None
     history: deque[bool] = attrs.field(factory=lambda: deque(maxlen=HISTORY))
@@ -52,6 +54,33 @@ class Backend(Server):
         """Make ``share`` of what its agent asks for, and of the ramp."""
         self.share = max(1, round(self.advice.percent * self.ramp))  # of 0 % the pool takes care, as of weight 0
 
+    def change(self, now: float, *, spec: ServerSpec | None = None, advice: Advice | None = None) -> None:
+        """Another line of the configuration, or other wishes of its agent."""
+        closed = self.closed
+        self.spec, self.advice = spec or self.spec, advice or self.advice
+        if self.closed != closed:
+            self.turned = now
+
+    @property
+    def closed(self) -> bool:
+        """To new connections, by its weight or by what its agent asks for."""
+        return self.spec.weight == 0 or not self.advice.wants_new
+
+    @property
+    def since(self) -> float:
+        """When its state, as the status has it, changed last."""
+        return max(self.health.since, self.turned)
+
+    def memory(self, now: float) -> Memory:
+        """All that another process has to know of it."""
+        return attrs.evolve(self.health.memory(now), turned=None if math.isinf(self.turned) else now - self.turned)
+
+    def recall(self, memory: Memory, now: float) -> None:
+        """Go on from where another process was."""
+        self.health.recall(memory, now)
+        if memory.turned is not None:
+            self.turned = now - memory.turned
+
     @property
     def full(self) -> bool:
         return 0 < self.spec.max_connections <= self.active
@@ -59,7 +88,7 @@ class Backend(Server):
     @property
     def open_to_new(self) -> bool:
         """May be chosen, health aside."""
-        return not (self.leaving or self.full or self.spec.weight == 0) and self.advice.wants_new
+        return not (self.leaving or self.full or self.closed)
 
     @property
     def available(self) -> bool:
@@ -68,8 +97,7 @@ class Backend(Server):
     @property
     def state(self) -> Literal["up", "down", "ejected", "draining", "checking"]:
         """The word for it in the status; weight 0 drains as leaving does, and so does a server that wants nothing."""
-        closed = self.spec.weight == 0 or not self.advice.wants_new
-        if self.leaving or (closed and self.health.serving):
+        if self.leaving or (self.closed and self.health.serving):
             return "draining"
         return self.health.state
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lb.ctl_arguments import add_ctl
+from lb.ctl_arguments import add_ctl, add_top
 
 __all__ = ["main"]
 
@@ -88,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     ctl.set_defaults(command=_ctl)
 
     _add_strategy(commands.add_parser("strategy", help="which strategies there are, and what one is worth"))
+    top = commands.add_parser(
+        "top",
+        help="watch a running balancer on a terminal",
+        description="Watch a running balancer on a terminal, over its admin endpoint; drain and enable servers by key.",
+    )
+    add_top(top)
+    top.set_defaults(command=_top)
     return parser
 
 
@@ -201,6 +208,12 @@ def _strategy_test(options: argparse.Namespace) -> int:
     as_fields = [{"check": each.check, "verdict": each.verdict, "text": each.text} for each in found]
     print(json.dumps(as_fields) if options.json else findings_text(found))
     return FAILED if any(each.verdict == "fail" for each in found) else OK
+
+
+def _top(options: argparse.Namespace) -> int:
+    from lb.top import top
+
+    return top(options)
 
 
 def _bad_config(errors: Sequence[str]) -> int:

@@ -4,94 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from lb import ctl_tables
-from lb.address import Address
-from lb.config import ConfigError, load_admin
 from lb.ctl_client import AdminClient, AdminError
+from lb.ctl_endpoint import BAD_USAGE, OK, asking, complain
+from lb.ctl_words import printable
 
 __all__ = ["ctl"]
-
-OK, FAILED, BAD_USAGE = 0, 1, 2
-TOKEN_VARIABLE = "LB_TOKEN"  # noqa: S105 - its name, not its value
-
-
-class UsageError(Exception):
-    """It does not say whom to ask, or with which token; the text is one line."""
 
 
 def ctl(options: argparse.Namespace) -> int:
     """Run the command that ``options.action`` names; returns the exit code. What fails is one line on stderr."""
-    try:
-        return ACTIONS[options.action](_client(options), options)
-    except ConfigError as error:
-        return _complain(BAD_USAGE, *error.errors)
-    except UsageError as error:
-        return _complain(BAD_USAGE, f"lb: {error}")
-    except AdminError as error:
-        return _complain(FAILED, f"lb: {ctl_tables.printable(error)}")
-    except KeyboardInterrupt:  # how a reader of events says that it has seen enough
-        return OK
-
-
-def _complain(code: int, *lines: str) -> int:
-    print("\n".join(map(ctl_tables.printable, lines)), file=sys.stderr)
-    return code
-
-
-# Whom to ask
-
-
-def _client(options: argparse.Namespace) -> AdminClient:
-    """What the command line names counts before the file, and both before the environment."""
-    spec = load_admin(options.config) if options.config else None
-    token = _token_in(options.token_file) if options.token_file else ""
-    token = token or (str(spec.token.value) if spec and spec.token else "") or os.environ.get(TOKEN_VARIABLE, "")
-    return AdminClient(_address(options, spec.bind if spec else None), token)
-
-
-def _address(options: argparse.Namespace, configured: Address | None) -> Address:
-    if options.admin:
-        try:
-            address = Address.parse(options.admin)
-        except ValueError as error:
-            raise UsageError(f"--admin: {error}") from error
-        if not (address.is_unix or address.port):
-            raise UsageError("--admin: which port? 0 is none to ask at")
-        return address
-    if not options.config:
-        raise UsageError("whom to ask? --config FILE, or --admin ADDRESS")
-    if configured is None:
-        raise UsageError(f"{options.config} has no [admin], so nobody answers; or --admin ADDRESS")
-    if not (configured.is_unix or configured.port):
-        raise UsageError(
-            f"{options.config} lets the system choose the port: --admin ADDRESS, as 'admin.started' logs it"
-        )
-    return configured
-
-
-def _token_in(path: Path) -> str:
-    try:
-        token = path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: is not UTF-8") from error
-    if not token:
-        raise UsageError(f"{path}: holds no token")
-    return token
+    return asking(options, lambda client: ACTIONS[options.action](client, options))
 
 
 # Looking
 
 
 def _status(client: AdminClient, options: argparse.Namespace) -> int:
-    answer = client.get("status")
+    answer = client.status()
     if options.json:
         return _print_json(answer)
     ctl_tables.show(ctl_tables.status(answer))
@@ -99,7 +33,7 @@ def _status(client: AdminClient, options: argparse.Namespace) -> int:
 
 
 def _servers(client: AdminClient, options: argparse.Namespace) -> int:
-    status = client.get("status")
+    status = client.status()
     pools: Mapping[str, Any] = status["pools"]
     if options.pool is not None and options.pool not in pools:
         raise AdminError(f"there is no pool {options.pool!r}")
@@ -151,7 +85,7 @@ def _override(client: AdminClient, options: argparse.Namespace) -> int:
     answer = client.post("pools", pool, "servers", server, options.action, body=body)
     if options.json:
         return _print_json(answer)
-    print(ctl_tables.printable(f"{pool}/{server}: {answer['state']}, weight {answer['weight']}"))
+    print(printable(f"{pool}/{server}: {answer['state']}, weight {answer['weight']}"))
     return OK
 
 
@@ -178,9 +112,9 @@ def _reload(client: AdminClient, options: argparse.Namespace) -> int:
     if options.json:
         _print_json(answer)
     elif answer["errors"]:
-        _complain(BAD_USAGE, *answer["errors"])
+        complain(BAD_USAGE, *answer["errors"])
     else:
-        print("\n".join(map(ctl_tables.printable, answer["changes"] if options.dry_run else ["applied"])))
+        print("\n".join(map(printable, answer["changes"] if options.dry_run else ["applied"])))
     return BAD_USAGE if answer["errors"] else OK
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-__all__ = ["add_ctl"]
+__all__ = ["add_ctl", "add_top"]
 
 HEAVIEST = 65_535
 """The largest weight of a server, as in the configuration."""
@@ -59,8 +59,20 @@ def add_ctl(ctl: argparse.ArgumentParser) -> None:
     completion.add_argument("shell", choices=("bash", "zsh"))
 
 
+def add_top(top: argparse.ArgumentParser) -> None:
+    """Give the parser of ``lb top`` its words."""
+    _add_whom(top, default=None)
+
+
 def _add_endpoint(parser: argparse.ArgumentParser, default: object) -> None:
     """Where to ask, with what, and how to answer."""
+    _add_whom(parser, default)
+    parser.add_argument(
+        "--json", action="store_true", default=False if default is None else default, help="for programs"
+    )
+
+
+def _add_whom(parser: argparse.ArgumentParser, default: object) -> None:
     parser.add_argument(
         "-c", "--config", type=Path, default=default, metavar="FILE", help="take address and token from its [admin]"
     )
@@ -69,9 +81,6 @@ def _add_endpoint(parser: argparse.ArgumentParser, default: object) -> None:
     )
     parser.add_argument(
         "--token-file", type=Path, default=default, metavar="FILE", help="holds the token, whatever the others say"
-    )
-    parser.add_argument(
-        "--json", action="store_true", default=False if default is None else default, help="for programs"
     )
 
 

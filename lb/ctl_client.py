@@ -38,7 +38,7 @@ class AdminClient:
     """One connection for each request, so that a balancer that restarts meanwhile is found again."""
 
     def __init__(self, address: Address, token: str) -> None:
-        self._address = address
+        self.address = address
         self._headers = {"Accept": "application/json"}
         if token:  # as a password: unlike after "Bearer", each character may stand there
             self._headers["Authorization"] = f"Basic {base64.b64encode(f':{token}'.encode()).decode()}"
@@ -46,6 +46,13 @@ class AdminClient:
     def get(self, *path: str, **parameters: object) -> dict[str, Any]:
         """The JSON below ``/api/v1``, with those parameters that are not None. Raises AdminError."""
         return self._ask("GET", path, parameters)
+
+    def status(self) -> dict[str, Any]:
+        """How it stands, as far as it is a balancer that answers. Raises AdminError."""
+        answer = self.get("status")
+        if not {"listeners", "pools", "timestamp"} <= answer.keys():
+            raise self._stranger()
+        return answer
 
     def post(self, *path: str, body: object = None) -> dict[str, Any]:
         """Have something done; what became of it. Raises AdminError."""
@@ -56,10 +63,12 @@ class AdminClient:
 
         They come as server-sent events (WHATWG HTML, section 9.2). Raises AdminError, also when the balancer ends.
         """
-        with _Asking(self._address, SILENCE) as asking:
+        with _Asking(self.address, SILENCE) as asking:
             response = asking.send("GET", _target(("events",), {"after": after}), self._headers)
             if response.status != 200:
                 raise self._refusal(response.status, response.read())
+            if not response.getheader("content-type", "").startswith("text/event-stream"):
+                raise self._stranger()
             fields: dict[str, str] = {}
             while line := response.readline(MOST_LINE).decode():
                 key, _, value = line.rstrip("\r\n").partition(": ")
@@ -68,12 +77,12 @@ class AdminClient:
                 elif "data" in fields:
                     yield int(fields["id"]), json.loads(fields["data"])
                     fields = {}
-        raise AdminError(f"{self._address}: the balancer has ended the connection")
+        raise AdminError(f"{self.address}: the balancer has ended the connection")
 
     def _ask(
         self, method: str, path: tuple[str, ...], parameters: Mapping[str, object] | None = None, body: object = None
     ) -> dict[str, Any]:
-        with _Asking(self._address, PATIENCE) as asking:
+        with _Asking(self.address, PATIENCE) as asking:
             response = asking.send(method, _target(path, parameters or {}), self._headers, json.dumps(body))
             status, content = response.status, response.read()
         if status != 200:
@@ -84,7 +93,7 @@ class AdminClient:
         answer = self._json(content)
         if status == 401:
             known = "Authorization" in self._headers
-            return AdminError(f"{self._address}: {'wrong token' if known else 'a token is needed'}", answer)
+            return AdminError(f"{self.address}: {'wrong token' if known else 'a token is needed'}", answer)
         reason = answer.get("error") or "; ".join(answer.get("errors", ())) or f"HTTP status {status}"
         return AdminError(reason, answer)
 
@@ -92,10 +101,13 @@ class AdminClient:
         try:
             answer = json.loads(content)
         except ValueError as error:
-            raise AdminError(f"{self._address}: no admin endpoint of lb answers there") from error
+            raise self._stranger() from error
         if isinstance(answer, dict):
             return answer
-        raise AdminError(f"{self._address}: no admin endpoint of lb answers there")
+        raise self._stranger()
+
+    def _stranger(self) -> AdminError:
+        return AdminError(f"{self.address}: no admin endpoint of lb answers there")
 
 
 class _Asking:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -13,20 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from lb.config_values import duration_text
+from lb.ctl_words import Json, event_fields, local_time, printable, since, size, weight, why
+from lb.screen import LEVEL_STYLES, STATE_STYLES
 
 __all__ = ["connections", "event_line", "servers", "show", "status"]
 
 UNBOUNDED = 100_000
 """Columns of what is no terminal: a program that reads lines wants them whole."""
-STATE_STYLES = {
-    "up": "green", "down": "red", "ejected": "red", "draining": "yellow", "checking": "yellow",
+STYLES = {
+    **STATE_STYLES,
     "open": "green", "greeting": "yellow", "connecting": "yellow", "held": "yellow",
-    "warning": "yellow", "error": "red",
 }  # fmt: skip
 NUMBERS = ("weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect")
 """Columns that stand at the right."""
-
-Json = Mapping[str, Any]
 
 
 def show(picture: RenderableType) -> None:
@@ -67,12 +64,12 @@ def servers(answer: Json, now: str) -> RenderableType:
             f"{each['pool']}/{each['server']}",
             each["address"],
             each["state"],
-            _since(each["last_change"], now),
-            _weight(each),
+            since(each["last_change"], now),
+            weight(each),
             each["active"],
             each["total"],
             each["failed_connects"],
-            each["reason"] or _role(each),
+            why(each),
         )
         for each in answer["servers"]
     ]
@@ -98,35 +95,17 @@ def connections(answer: Json) -> RenderableType:
 
 def event_line(fields: Json) -> RenderableType:
     """``2026-01-31T12:00:00+00:00  warning  backend.ejected  pool=web server=a``."""
-    when = datetime.fromisoformat(fields["timestamp"]).astimezone().isoformat(" ", "seconds")
-    told = {key: value for key, value in fields.items() if key not in ("timestamp", "level", "event")}
+    when = local_time(fields["timestamp"]).isoformat(" ", "seconds")
     line = Text.assemble(
         (when, "dim"),
         "  ",
-        (f"{fields['level']:7}", STATE_STYLES.get(fields["level"], "")),
+        (f"{fields['level']:7}", LEVEL_STYLES.get(fields["level"], "")),
         "  ",
         (printable(fields["event"]), "bold"),
     )
-    for key, value in told.items():
-        line.append(f" {printable(key)}=", "dim").append(printable(value))
+    for key, value in event_fields(fields).items():
+        line.append(f" {key}=", "dim").append(value)
     return line
-
-
-def size(count: int) -> str:
-    """Bytes in words: ``17 B``, ``1.5 kB``, ``2.0 GB``; powers of 1000."""
-    if count < 1000:
-        return f"{count} B"
-    amount = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
-        amount /= 1000
-        if amount < 999.95:
-            return f"{amount:.1f} {unit}"
-    return f"{amount / 1000:.1f} PB"
-
-
-def printable(value: object) -> str:
-    """Text that a terminal takes for nothing but text: reasons hold what a server has answered."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
@@ -143,24 +122,9 @@ def _cell(value: object) -> Text:
     if isinstance(value, Text):
         return value
     text = printable(value)
-    return Text(text, STATE_STYLES.get(text, ""))
+    return Text(text, STYLES.get(text, ""))
 
 
 def _available(count: int, servers: int) -> Text:
     style = "red" if not count else "green" if count == servers else "yellow"
     return Text(f"{count} of {servers}", style)
-
-
-def _weight(server: Json) -> str:
-    """An asterisk says that somebody has set it since the configuration."""
-    said = server["override"] or {}
-    return f"{server['weight']}*" if said.get("weight") is not None else str(server["weight"])
-
-
-def _role(server: Json) -> str:
-    return "backup" if server["backup"] else ""
-
-
-def _since(then: str, now: str) -> str:
-    seconds = (datetime.fromisoformat(now) - datetime.fromisoformat(then)).total_seconds()
-    return duration_text(max(0, int(seconds)))

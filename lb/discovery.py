@@ -66,6 +66,8 @@ class Discovery:
         self._sink = sink
         self._new_client = new_client
         self._followed: dict[Source, Followed] = {}
+        self.failures: dict[str, int] = {}
+        """Looks that failed, wholly or in part, by pool. Of those that look no more, too."""
         self._news = trio.Event()
 
     async def begin(self, config: Config) -> None:
@@ -100,6 +102,7 @@ class Discovery:
 
     def _follow(self, source: Source, way: Way, known: Known | None = None) -> Followed:
         self._followed[source] = followed = Followed(way, known or Known())
+        self.failures.setdefault(source.pool, 0)
         self._nursery.start_soon(self._look, source, followed)
         return followed
 
@@ -108,6 +111,7 @@ class Discovery:
     ) -> None:
         before = followed.known.servers
         event = followed.known.take(source, servers, errors)
+        self.failures[source.pool] += bool(followed.known.failures)
         if event is not None:
             self._sink(event)
         if followed.known.servers != before:

@@ -83,6 +83,7 @@ class EpollSplicer:
         self._closing: list[socket.SocketType] = []
         self._gathering: dict[Side, float] = {}
         """The sides that wait until GATHER bytes have come, with the time of their last read."""
+        self.batches = self.edges = 0
         self._in_batch = False
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
@@ -119,6 +120,8 @@ class EpollSplicer:
         edges = self._epoll.poll(0 if self._again or self._queue else self._linger, BATCH)
         if not (edges or self._again or self._queue or self._gathering):
             return False
+        self.batches += 1
+        self.edges += len(edges)
         relays = self.relays
         relays.now = self._clock()
         relays.budget = 0 if self._queue else TURN  # who waits goes before bulk that an edge brings

@@ -41,7 +41,7 @@ class Connects:
 
 @attrs.define
 class Figures:
-    """Of finished connections. They only ever grow."""
+    """Of finished connections, and of the splicer that carries them. They only ever grow."""
 
     connections: dict[Series, int] = attrs.field(factory=dict)
     connects: dict[str, Connects] = attrs.field(factory=dict)
@@ -50,6 +50,9 @@ class Figures:
     """By pool and server."""
     bytes_in: int = 0
     bytes_out: int = 0
+    batches: int = 0
+    """Of the splicer, see there."""
+    edges: int = 0
 
     def observing(self, sink: Sink) -> Sink:
         """A sink that counts what it passes on."""
@@ -90,6 +93,8 @@ class Figures:
         _add(self.failed_connects, other.failed_connects)
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
+        self.batches += other.batches
+        self.edges += other.edges
         for pool, connects in other.connects.items():
             self.connects.setdefault(pool, Connects()).add(connects)
 

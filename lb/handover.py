@@ -5,7 +5,8 @@ A document says which descriptors the new process has inherited; then the two ta
 ==========  ===========================  ==========================================================================
 says        the message                  meaning
 ==========  ===========================  ==========================================================================
-the new     ``{"want": "health"}``       it is about to serve; answered by ``{"health": …}``
+the new     ``{"want": "health"}``       asked before it prepares what to serve, and when it is about to; answered by
+                                         ``{"health": …, "overrides": …}``
 the new     ``{"ready": [places]}``      it serves, and these of the listeners' sockets are its own now
 the new     ``{"failed": "why"}``        it cannot
 the old     ``{"left": true}``           it accepts nobody any more
@@ -25,8 +26,9 @@ import attrs
 from healthcheck.state import Memory
 from lb.address import Address
 from lb.binds import Place
+from lb.overrides import Override, Overrides, ServerPlace
 
-__all__ = ["Document", "HandoverError", "Memories", "memories_as_json", "memories_from_json", "place_as_json"]
+__all__ = ["Document", "HandoverError", "Knowledge", "Memories", "place_as_json", "place_from_json"]
 
 FORMAT = 1
 MEMORY_KEYS = frozenset(field.name for field in attrs.fields(Memory))
@@ -74,6 +76,34 @@ def place_as_json(place: Place) -> dict[str, str]:
 
 def place_from_json(read: Mapping[str, Any]) -> Place:
     return read["listener"], Address.parse(read["bind"])
+
+
+@attrs.frozen
+class Knowledge:
+    """What is known of the servers, beside the configuration."""
+
+    memories: Memories = attrs.field(factory=dict)
+    overrides: Overrides = attrs.field(factory=dict)
+    configured: Mapping[ServerPlace, int] = attrs.field(factory=dict)
+    """The weights that the servers with overrides have in the configuration that those were said on top of."""
+
+    def as_json(self) -> dict[str, object]:
+        """An answer to the question for it."""
+        overrides = [
+            {"pool": pool, "server": server, "configured": self.configured.get((pool, server)), **attrs.asdict(said)}
+            for (pool, server), said in self.overrides.items()
+        ]
+        return {"health": memories_as_json(self.memories), "overrides": overrides}
+
+    @classmethod
+    def from_json(cls, read: Mapping[str, Any]) -> Knowledge:
+        """Of a version that knows no overrides, too."""
+        overrides = {(each["pool"], each["server"]): each for each in read.get("overrides", ())}
+        return cls(
+            memories_from_json(read["health"]),
+            {place: Override(each["drained"], each["weight"]) for place, each in overrides.items()},
+            {place: each["configured"] for place, each in overrides.items() if each["configured"] is not None},
+        )
 
 
 def memories_as_json(memories: Memories) -> dict[str, dict[str, dict[str, object]]]:

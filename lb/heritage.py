@@ -9,13 +9,13 @@ import attrs
 
 from lb.carrier import Opened
 from lb.given_sockets import GivenSockets
-from lb.handover import Memories
+from lb.handover import Knowledge
 
 __all__ = ["Heritage"]
 
 
-async def _nothing() -> Memories:
-    return {}
+async def _nothing() -> Knowledge:
+    return Knowledge()
 
 
 @attrs.frozen
@@ -26,5 +26,5 @@ class Heritage:
     """Where listeners find what a service manager has opened."""
     admin: list[socket.socket] = attrs.field(factory=list)
     """Those of the admin endpoint."""
-    health: Callable[[], Awaitable[Memories]] = _nothing
-    """Asked right before the first client is accepted."""
+    knowledge: Callable[[], Awaitable[Knowledge]] = _nothing
+    """Asked before anything is prepared, and again right before the first client is accepted."""

@@ -9,7 +9,7 @@ import attrs
 
 from lb.model import Config, PoolSpec
 
-__all__ = ["Override", "Overrides", "ServerPlace", "overridden", "still_valid"]
+__all__ = ["Override", "Overrides", "ServerPlace", "overridden", "still_valid", "weights"]
 
 ServerPlace: TypeAlias = tuple[str, str]
 """A pool's name, and that of one of its servers."""
@@ -49,12 +49,13 @@ def _pool(pool: PoolSpec, overrides: Overrides) -> PoolSpec:
     return attrs.evolve(pool, servers=servers)
 
 
-def still_valid(overrides: Overrides, old: Config, new: Config) -> dict[ServerPlace, Override]:
-    """What a new configuration leaves standing: all but what it contradicts.
+def still_valid(
+    overrides: Overrides, before: Mapping[ServerPlace, int], after: Mapping[ServerPlace, int]
+) -> dict[ServerPlace, Override]:
+    """What a new configuration leaves standing: all but what it contradicts. ``before`` and ``after`` are weights.
 
     It does so where it gives a server another weight than the old one did, or does not have the server any more.
     """
-    before, after = _weights(old), _weights(new)
     return {
         place: said
         for place, said in overrides.items()
@@ -62,5 +63,6 @@ def still_valid(overrides: Overrides, old: Config, new: Config) -> dict[ServerPl
     }
 
 
-def _weights(config: Config) -> dict[ServerPlace, int]:
+def weights(config: Config) -> dict[ServerPlace, int]:
+    """Those of all servers, as a configuration has them."""
     return {(pool.name, server.name): server.weight for pool in config.pools.values() for server in pool.servers}

@@ -99,7 +99,7 @@ class Pool:
         for backend in self.backends.values():
             self._note(backend, backend.health.expire(now), now)  # an ejection that ran out while the server was gone
             change = backend.health.respec(spec.health, spec.passive, now)
-            self._heed(backend)
+            self._heed(backend, now)
             self._note(backend, change, now)
             self._note_limit(backend)
         self._wake()
@@ -136,7 +136,7 @@ class Pool:
             return backend
         if backend.spec.address != spec.address:
             backend.targets = ()
-        backend.spec = spec
+        backend.change(now, spec=spec)
         backend.leaving = False
         backend.set_share()
         return backend
@@ -202,7 +202,7 @@ class Pool:
             self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
         backend.health.heed(result.advice)
         change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
-        self._heed(backend)
+        self._heed(backend, now)
         self._note(backend, change, now)
 
     def connect_failed(self, backend: Backend, error: str, now: float) -> None:
@@ -249,12 +249,12 @@ class Pool:
         if backend.share != before and not backend.leaving and backend.spec.weight > 0:
             self._tier_of(backend).share_changed(backend)
 
-    def _heed(self, backend: Backend) -> None:
+    def _heed(self, backend: Backend, now: float) -> None:
         """Give the server what it asks for, if that is something else than before."""
         advice = backend.health.advice
         if advice == backend.advice:
             return
-        backend.advice = advice
+        backend.change(now, advice=advice)
         self._set_share(backend)
         self._refresh(backend)
         self._note_limit(backend)

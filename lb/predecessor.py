@@ -14,7 +14,7 @@ from lb.address import Address
 from lb.admin.sockets import ADMIN, BACKLOG
 from lb.binds import Place, moves
 from lb.given_sockets import GivenSockets
-from lb.handover import Document, Memories, memories_from_json, place_as_json
+from lb.handover import Document, Knowledge, place_as_json
 from lb.model import Config
 from lb.talk import Talk, say_now
 
@@ -75,11 +75,11 @@ class Predecessor:
     def open_talk(self) -> None:
         self._talk = Talk(self._channel)
 
-    async def health(self) -> Memories:
+    async def knowledge(self) -> Knowledge:
         """What it knows of the servers now; nothing if it is gone."""
         await self._talk.say(want="health")
         message = await self._talk.hear()
-        return memories_from_json(message["health"]) if message else {}
+        return Knowledge.from_json(message) if message else Knowledge()
 
     async def make_way(self) -> None:
         """Tell it that this process serves; returns when it accepts nobody any more."""

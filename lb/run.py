@@ -83,7 +83,7 @@ def _listen(config: Config, predecessor: Predecessor | None, given: GivenSockets
     give_up(config.process, files)
     opened |= inherited
     admin = opened.pop((ADMIN, config.admin.bind)) if config.admin is not None else []
-    return Heritage(opened, given, admin, predecessor.health) if predecessor else Heritage(opened, given, admin)
+    return Heritage(opened, given, admin, predecessor.knowledge) if predecessor else Heritage(opened, given, admin)
 
 
 def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:

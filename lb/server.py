@@ -22,12 +22,12 @@ from lb.events import (
     ServerStopping,
     Sink,
 )
-from lb.handover import Memories
+from lb.handover import Knowledge, Memories
 from lb.heritage import Heritage
 from lb.host import Host
 from lb.listening import Bound, Listening
 from lb.model import Config, PoolSpec, ServerSpec
-from lb.overrides import Override, Overrides, ServerPlace, overridden, still_valid
+from lb.overrides import Override, Overrides, ServerPlace, overridden, still_valid, weights
 from lb.plan import Plan, plan
 from lb.pool import Pool
 from lb.pools import Pools, new_servers
@@ -73,7 +73,7 @@ class Balancer:
         self._host = host
         self._write = write
         self._listening = Listening(heritage, sink, host)
-        self._ask_health = heritage.health
+        self._ask = heritage.knowledge
         self._memories: Memories = {}
         self._new_backend = new_backend
         self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._make_backend))
@@ -83,7 +83,8 @@ class Balancer:
         self.stopping = False
         """Nothing is changed any more."""
         self._stopped = trio.Event()
-        self._reloading = trio.Lock()
+        self.changing = trio.Lock()
+        """Held while something of the above changes; who holds it keeps it as it is."""
 
     @property
     def bound(self) -> Bound:
@@ -106,8 +107,10 @@ class Balancer:
             self._carrier = self._new_carrier(complete)
             self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved, self._host)
             await nursery.start(self._carrier.run)
+            known = await self._ask()
+            self.overrides = still_valid(known.overrides, known.configured, weights(complete))
             try:
-                await self._change_to(complete, self._ask_health)
+                await self._change_to(overridden(complete, self.overrides), self._ask)
             except OSError as error:
                 raise StartError(error.strerror or str(error)) from error
             except CarrierError as error:
@@ -137,7 +140,7 @@ class Balancer:
     def _make_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
         backend = self._new_backend(pool, server, now)
         if (pool.name, server.name) in self._memories:
-            backend.health.recall(self._memories[pool.name, server.name], now)
+            backend.recall(self._memories[pool.name, server.name], now)
         return backend
 
     def _health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
@@ -153,11 +156,11 @@ class Balancer:
         Raises OSError if an address cannot be bound, CarrierError if a worker cannot, and what a strategy raises that
         cannot be built.
         """
-        async with self._reloading:
+        async with self.changing:
             try:
                 await self._discovery.begin(config)
                 before, complete = self._discovery.complete(self.written), self._discovery.complete(config)
-                overrides = still_valid(self.overrides, before, complete)
+                overrides = still_valid(self.overrides, weights(before), weights(complete))
                 steps = await self._change_to(overridden(complete, overrides))
                 if steps is not None:
                     self.written, self.overrides = config, overrides
@@ -173,20 +176,15 @@ class Balancer:
 
         Raises KeyError if there is no such server, and what :meth:`reload` raises.
         """
-        async with self._reloading:
+        async with self.changing:
             configured = self._discovery.complete(self.written)
-            weight = {spec.name: spec.weight for spec in configured.pools[pool].servers}[server]
+            weight = weights(configured)[pool, server]
             said = say(self.overrides.get((pool, server), Override()))
             others = {place: each for place, each in self.overrides.items() if place != (pool, server)}
             overrides = others if said == Override() else {**others, (pool, server): said}
             if await self._change_to(overridden(configured, overrides)) is not None:
                 self.overrides = overrides
                 self._sink(BackendOverridden(pool, server, said.drained, said.applied_to(weight)))
-
-    def configured_weights(self) -> dict[ServerPlace, int]:
-        """Of all servers, without what an operator has said."""
-        pools = self._discovery.complete(self.written).pools.values()
-        return {(pool.name, server.name): server.weight for pool in pools for server in pool.servers}
 
     @property
     def carrier(self) -> Carrier:
@@ -198,12 +196,17 @@ class Balancer:
         """Active checks made so far, by result."""
         return self._tasks.checks
 
+    @property
+    def discovery_failures(self) -> dict[str, int]:
+        """Looks for servers that failed so far, by pool."""
+        return self._discovery.failures
+
     async def _keep_up(self) -> NoReturn:
         """Change to what is found, as it comes; a reload under way comes first."""
         while True:
             await self._discovery.news()
             try:
-                async with self._reloading:
+                async with self.changing:
                     steps = await self._change_to(self._in_force(self.overrides))
             except Exception as exception:  # noqa: BLE001 - what stops one change, as it stops a reload: the old set stays
                 for event in why_rejected("discovery", exception):
@@ -212,7 +215,7 @@ class Balancer:
                 if steps is not None and not steps.is_empty:
                     self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
 
-    async def _change_to(self, config: Config, health: Callable[[], Awaitable[Memories]] | None = None) -> Plan | None:
+    async def _change_to(self, config: Config, ask: Callable[[], Awaitable[Knowledge]] | None = None) -> Plan | None:
         """First everything that takes time or can fail, beside the traffic; then the change, in one go.
 
         None, and no change, if a stop came meanwhile.
@@ -223,7 +226,7 @@ class Balancer:
             prepared = await self._pools.prepare(config)
             targets = await self._resolve(new_servers(prepared))
             async with self._carrier.change(config, opened) as commit:
-                self._memories = await health() if health else {}
+                self._memories = (await ask()).memories if ask else {}
                 if self.stopping:
                     return None
                 undo.pop_all()
@@ -253,14 +256,11 @@ class Balancer:
     def listening(self) -> Opened:
         return self._carrier.listening
 
-    def memories(self) -> Memories:
-        """What is known of servers' health."""
+    def knowledge(self) -> Knowledge:
         now = trio.current_time()
-        return {
-            (pool.name, backend.name): backend.health.memory(now)
-            for pool in self.pools.values()
-            for backend in pool.backends.values()
-        }
+        places = [(pool.name, backend) for pool in self.pools.values() for backend in pool.backends.values()]
+        memories = {(pool, backend.name): backend.memory(now) for pool, backend in places}
+        return Knowledge(memories, self.overrides, weights(self._discovery.complete(self.written)))
 
     def look_again(self) -> None:
         """A process that had the same sockets accepts nobody any more; it may have left clients in the backlogs."""

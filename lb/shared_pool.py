@@ -143,7 +143,7 @@ class SharedPool(Pool):
             health = backend.health
             assert isinstance(health, MirroredHealth)  # noqa: S101 - a worker has no others
             change = health.judged(standing, now)
-            self._heed(backend)
+            self._heed(backend, now)
             self._note(backend, change, now)
 
     def _say(self, backend: Backend, change: Change) -> None:

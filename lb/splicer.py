@@ -131,6 +131,11 @@ class RelayOwner(Protocol):
 class Splicer(Protocol):
     """See the module's text. ``run`` must be running for anything to happen."""
 
+    batches: int
+    """Handled so far, each of some sockets that were ready; 0 if it does not work so."""
+    edges: int
+    """Ready sockets in all batches."""
+
     async def run(self, *, task_status: trio.TaskStatus[None] = ...) -> None:
         """Serve for ever. The other calls may come once it has started."""
 

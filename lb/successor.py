@@ -14,7 +14,7 @@ import trio
 from lb.binds import Place
 from lb.carrier import Opened
 from lb.given_sockets import GivenSockets
-from lb.handover import Document, Memories, memories_as_json, place_from_json
+from lb.handover import Document, Knowledge, place_from_json
 from lb.predecessor import HANDOVER
 from lb.talk import Talk
 
@@ -48,7 +48,7 @@ class Successor:
         self._talk = Talk(ours)
         self.pid = self._process.pid
 
-    async def ready(self, health: Callable[[], Memories]) -> list[Place]:
+    async def ready(self, knowledge: Callable[[], Knowledge]) -> list[Place]:
         """Answer its questions until it serves; returns whose sockets it has taken. Raises SuccessorError."""
         while (message := await self._talk.hear()) is not None:
             if "ready" in message:
@@ -56,7 +56,7 @@ class Successor:
             if "failed" in message:
                 raise SuccessorError(message["failed"])
             if message.get("want") == "health":
-                await self._talk.say(health=memories_as_json(health()))
+                await self._talk.say(**knowledge().as_json())
         raise SuccessorError(await self._ending())
 
     async def _ending(self) -> str:

@@ -193,6 +193,7 @@ class Traffic:
     async def survey(self) -> Survey:
         survey = Survey()
         survey.figures.add(self._figures)
+        survey.figures.batches, survey.figures.edges = self._splicer.batches, self._splicer.edges
         listeners = self.listeners.values()
         survey.accepted = {listener.spec.name: listener.total for listener in listeners}
         backends = [(pool, backend) for pool in self._pools.by_name.values() for backend in pool.backends.values()]

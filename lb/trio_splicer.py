@@ -34,6 +34,7 @@ class TrioSplicer:
     """Implements :class:`lb.splicer.Splicer`. ``fault`` hears of bugs, which end one connection only."""
 
     def __init__(self, *, fault: Callable[[str, Exception], None]) -> None:
+        self.batches = self.edges = 0  # trio has them
         self.fault = fault
         self._nursery: trio.Nursery
 

@@ -57,7 +57,7 @@ class Upgrades:
             return
         with trio.CancelScope() as attempt:
             self._attempt = attempt
-            async with self._changing:
+            async with self._changing, self._balancer.changing:  # what it knows shall not change while it hands it over
                 await self._try()
         self._attempt = None
         if self.successor is not None:
@@ -85,7 +85,7 @@ class Upgrades:
         taken = None
         try:
             with trio.move_on_after(PATIENCE):
-                taken = await successor.ready(self._balancer.memories)
+                taken = await successor.ready(self._balancer.knowledge)
             if taken is None:
                 raise SuccessorError(f"it did not serve in {PATIENCE:g} s")
         finally:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import trio
 
+from lb.ctl_words import seconds_between
 from tests.balancer import ask, config, connect, read_all, request, run_lb
 from tests.operating import ADMIN, client_of, operated
 from tests.servers import Named, backends, free_port, serving
@@ -159,15 +160,20 @@ async def test_a_drained_server_keeps_its_connections_and_gets_no_new_ones_until
         streams = [await connect(lb.port) for _ in range(4)]
         names = [await request(stream, b"name") for stream in streams]
         assert b"a" in names
+        up_since = (await operator.server("a"))["last_change"]
         answer = await operator.do("a", "drain")
         assert (answer["state"], answer["weight"], answer["override"]["drained"]) == ("draining", 0, True)
+        drained_since = (await operator.server("a"))["last_change"]
+        assert drained_since > up_since
         assert [await ask(lb.port) for _ in range(6)] == [b"b\n"] * 6
         for stream, name in zip(streams, names, strict=True):
             assert await request(stream, b"name") == name
             await stream.aclose()
         assert (await operator.do("a", "enable"))["state"] == "up"
         assert {await ask(lb.port) for _ in range(8)} == {b"a\n", b"b\n"}
-        assert (await operator.server("a"))["override"] is None
+        server = await operator.server("a")
+        assert server["override"] is None
+        assert server["last_change"] > drained_since
 
 
 @one_process_or_two
@@ -201,6 +207,30 @@ async def test_what_was_said_of_a_server_outlives_a_reload_that_does_not_contrad
         await lb.reload(config(b, top=ADMIN))
         await lb.reload(config(a, b, top=ADMIN))
         assert (await operator.server("a"))["state"] in ("up", "checking")
+
+
+@one_process_or_two
+async def test_what_operators_said_holds_over_an_upgrade_that_does_not_contradict_it(tmp_path):
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        serving(name="c") as c,
+        operated(tmp_path, config(a, b, c, top=ADMIN)) as (lb, operator),
+    ):
+        await operator.do("a", "drain")
+        await operator.do("b", "weight", {"weight": 7})
+        await operator.do("c", "drain")
+        before = await operator.server("a")
+        lb.config_file.write_text(config(a, b, (c, "weight = 2"), top=ADMIN))
+        assert (await lb.upgrade())["event"] == "upgrade.done"
+        await lb.event("server.started", count=2)
+        assert {await ask(lb.port) for _ in range(8)} == {b"b\n", b"c\n"}
+        after = await operator.server("a")
+        assert (after["state"], after["override"]) == ("draining", {"drained": True, "weight": None})
+        assert seconds_between(before["last_change"], after["last_change"]) == pytest.approx(0, abs=0.1)
+        assert (await operator.server("b"))["weight"] == 7
+        assert (await operator.server("c"))["override"] is None
+        assert (await operator.do("a", "enable"))["state"] == "up"
 
 
 @one_process_or_two

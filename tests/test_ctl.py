@@ -15,7 +15,7 @@ from shutil import which
 import pytest
 import trio
 
-from lb import cli, ctl_tables
+from lb import cli, ctl_words
 from lb.completion import completion
 from tests.balancer import LB, PATIENCE, ask, balancer, config, connect, request, run_lb
 from tests.operating import ADMIN
@@ -254,6 +254,7 @@ def stranger(answer):
         b"SSH-2.0-OpenSSH_9.2\r\n",
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnope",
         b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\n[]",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     ],
 )
 async def test_a_stranger_who_answers_is_one_line(action, answer):
@@ -357,8 +358,8 @@ def test_completion_knows_every_command():
     ],
 )
 def test_sizes(count, text):
-    assert ctl_tables.size(count) == text
+    assert ctl_words.size(count) == text
 
 
 def test_nothing_that_a_server_says_steers_the_terminal():
-    assert ctl_tables.printable("HTTP 500 \x1b[2J\u202e\n") == "HTTP 500 \\x1b[2J\\u202e\\n"
+    assert ctl_words.printable("HTTP 500 \x1b[2J\u202e\n") == "HTTP 500 \\x1b[2J\\u202e\\n"

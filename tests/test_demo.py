@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -14,87 +13,18 @@ import pytest
 import trio
 
 from lb.demo import demo, load
-from lb.demo.terminal import single_keys
 from tests.balancer import LB
-
-ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-
-
-class RunningDemo:
-    """A child process of ``lb demo``, and what it has written so far, without colours."""
-
-    def __init__(self, process, output):
-        self.process = process
-        self.output = output
-        self.text = ""
-        self._matched = 0
-
-    async def until(self, pattern, seconds=20):
-        """Read on until this comes, after what the last call found; returns the match."""
-        with trio.move_on_after(seconds):
-            while not (found := re.compile(pattern).search(self.text, self._matched)):
-                if not await self._read():
-                    break
-        assert found, f"no {pattern!r} in {self.text[self._matched :]!r}"
-        self._matched = found.end()
-        return found
-
-    async def rest(self, seconds=20):
-        """All that it writes until it ends, and its exit code."""
-        with trio.fail_after(seconds):
-            while await self._read():
-                pass
-            code = await self.process.wait()
-        return self.text[self._matched :], code
-
-    async def _read(self):
-        await trio.lowlevel.wait_readable(self.output)
-        try:
-            data = os.read(self.output, 65536)
-        except OSError:  # EIO: nobody has the terminal open any more
-            data = b""
-        self.text = ESCAPES.sub("", self.text + data.decode(errors="ignore")).replace("\r", "")
-        return bool(data)
+from tests.terminals import on_pipe, on_terminal
 
 
-@asynccontextmanager
-async def running(*options):
+def running(*options):
     """``lb demo`` whose output is a pipe."""
-    output, theirs = os.pipe()
-    process = await trio.lowlevel.open_process(
-        [LB, "demo", *options], stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.STDOUT
-    )
-    os.close(theirs)
-    async with _ending(process, output):
-        yield RunningDemo(process, output)
+    return on_pipe("demo", *options)
 
 
-@asynccontextmanager
-async def running_on_terminal(*options):
-    """``lb demo`` on a terminal of its own; yields it and the terminal's descriptor, which also takes keys."""
-    output, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (24, 80))
-    process = await trio.lowlevel.open_process(
-        [LB, "demo", *options],
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
-    )
-    async with _ending(process, output):
-        yield RunningDemo(process, output), terminal
-    os.close(terminal)
-
-
-@asynccontextmanager
-async def _ending(process, output):
-    try:
-        yield
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
-        os.close(output)
+def running_on_terminal():
+    """``lb demo`` on a terminal of its own; yields it and the terminal's descriptor."""
+    return on_terminal("demo")
 
 
 async def introduction(running_demo):
@@ -218,16 +148,16 @@ async def test_keys_kill_revive_reload_and_quit():
         pids = [int((await running_demo.until(rf" {number}   s{number} +\d+ +(\d+) "))[1]) for number in (1, 2, 3)]
         assert termios.tcgetattr(terminal) != before
         async with none_outlives(pids):
-            os.write(running_demo.output, b"1")
+            running_demo.press("1")
             await running_demo.until(r"s1 +\d+ +dead +1 +● (ejected|down) .* connection refused")
             await running_demo.until("s1 is ejected: connection refused")
-            os.write(running_demo.output, b"1")
+            running_demo.press("1")
             await running_demo.until("s1 is restored")
-            os.write(running_demo.output, b"r")
+            running_demo.press("r")
             await running_demo.until(r"s3 +\d+ +\d+ +3 ")
-            os.write(running_demo.output, b"c")
+            running_demo.press("c")
             await running_demo.until(r'name = "s3", address = "127.0.0.1:\d+", weight = 3')
-            os.write(running_demo.output, b"q")
+            running_demo.press("q")
             text = (await running_demo.until(r"sessions: \d+ ok, \d+ failed, \d+ cut by the kill\n(failed: .*)?"))[0]
             with trio.fail_after(5):
                 code = await running_demo.process.wait()
@@ -244,19 +174,3 @@ async def test_ctrl_c_leaves_the_terminal_as_it_was():
         with trio.fail_after(20):
             assert await running_demo.process.wait() == 130
         assert termios.tcgetattr(terminal) == before
-
-
-def test_an_exception_leaves_the_terminal_as_it_was():
-    ours, terminal = pty.openpty()
-    before = termios.tcgetattr(terminal)
-
-    def fail_on_the_way():
-        with single_keys(terminal):
-            assert termios.tcgetattr(terminal) != before
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_on_the_way()
-    assert termios.tcgetattr(terminal) == before
-    os.close(ours)
-    os.close(terminal)

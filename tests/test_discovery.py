@@ -122,6 +122,7 @@ async def test_a_failure_is_tried_again_soon_and_keeps_the_set(world, autojump_c
     assert world.servers(config(WEB)) == ["10.0.0.1:80"]
     assert world.events == [DiscoveryFailed("web", "dns web.internal:80", ("web.internal A: SERVFAIL",), 1)]
     assert len(world.names.times()) == 4, "two seconds between tries"
+    assert world.discovery.failures == {"web": 3}
     world.names.has("web.internal", "10.0.0.2")
     with trio.fail_after(5):
         await world.discovery.news()

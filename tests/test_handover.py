@@ -10,18 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from healthcheck.advice import Advice
 from healthcheck.state import Health, Memory
 from lb.address import Address
-from lb.handover import Document, HandoverError, memories_as_json, memories_from_json
-from lb.model import HealthSpec, PassiveSpec
+from lb.backend import new_backend
+from lb.handover import Document, HandoverError, Knowledge
+from lb.model import HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.overrides import Override
 
 CHECKED, EJECTING = HealthSpec(rise=2, fall=3), PassiveSpec(failures=2, eject_for=4.0)
 INITIALLY_DOWN = attrs.evolve(CHECKED, initial="down")
 SERVER = ("web", "a")
 
 
+def arrived(knowledge):
+    return Knowledge.from_json(json.loads(json.dumps(knowledge.as_json())))
+
+
 def through_json(memory):
-    return memories_from_json(json.loads(json.dumps(memories_as_json({SERVER: memory}))))[SERVER]
+    return arrived(Knowledge({SERVER: memory})).memories[SERVER]
 
 
 def tell(health, event, now):
@@ -70,11 +77,46 @@ def test_a_server_that_checks_kept_out_is_up_where_there_are_none(events, state)
 
 def test_a_server_that_never_failed_takes_little_room():
     health = Health(CHECKED, EJECTING, 0.0)
-    assert memories_as_json({SERVER: health.memory(0.0)}) == {"web": {"a": {}}}
+    assert Knowledge({SERVER: health.memory(0.0)}).as_json()["health"] == {"web": {"a": {}}}
 
 
 def test_what_another_version_adds_is_passed_over_and_what_it_does_not_know_is_as_in_a_new_server():
-    assert memories_from_json({"web": {"a": {"state": "down", "mood": "grumpy"}}}) == {SERVER: Memory(state="down")}
+    read = {"health": {"web": {"a": {"state": "down", "mood": "grumpy"}}}, "weather": "fine"}
+    assert Knowledge.from_json(read) == Knowledge({SERVER: Memory(state="down")})
+
+
+ADVISED = attrs.evolve(CHECKED, probe=PluginSpec("agent"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "kept"),
+    [(ADVISED, True), (attrs.evolve(ADVISED, interval=9.0), True), (CHECKED, False), (None, False)],
+)
+def test_what_an_agent_asked_for_holds_where_it_is_asked_again(spec, kept):
+    here = new_backend(PoolSpec("web", health=ADVISED), ServerSpec("a", Address.parse(":80")), 0.0)
+    here.health.heed(Advice(20, "drain"))
+    here.change(3.0, advice=here.health.advice)
+    there = new_backend(PoolSpec("web", health=spec), ServerSpec("a", Address.parse(":80")), 100.0)
+    there.recall(through_json(here.memory(5.0)), 100.0)
+    assert there.health.advice == (Advice(20, "drain") if kept else Advice())
+    assert there.since == 98.0
+
+
+def test_a_server_has_been_as_it_is_since_its_health_its_weight_or_its_agent_changed_last():
+    spec = ServerSpec("a", Address.parse(":80"))
+    backend = new_backend(PoolSpec("web", health=CHECKED), spec, 1.0)
+    for now, change, since in (
+        (2.0, {"spec": attrs.evolve(spec, weight=5)}, 1.0),
+        (3.0, {"spec": attrs.evolve(spec, weight=0)}, 3.0),
+        (4.0, {"advice": Advice(admin="maint")}, 3.0),
+        (5.0, {"spec": spec}, 3.0),
+        (6.0, {"advice": Advice(50, "ready")}, 6.0),
+    ):
+        backend.change(now, **change)
+        assert backend.since == since
+    for _ in range(3):
+        backend.health.check(False, "HTTP 503", 7.0)
+    assert (backend.state, backend.since) == ("down", 7.0)
 
 
 MEMORIES = st.builds(Memory, remaining=st.none() | st.floats(0, 1e6), age=st.floats(0, 1e9))
@@ -83,7 +125,17 @@ NAMES = st.text(min_size=1)
 
 @given(st.dictionaries(st.tuples(NAMES, NAMES), MEMORIES))
 def test_memories_arrive_as_they_were(memories):
-    assert memories_from_json(json.loads(json.dumps(memories_as_json(memories)))) == memories
+    assert arrived(Knowledge(memories)).memories == memories
+
+
+OVERRIDES = st.builds(Override, drained=st.booleans(), weight=st.none() | st.integers(0, 9))
+
+
+@given(st.dictionaries(st.tuples(NAMES, NAMES), OVERRIDES), st.booleans())
+def test_what_operators_said_arrives_with_the_weights_that_it_was_said_of(overrides, known):
+    configured = dict.fromkeys(overrides, 3) if known else {}
+    there = arrived(Knowledge({}, overrides, {**configured, ("other", "server"): 1}))
+    assert (there.overrides, there.configured) == (overrides, configured)
 
 
 ADDRESSES = st.sampled_from([":80", "127.0.0.1:0", "[::1]:80", "unix:/run/ü"]).map(Address.parse)

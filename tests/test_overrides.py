@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lb.address import Address
 from lb.model import Config, PoolSpec, ServerSpec
 from lb.overrides import Override, overridden, still_valid
+from lb.overrides import weights as weights_of
 
 WEIGHTS = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9))
 OVERRIDES = st.dictionaries(
@@ -53,7 +54,7 @@ def test_only_weights_change_and_only_of_those_that_are_spoken_of(given_weights,
 @given(WEIGHTS, OVERRIDES)
 def test_a_reload_of_the_same_configuration_contradicts_nothing_of_its_servers(given_weights, overrides):
     config = a_config(p=given_weights)
-    standing = still_valid(overrides, config, config)
+    standing = still_valid(overrides, weights_of(config), weights_of(config))
     assert standing == {
         place: said for place, said in overrides.items() if place[0] == "p" and place[1] in given_weights
     }
@@ -61,7 +62,7 @@ def test_a_reload_of_the_same_configuration_contradicts_nothing_of_its_servers(g
 
 @given(WEIGHTS, WEIGHTS, OVERRIDES)
 def test_a_reload_contradicts_where_it_gives_another_weight_or_takes_the_server_away(old, new, overrides):
-    standing = still_valid(overrides, a_config(p=old), a_config(p=new))
+    standing = still_valid(overrides, weights_of(a_config(p=old)), weights_of(a_config(p=new)))
     for pool, server in overrides:
         contradicted = pool != "p" or server not in new or (server in old and old[server] != new[server])
         assert ((pool, server) in standing) is not contradicted

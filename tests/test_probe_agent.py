@@ -202,6 +202,9 @@ async def test_a_server_that_drains_gets_no_new_connections_until_it_is_ready(sc
         scene.agents[0].line = b"up"
         await lb.reload(scene.config(health="rise = 3"))
         assert await answers(lb, 10) == {"b": 10}  # said once, it holds, also through a reload
+        assert (await lb.upgrade())["event"] == "upgrade.done"
+        await lb.event("server.started", count=2)
+        assert await answers(lb, 10) == {"b": 10}
         scene.agents[0].line = b"up ready"
         await lb.event("backend.advised", server="a", admin="ready", count=2)
         await until_answers(lb, 10, lambda counts: counts["a"] == 5)

@@ -12,6 +12,7 @@ import trio.lowlevel
 
 from lb import upgrade
 from lb.given_sockets import GivenSockets
+from lb.handover import Knowledge
 from lb.service_events import UpgradeFailed, UpgradeStarted
 from tests.balancer import PATIENCE, ask, balancer, config, connect, read_all, request
 from tests.load import load
@@ -146,7 +147,7 @@ class Silent:
     def __init__(self, sockets, given):
         pass
 
-    async def ready(self, health):
+    async def ready(self, knowledge):
         await trio.sleep_forever()
 
     async def kill(self):
@@ -157,8 +158,11 @@ class Serving:
     stopping = False
     listening: ClassVar = {}
 
-    def memories(self):
-        return {}
+    def __init__(self):
+        self.changing = trio.Lock()
+
+    def knowledge(self):
+        return Knowledge()
 
 
 async def test_one_that_says_nothing_for_long_has_failed(autojump_clock, monkeypatch):

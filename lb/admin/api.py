@@ -128,6 +128,7 @@ class Endpoints:
             servers=tuple(servers),
             checks=dict(balancer.checks),
             reloads=dict(self._process.feed.reloads),
+            discovery_failures=dict(balancer.discovery_failures),
             log_lines_dropped=self._process.feed.lines_dropped,
         )
         text = await trio.to_thread.run_sync(exposition, values)

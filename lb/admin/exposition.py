@@ -38,6 +38,8 @@ class Values:
     """By result."""
     reloads: Mapping[str, int]
     """By result."""
+    discovery_failures: Mapping[str, int]
+    """By pool."""
     log_lines_dropped: int
 
 
@@ -76,9 +78,18 @@ class _Collector:
         for result, count in values.reloads.items():
             reloads.add_metric([result], count)
         yield reloads
+        looks = CounterMetricFamily("lb_discovery_failures", "Looks for servers that failed.", labels=["pool"])
+        for pool, count in values.discovery_failures.items():
+            looks.add_metric([pool], count)
+        yield looks
         dropped = CounterMetricFamily("lb_log_lines_dropped", "Log lines that their reader was too slow for.")
         dropped.add_metric([], values.log_lines_dropped)
         yield dropped
+        batches = CounterMetricFamily("lb_splicer_batches", "Batches of ready sockets that were handled.")
+        batches.add_metric([], figures.batches)
+        edges = CounterMetricFamily("lb_splicer_edges", "Ready sockets in these batches.")
+        edges.add_metric([], figures.edges)
+        yield from (batches, edges)
 
     def _connects(self) -> Iterator[Metric]:
         figures = self.values.figures

@@ -86,7 +86,7 @@ def _server(backend: Backend, total: int, said: Override | None) -> dict[str, ob
         "total": total,
         "failed_connects": backend.failed_connects,
         "max_connections": backend.spec.max_connections,
-        "last_change": _iso(time.time() - (trio.current_time() - health.since)),
+        "last_change": _iso(time.time() - (trio.current_time() - backend.since)),
         "last_check": None if check is None else {"ok": check.passed, "detail": check.detail, "ms": round(check.ms, 3)},
         "history": [1 if passed else 0 for passed in backend.history],
         "override": None if said is None else attrs.asdict(said),

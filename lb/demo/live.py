@@ -7,9 +7,8 @@ from collections import deque
 from itertools import pairwise
 
 import trio
-from rich import box
 from rich.align import Align
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group
 from rich.layout import Layout
 from rich.live import Live
 from rich.panel import Panel
@@ -18,7 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lb.demo.stage import HEAVIER, NAMES, Happening, Stage
-from lb.demo.terminal import keys, single_keys
+from lb.screen import STATE_STYLES, curve, key_line, panel
+from lb.terminal import keys, single_keys
 
 __all__ = ["LiveView"]
 
@@ -28,9 +28,7 @@ WINDOW = 5
 """Frames over which a rate is measured."""
 HISTORY = 300
 """Frames that the curve of the load can show."""
-STATE_STYLES = {"up": "green", "down": "red", "ejected": "red", "draining": "yellow", "checking": "yellow"}
 TONE_STYLES = {"good": "green", "bad": "red", "plain": "default"}
-BARS = "▁▂▃▄▅▆▇█"
 
 
 class LiveView:
@@ -121,7 +119,7 @@ class LiveView:
                 f"{self._rate(name):.0f}",
                 Text(backend.health.reason, style=style),
             )
-        return _panel(table, f"servers ({stage.balancer.pools['demo'].spec.strategy})")
+        return panel(table, f"servers ({stage.balancer.pools['demo'].spec.strategy})")
 
     def _rate(self, name: str) -> float:
         """New connections to a server, per second."""
@@ -141,26 +139,26 @@ class LiveView:
             [(reason, _)] = ledger.failures.most_common(1)
             counts.append(f"    {reason}", style="red")
         counts.no_wrap, counts.overflow = True, "ellipsis"
-        curve = Text(f" {self._curve(self._console.width - 6)}", style="green", no_wrap=True)
-        return _panel(Group(counts, curve), "sessions")
-
-    def _curve(self, width: int) -> str:
-        """Sessions that ended in each of the last frames, as a share of the most."""
-        finished = [after - before for before, after in pairwise(self._sessions)][-width:]
-        most = max(finished, default=0) or 1
-        return "".join(BARS[count * (len(BARS) - 1) // most] for count in finished)
+        finished = [after - before for before, after in pairwise(self._sessions)][-(self._console.width - 6) :]
+        ended = Text(f" {curve(finished)}", style="green", no_wrap=True)
+        return panel(Group(counts, ended), "sessions")
 
     def _log(self) -> Panel:
         lines = Text("\n", no_wrap=True, overflow="ellipsis").join(
             Text.assemble((f"{each.at:6.1f} s  ", "dim"), (each.text, TONE_STYLES[each.tone]))
             for each in reversed(self._happenings)
         )
-        return _panel(lines or _hint(), "what happened, the latest first")
+        return panel(lines or _hint(), "what happened, the latest first")
 
 
 def _headline(stage: Stage) -> Align:
     text = Text.assemble(
-        ("trio-lb", "bold"), "  balances ", (stage.address, "cyan"), f" over three servers, for {stage.elapsed:.0f} s"
+        ("trio-lb", "bold"),
+        "  on ",
+        (stage.address, "cyan"),
+        "  dashboard ",
+        (f"http://{stage.admin}/", "cyan"),
+        f"  {stage.elapsed:.0f} s",
     )
     return Align.center(text)
 
@@ -173,16 +171,8 @@ def _hint() -> Text:
 
 
 def _config(stage: Stage) -> Panel:
-    return _panel(Syntax(stage.config, "toml", theme="ansi_dark", background_color="default"), "demo.toml")
+    return panel(Syntax(stage.config, "toml", theme="ansi_dark", background_color="default"), "demo.toml")
 
 
 def _help() -> Align:
-    words = {"1 2 3": "kill -9 / revive", "r": f"reload {HEAVIER}'s weight", "c": "config", "q": "quit"}
-    text = Text("   ", no_wrap=True).join(
-        Text.assemble((f" {key} ", "reverse"), f" {meaning}") for key, meaning in words.items()
-    )
-    return Align.center(text)
-
-
-def _panel(content: RenderableType, title: str) -> Panel:
-    return Panel(content, title=f"[dim]{title}[/]", title_align="left", box=box.ROUNDED, border_style="dim")
+    return key_line({"1 2 3": "kill -9 / revive", "r": f"reload {HEAVIER}'s weight", "c": "config", "q": "quit"})

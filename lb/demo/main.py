@@ -14,6 +14,7 @@ import trio
 
 from lb.demo.plain import PlainView
 from lb.demo.stage import NAMES, Happening, Stage
+from lb.terminal import is_terminal
 
 __all__ = ["demo"]
 
@@ -70,13 +71,7 @@ async def _demo(seconds: float | None) -> int:
 
 
 def _view() -> View:
-    """The live view wants a terminal for its keys and for its looks, and one that can show them."""
-    if (
-        sys.stdin.isatty()
-        and sys.stdout.isatty()
-        and os.environ.get("TERM", "dumb") != "dumb"
-        and sys.stdout.encoding.lower().startswith("utf")
-    ):
+    if is_terminal():
         from lb.demo.live import LiveView  # noqa: PLC0415 - rich is needed nowhere else
 
         return LiveView()

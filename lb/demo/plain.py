@@ -32,6 +32,7 @@ def _introduce(stage: Stage) -> None:
     say("Three servers, a balancer in front of them, and a light load. The balancer's configuration:\n")
     say("".join(f"    {line}".rstrip() + "\n" for line in stage.config.splitlines()))
     say(f"The balancer listens on {stage.address}.")
+    say(f"Its dashboard is http://{stage.admin}/ and in a terminal: lb top --admin {stage.admin}")
     for server in stage.servers.values():
         say(f"Server {server.name} listens on {server.address}, pid {server.pid}.")
     victim = next(iter(stage.servers.values()))

@@ -9,12 +9,15 @@ from typing import Literal, TypeAlias
 import attrs
 import trio
 
+from lb.admin.admin import Admin
 from lb.backend import Backend
 from lb.config import parse
 from lb.demo.ledger import Ledger
 from lb.demo.load import Load
 from lb.demo.process import ServerProcess
-from lb.events import BackendEjected, BackendRestored, ConfigApplied, ConnectionClosed, Event, Fault
+from lb.events import AdminStarted, BackendEjected, BackendRestored, ConfigApplied, ConnectionClosed, Event, Fault
+from lb.observers import Observers
+from lb.plan import plan
 from lb.server import Balancer
 
 __all__ = ["NAMES", "Happening", "Stage"]
@@ -24,6 +27,9 @@ HEAVIER = "s3"
 """Whose weight a reload changes."""
 
 CONFIG = """\
+[admin]
+bind = "127.0.0.1:0"
+
 [listeners.demo]
 bind = "127.0.0.1:0"        # port 0: the system chooses one
 
@@ -64,8 +70,11 @@ class Stage:
         self.over = trio.Event()
         self.address = ""
         """Where the balancer listens."""
+        self.admin = ""
+        """Where its admin endpoint does."""
         self.heavy = False
-        self.balancer = Balancer(self._observe)
+        self._say = Observers(self._observe)
+        self.balancer = Balancer(self._say)
         self._load = Load(self.servers, self.ledger)
         self._audience = tell
         self._started = trio.current_time()
@@ -83,14 +92,14 @@ class Stage:
     @property
     def config(self) -> str:
         """The configuration of the balancer, as a user would write it."""
+        return self._config(self.heavy)
+
+    def _config(self, heavy: bool) -> str:
         lines = (
-            f'    {{ name = "{name}", address = "{server.address}", weight = {self.weight(name)} }},\n'
+            f'    {{ name = "{name}", address = "{server.address}", weight = {_weight(name, heavy)} }},\n'
             for name, server in self.servers.items()
         )
         return CONFIG.format(servers="".join(lines))
-
-    def weight(self, name: str) -> int:
-        return 3 if self.heavy and name == HEAVIER else 1
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Play until ``over``. Started when the load runs."""
@@ -104,11 +113,14 @@ class Stage:
             for server in self.servers.values():
                 await self._lives.start(self._live, server)
             async with trio.open_nursery() as nursery:
-                await nursery.start(self.balancer.run, parse(self.config, "demo.toml"))
+                config = parse(self.config, "demo.toml")
+                await nursery.start(self.balancer.run, config)
                 [[self.address]] = self.balancer.bound["demo"].values()
                 port = int(self.address.rpartition(":")[2])
                 async with trio.open_nursery() as clients:
                     clients.start_soon(self._load.run, port)
+                    admin = Admin(self.balancer, self._say, self, clients)
+                    admin.follow(config.admin, admin.open(config.admin))
                     task_status.started()
                     await self.over.wait()
                     clients.cancel_scope.cancel()
@@ -136,10 +148,15 @@ class Stage:
         else:
             self.tell(f"{name} is started again, pid {server.pid}")
 
-    async def reload(self) -> None:
-        """Change to the other weight, as SIGHUP would with an edited file."""
+    async def reload(self) -> tuple[str, ...]:
+        """Change to the other weight, as SIGHUP would with an edited file. Nothing can be wrong with it."""
         self.heavy = not self.heavy
         await self.balancer.reload(parse(self.config, "demo.toml"))
+        return ()
+
+    async def preview(self) -> tuple[str, ...]:
+        """What that would change."""
+        return plan(self.balancer.written, parse(self._config(not self.heavy), "demo.toml")).lines()
 
     # What is seen
 
@@ -161,8 +178,10 @@ class Stage:
             case BackendRestored(server=name):
                 self.ledger.restored.add(name)
                 self.tell(f"{name} is restored", "good")
+            case AdminStarted(bind=bind):
+                self.admin = bind
             case ConfigApplied():
-                self.tell(f"reloaded: {HEAVIER} has weight {self.weight(HEAVIER)} now", "good")
+                self.tell(f"reloaded: {HEAVIER} has weight {_weight(HEAVIER, self.heavy)} now", "good")
             case Fault(where=where, exception=exception):
                 self.ledger.faults.append(f"{where}: {exception!r}")
                 self.tell(f"a bug: {where}: {exception!r}", "bad")
@@ -172,3 +191,7 @@ class Stage:
     def _since_death(self, name: str) -> str:
         server = self.servers[name]
         return "" if server.alive else f" ({trio.current_time() - server.died_at:.2f} s after it died)"
+
+
+def _weight(name: str, heavy: bool) -> int:
+    return 3 if heavy and name == HEAVIER else 1
