@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from typing import TypeVar
 
 from lb.address import Client
 from lb.model import PoolSpec, Server
 from strategies import registry
 
-__all__ = ["keys_moved"]
+__all__ = ["finish", "keys_held", "keys_moved"]
 
 T = TypeVar("T")
 
@@ -32,12 +32,17 @@ def keys_moved(old: PoolSpec, new: PoolSpec) -> float | None:
     return sum(before != after for before, after in zip(_homes(old), _homes(new), strict=True)) / _SAMPLE
 
 
+def keys_held(pool: PoolSpec, names: Collection[str]) -> float:
+    """The share of clients, 0 to 1, that get one of these servers while all are up. Builds the table."""
+    return sum(home in names for home in _homes(pool)) / _SAMPLE
+
+
 def _homes(pool: PoolSpec) -> Iterator[str | None]:
     """The server that each client of the sample gets."""
     strategy = registry.create(pool.strategy)
     members = [server for server in pool.servers if server.weight and not server.backup]
     servers = [Server(member) for member in members]
-    strategy.use(servers, _result(strategy.build(members)))
+    strategy.use(servers, finish(strategy.build(members)))
     for server in servers:
         strategy.enable(server)
     for number in range(_SAMPLE):
@@ -46,7 +51,8 @@ def _homes(pool: PoolSpec) -> Iterator[str | None]:
         yield home.name if home else None
 
 
-def _result(generator: Generator[None, None, T]) -> T:
+def finish(generator: Generator[None, None, T]) -> T:
+    """Run a build to its end."""
     while True:
         try:
             next(generator)

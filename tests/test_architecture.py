@@ -22,6 +22,7 @@ SOURCES = {
 
 LAYERS = (
     ("lb.cli",),
+    ("lb.explain_command",),
     ("lb.ctl",),
     ("lb.ctl_client", "lb.ctl_tables", "lb.ctl_arguments", "lb.completion"),
     ("lb.demo*",),  # the only layer whose modules may import each other
@@ -31,7 +32,7 @@ LAYERS = (
     ("lb.admin.admin",),
     ("lb.admin.endpoint",),
     ("lb.admin.api",),
-    ("lb.admin.status", "lb.admin.process"),
+    ("lb.admin.status", "lb.admin.process", "lb.admin.explanation"),
     ("lb.server",),
     ("lb.worker", "lb.workers", "lb.successor", "lb.listening"),
     ("lb.crew", "lb.inquiry"),
@@ -46,7 +47,7 @@ LAYERS = (
     ("lb.admin.exposition", "lb.admin.feed", "lb.admin.gate"),
     ("lb.route",),
     ("lb.introduction",),
-    ("lb.connection_context", "lb.pools", "lb.shared_pool", "lb.holding"),
+    ("lb.connection_context", "lb.pools", "lb.shared_pool", "lb.holding", "lb.explanation"),
     ("lb.splicer_factory",),
     ("lb.epoll_splicer", "lb.trio_splicer"),
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.epoll_handler", "lb.trio_relay"),
@@ -145,6 +146,7 @@ PURE = (
     "lb.key_moves",
     "lb.decision",
     "lb.explain",
+    "lb.explanation",
     "lb.server_names",
     "lb.backend",
     "lb.pool",
