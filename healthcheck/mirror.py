@@ -23,10 +23,12 @@ class Standing:
     """Seconds until a connect that works would change anything."""
     advice: Advice = attrs.field(factory=Advice)
     """What the server's agent asks for."""
+    reason: str = ""
+    """Why it is not up."""
 
     @classmethod
     def of(cls, health: Health, now: float) -> Standing:
-        return cls(health.state, health.success_matters_from - now, health.advice)
+        return cls(health.state, health.success_matters_from - now, health.advice, health.reason)
 
 
 class MirroredHealth(Health):
@@ -45,12 +47,12 @@ class MirroredHealth(Health):
         self.judged(standing, now)
 
     def judged(self, standing: Standing, now: float) -> Change | None:
-        """Take a verdict. Why and by whom is told where it was made."""
+        """Take a verdict. It is told in the log where it was made."""
         self._success_matters_from = now + standing.success_matters_in
         self.advice = standing.advice
         if standing.state == self.state:
             return None
-        return self._become(standing.state, "", "active", now)
+        return self._become(standing.state, standing.reason, "active", now)
 
     def connect_failed(self, error: str, now: float) -> Change | None:  # noqa: ARG002 - judged where the news goes
         if self.state == "up":

@@ -47,7 +47,7 @@ class Access:
     def _admits(self, connection: Connection) -> bool:
         spec = self.spec
         address = address_of(connection.client.host)
-        if address in spec.deny or (spec.allow and address not in spec.allow):
+        if not spec.admits(address):
             return False
         return address is None or self._has_room(connection, address)
 

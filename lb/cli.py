@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lb.ctl_arguments import add_ctl, add_top
+from lb.ctl_arguments import add_ctl, add_explain, add_top
 
 __all__ = ["main"]
 
@@ -77,6 +77,15 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds", type=float, metavar="N", help="end after N seconds, killing and reviving a server on the way"
     )
     demo.set_defaults(command=_demo)
+
+    explain = commands.add_parser(
+        "explain",
+        help="who gets this client, and why",
+        description="Who gets this client, and why each other server is passed over. Worked out from the configuration "
+        "alone, or with --running asked of the balancer that runs with it.",
+    )
+    add_explain(explain)
+    explain.set_defaults(command=_explain)
 
     ctl = commands.add_parser(
         "ctl",
@@ -173,6 +182,12 @@ def _demo(options: argparse.Namespace) -> int:
     from lb.demo import demo
 
     return demo(options.seconds)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from lb.explain_command import explain
+
+    return explain(options)
 
 
 def _ctl(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from lb.config_values import (
     duration_or_never,
     name,
     network,
+    share,
     shown,
     text,
     whole_number,
@@ -36,6 +37,7 @@ _LISTENER: Mapping[str, Reader[object]] = {
     "header_timeout": duration_above_zero,
     "max_per_source": whole_number(),
     "rate_per_source": whole_number(),
+    "explain_sample": share,
 }
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
 from lb.address import Address
+from lb.model import Share
 
 __all__ = [
     "Reader",
@@ -32,6 +33,7 @@ __all__ = [
     "plain",
     "secret",
     "server_address",
+    "share",
     "shown",
     "text",
     "whole_number",
@@ -127,6 +129,13 @@ def whole_number(least: int = 0, most: int = _LARGEST) -> Reader[int]:
         return value
 
     return read
+
+
+def share(value: object) -> Share:
+    """A part of a whole, a number from 0 to 1."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ValueError(f"must be a number from 0 to 1, not {shown(value)}")
+    return Share(value)
 
 
 def workers(value: object) -> int | Literal["auto"]:

@@ -18,6 +18,7 @@ import attrs
 from lb.address import Client
 from lb.backend import Backend
 from lb.connection_context import ConnectionContext
+from lb.decision import Decision
 from lb.events import ConnectionClosed, EndedBy, Reason
 from lb.figures import LiveConnection, LiveState
 from lb.seeking import Seeking
@@ -45,6 +46,9 @@ class Connection(Seeking):
         "leave_source",
         "peer",
     )
+
+    decisions: tuple[Decision, ...] | None = None
+    """Why it got its server, for those of which that is written down: :mod:`lb.sampling`."""
 
     def __init__(self, context: ConnectionContext, listener: Listener, sock: socket.SocketType, client: Client) -> None:
         self._accepted_at = now = context.clock()
@@ -232,6 +236,7 @@ class Connection(Seeking):
                 ended_by,
                 reason,
                 self.peer,
+                self.decisions,
             )
         )
 

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from lb.address import Client
+from lb.decision import Decision
 from lb.event import Event
 
 __all__ = ["Attempt", "ConnectionClosed", "EndedBy", "Reason"]
@@ -61,3 +62,5 @@ class ConnectionClosed(Event):
     reason: Reason
     peer: Client | None = None
     """The socket's own peer, where a PROXY header named another client."""
+    decisions: tuple[Decision, ...] | None = None
+    """Why it got its server, a pick each; None for one that is not in the sample."""

@@ -65,6 +65,17 @@ def _connections(client: AdminClient, options: argparse.Namespace) -> int:
     return OK
 
 
+def _explain(client: AdminClient, options: argparse.Namespace) -> int:
+    """Of ``lb explain``, where it asks a balancer that runs."""
+    answer = client.get(
+        "explain", listener=options.listener, source=options.source, name=options.name, without=options.without
+    )
+    if options.json:
+        return _print_json(answer)
+    ctl_tables.show(ctl_tables.explanation(answer))
+    return OK
+
+
 def _events(client: AdminClient, options: argparse.Namespace) -> int:
     """Never returns by itself: an interrupt or the end of the balancer is the end of it."""
     for number, fields in client.events(options.after):
@@ -129,6 +140,7 @@ ACTIONS: Mapping[str, Action] = {
     "servers": _servers,
     "connections": _connections,
     "events": _events,
+    "explain": _explain,
     "drain": _override,
     "enable": _override,
     "weight": _override,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-__all__ = ["add_ctl", "add_top"]
+__all__ = ["add_ctl", "add_explain", "add_top"]
 
 HEAVIEST = 65_535
 """The largest weight of a server, as in the configuration."""
@@ -62,6 +62,18 @@ def add_ctl(ctl: argparse.ArgumentParser) -> None:
 def add_top(top: argparse.ArgumentParser) -> None:
     """Give the parser of ``lb top`` its words."""
     _add_whom(top, default=None)
+
+
+def add_explain(explain: argparse.ArgumentParser) -> None:
+    """Give the parser of ``lb explain`` its words."""
+    _add_endpoint(explain, default=None)
+    explain.add_argument("--running", action="store_true", help="ask at the [admin] of --config, not the file alone")
+    explain.add_argument("--listener", required=True, metavar="NAME", help="where the client connects")
+    explain.add_argument("--source", required=True, metavar="ADDRESS", help="the client: '10.1.2.3', '10.1.2.3:5555'")
+    explain.add_argument("--name", metavar="NAME", help="the server's name that it asks for (SNI)")
+    explain.add_argument(
+        "--without", action="append", default=[], metavar="SERVER", help="and if this server were gone; may be repeated"
+    )
 
 
 def _add_endpoint(parser: argparse.ArgumentParser, default: object) -> None:

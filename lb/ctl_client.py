@@ -44,7 +44,7 @@ class AdminClient:
             self._headers["Authorization"] = f"Basic {base64.b64encode(f':{token}'.encode()).decode()}"
 
     def get(self, *path: str, **parameters: object) -> dict[str, Any]:
-        """The JSON below ``/api/v1``, with those parameters that are not None. Raises AdminError."""
+        """The JSON below ``/api/v1``, with those parameters that are not None, each of a list. Raises AdminError."""
         return self._ask("GET", path, parameters)
 
     def status(self) -> dict[str, Any]:
@@ -157,6 +157,6 @@ class _Connection(HTTPConnection):
 
 
 def _target(path: tuple[str, ...], parameters: Mapping[str, object]) -> str:
-    query = urlencode({key: value for key, value in parameters.items() if value is not None})
+    query = urlencode({key: value for key, value in parameters.items() if value is not None}, doseq=True)
     target = "/api/v1/" + "/".join(quote(part, safe="") for part in path)
     return f"{target}?{query}" if query else target

@@ -22,7 +22,22 @@ STYLES = {
     **STATE_STYLES,
     "open": "green", "greeting": "yellow", "connecting": "yellow", "held": "yellow",
 }  # fmt: skip
-NUMBERS = ("weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect")
+HOW = {
+    "client": "by a hash of the client",
+    "load": "by load",
+    "turn": "by whose turn it is",
+    "chance": "by chance",
+    "unknown": "the strategy does not tell by what",
+}
+BECOMES = {
+    "reject": "none: it is closed",
+    "hold": "none: it is held until there is one",
+    "queue": "none: it waits in the queue",
+}
+NUMBERS = (
+    "weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect",
+    "turn", "credit", "picks ago", "load", "share", "distance",
+)  # fmt: skip
 """Columns that stand at the right."""
 
 
@@ -91,6 +106,65 @@ def connections(answer: Json) -> RenderableType:
         for each in answer["connections"]
     ]
     return _table(("id", "client", "listener", "server", "state", "for", "in", "out"), rows)
+
+
+def explanation(answer: Json) -> RenderableType:
+    """Who gets a client, and why nobody else."""
+    key = answer.get("key", {})
+    where = f" ({key['key']} is at {key['position']} of {key['of']})" if key else ""
+    lines = [
+        f"{answer['source']} on {answer['listener']} gets {_whom(answer)}",
+        f"pool {answer['pool']}, {answer['strategy']}: {HOW.get(answer['decides'], answer['decides'])}{where}",
+    ]
+    if answer["denied"] is not None:
+        lines.insert(0, f"turned away: {answer['denied']}; if it were let in:")
+    parts: list[RenderableType] = [Text(printable(line)) for line in lines]
+    parts += [Text(""), _considered(answer["servers"])]
+    if "without" in answer:
+        parts += [Text(""), *(Text(printable(line)) for line in _without(answer["without"]))]
+    if answer["notes"]:
+        parts += [Text(""), *(Text(f"note: {printable(note)}") for note in answer["notes"])]
+    return Group(*parts)
+
+
+def _whom(answer: Json) -> str:
+    if answer["chosen"] is not None:
+        return str(answer["chosen"])
+    if "otherwise" in answer:
+        return BECOMES[answer["otherwise"]]
+    return f"one of {answer['counts']['candidate']}"
+
+
+def _considered(servers: Sequence[Json]) -> Table:
+    seen = list(dict.fromkeys(name for server in servers for name in server["saw"]))
+    rows = [
+        (
+            server["server"],
+            Text("chosen", "green") if server["verdict"] == "chosen" else server["verdict"],
+            *(_figure(name, server["saw"].get(name)) for name in seen),
+            server.get("reason", ""),
+        )
+        for server in servers
+    ]
+    return _table(("server", "verdict", *(name.replace("_", " ") for name in seen), ""), rows)
+
+
+def _figure(name: str, figure: float | None) -> str:
+    if figure is None:
+        return ""
+    return f"{figure:.1%}" if name == "share" else f"{figure:g}"
+
+
+def _without(then: Json) -> Iterable[str]:
+    names = " and ".join(then["names"])
+    yield f"without {names}: {_whom(then)}"
+    if then["moves"] is not None:
+        yield f"{then['moves']['down']:.1%} of the clients get another server while it is down, and come back"
+        yield f"{then['moves']['removed']:.1%} get another one if it is taken out of the configuration"
+    elif then["share"] is not None:
+        yield f"no client is bound to a server; {then['share']:.1%} of the new connections go elsewhere"
+    else:
+        yield "no client is bound to a server; only those connected to it are concerned"
 
 
 def event_line(fields: Json) -> RenderableType:

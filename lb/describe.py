@@ -18,6 +18,7 @@ from lb.model import (
     PoolSpec,
     PoolTlsSpec,
     ServerSpec,
+    Share,
 )
 from lb.networks import Networks
 
@@ -64,6 +65,8 @@ def _conditions(listener: ListenerSpec) -> Iterator[str]:
         yield f"; at most {listener.max_per_source} connections from one source"
     if listener.rate_per_source:
         yield f"; at most {listener.rate_per_source} a second from one source"
+    if listener.explain_sample:
+        yield f"; explains {value_text(listener.explain_sample)} of the connections"
 
 
 def server_text(server: ServerSpec) -> str:
@@ -120,6 +123,8 @@ def value_text(value: object) -> str:
         return "off"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Share):
+        return f"{100 * value:.10g} %"
     if isinstance(value, float):
         return duration_text(value)
     if isinstance(value, PluginSpec):

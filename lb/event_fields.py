@@ -21,6 +21,10 @@ def event_fields(event: Event) -> dict[str, object]:
             del fields["peer"]
         else:
             fields["peer"] = str(event.peer)
+        if event.decisions is None:
+            del fields["decisions"]
+        else:
+            fields["decisions"] = [decision.fields() for decision in event.decisions]
         fields["connect_ms"] = None if event.connect_ms is None else round(event.connect_ms, 3)
         fields["duration_ms"] = round(event.duration_ms, 3)
         fields["attempts"] = [{**attrs.asdict(attempt), "ms": round(attempt.ms, 3)} for attempt in event.attempts]

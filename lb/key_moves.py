@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from lb.model import PoolSpec, Server
 from lb.strategy_drive import client, start
 from strategies import registry
 
-__all__ = ["keys_moved"]
+__all__ = ["keys_held", "keys_moved"]
 
 _SAMPLE = 10_000  # clients: the share comes out within a percentage point of that of all clients
 
@@ -24,6 +24,11 @@ def keys_moved(old: PoolSpec, new: PoolSpec) -> float | None:
     if (old.strategy, old.servers) == (new.strategy, new.servers):
         return None
     return sum(before != after for before, after in zip(_homes(old), _homes(new), strict=True)) / _SAMPLE
+
+
+def keys_held(pool: PoolSpec, names: Collection[str]) -> float:
+    """The share of clients, 0 to 1, that get one of these servers while all are up. Builds the table."""
+    return sum(home in names for home in _homes(pool)) / _SAMPLE
 
 
 def _homes(pool: PoolSpec) -> Iterator[str | None]:

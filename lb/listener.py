@@ -19,7 +19,9 @@ from lb.greeting import Gate
 from lb.greeting_factory import make_gate
 from lb.model import ListenerSpec
 from lb.pool import Pool
-from lb.route import Route, find, make_route
+from lb.route import Route, make_route
+from lb.sampling import Sampler
+from lb.server_names import find
 from lb.splicer import Acceptor, Splicer
 
 __all__ = ["Listener", "Pressure"]
@@ -139,6 +141,7 @@ class Listener:
         """
         tls = self._context.tls
         self.spec = spec
+        self._new_connection = Sampler(spec.explain_sample) if spec.explain_sample else Connection
         self._gate: Gate | None = make_gate(spec, self._context.sources, tls)
         self.route: Route = make_route(pools[spec.pool], self._deadlines, tls)
         self._routes = {name: make_route(pools[pool], self._deadlines, tls) for name, pool in spec.sni or ()}
@@ -211,7 +214,7 @@ class Listener:
         if self._pressure.shared and not self.total % TURN:
             self.stand_aside()
             self.resume()
-        connection = Connection(self._context, self, sock, client_of(peer))
+        connection = self._new_connection(self._context, self, sock, client_of(peer))
         if self._gate is None:
             connection.start()
         else:

@@ -13,7 +13,7 @@ import attrs
 
 from lb.address import Address
 from lb.counts import Count, LocalCount
-from lb.networks import Networks
+from lb.networks import IPAddress, Networks
 from lb.tls_specs import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
 
 __all__ = [
@@ -35,7 +35,12 @@ __all__ = [
     "Secret",
     "Server",
     "ServerSpec",
+    "Share",
 ]
+
+
+class Share(float):
+    """A part of a whole, 0 to 1; other floats are durations."""
 
 
 @attrs.frozen(repr=False)
@@ -191,6 +196,12 @@ class ListenerSpec:
     tls: ListenerTlsSpec | None = None
     sni: tuple[tuple[str, str], ...] | None = None
     """Names, or wildcards like ``*.example.org``, and the pool of each; whoever asks for another gets ``pool``."""
+    explain_sample: Share = Share(0)  # noqa: RUF009 - a number
+    """Of the connections whose records say why they got their server."""
+
+    def admits(self, address: IPAddress | None) -> bool:
+        """Its networks let a client of this address in; None is one of a unix socket."""
+        return address not in self.deny and (not self.allow or address in self.allow)
 
 
 @attrs.frozen

@@ -69,6 +69,11 @@ class Pacing:
         heapify(self._due)
         self.held &= there
 
+    @property
+    def held_at_next_pick(self) -> set[Backend]:
+        """Those of them that would still be held."""
+        return {backend for due, _, backend in self._due if due > self._picks + 1}
+
     def free_those_due(self) -> None:
         """To be called before a pick."""
         while self._due and self._due[0][0] <= self._picks + 1:

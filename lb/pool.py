@@ -57,6 +57,7 @@ class Pool:
         self._new_backend = new_backend
         self._primary = Tier(strategies.registry.create(self.spec.strategy), self._strategy_fault)
         self._backups = Tier(strategies.registry.create(self.spec.strategy), self._strategy_fault)
+        self.tiers = (self._primary, self._backups)
         self._sorts_by_load = False  # the strategy wants to hear of each lease; most do not
         self._load_matters = False  # to the strategy, or because a server is limited
         self._limited: set[Backend] = set()
@@ -264,8 +265,7 @@ class Pool:
             self._wake()
 
     def _say_advice(self, backend: Backend) -> None:
-        advice = backend.advice
-        self._sink(BackendAdvised(self.name, backend.name, advice.percent, advice.admin or "ready"))
+        self._sink(BackendAdvised(self.name, backend.name, backend.advice.percent, backend.advice.admin or "ready"))
 
     def _say(self, backend: Backend, change: Change) -> None:
         """Nothing goes unsaid: the health of a server that has left the configuration stands still."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import attrs
 
 from lb.deadlines import DeadlineQueue, Deadlines
@@ -11,7 +9,7 @@ from lb.introduction import Introduction, make_introduction
 from lb.pool import Pool
 from lb.tls_store import TlsStore
 
-__all__ = ["Route", "find", "make_route"]
+__all__ = ["Route", "make_route"]
 
 
 @attrs.frozen(eq=False)
@@ -36,12 +34,3 @@ def make_route(pool: Pool, deadlines: Deadlines, tls: TlsStore) -> Route:
         deadlines.queue("hold", spec.queue_timeout),
         make_introduction(spec, tls),
     )
-
-
-def find(routes: Mapping[str, Route], name: str) -> Route | None:
-    """The route for a name that a client has asked for: its own, or that of the longest wildcard that it ends with."""
-    found = routes.get(name)
-    while found is None and name:
-        _, _, name = name.partition(".")
-        found = routes.get(f"*.{name}")
-    return found

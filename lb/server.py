@@ -69,8 +69,8 @@ class Balancer:
         """What that is."""
         self._sink = sink
         self._dedicated = dedicated
-        self._workers = workers
         self._host = host
+        self.workers = workers
         self._write = write
         self._listening = Listening(heritage, sink, host)
         self._ask = heritage.knowledge
@@ -127,10 +127,10 @@ class Balancer:
         self._sink(ServerStopped())
 
     def _new_carrier(self, config: Config) -> Carrier:
-        if self._workers > 1:
+        if self.workers > 1:
             from lb.workers import Workers  # noqa: PLC0415 - one process does without
 
-            workers = Workers(self._workers, self._pools, self._sink, self._write)
+            workers = Workers(self.workers, self._pools, self._sink, self._write)
             self._new_backend = workers.new_backend
             return workers
         servers = sum(len(pool.servers) for pool in config.pools.values())

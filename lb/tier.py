@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
+
+import attrs
 
 from lb.address import Client
 from lb.backend import Backend
 from lb.model import Server
 from lb.pacing import Pacing, gaps
-from strategies.base import Strategy
+from strategies.base import Strategy, View
 
 __all__ = ["Tier"]
 
@@ -91,6 +94,23 @@ class Tier:
         for backend in asked:
             self._tell(strategy.disable, backend)
         return chosen
+
+    # Explaining
+
+    @property
+    def held_back(self) -> set[Backend]:
+        """Members that a pick would pass over because they ramp, if there is another one."""
+        return self._pacing.held_at_next_pick if self._pacing is not None else set()
+
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:
+        """What the strategy would go by; one that fails, or tells nonsense, does not tell."""
+        try:
+            view = self.strategy.explain(client, candidates)
+            figures = {server: {name: +figure for name, figure in seen.items()} for server, seen in view.order}
+            return attrs.evolve(view, order=tuple(figures.items()))
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach the connection that met it
+            self._fault(exception)
+            return View("unknown", ())
 
     # What the strategy has to know
 

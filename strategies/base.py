@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import ClassVar, Self
 
+import attrs
+
 from lb.address import Client
+from lb.decision import Decides, Figures
 from lb.model import Server, ServerSpec
 
-__all__ = ["Strategy"]
+__all__ = ["Strategy", "View"]
+
+
+@attrs.frozen
+class View:
+    """What a strategy would go by if it picked now."""
+
+    decides: Decides
+    order: Sequence[tuple[Server, Figures]]
+    """The members, with what is seen of each. Unless chance decides, or nobody knows what, the first of them that is a
+    candidate is the one to be chosen. ``share``, if given, is the part of new connections that a candidate gets."""
+    key: Mapping[str, str | int] = attrs.field(factory=dict)
+    """What of the client is hashed, and where that is."""
 
 
 class Strategy(abc.ABC):
@@ -85,3 +101,11 @@ class Strategy(abc.ABC):
 
     def share_changed(self, server: Server) -> None:  # noqa: B027 - most strategies need not know
         """``server.share`` of this member has changed. For strategies that keep what they made of its weight."""
+
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - for overrides
+        """What a pick for this client would go by, if it had to choose one of these members.
+
+        For operators: it must not change what is picked later, may take long, and is never asked on the way of a
+        connection that nobody wants explained.
+        """
+        return View("unknown", [(server, {}) for server in self.servers])

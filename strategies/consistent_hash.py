@@ -10,12 +10,13 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Generator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol, cast
 
 from lb.address import Client
 from lb.model import Server, ServerSpec
 from strategies import ketama, maglev
-from strategies.base import Strategy
+from strategies.base import Strategy, View
 
 __all__ = ["ConsistentHash", "HashTable", "Layout"]
 
@@ -113,6 +114,20 @@ class ConsistentHash(Strategy):
         super().use(servers, built)
         self._layout = cast("Layout", built)
         self._indices = {server: index for index, server in enumerate(self.servers)}
+
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - the walk passes over all
+        """``distance`` is how many entries the walk from the client's position is long."""
+        size = len(self._layout.table.owners)
+        if not size or (self._with_port and client.host and not client.port):  # no client has port 0: it is not known
+            return View("unknown", [(server, {}) for server in self.servers])
+        key = self.key(client)
+        home = self._layout.table.position(key)
+        distances = {server: self._distance(server, home) for server in self.servers}
+        return View(
+            "client",
+            [(server, {"distance": distances[server][0]}) for server in sorted(distances, key=distances.__getitem__)],
+            {"key": key.decode(), "position": home, "of": size},
+        )
 
 
 def _check_choice(option: str, value: object, choices: Collection[str]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush
 
 from lb.address import Client
 from lb.model import Server
-from strategies.base import Strategy
+from strategies.base import Strategy, View
 
 __all__ = ["LeastConn"]
 
@@ -78,6 +79,18 @@ class LeastConn(Strategy):
 
     def share_changed(self, server: Server) -> None:
         self.load_changed(server)
+
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
+        """``picks_ago`` decides between equal loads: never is longest ago."""
+        entries = {
+            server: self._current.get(position) or (server.load, self._last_picks[server], position)
+            for server, position in self._positions.items()
+        }
+        order = []
+        for server in sorted(entries, key=lambda server: (server not in candidates, entries[server])):
+            load, last_pick, _ = entries[server]
+            order.append((server, {"load": load} | ({"picks_ago": self._picks + 1 - last_pick} if last_pick else {})))
+        return View("load", order)
 
     def _push(self, server: Server) -> None:
         position = self._positions[server]

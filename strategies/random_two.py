@@ -7,11 +7,13 @@ and several balancers that do not know of each other make no herd.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 
 from lb.address import Client
 from lb.model import Server
-from strategies.base import Strategy
+from strategies.base import Strategy, View
 
 __all__ = ["RandomTwo"]
 
@@ -66,6 +68,24 @@ class RandomTwo(Strategy):
             self._swap(self._places[server], len(self._urn) - 1)
             self._urn.pop()
             del self._places[server]
+
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
+        """The ``share`` of a server is its chance: to be drawn with one of more load, or first with one of as much."""
+        loads = sorted(server.load for server in candidates)
+        pairs = len(loads) * (len(loads) - 1) / 2
+
+        def share(server: Server) -> float:
+            more = len(loads) - bisect_right(loads, server.load)
+            as_much = len(loads) - more - bisect_left(loads, server.load) - 1
+            return (more + as_much / 2) / pairs if pairs else 1.0
+
+        return View(
+            "chance",
+            [
+                (server, {"load": server.load} | ({"share": share(server)} if server in candidates else {}))
+                for server in sorted(self.servers, key=lambda server: (server not in candidates, server.load))
+            ],
+        )
 
     def _swap(self, one: int, other: int) -> None:
         urn = self._urn

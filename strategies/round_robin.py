@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import count
 
 from lb.address import Client
 from lb.model import Server
-from strategies.base import Strategy
+from strategies.base import Strategy, View
 
 __all__ = ["RoundRobin"]
 
@@ -58,3 +60,14 @@ class RoundRobin(Strategy):
         if server in self.available:
             super().disable(server)
             del self._turns[bisect_left(self._turns, self._positions[server])]
+
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
+        following = self._last + 1
+        turns = count(1)
+        return View(
+            "turn",
+            [
+                (server, {"turn": next(turns), "share": 1 / len(candidates)} if server in candidates else {})
+                for server in (*self.servers[following:], *self.servers[:following])
+            ],
+        )

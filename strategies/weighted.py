@@ -9,11 +9,12 @@ gains nor pays, nor does one that was tried already. A server that wants a share
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush
 
 from lb.address import Client
 from lb.model import Server
-from strategies.base import Strategy
+from strategies.base import Strategy, View
 
 __all__ = ["Weighted"]
 
@@ -90,6 +91,23 @@ class Weighted(Strategy):
         if self._largest_round > 2 * self._round:
             self.use(self.servers, None)
 
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
+        """A candidate's credit has its weight added, as the pick does before it compares."""
+        total = sum(self._weights[server] for server in self.servers if server in candidates)
+        order: list[tuple[Server, dict[str, float]]] = []
+        for server in self.servers:
+            figures = {"credit": self._credit(server) / 100}
+            if server in candidates:
+                figures = {"credit": (self._credit(server) + self._weights[server]) / 100}
+                figures["share"] = self._weights[server] / total
+            order.append((server, figures))
+        return View("turn", sorted(order, key=lambda each: (each[0] not in candidates, -each[1]["credit"])))
+
+    def _credit(self, server: Server) -> int:
+        if server in self._resting:
+            return self._resting[server]
+        return self._classes[self._weights[server]].credit(self._positions[server])
+
     def _limit_credits(self) -> None:
         """While nobody takes part: none may be more than the round that the weights make now."""
         self._round = self._largest_round = one_round = sum(self._weights.values())
@@ -139,6 +157,9 @@ class _WeightClass:
     def add(self, position: int, credit: int) -> None:
         self.bases[position] = credit - self.gain
         self._push(position)
+
+    def credit(self, position: int) -> int:
+        return self.bases[position] + self.gain
 
     def remove(self, position: int) -> int:
         """Returns the credit."""

@@ -113,6 +113,7 @@ def test_every_key_reaches_the_model() -> None:
                 deny=Networks(("10.9.0.0/16",)),
                 max_per_source=20,
                 rate_per_source=5,
+                explain_sample=0.01,
             ),
             "app": ListenerSpec("app", (Address.parse(":0"),), "app"),
         },

@@ -9,12 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.address import Client
+from lb.decision import Considered, Decision
 from lb.events import Attempt, ConnectionClosed
 from lb.record_line import RecordLines
 
 milliseconds = st.floats(0, 1e9)
 attempts = st.builds(Attempt, st.text(), st.text(), milliseconds)
 clients = st.builds(Client, st.sampled_from(["10.1.2.3", "::1", ""]), st.integers(0, 65535))
+verdicts = st.sampled_from(["chosen", "candidate", "down"])
+figures = st.dictionaries(st.text(), st.floats(0, 1e9))
+considered = st.builds(Considered, st.text(), verdicts, st.text(), st.integers(0), st.integers(0), figures)
+decisions = st.builds(
+    Decision,
+    strategy=st.text(),
+    decides=st.just("client"),
+    key=st.dictionaries(st.text(), st.text() | st.integers(0)),
+    chosen=st.none() | st.text(),
+    otherwise=st.sampled_from(["", "reject"]),
+    servers=st.lists(considered, max_size=3).map(tuple),
+    counts=st.dictionaries(verdicts, st.integers(1)),
+)
 records = st.builds(
     ConnectionClosed,
     id=st.integers(1),
@@ -30,18 +44,21 @@ records = st.builds(
     ended_by=st.sampled_from(["client", "server", "lb"]),
     reason=st.sampled_from(["eof", "reset", "idle_timeout"]),
     peer=st.none() | clients,
+    decisions=st.none() | st.lists(decisions, max_size=2).map(tuple),
 )
 
 
 @given(record=records)
 def test_the_line_says_what_the_record_says(record):
     line = json.loads(RecordLines().line(record, 0.0))
-    names = [name for name in ConnectionClosed.__match_args__ if name != "peer" or record.peer is not None]
+    absent = {name for name in ("peer", "decisions") if getattr(record, name) is None}
+    names = [name for name in ConnectionClosed.__match_args__ if name not in absent]
     assert list(line) == ["event", "level", *names, "timestamp"]
     assert (line.pop("event"), line.pop("level")) == (record.name, record.level)
     assert line.pop("timestamp") == "1970-01-01T00:00:00.000000Z"
     assert line.pop("client") == str(record.client)
     assert line.pop("peer", None) == (None if record.peer is None else str(record.peer))
+    assert line.pop("decisions", []) == [decision.fields() for decision in record.decisions or ()]
     for name in ("connect_ms", "duration_ms"):
         value, exact = line.pop(name), getattr(record, name)
         assert value == (exact if exact is None else round(exact, 3))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from lb.route import find
+from lb.server_names import find
 from tests.balancer import PATIENCE, balancer, connect, with_workers
 from tests.servers import serving
 from tests.test_client_hello import hello, in_records

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from lb.admin.explanation import explain
 from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
 from lb.admin.process import Process
@@ -64,6 +65,7 @@ def api(process: Process) -> Starlette:
             Route("/api/v1/connections", endpoints.connections),
             Route("/api/v1/connections/{id:int}/close", endpoints.close_connection, methods=["POST"]),
             Route("/api/v1/events", endpoints.events),
+            Route("/api/v1/explain", endpoints.explain),
             Route("/api/v1/reload", endpoints.preview),
             Route("/api/v1/reload", endpoints.reload, methods=["POST"]),
             Route(f"{server}/drain", endpoints.drain, methods=["POST"]),
@@ -157,6 +159,9 @@ class Endpoints:
         return StreamingResponse(
             _stream(feed, seen), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
         )
+
+    async def explain(self, request: Request) -> Response:
+        return JSONResponse(await explain(self._balancer, request.query_params))
 
     # Steering
 

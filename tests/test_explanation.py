@@ -1,0 +1,112 @@
+"""Who gets a client of a listener: how it is asked, which pool it is, who is denied, and which share moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from lb.address import Client
+from lb.explanation import Question, client_of_text, explanation, listener_of, moves, pool_name
+from lb.model import ListenerSpec, PluginSpec, PoolSpec
+from lb.networks import Networks
+from tests.pooling import Harness, server, servers
+
+CLIENT = Client("10.1.2.3", 0)
+SMALL_HASH = PluginSpec("consistent-hash", (("size", 1009),))
+
+
+def asked(harness, client=CLIENT, without=(), turns="", asks_for="", moved=True, **listener):
+    question = Question(ListenerSpec("front", (), "web", **listener), client, asks_for, tuple(without))
+    return explanation(question, harness.pool, moves(harness.pool.spec, without) if moved else None, turns=turns)
+
+
+@pytest.mark.parametrize(
+    ("text", "client"),
+    [
+        ("10.1.2.3", ("10.1.2.3", 0)),
+        ("10.1.2.3:5555", ("10.1.2.3", 5555)),
+        ("::1", ("::1", 0)),
+        ("[2001:DB8::1]:80", ("2001:db8::1", 80)),
+        ("::ffff:10.1.2.3", ("10.1.2.3", 0)),
+        ("unix:", ("", 0)),
+    ],
+)
+def test_a_client_is_read_as_strategies_see_it(text, client):
+    assert client_of_text(text) == client
+
+
+@pytest.mark.parametrize(
+    "text", ["", "example.org", "10.1.2", "10.1.2.3:", "10.1.2.3:99999", "[::1]", "[::1]:x", ":80"]
+)
+def test_what_is_no_client_is_refused(text):
+    with pytest.raises(ValueError, match=r"must be an address like 10\.1\.2\.3"):
+        client_of_text(text)
+
+
+def test_the_pool_is_that_of_the_name_that_is_asked_for():
+    listener = ListenerSpec("front", (), "others", sni=(("www.example.org", "www"), ("*.example.org", "apps")))
+    names = {"": "others", "WWW.example.org": "www", "a.b.example.org": "apps", "example.com": "others"}
+    assert {name: pool_name(listener, name) for name in names} == names
+
+
+def test_unknown_names_are_refused_with_a_guess():
+    with pytest.raises(LookupError, match="there is no listener 'wep', did you mean 'web'"):
+        listener_of({"web": ListenerSpec("web", (), "web")}, "wep")
+    with pytest.raises(LookupError, match="the pool 'web' has no server 'c'"):
+        asked(Harness(*servers("ab")), without=["c"])
+
+
+def test_a_client_that_is_not_let_in_is_told_why():
+    harness = Harness(*servers("ab"))
+    assert asked(harness)["denied"] is None
+    assert asked(harness, deny=Networks(("10.0.0.0/8",)))["denied"] == "deny = 10.0.0.0/8"
+    assert asked(harness, allow=Networks(("192.0.2.0/24",)))["denied"] == "not in allow = 192.0.2.0/24"
+
+
+def test_what_the_answer_leaves_open_is_noted():
+    harness = Harness(*servers("ab"), strategy=PluginSpec("consistent-hash", (("key", "source-ip-port"),)))
+    notes = asked(harness, accept_proxy=True, rate_per_source=3, sni=(("www.example.org", "web"),))["notes"]
+    assert [note.split()[-3:] for note in notes] == [
+        ["not", "the", "proxy"],
+        ["not", "looked", "at"],
+        ["none", "was", "given"],
+        ["none", "was", "given"],
+    ]
+    assert asked(harness, Client("10.1.2.3", 1), asks_for="www.example.org", sni=())["notes"] == []
+    assert asked(Harness(*servers("ab")), turns="who knows")["notes"] == ["who knows"]
+
+
+@pytest.mark.parametrize("options", [(("size", 1009),), (("table", "ketama"),)], ids=["maglev", "ketama"])
+def test_of_a_hash_pool_the_clients_of_a_server_move_if_it_is_down(options):
+    harness = Harness(*servers("abcd"), strategy=PluginSpec("consistent-hash", options))
+    home = asked(harness)["chosen"]
+    answer = asked(harness, without=[home])
+    then = answer["without"]
+    assert answer["chosen"] == home != then["chosen"]
+    assert then["names"] == [home]
+    assert [each["reason"] for each in then["servers"] if each["server"] == home] == ["supposed"]
+    assert then["moves"]["down"] == pytest.approx(0.25, abs=0.08)
+    assert then["moves"]["down"] <= then["moves"]["removed"] < 0.4
+    other = next(name for name in "abcd" if name != home)
+    assert asked(harness, without=[other], moved=False)["without"]["chosen"] == home
+    assert asked(harness, without="abcd", moved=False)["without"]["otherwise"] == "reject"
+
+
+def test_backups_have_no_clients_to_lose():
+    harness = Harness(*servers("ab"), server("s", backup=True), strategy=SMALL_HASH)
+    assert asked(harness, without=["s"])["without"]["moves"] == {"down": 0, "removed": 0}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "share"), [("round-robin", 0.25), ("weighted", 0.4), ("random-two", 0.25), ("least-conn", None)]
+)
+def test_of_other_pools_new_connections_go_elsewhere(strategy, share):
+    harness = Harness(server("a", weight=2), *servers("bcd"), strategy=PluginSpec(strategy))
+    then = asked(harness, without=["a"])["without"]
+    assert (then["share"], then["moves"]) == (share, None)
+
+
+def test_a_pool_that_a_reload_has_just_removed_has_no_servers():
+    harness = Harness(*servers("ab"))
+    harness.pool.empty(0.0)
+    assert asked(harness)["otherwise"] == "reject"
+    assert harness.pool.spec == PoolSpec("web")
