@@ -14,6 +14,7 @@ from healthcheck.result import CheckResult
 from healthcheck.state import Health
 from lb.address import SocketAddress
 from lb.model import PoolSpec, Server, ServerSpec
+from lb.timing import Timing
 
 __all__ = ["Backend", "NewBackend", "new_backend"]
 
@@ -38,6 +39,8 @@ class Backend(Server):
     """When it comes up next: not at the first start of all."""
     advice: Advice = attrs.field(factory=Advice)
     """What its agent asks for, as far as the strategy knows of it."""
+    timing: Timing | None = None
+    """How long it takes; None if that is not measured."""
     failed_connects: int = 0
     last_check: CheckResult | None = None
     history: deque[bool] = attrs.field(factory=lambda: deque(maxlen=HISTORY))

@@ -13,6 +13,7 @@ from lb.model import (
     HealthSpec,
     ListenerSpec,
     ListenerTlsSpec,
+    OutlierSpec,
     PemSpec,
     PluginSpec,
     PoolSpec,
@@ -96,6 +97,8 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
     yield value_text(pool.health) if pool.health else "no active checks"
     if pool.passive.failures:
         yield f"ejects after {pool.passive.failures} failed connects"
+    if pool.outlier is not None:
+        yield value_text(pool.outlier)
     if pool.send_proxy != "off":
         yield f"sends PROXY {pool.send_proxy}"
     if pool.tls is not None:
@@ -127,6 +130,9 @@ def value_text(value: object) -> str:
         return f"{value.name} ({options})" if options else value.name
     if isinstance(value, HealthSpec):
         return f"{_checks(value)} every {duration_text(value.interval)}"
+    if isinstance(value, OutlierSpec):
+        verb = "tells of" if value.dry_run else "ejects"
+        return f"{verb} servers {value.factor} times slower than the median"
     if isinstance(value, CheckSpec):
         name = f"{value.name}: " if value.name else ""
         return f"{name}{value_text(value.probe)}{f' on port {value.port}' if value.port else ''}"

@@ -26,6 +26,7 @@ from lb.handover import Memories
 from lb.heritage import Heritage
 from lb.listening import Bound, Listening
 from lb.model import Config, PoolSpec, ServerSpec
+from lb.outliers import Outliers
 from lb.overrides import Override, Overrides, ServerPlace, overridden, still_valid
 from lb.plan import Plan, plan
 from lb.pool import Pool
@@ -77,6 +78,7 @@ class Balancer:
         self._discovery: Discovery
         self._carrier: Carrier
         self._tasks: BackendTasks
+        self._outliers: Outliers
         self.stopping = False
         """Nothing is changed any more."""
         self._stopped = trio.Event()
@@ -102,6 +104,7 @@ class Balancer:
             complete = self._discovery.complete(config)
             self._carrier = self._new_carrier(complete)
             self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved)
+            self._outliers = Outliers(nursery, self._sink, self._carrier)
             await nursery.start(self._carrier.run)
             try:
                 await self._change_to(complete, self._ask_health)
@@ -225,6 +228,7 @@ class Balancer:
                 undo.pop_all()
                 left = self._pools.apply(prepared, targets, trio.current_time())
                 self._tasks.let_go(self.pools)
+                self._outliers.keep(self.pools)
                 self._listening.rebind(config, opened)
                 self.config = config
                 await commit(left)

@@ -40,7 +40,16 @@ LAYERS = (
     ("lb.crew", "lb.inquiry"),
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets", "lb.heritage", "lb.predecessor"),
     ("lb.admin.sockets",),
-    ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery", "lb.rejection"),
+    (
+        "lb.traffic",
+        "lb.backend_tasks",
+        "lb.messages",
+        "lb.channel",
+        "lb.nudges",
+        "lb.discovery",
+        "lb.rejection",
+        "lb.outliers",
+    ),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log", "lb.servers_file", "lb.dns_client", "lb.notify"),
     ("lb.greeting_factory",),
     ("lb.tls_steps", "lb.accept_proxy", "lb.access"),
@@ -55,7 +64,7 @@ LAYERS = (
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.epoll_handler", "lb.trio_relay"),
     ("lb.epoll_side", "lb.record_line", "lb.sources"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan", "lb.handover"),
-    ("lb.tier", "lb.line", "lb.slow_start"),
+    ("lb.tier", "lb.line", "lb.slow_start", "lb.outlier"),
     ("lb.pacing",),
     (
         "lb.backend",
@@ -117,7 +126,7 @@ LAYERS = (
     ("lb.proxy_endpoints",),
     ("lb.model",),
     ("lb.tls_specs",),
-    ("lb.address", "lb.counts", "lb.stalls", "lb.networks", "lb.crc32c", "lb.turns"),
+    ("lb.address", "lb.counts", "lb.stalls", "lb.timing", "lb.networks", "lb.crc32c", "lb.turns"),
 )
 """From top to bottom: a module imports from lower layers only."""
 
@@ -136,6 +145,8 @@ PURE = (
     "lb.figures",
     "lb.observers",
     "lb.overrides",
+    "lb.outlier",
+    "lb.timing",
     "lb.handover",
     "lb.model",
     "lb.events",
