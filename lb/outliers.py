@@ -8,6 +8,7 @@ import trio
 
 from lb.carrier import Carrier
 from lb.events import BackendSlow, Sink
+from lb.model import OutlierSpec
 from lb.outlier import judge, may_go
 from lb.pool import Pool
 from lb.timing import Timings
@@ -22,36 +23,32 @@ class Outliers:
         self._nursery = nursery
         self._sink = sink
         self._carrier = carrier
-        self._looking: dict[Pool, trio.CancelScope] = {}
+        self._looking: dict[Pool, tuple[OutlierSpec, trio.CancelScope]] = {}
 
     def keep(self, pools: Mapping[str, Pool]) -> None:
-        """After each change of the configuration: look at these, as far as they want it, and no others."""
-        wanted = [pool for pool in pools.values() if pool.spec.outlier is not None]
-        for pool in self._looking.keys() - set(wanted):
-            self._looking.pop(pool).cancel()
-        for pool in wanted:
+        """After each change of the configuration: look at these, as they want it now, and at no others."""
+        wanted = {pool: pool.spec.outlier for pool in pools.values() if pool.spec.outlier is not None}
+        for pool, (spec, scope) in list(self._looking.items()):
+            if wanted.get(pool) != spec:
+                scope.cancel()
+                del self._looking[pool]
+        for pool, spec in wanted.items():
             if pool not in self._looking:
-                self._looking[pool] = scope = trio.CancelScope()
-                self._nursery.start_soon(self._look, pool, scope)
+                self._looking[pool] = (spec, scope := trio.CancelScope())
+                self._nursery.start_soon(self._look, pool, spec, scope)
 
-    async def _look(self, pool: Pool, scope: trio.CancelScope) -> None:
+    async def _look(self, pool: Pool, spec: OutlierSpec, scope: trio.CancelScope) -> None:
         slow: set[str] = set()
         with scope:
-            while pool.spec.outlier is not None:
-                await trio.sleep(pool.spec.outlier.interval)
-                slow = self._judge(pool, await self._carrier.timings(pool.name), slow)
+            while True:
+                await trio.sleep(spec.interval)
+                slow = self._judge(pool, spec, await self._carrier.timings(pool.name), slow)
 
-    def _judge(self, pool: Pool, timings: Timings, slow_before: set[str]) -> set[str]:
+    def _judge(self, pool: Pool, spec: OutlierSpec, timings: Timings, slow_before: set[str]) -> set[str]:
         """Eject the slow ones, or say who they are, unless it was said the last time. Returns their names."""
-        spec = pool.spec.outlier
-        if spec is None:  # a reload came meanwhile
-            return set()
         serving = {server for server, backend in pool.backends.items() if backend.health.serving}
-        verdicts = judge(
-            {server: told for server, told in timings.items() if server in serving},
-            spec,
-            may_go(pool.backends.values(), spec),
-        )
+        told = {server: spreads for server, spreads in timings.items() if server in serving}
+        verdicts = judge(told, spec, may_go(pool.backends.values(), spec))
         for verdict in verdicts:
             backend = pool.backends[verdict.server]
             if not spec.dry_run:

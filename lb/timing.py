@@ -24,7 +24,7 @@ class Spread:
     counts: dict[int, int] = attrs.field(factory=dict)
 
     def add(self, seconds: float) -> None:
-        """Count one: half a microsecond."""
+        """Count one: less than a microsecond."""
         bucket = floor(log2(max(seconds, SHORTEST)) * STEPS)
         self.counts[bucket] = self.counts.get(bucket, 0) + 1
 
