@@ -32,7 +32,7 @@ def moment(event):
     return datetime.fromisoformat(event["timestamp"])
 
 
-@pytest.mark.usefixtures("balancer_kind")
+@pytest.mark.usefixtures("worker_count")
 async def test_a_server_that_answers_late_gets_no_traffic_for_a_while(tmp_path):
     async with (
         serving(name="a") as a,
