@@ -13,6 +13,9 @@ ejected    up                              the ``fall``-th: down             its
                                                                              connect works: up
 =========  ==============================  ================================  ========================
 
+A server that was ejected for being slow accepts connections, so neither checks nor connects restore it: its time must
+be over.
+
 A server that starts in ``checking`` (``initial = "down"``) needs one pass for its first time up, also once so many
 failures have called it ``down``. A server whose ejection ran out is up on trial: failed connects still are "in a row"
 with those before the ejection, so one more ejects again, until a connect works or a check passes.
@@ -36,14 +39,17 @@ from lb.model import HealthSpec, PassiveSpec
 __all__ = ["Change", "Health", "Memory", "Source", "State"]
 
 State: TypeAlias = Literal["up", "down", "ejected", "checking"]
-Source: TypeAlias = Literal["active", "passive"]
+Source: TypeAlias = Literal["active", "passive", "outlier"]
 
 _LONGEST_EJECTION = 10  # times ``eject_for``
 
 
 @attrs.frozen
 class Change:
-    """A change of state: why, and whether checks (``active``) or real traffic (``passive``) brought it about."""
+    """A change of state: why, and what brought it about.
+
+    Checks (``active``), single connects (``passive``), or a comparison with the other servers (``outlier``).
+    """
 
     old: State
     new: State
@@ -73,6 +79,8 @@ class Memory:
     """By which probes: who is asked by others does not speak of the same."""
     turned: float | None = None
     """Seconds since it was closed to new connections, or opened again; None if it never was."""
+    slow: bool = False
+    slow_for: float = 0.0
 
 
 class Health:
@@ -98,6 +106,10 @@ class Health:
         """Consecutive ones."""
         self._factor = 0
         """Of the last ejection: how many times ``eject_for`` it lasted; 0 if there is none to remember."""
+        self._slow = False
+        """It is ejected for being slow."""
+        self._slow_for = 0.0
+        """How long the last ejection for being slow lasted, seconds; 0 if there was none."""
 
     @property
     def serving(self) -> bool:
@@ -107,12 +119,13 @@ class Health:
     @property
     def in_balance(self) -> bool:
         """Some of ``fall`` or ``rise`` is seen, not all, or one pass would do: check at the fast interval."""
-        return self._spec is not None and (self._streak > 0 or self.state in ("checking", "ejected"))
+        one_would_do = self.state in ("checking", "ejected") and not self._slow
+        return self._spec is not None and (self._streak > 0 or one_would_do)
 
     @property
     def success_matters_from(self) -> float:
         """From when on a connect that works would change anything; ``math.inf`` if it would not."""
-        if self._failed_connects or self.state == "ejected":
+        if self._failed_connects or (self.state == "ejected" and not self._slow):
             return -math.inf
         if self._factor and self.state == "up":
             return self.since + self._passive.eject_for * self._factor
@@ -136,7 +149,7 @@ class Health:
     def _check_passed(self, rise: int, now: float) -> Change | None:
         if self._failed_connects >= self._passive.failures:  # ejected, or on trial after it
             self._failed_connects = 0
-        if self.state == "up":
+        if self.state == "up" or self._slow:
             self._streak = 0
             return None
         if self.state == "down" and self._proven:
@@ -177,17 +190,28 @@ class Health:
         Ejections double no more once connects work after the server was back for as long as the last one lasted.
         """
         self._failed_connects = 0
-        if self.state == "ejected":
+        if self.state == "ejected" and not self._slow:
             return self._become("up", "", "passive", now)
         if self._factor and self.state == "up" and now - self.since >= self._passive.eject_for * self._factor:
             self._factor = 0
         return None
 
+    def slow(self, reason: str, eject_for: float, now: float) -> Change | None:
+        """It is much slower than the others: eject it for so many seconds, and longer at each repeat, as above."""
+        if self.state != "up":
+            return None
+        repeated = now - self.since < self._slow_for
+        self._slow_for = min(2 * self._slow_for, _LONGEST_EJECTION * eject_for) if repeated else eject_for
+        change = self._become("ejected", reason, "outlier", now)
+        self._slow = True
+        self.deadline = now + self._slow_for
+        return change
+
     def expire(self, now: float) -> Change | None:
         """Time has passed. Ends an ejection at its deadline, and does nothing before or without one."""
         if now < self.deadline:
             return None
-        return self._become("up", "", "passive", now)
+        return self._become("up", "", "outlier" if self._slow else "passive", now)
 
     def respec(self, spec: HealthSpec | None, passive: PassiveSpec, now: float) -> Change | None:
         """A reload: new rules from now on. State and streaks stay, and a running ejection runs its time.
@@ -218,12 +242,15 @@ class Health:
             share=self.advice.share,
             admin=self.advice.admin,
             asked=self._asked if self.advice != Advice() else "",
+            slow=self._slow,
+            slow_for=self._slow_for,
         )
 
     def recall(self, memory: Memory, now: float) -> None:
         """Go on from where another process was, under rules that may be others."""
         self.state, self.reason, self._proven = memory.state, memory.reason, memory.proven
         self._streak, self._failed_connects, self._factor = memory.streak, memory.failed_connects, memory.factor
+        self._slow, self._slow_for = memory.slow, memory.slow_for
         self.since = now - memory.age
         self.deadline = math.inf if memory.remaining is None else now + memory.remaining
         if memory.asked == self._asked:
@@ -237,4 +264,5 @@ class Health:
     def _become(self, new: State, reason: str, source: Source, now: float) -> Change:
         change = Change(self.state, new, reason, source)
         self.state, self.reason, self.since, self.deadline = new, reason, now, math.inf
+        self._slow = False
         return change

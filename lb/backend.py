@@ -14,6 +14,7 @@ from healthcheck.result import CheckResult
 from healthcheck.state import Health, Memory
 from lb.address import SocketAddress
 from lb.model import PoolSpec, Server, ServerSpec
+from lb.timing import Timing
 
 __all__ = ["Backend", "NewBackend", "new_backend"]
 
@@ -40,6 +41,8 @@ class Backend(Server):
     """What its agent asks for, as far as the strategy knows of it."""
     turned: float = -math.inf
     """When it was last closed to new connections, or opened again: by its weight, or by what its agent asks for."""
+    timing: Timing | None = None
+    """How long it takes; None if that is not measured."""
     failed_connects: int = 0
     last_check: CheckResult | None = None
     history: deque[bool] = attrs.field(factory=lambda: deque(maxlen=HISTORY))

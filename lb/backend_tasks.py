@@ -163,7 +163,7 @@ class BackendTasks:
         """The pool's word that a server's health has changed."""
         if change.new == "ejected":
             self._nursery.start_soon(self._readmit, pool, backend, backend.health.deadline)
-            if backend in self._checks:
+            if backend in self._checks and backend.health.in_balance:
                 self._checks[backend].hurry()
 
     async def _readmit(self, pool: Pool, backend: Backend, deadline: float) -> None:

@@ -15,6 +15,7 @@ from lb.binds import Place
 from lb.figures import LiveConnection, Survey, Wanted
 from lb.model import Config
 from lb.pool import Pool
+from lb.timing import Timings
 
 __all__ = ["Carrier", "CarrierError", "Commit", "Opened"]
 
@@ -58,6 +59,9 @@ class Carrier(Protocol):
 
     async def survey(self) -> Survey:
         """What the traffic has added up to, if that is counted; see :class:`lb.model.AdminSpec`."""
+
+    async def timings(self, pool: str) -> Timings:
+        """How long the pool's servers took since the last time, if that is measured; see OutlierSpec."""
 
     async def live(self, wanted: Wanted) -> list[LiveConnection]:
         """Open connections, of all that fit, the oldest first."""

@@ -23,7 +23,7 @@ from lb.config_values import (
     text,
     whole_number,
 )
-from lb.model import CheckSpec, DnsSource, HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import CheckSpec, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
 from strategies import registry as strategies
 
 __all__ = ["read_pool", "read_server", "read_servers"]
@@ -62,6 +62,17 @@ _PASSIVE: Mapping[str, Reader[object]] = {
     "failures": whole_number(),
     "eject_for": duration_above_zero,
 }
+_OUTLIER: Mapping[str, Reader[object]] = {
+    "interval": duration_above_zero,
+    "factor": whole_number(least=2),
+    "min_difference": duration,
+    "first_byte": boolean,
+    "min_servers": whole_number(least=3),  # of two, none is more than twice as slow as the middle of both
+    "min_samples": whole_number(least=1),
+    "max_ejected_percent": whole_number(most=100),
+    "eject_for": duration_above_zero,
+    "dry_run": boolean,
+}
 SERVER_KEYS: Mapping[str, Reader[object]] = {
     "weight": whole_number(most=_HEAVIEST),
     "backup": boolean,
@@ -80,6 +91,7 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     passive_table = table.table("passive")
     passive = PassiveSpec(**passive_table.values(_PASSIVE))
     passive_table.finish()
+    outlier = _outlier(table)
     tls = read_pool_tls(table, servers, directory)
     values = table.values(_POOL)
     table.finish()
@@ -89,12 +101,23 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
         strategy,
         health=health,
         passive=passive,
+        outlier=outlier,
         tls=tls,
         dns=dns,
         nameservers=tuple(address for address in nameservers if address),
         servers_file=str(directory / file) if file else "",
         **values,
     )
+
+
+def _outlier(table: Table) -> OutlierSpec | None:
+    """``[pools.<pool>.outlier]``; None if it is absent, or false."""
+    if not table.has("outlier") or table.content["outlier"] is False:
+        return None
+    outlier = table.table("outlier")
+    spec = OutlierSpec(**outlier.values(_OUTLIER))
+    outlier.finish()
+    return spec
 
 
 def _strategy(table: Table) -> PluginSpec:

@@ -166,6 +166,11 @@ class Connection(Seeking):
         self._under_way = None
         self._stop_waiting()
         self._connect_ms = (now - self._attempt_at) * 1000
+        timing = backend.timing
+        first_byte = None
+        if timing is not None:
+            timing.connect.add(now - self._attempt_at)
+            first_byte = timing.first_byte
         if server.family != socket.AF_UNIX:
             for level, option in TCP_OPTIONS:
                 server.setsockopt(level, option, 1)
@@ -174,10 +179,18 @@ class Connection(Seeking):
         idle, half_close = listener.idle_queue, listener.half_close_queue
         splicer = self._context.splicer
         if self._layers is None:
-            self._relay = splicer.relay(self.sock, server, self, idle=idle, half_close=half_close)
+            self._relay = splicer.relay(
+                self.sock, server, self, idle=idle, half_close=half_close, first_byte=first_byte
+            )
         else:
             self._relay = splicer.relay_layered(
-                self.sock, server, self, layers=self._layers, idle=idle, half_close=half_close
+                self.sock,
+                server,
+                self,
+                layers=self._layers,
+                idle=idle,
+                half_close=half_close,
+                first_byte=first_byte,
             )
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:

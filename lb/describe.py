@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import singledispatch
 
 from lb.config_values import duration_text
 from lb.model import (
@@ -13,6 +14,7 @@ from lb.model import (
     HealthSpec,
     ListenerSpec,
     ListenerTlsSpec,
+    OutlierSpec,
     PemSpec,
     PluginSpec,
     PoolSpec,
@@ -99,6 +101,8 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
     yield value_text(pool.health) if pool.health else "no active checks"
     if pool.passive.failures:
         yield f"ejects after {pool.passive.failures} failed connects"
+    if pool.outlier is not None:
+        yield value_text(pool.outlier)
     if pool.send_proxy != "off":
         yield f"sends PROXY {pool.send_proxy}"
     if pool.tls is not None:
@@ -117,37 +121,77 @@ def _checks(health: HealthSpec) -> str:
     return f"{health.require} of {value_text(health.checks)}"
 
 
+@singledispatch
 def value_text(value: object) -> str:
     """A value of the model nearly as the file spells it. Its floats are durations."""
-    if value is None:
-        return "off"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Share):
-        return f"{100 * value:.10g} %"
-    if isinstance(value, float):
-        return duration_text(value)
-    if isinstance(value, PluginSpec):
-        options = ", ".join(f"{key}={option!r}" for key, option in value.options)
-        return f"{value.name} ({options})" if options else value.name
-    if isinstance(value, HealthSpec):
-        return f"{_checks(value)} every {duration_text(value.interval)}"
-    if isinstance(value, CheckSpec):
-        name = f"{value.name}: " if value.name else ""
-        return f"{name}{value_text(value.probe)}{f' on port {value.port}' if value.port else ''}"
-    if isinstance(value, ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec):
-        return _secured_text(value)
-    if isinstance(value, tuple):
-        return ", ".join(map(value_text, value)) or "none"
     return str(value) or "none"
 
 
-def _secured_text(value: ListenerTlsSpec | PoolTlsSpec | CertificateSpec | PemSpec) -> str:
-    """Whom certificates are for and until when; of files the paths only."""
-    if isinstance(value, ListenerTlsSpec):
-        return value_text(value.certificates)
-    if isinstance(value, PoolTlsSpec):
-        return "verified" if value.verify else "not verified"
-    if isinstance(value, CertificateSpec):
-        return f"{value.chain.path} ({', '.join(value.names)}; until {value.until})"
+@value_text.register
+def _(_value: None) -> str:
+    return "off"
+
+
+@value_text.register
+def _(value: bool) -> str:
+    return "true" if value else "false"
+
+
+@value_text.register
+def _(value: float) -> str:
+    return duration_text(value)
+
+
+@value_text.register
+def _(value: Share) -> str:
+    return f"{100 * value:.10g} %"
+
+
+@value_text.register
+def _(value: tuple) -> str:  # type: ignore[type-arg]  # dispatches by class, which has none
+    return ", ".join(map(value_text, value)) or "none"
+
+
+@value_text.register
+def _(value: PluginSpec) -> str:
+    options = ", ".join(f"{key}={option!r}" for key, option in value.options)
+    return f"{value.name} ({options})" if options else value.name
+
+
+@value_text.register
+def _(value: HealthSpec) -> str:
+    return f"{_checks(value)} every {duration_text(value.interval)}"
+
+
+@value_text.register
+def _(value: CheckSpec) -> str:
+    name = f"{value.name}: " if value.name else ""
+    return f"{name}{value_text(value.probe)}{f' on port {value.port}' if value.port else ''}"
+
+
+@value_text.register
+def _(value: OutlierSpec) -> str:
+    return f"{'tells of' if value.dry_run else 'ejects'} servers {value.factor} times slower than the median"
+
+
+# Certificates: whom they are for and until when; of files the paths only.
+
+
+@value_text.register
+def _(value: ListenerTlsSpec) -> str:
+    return value_text(value.certificates)
+
+
+@value_text.register
+def _(value: PoolTlsSpec) -> str:
+    return "verified" if value.verify else "not verified"
+
+
+@value_text.register
+def _(value: CertificateSpec) -> str:
+    return f"{value.chain.path} ({', '.join(value.names)}; until {value.until})"
+
+
+@value_text.register
+def _(value: PemSpec) -> str:
     return value.path

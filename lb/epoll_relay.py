@@ -10,11 +10,12 @@ from lb.epoll_side import BUFFER, Side
 from lb.events import EndedBy, Reason
 from lb.pipes import PipePool
 from lb.splicer import TIMEOUTS, RelayOwner, end_with_reset
+from lb.timing import Spread
 
 if TYPE_CHECKING:
     from lb.epoll_splicer import EpollSplicer
 
-__all__ = ["EpollRelay", "RelayContext"]
+__all__ = ["EpollRelay", "RelayContext", "TimedRelay"]
 
 
 class RelayContext:
@@ -113,3 +114,51 @@ class EpollRelay:
             end_with_reset(self.server.sock)
         self.client.close()
         self.server.close()
+
+
+class TimedRelay(EpollRelay):
+    """Tells ``first_byte`` how long the server took to its first one: since the client's first, if that came before.
+
+    Each of its sides has a dearer method until it has spoken. To change the class of an object costs other relays
+    nothing, and this one's later reads neither.
+    """
+
+    __slots__ = ("_first_byte", "_waiting_since")
+
+    def __init__(
+        self,
+        splicer: EpollSplicer,
+        client: socket.SocketType,
+        server: socket.SocketType,
+        owner: RelayOwner,
+        half_close: DeadlineQueue,
+        seen: int,
+        first_byte: Spread,
+    ) -> None:
+        super().__init__(splicer, client, server, owner, half_close, seen)
+        self._first_byte = first_byte
+        self._waiting_since = splicer.relays.now
+        self.client.__class__ = self.server.__class__ = _SilentSide
+
+    def has_spoken(self, side: Side) -> None:
+        """For the first time."""
+        side.__class__ = Side
+        now = self.splicer.relays.now
+        if side is self.server:
+            self._first_byte.add(now - self._waiting_since)
+            self.client.__class__ = Side
+        else:
+            self._waiting_since = now
+
+
+class _SilentSide(Side):
+    """A side of a timed relay that has not spoken yet."""
+
+    __slots__ = ()
+
+    def _pass_on(self) -> int:
+        relay = self.relay  # which is let go if that closes it
+        received = super()._pass_on()
+        if received and isinstance(relay, TimedRelay):
+            relay.has_spoken(self)
+        return received

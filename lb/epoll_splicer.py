@@ -28,9 +28,10 @@ from lb.deadlines import DeadlineQueue
 from lb.epoll_acceptor import EpollAcceptor
 from lb.epoll_connecting import EpollConnecting
 from lb.epoll_handler import Handler, Ignore
-from lb.epoll_relay import EpollRelay, RelayContext
+from lb.epoll_relay import EpollRelay, RelayContext, TimedRelay
 from lb.epoll_side import Side
 from lb.splicer import EXHAUSTED_PAUSE, ConnectingOwner, RelayOwner
+from lb.timing import Spread
 from lb.tls import Layer
 from lb.trio_relay import TrioRelay
 
@@ -257,10 +258,14 @@ class EpollSplicer:
         *,
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
+        first_byte: Spread | None,
     ) -> EpollRelay:
         connecting = self._handlers[server.fileno()]
         assert isinstance(connecting, EpollConnecting)  # noqa: S101 - servers come from connect()
-        relay = EpollRelay(self, client, server, owner, half_close, connecting.seen)
+        if first_byte is None:
+            relay = EpollRelay(self, client, server, owner, half_close, connecting.seen)
+        else:
+            relay = TimedRelay(self, client, server, owner, half_close, connecting.seen, first_byte)
         self.watch(client.fileno(), relay.client)
         self._handlers[server.fileno()] = relay.server
         relay.enter(idle)
@@ -279,9 +284,10 @@ class EpollSplicer:
         layers: tuple[Layer, Layer],
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
+        first_byte: Spread | None,
     ) -> TrioRelay:
         self.release(server)
-        relay = TrioRelay(client, server, owner, layers, idle, half_close, self.fault)
+        relay = TrioRelay(client, server, owner, layers, idle, half_close, self.fault, first_byte)
         self._nursery.start_soon(relay.run)
         return relay
 

@@ -21,6 +21,7 @@ __all__ = [
     "BackendEjected",
     "BackendOverridden",
     "BackendRestored",
+    "BackendSlow",
     "CheckWarning",
     "ConfigApplied",
     "ConfigRejected",
@@ -134,7 +135,7 @@ class BackendEjected(Event):
     pool: str
     server: str
     reason: str
-    source: Literal["active", "passive"]
+    source: Literal["active", "passive", "outlier"]
 
 
 @attrs.frozen
@@ -142,6 +143,17 @@ class BackendRestored(Event):
     name = "backend.restored"
     pool: str
     server: str
+
+
+@attrs.frozen
+class BackendSlow(Event):
+    """A server is much slower than the others of its pool, and stays in service, as this is a dry run."""
+
+    name = "backend.slow"
+    level = "warning"
+    pool: str
+    server: str
+    reason: str
 
 
 @attrs.frozen

@@ -11,6 +11,7 @@ import trio
 from lb.channel import encode
 from lb.figures import LiveConnection, Survey, Wanted
 from lb.messages import Ask
+from lb.timing import Timings, add_up
 from lb.worker_process import WorkerProcess
 
 __all__ = ["Inquiry"]
@@ -38,6 +39,14 @@ class Inquiry:
             if isinstance(survey, Survey) and not worker.ended:
                 self._last[worker] = survey
         return Survey.sum([self._gone, *self._last.values()])
+
+    async def timings(self, pool: str) -> Timings:
+        """Of those that answer in time. What was measured by a worker that is gone is gone."""
+        total: Timings = {}
+        for timings in (await self._ask(Ask("timings", Wanted(pool=pool)))).values():
+            if isinstance(timings, dict):
+                add_up(total, timings)
+        return total
 
     async def live(self, wanted: Wanted) -> list[LiveConnection]:
         found: Iterable[object] = (await self._ask(Ask("live", wanted))).values()

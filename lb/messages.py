@@ -102,9 +102,9 @@ class CloseAll:
 
 @attrs.frozen
 class Ask:
-    """A question about the traffic; the answer is what :meth:`lb.traffic.Traffic.survey`, ``live`` or ``cut`` says."""
+    """A question about the traffic; the answer is what the method of :class:`lb.traffic.Traffic` says."""
 
-    about: Literal["survey", "live", "cut"]
+    about: Literal["survey", "timings", "live", "cut"]
     wanted: Wanted
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "ListenerSpec",
     "ListenerTlsSpec",
     "LogSpec",
+    "OutlierSpec",
     "PassiveSpec",
     "PemSpec",
     "PluginSpec",
@@ -141,6 +142,27 @@ class PassiveSpec:
 
 
 @attrs.frozen
+class OutlierSpec:
+    """When a server counts as slow, compared with the others of its pool; ``dry_run``: only say it."""
+
+    interval: float = 10.0
+    """Seconds between two looks at what was measured since the last."""
+    factor: int = 3
+    """Slow is more than so many times the median of the servers, …"""
+    min_difference: float = 0.02
+    """… and by so many seconds."""
+    first_byte: bool = True
+    """The time to a server's first byte counts, not only that of the connect."""
+    min_servers: int = 3
+    min_samples: int = 20
+    """Of one server in an interval; one with fewer is not looked at, and with fewer servers nobody is slow."""
+    max_ejected_percent: int = 20
+    """How many of the pool's servers may be out, for whatever reason; one always may."""
+    eject_for: float = 30.0
+    dry_run: bool = False
+
+
+@attrs.frozen
 class PoolSpec:
     """A pool of servers and how one of them is chosen."""
 
@@ -163,6 +185,7 @@ class PoolSpec:
     send_proxy: Literal["off", "v1", "v2"] = "off"
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()
+    outlier: OutlierSpec | None = None
     tls: PoolTlsSpec | None = None
     dns: tuple[DnsSource, ...] = ()
     """Where more servers are found; once they are, they stand in ``servers``, too."""

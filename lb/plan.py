@@ -20,6 +20,7 @@ from lb.model import (
     HealthSpec,
     ListenerSpec,
     ListenerTlsSpec,
+    OutlierSpec,
     PassiveSpec,
     PoolSpec,
     PoolTlsSpec,
@@ -29,7 +30,7 @@ from lb.model import (
 __all__ = ["FIXED", "KeyChange", "ListenerChange", "Plan", "PoolChange", "ServerChange", "plan"]
 
 Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec)
-TABLES = (HealthSpec, PassiveSpec, ListenerTlsSpec, PoolTlsSpec)
+TABLES = (HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec)
 Step: TypeAlias = tuple[str, str, str]  # a line of `lb diff`: what is done, to whom, in detail
 
 FIXED = {"workers": "upgrade or restart", "user": "restart", "group": "restart"}

@@ -71,8 +71,7 @@ class Pool:
         """Build what the strategies need for this list, in slices; changes nothing. Raises what a plug-in raises."""
         primary, backups = self._primary.strategy, self._backups.strategy
         if spec.strategy != self.spec.strategy:
-            primary = strategies.registry.create(spec.strategy)
-            backups = strategies.registry.create(spec.strategy)
+            primary, backups = (strategies.registry.create(spec.strategy) for _ in range(2))
         primary_built = yield from primary.build(_members(spec, backup=False))
         backups_built = yield from backups.build(_members(spec, backup=True))
         return Prepared(spec, primary, primary_built, backups, backups_built)
@@ -98,10 +97,10 @@ class Pool:
         self._primary.use(prepared.primary, prepared.primary_built, self._members(backup=False))
         self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
         for backend in self.backends.values():
-            self._note(backend, backend.health.expire(now), now)  # an ejection that ran out while the server was gone
+            self.note(backend, backend.health.expire(now), now)  # an ejection that ran out while the server was gone
             change = backend.health.respec(spec.health, spec.passive, now)
             self._heed(backend, now)
-            self._note(backend, change, now)
+            self.note(backend, change, now)
             self._note_limit(backend)
         self._wake()
         return left
@@ -204,25 +203,26 @@ class Pool:
         backend.health.heed(result.advice)
         change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
         self._heed(backend, now)
-        self._note(backend, change, now)
+        self.note(backend, change, now)
 
     def connect_failed(self, backend: Backend, error: str, now: float) -> None:
         """A connection's attempt at this server failed, by the server's or the network's fault."""
         backend.failed_connects += 1
         if not backend.leaving:
-            self._note(backend, backend.health.connect_failed(error, now), now)
+            self.note(backend, backend.health.connect_failed(error, now), now)
 
     def connected(self, backend: Backend, now: float) -> None:
         """A connection's attempt at this server worked."""
         if not backend.leaving:
-            self._note(backend, backend.health.connected(now), now)
+            self.note(backend, backend.health.connected(now), now)
 
     def expire(self, backend: Backend, now: float) -> None:
         """An ejection's time is over."""
         if not backend.leaving:
-            self._note(backend, backend.health.expire(now), now)
+            self.note(backend, backend.health.expire(now), now)
 
-    def _note(self, backend: Backend, change: Change | None, now: float) -> None:
+    def note(self, backend: Backend, change: Change | None, now: float) -> None:
+        """What has come of news of a server's health."""
         if change is None:
             return
         self._slow_start.note(backend, now)

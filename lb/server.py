@@ -27,6 +27,7 @@ from lb.heritage import Heritage
 from lb.host import Host
 from lb.listening import Bound, Listening
 from lb.model import Config, PoolSpec, ServerSpec
+from lb.outliers import Outliers
 from lb.overrides import Override, Overrides, ServerPlace, overridden, still_valid, weights
 from lb.plan import Plan, plan
 from lb.pool import Pool
@@ -80,6 +81,7 @@ class Balancer:
         self._discovery: Discovery
         self._carrier: Carrier
         self._tasks: BackendTasks
+        self._outliers: Outliers
         self.stopping = False
         """Nothing is changed any more."""
         self._stopped = trio.Event()
@@ -106,6 +108,7 @@ class Balancer:
             complete = self._discovery.complete(config)
             self._carrier = self._new_carrier(complete)
             self._tasks = BackendTasks(nursery, self._sink, self._carrier.resolved, self._host)
+            self._outliers = Outliers(nursery, self._sink, self._carrier)
             await nursery.start(self._carrier.run)
             known = await self._ask()
             self.overrides = still_valid(known.overrides, known.configured, weights(complete))
@@ -232,6 +235,7 @@ class Balancer:
                 undo.pop_all()
                 left = self._pools.apply(prepared, targets, trio.current_time())
                 self._tasks.let_go(self.pools)
+                self._outliers.keep(self.pools)
                 self._listening.rebind(config, opened)
                 self.config = config
                 await commit(left)

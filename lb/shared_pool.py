@@ -144,7 +144,7 @@ class SharedPool(Pool):
             assert isinstance(health, MirroredHealth)  # noqa: S101 - a worker has no others
             change = health.judged(standing, now)
             self._heed(backend, now)
-            self._note(backend, change, now)
+            self.note(backend, change, now)
 
     def _say(self, backend: Backend, change: Change) -> None:
         """It is said once, where it was decided."""

@@ -18,6 +18,7 @@ import trio
 from lb.address import SocketAddress
 from lb.deadlines import DeadlineQueue
 from lb.events import EndedBy, Reason
+from lb.timing import Spread
 from lb.tls import Layer
 
 __all__ = [
@@ -164,10 +165,12 @@ class Splicer(Protocol):
         *,
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
+        first_byte: Spread | None,
     ) -> Relay:
         """Join two connected sockets, which belong to the splicer from now on; TCP ones with :data:`TCP_OPTIONS` set.
 
         The relay waits in ``idle``, from the first side's end in ``half_close``; whenever bytes move it starts anew.
+        ``first_byte`` gets the time to the server's first byte: since the client's first, if that came before.
         """
 
     def release(self, server: socket.SocketType) -> None:
@@ -182,6 +185,7 @@ class Splicer(Protocol):
         layers: tuple[Layer, Layer],
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
+        first_byte: Spread | None,
     ) -> Relay:
         """As ``relay``, with the layers of the client's side and of the server's. The server may have been released."""
 

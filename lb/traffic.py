@@ -20,10 +20,12 @@ from lb.figures import Figures, LiveConnection, Survey, Wanted
 from lb.host import Host
 from lb.listener import Listener, Pressure
 from lb.model import Config, ListenerSpec
+from lb.outlier import measure
 from lb.pool import Pool
 from lb.pools import Pools
 from lb.slow_start import STEPS
 from lb.sources import Sources
+from lb.timing import Timings
 from lb.tls_store import tls_of
 from lb.turns import in_turns
 
@@ -118,6 +120,7 @@ class Traffic:
                     self._nursery.start_soon(self._drain, backend)
             for pool in self._pools.by_name.values():
                 self._ramp(pool)
+                measure(pool.backends.values(), pool.spec.outlier)
 
         yield commit
 
@@ -203,6 +206,11 @@ class Traffic:
             survey.figures.bytes_in += connection.bytes_in
             survey.figures.bytes_out += connection.bytes_out
         return survey
+
+    async def timings(self, pool: str) -> Timings:
+        known = self._pools.by_name.get(pool)
+        backends = known.backends.items() if known is not None else ()
+        return {name: backend.timing.take() for name, backend in backends if backend.timing is not None}
 
     async def live(self, wanted: Wanted) -> list[LiveConnection]:
         found: list[LiveConnection] = []

@@ -16,6 +16,7 @@ import trio
 from lb.deadlines import DeadlineQueue
 from lb.events import EndedBy, Reason
 from lb.splicer import TIMEOUTS, RelayOwner, end_with_reset
+from lb.timing import Spread
 from lb.tls import Layer
 
 __all__ = ["TrioRelay"]
@@ -56,6 +57,7 @@ class TrioRelay:
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
         fault: Callable[[str, Exception], None],
+        first_byte: Spread | None,
     ) -> None:
         self._client = _Side("client", client, layers[0])
         self._server = _Side("server", server, layers[1])
@@ -69,6 +71,9 @@ class TrioRelay:
         """The side that has finished first."""
         self._moved_then = 0
         """What the other had said by then."""
+        self._first_byte = first_byte
+        """Gets the time to the server's first byte; None once it has it, or if nobody wants it."""
+        self._waiting_since = trio.current_time()
         self._touch()
 
     @property
@@ -136,6 +141,8 @@ class TrioRelay:
         data = source.layer.early
         while True:
             if data:
+                if self._first_byte is not None:
+                    self._time(source, self._first_byte)
                 source.holding = True
                 if not await self._write(source, target, data):
                     return
@@ -157,6 +164,15 @@ class TrioRelay:
             except OSError:
                 self._reset(source)
                 return
+
+    def _time(self, source: _Side, first_byte: Spread) -> None:
+        """``source`` has said something, and the server nothing before."""
+        now = trio.current_time()
+        if source is self._server:
+            first_byte.add(now - self._waiting_since)
+            self._first_byte = None
+        elif not source.moved:
+            self._waiting_since = now
 
     async def _write(self, source: _Side, target: _Side, data: bytes) -> bool:
         """Write it all; False if the target takes no more."""

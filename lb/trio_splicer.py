@@ -24,6 +24,7 @@ from lb.splicer import (
     ConnectingOwner,
     RelayOwner,
 )
+from lb.timing import Spread
 from lb.tls import Clear, Layer
 from lb.trio_relay import TrioRelay
 
@@ -81,8 +82,17 @@ class TrioSplicer:
         *,
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
+        first_byte: Spread | None,
     ) -> TrioRelay:
-        return self.relay_layered(client, server, owner, layers=(Clear(), Clear()), idle=idle, half_close=half_close)
+        return self.relay_layered(
+            client,
+            server,
+            owner,
+            layers=(Clear(), Clear()),
+            idle=idle,
+            half_close=half_close,
+            first_byte=first_byte,
+        )
 
     def release(self, server: socket.SocketType) -> None:
         """Nobody waits for it here."""
@@ -96,8 +106,9 @@ class TrioSplicer:
         layers: tuple[Layer, Layer],
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
+        first_byte: Spread | None,
     ) -> TrioRelay:
-        relay = TrioRelay(client, server, owner, layers, idle, half_close, self.fault)
+        relay = TrioRelay(client, server, owner, layers, idle, half_close, self.fault, first_byte)
         self._nursery.start_soon(relay.run)
         return relay
 

@@ -199,6 +199,8 @@ class Worker:
         match question.about:
             case "survey":
                 answer = await self._traffic.survey()
+            case "timings":
+                answer = await self._traffic.timings(question.wanted.pool or "")
             case "live":
                 answer = await self._traffic.live(question.wanted)
             case "cut":

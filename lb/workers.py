@@ -72,9 +72,8 @@ class Workers:
         self._serving: dict[int, WorkerProcess] = {}
         """Those that have the configuration, or wait for the first one."""
         self._inquiry = Inquiry(self._serving)
-        self.survey = self._inquiry.survey
-        self.live = self._inquiry.live
-        self.cut = self._inquiry.cut
+        self.survey, self.timings = self._inquiry.survey, self._inquiry.timings
+        self.live, self.cut = self._inquiry.live, self._inquiry.cut
         self._first_news = trio.Event()
         """All are there to take the first configuration, or one is not."""
         self._failure = ""

@@ -72,6 +72,7 @@ class FakeRelay:
     owner: object
     idle: object
     half_close: object
+    first_byte: object
     bytes_in: int = 0
     bytes_out: int = 0
     closed: str = ""
@@ -115,8 +116,8 @@ class FakeSplicer:
         self.connects.append(FakeConnecting(address, owner))
         return self.connects[-1]
 
-    def relay(self, client, server, owner, *, idle, half_close):
-        self.relays.append(FakeRelay(client, owner, idle, half_close))
+    def relay(self, client, server, owner, *, idle, half_close, first_byte):
+        self.relays.append(FakeRelay(client, owner, idle, half_close, first_byte))
         idle.enter(self.relays[-1], trio.current_time())
         return self.relays[-1]
 

@@ -121,7 +121,7 @@ class Bench:
         self.faults = faults
         self.joined = []
 
-    async def join(self, *, idle=math.inf, half_close=math.inf, buffer=None, unix=False, early=None) -> Joined:
+    async def join(self, *, idle=math.inf, half_close=math.inf, buffer=None, unix=False, early=None, first_byte=None):
         """Two connections with a relay between; ``buffer`` limits the kernel buffers of their outer ends.
 
         ``early(client, server)`` may do things to the outer sockets before the relay is there.
@@ -144,6 +144,7 @@ class Bench:
                     owner,
                     idle=self.deadlines.queue("idle", idle),
                     half_close=self.deadlines.queue("half_close", half_close),
+                    first_byte=first_byte,
                 )
 
             owner = Owner(join)

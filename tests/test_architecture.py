@@ -43,7 +43,16 @@ LAYERS = (
     ("lb.crew", "lb.inquiry"),
     ("lb.worker_process", "lb.line_sender", "lb.kept_sockets", "lb.heritage", "lb.predecessor"),
     ("lb.admin.sockets",),
-    ("lb.traffic", "lb.backend_tasks", "lb.messages", "lb.channel", "lb.nudges", "lb.discovery", "lb.rejection"),
+    (
+        "lb.traffic",
+        "lb.backend_tasks",
+        "lb.messages",
+        "lb.channel",
+        "lb.nudges",
+        "lb.discovery",
+        "lb.rejection",
+        "lb.outliers",
+    ),
     ("lb.host",),
     ("lb.listener", "lb.board", "lb.carrier", "lb.sockets", "lb.log", "lb.servers_file", "lb.dns_client", "lb.notify"),
     ("lb.greeting_factory",),
@@ -59,7 +68,7 @@ LAYERS = (
     ("lb.epoll_relay", "lb.epoll_acceptor", "lb.epoll_connecting", "lb.epoll_handler", "lb.trio_relay"),
     ("lb.epoll_side", "lb.record_line", "lb.sources", "lb.explain"),
     ("lb.splicer", "lb.pool", "lb.config", "lb.plan", "lb.handover"),
-    ("lb.tier", "lb.line", "lb.slow_start"),
+    ("lb.tier", "lb.line", "lb.slow_start", "lb.outlier"),
     ("lb.pacing",),
     (
         "lb.backend",
@@ -122,7 +131,7 @@ LAYERS = (
     ("lb.model",),
     ("lb.tls_specs",),
     ("lb.screen", "lb.terminal"),
-    ("lb.address", "lb.counts", "lb.stalls", "lb.networks", "lb.crc32c", "lb.turns", "lb.server_names"),
+    ("lb.address", "lb.counts", "lb.stalls", "lb.timing", "lb.networks", "lb.crc32c", "lb.turns", "lb.server_names"),
 )
 """From top to bottom: a module imports from lower layers only."""
 
@@ -141,6 +150,8 @@ PURE = (
     "lb.figures",
     "lb.observers",
     "lb.overrides",
+    "lb.outlier",
+    "lb.timing",
     "lb.handover",
     "lb.service_events",
     "lb.config*",

@@ -21,6 +21,7 @@ from lb.model import (
     HealthSpec,
     ListenerSpec,
     LogSpec,
+    OutlierSpec,
     PassiveSpec,
     PluginSpec,
     PoolSpec,
@@ -90,6 +91,17 @@ def test_every_key_reaches_the_model() -> None:
             initial="down",
         ),
         passive=PassiveSpec(failures=0, eject_for=60),
+        outlier=OutlierSpec(
+            interval=60,
+            factor=5,
+            min_difference=0.1,
+            first_byte=False,
+            min_servers=4,
+            min_samples=100,
+            max_ejected_percent=50,
+            eject_for=300,
+            dry_run=True,
+        ),
         dns=(
             DnsSource("app.internal", 80, weight=3, backup=True, max_connections=10),
             DnsSource("_http._tcp.app.internal"),
@@ -201,6 +213,15 @@ KEYS = [
     ("pools.web.health.require", "word"),
     ("pools.web.passive.failures", "count"),
     ("pools.web.passive.eject_for", "positive"),
+    ("pools.web.outlier.interval", "positive"),
+    ("pools.web.outlier.factor", "count"),
+    ("pools.web.outlier.min_difference", "duration"),
+    ("pools.web.outlier.first_byte", "boolean"),
+    ("pools.web.outlier.min_servers", "count"),
+    ("pools.web.outlier.min_samples", "count"),
+    ("pools.web.outlier.max_ejected_percent", "count"),
+    ("pools.web.outlier.eject_for", "positive"),
+    ("pools.web.outlier.dry_run", "boolean"),
 ]
 
 
@@ -245,12 +266,13 @@ def test_several_checks_reach_the_model() -> None:
 def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:
     """A key that somebody adds to the model, and forgets to read, fails here. For TLS see test_config_tls."""
     config = load(EVERYTHING)
-    defaults = (ProcessSpec(), LogSpec(), ListenerSpec("web", (), ""), PoolSpec("app"), HealthSpec(), PassiveSpec())
+    web, app = ListenerSpec("web", (), ""), PoolSpec("app")
+    defaults = (ProcessSpec(), LogSpec(), web, app, HealthSpec(), PassiveSpec(), OutlierSpec())
     pool = config.pools["app"]
     several = load(PAIRS / "good" / "several_checks.toml").pools["db"].health
     assert several  # in place of one probe
     health = attrs.evolve(pool.health, checks=several.checks, require=several.require)
-    given_ = (config.process, config.log, config.listeners["web"], pool, health, pool.passive)
+    given_ = (config.process, config.log, config.listeners["web"], pool, health, pool.passive, pool.outlier)
     for default, value in zip(defaults, given_, strict=True):
         same = [key for key in default.__slots__ if key not in ("name", "tls", "sni", "__weakref__")]
         assert [key for key in same if getattr(default, key) == getattr(value, key)] == []

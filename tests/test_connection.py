@@ -13,7 +13,8 @@ import trio.testing
 
 from lb.address import Client
 from lb.events import Attempt, BackendEjected, ConnectionClosed
-from lb.model import PassiveSpec, PoolSpec
+from lb.model import OutlierSpec, PassiveSpec, PoolSpec
+from lb.outlier import measure
 from lb.seeking import LOCAL_ERRORS
 from tests.connecting import NO_SUCH_SOCKET, REFUSED, target_of, world_maker
 
@@ -218,6 +219,20 @@ async def test_failures_in_a_row_eject_at_once(autojump_clock, make_world):
     world.splicer.under_way[0].succeed()
     world.splicer.joined[0].end()
     world.assert_all_is_given_back()
+
+
+async def test_how_long_a_server_takes_is_measured_if_that_is_wanted(autojump_clock, make_world):
+    world = make_world("ab")
+    measure([world.pool.backends["a"]], OutlierSpec())
+    timing = world.pool.backends["a"].timing
+    for _ in "ab":
+        world.accept()
+        await trio.sleep(0.25)
+        world.splicer.under_way[0].succeed()
+    first_bytes = [relay.first_byte for relay in world.splicer.joined]
+    assert first_bytes == [timing.first_byte, None]
+    assert timing.connect.total == 1
+    assert timing.connect.median == pytest.approx(0.25, rel=0.02)
 
 
 @pytest.mark.parametrize("number", sorted(LOCAL_ERRORS))

@@ -4,7 +4,17 @@ import pytest
 
 from lb.address import Address
 from lb.describe import describe, value_text
-from lb.model import CheckSpec, Config, HealthSpec, ListenerSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import (
+    CheckSpec,
+    Config,
+    HealthSpec,
+    ListenerSpec,
+    OutlierSpec,
+    PassiveSpec,
+    PluginSpec,
+    PoolSpec,
+    ServerSpec,
+)
 
 
 def test_what_would_run_is_told_in_a_few_lines() -> None:
@@ -42,6 +52,7 @@ def test_what_would_run_is_told_in_a_few_lines() -> None:
         (PluginSpec("weighted"), "weighted"),
         (PluginSpec("http", (("path", "/"),)), "http (path='/')"),
         (HealthSpec(), "probe tcp every 2s"),
+        (OutlierSpec(dry_run=True), "tells of servers 3 times slower than the median"),
         (
             HealthSpec(require="any", checks=(CheckSpec(), CheckSpec(PluginSpec("agent"), 9777, "agent of a"))),
             "any of tcp, agent of a: agent on port 9777 every 2s",

@@ -56,6 +56,7 @@ CONFIGURATION = {
     "[pools.NAME.health]": (model.HealthSpec, set()),
     "[[pools.NAME.health.checks]]": (model.CheckSpec, {"name"}),
     "[pools.NAME.passive]": (model.PassiveSpec, set()),
+    "[pools.NAME.outlier]": (model.OutlierSpec, set()),
     "[[pools.NAME.servers]]": (model.ServerSpec, {"name"}),
 }
 """Heading -> the class that holds the values, and the keys that are no fields of it."""
@@ -102,6 +103,7 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
         "health",
         "checks",
         "passive",
+        "outlier",
         "tls",
         "sni",
         "dns",
@@ -135,6 +137,8 @@ address = "10.0.0.1:80"
 def test_the_defaults_in_the_reference_are_those_of_the_code():
     least = '[listeners.web]\nbind = ":80"\nservers = ["10.0.0.1:80"]'
     assert parse(EVERY_DEFAULT, "reference") == parse(least, "least")
+    outlier = f"{EVERY_DEFAULT}[pools.web.outlier]\n{defaults('[pools.NAME.outlier]')}"
+    assert parse(outlier, "reference").pools["web"].outlier == model.OutlierSpec()
 
 
 def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):

@@ -14,7 +14,7 @@ INITIALLY_DOWN = HealthSpec(rise=2, fall=3, initial="down")
 EJECT_AT_2 = PassiveSpec(failures=2, eject_for=10.0)
 
 # One letter an event, one second apart. P, F: a check passes, fails; x, c: a connect fails, works;
-# >: ten seconds pass, and the ejection's end is looked at.
+# s: it is slow; >: ten seconds pass, and the ejection's end is looked at.
 TRANSITIONS = [
     ("", "up"),
     ("FF", "up"),
@@ -42,6 +42,17 @@ TRANSITIONS = [
     ("xxFFFPP", "up"),
     ("FFxxF", "down"),
     ("xxFF>F", "down"),
+    ("s", "ejected"),
+    ("sPPPcc", "ejected"),
+    ("sFF", "ejected"),
+    ("sFFPF", "ejected"),
+    ("sFFF", "down"),
+    ("sFFFPP", "up"),
+    ("sFFFs", "down"),
+    ("s>", "up"),
+    ("xxs", "ejected"),
+    ("xxsP", "up"),
+    ("sxx>x", "up"),
 ]
 TRANSITIONS_WHEN_INITIALLY_DOWN = [
     ("", "checking"),
@@ -62,6 +73,7 @@ def play(health, events):
         "F": lambda now: health.check(False, "HTTP 503", now),
         "x": lambda now: health.connect_failed("connection refused", now),
         "c": health.connected,
+        "s": lambda now: health.slow("connect 48 ms", 10.0, now),
         ">": health.expire,
     }
     now, changes = 0.0, []
@@ -124,6 +136,36 @@ def test_repeated_ejections_double_up_to_ten_times():
         now = health.deadline
         health.expire(now)
     assert lengths == [3.0, 6.0, 12.0, 24.0, 30.0, 30.0]
+
+
+def test_repeated_ejections_for_being_slow_double_until_the_server_was_as_fast_for_as_long():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    now, lengths = 0.0, []
+    for back_for in (9.9, 0.0, 0.0, 0.0, 100.0, 0.0):
+        change = health.slow("connect 48 ms", 10.0, now)
+        assert change == Change("up", "ejected", "connect 48 ms", "outlier")
+        lengths.append(health.deadline - now)
+        now = health.deadline
+        assert health.expire(now) == Change("ejected", "up", "", "outlier")
+        now += back_for
+    assert lengths == pytest.approx([10.0, 20.0, 40.0, 80.0, 100.0, 10.0])
+
+
+def test_a_slow_server_is_checked_at_the_usual_pace_and_its_connects_do_not_matter():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    play(health, "s")
+    assert not health.in_balance
+    assert health.success_matters_from == math.inf
+
+
+def test_another_process_knows_that_a_server_is_ejected_for_being_slow():
+    health, other = (Health(RISE_2_FALL_3, EJECT_AT_2, 0.0) for _ in range(2))
+    play(health, "s")
+    other.recall(health.memory(5.0), 100.0)
+    assert other.check(True, "connected", 101.0) is None
+    other.expire(106.0)
+    other.slow("connect 48 ms", 10.0, 107.0)
+    assert other.deadline == 127.0
 
 
 @pytest.mark.parametrize(("back_for", "next_length"), [(9.9, 20.0), (10.0, 10.0)])
@@ -278,6 +320,8 @@ class AgainstHistory(RuleBasedStateMachine):
         self.health = Health(spec, passive, 0.0)
         self.checks, self.connects = [], []
         self.was_up = spec.initial == "up"
+        self.slow = False
+        """The last ejection was for being slow."""
 
     def note(self, before, change):
         assert (change is None) == (self.health.state == before)
@@ -295,6 +339,8 @@ class AgainstHistory(RuleBasedStateMachine):
         rose = self.checks[-self.spec.rise :] == [True] * self.spec.rise
         if before == "down":
             assert self.health.serving is (rose if was_up else passed)
+        elif before == "ejected" and self.slow:
+            assert self.health.state == ("down" if fell else "ejected")
         elif passed:
             assert self.health.serving
         else:
@@ -311,7 +357,16 @@ class AgainstHistory(RuleBasedStateMachine):
         if before in ("down", "checking"):
             assert self.health.state == before, "real traffic does not judge what checks have taken out"
         if before == "ejected":
-            assert self.health.serving is worked
+            assert self.health.serving is (worked and not self.slow)
+        elif self.health.state == "ejected":
+            self.slow = False
+
+    @rule()
+    def compare(self):
+        before = self.health.state
+        self.note(before, self.health.slow("reason", 10.0, self.now))
+        assert (self.health.state != before) is (before == "up")
+        self.slow |= before == "up"
 
     @rule(seconds=st.floats(0.0, 150.0))
     def wait(self, seconds):

@@ -11,6 +11,7 @@ from lb.model import (
     HealthSpec,
     ListenerSpec,
     LogSpec,
+    OutlierSpec,
     PassiveSpec,
     PluginSpec,
     PoolSpec,
@@ -120,6 +121,17 @@ def test_a_changed_pool_tells_its_keys_one_by_one() -> None:
     off = plan(BASE, config(A, B, health=None))
     assert off.lines() == ("changed     pool web  health probe tcp every 2s -> off",)
     assert plan(config(A, B, health=None), BASE).lines() == ("changed     pool web  health off -> probe tcp every 2s",)
+
+
+def test_looking_for_slow_servers_comes_and_goes_or_changes_key_by_key() -> None:
+    looking, strict = config(A, B, outlier=OutlierSpec()), config(A, B, outlier=OutlierSpec(factor=2, interval=60.0))
+    off, on = "off", "ejects servers 3 times slower than the median"
+    assert plan(BASE, looking).lines() == (f"changed     pool web  outlier {off} -> {on}",)
+    assert plan(looking, BASE).lines() == (f"changed     pool web  outlier {on} -> {off}",)
+    assert plan(looking, strict).lines() == (
+        "changed     pool web  outlier.interval 10s -> 1m",
+        "changed     pool web  outlier.factor 3 -> 2",
+    )
 
 
 def test_settings_of_the_process_and_the_log_are_changes_of_no_name() -> None:

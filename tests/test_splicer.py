@@ -212,3 +212,40 @@ async def test_urgent_data_does_not_stall_the_stream(size):
             assert received.replace(b"!", b"") == b"a" * size + b"b" * size
             await joined.client.send_eof()
             assert await joined.server.receive_some() == b""
+
+
+class Times(list):
+    """In place of a Spread."""
+
+    add = list.append
+
+
+@pytest.mark.parametrize("first", ["client", "server"])
+async def test_the_time_to_the_servers_first_byte_is_told_once(first, mock_clock):
+    times = Times()
+    async with running_splicer() as bench:
+        joined = await bench.join(first_byte=times)
+        mock_clock.jump(5)
+        if first == "client":  # thinks for 5 s; that is not the server's doing
+            for _ in range(2):
+                await joined.client.send_all(b"ask")
+                assert await joined.server.receive_some() == b"ask"
+                mock_clock.jump(1)
+        for _ in range(2):
+            await joined.server.send_all(b"answer")
+            assert await joined.client.receive_some() == b"answer"
+            mock_clock.jump(10)
+        await joined.client.send_all(b"thanks")
+        assert await joined.server.receive_some() == b"thanks"
+        assert times == [2 if first == "client" else 5]
+
+
+async def test_a_server_that_leaves_without_a_word_has_no_first_byte():
+    times = Times()
+    async with running_splicer() as bench:
+        joined = await bench.join(first_byte=times)
+        await joined.server.aclose()
+        await joined.client.send_all(b"ask")
+        await joined.client.aclose()
+        await joined.owner.until(lambda owner: owner.ended)
+    assert times == []

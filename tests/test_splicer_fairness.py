@@ -124,7 +124,9 @@ async def test_a_relay_that_cannot_be_watched_is_forgotten(monkeypatch):
             accepted.setblocking(False)
             with outer, accepted:
                 owner = Owner(
-                    lambda server, owner: bench.splicer.relay(accepted, server, owner, idle=idle, half_close=half_close)
+                    lambda server, owner: bench.splicer.relay(
+                        accepted, server, owner, idle=idle, half_close=half_close, first_byte=None
+                    )
                 )
                 bench.splicer.connect((back.family, back.getsockname()), owner)
                 await owner.until(lambda owner: owner.error)

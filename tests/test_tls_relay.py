@@ -83,6 +83,7 @@ async def join(bench, secured, *, version=None, idle=math.inf, half_close=math.i
         layers=layers,
         idle=bench.deadlines.queue("idle", idle),
         half_close=bench.deadlines.queue("half_close", half_close),
+        first_byte=None,
     )
     ends = (end if isinstance(end, TlsEnd) else PlainEnd(end) for end in (client, server))
     joined = Joined(*ends, owner)

@@ -1,0 +1,55 @@
+"""A server that answers late, end to end: said in a dry run, then ejected, and back when its time is over."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+import trio
+
+import tests.backend
+from tests.balancer import balancer, config
+from tests.load import load
+from tests.servers import serving
+
+pytestmark = pytest.mark.slow
+
+OUTLIER = """
+[pools.web.outlier]
+interval = "300ms"
+min_difference = "60ms"
+min_samples = 3
+eject_for = "1s"
+"""
+
+
+async def late(stream):
+    await trio.sleep(0.2)
+    await tests.backend.serve("c", stream)
+
+
+def moment(event):
+    return datetime.fromisoformat(event["timestamp"])
+
+
+@pytest.mark.usefixtures("worker_count")
+async def test_a_server_that_answers_late_gets_no_traffic_for_a_while(tmp_path):
+    async with (
+        serving(name="a") as a,
+        serving(name="b") as b,
+        serving(late, name="c") as c,
+        balancer(tmp_path, config(a, b, c, pool=OUTLIER + "dry_run = true")) as lb,
+        load(lb.port, [a, b, c], clients=6) as sessions,
+    ):
+        slow = await lb.event("backend.slow")
+        assert slow["server"] == "c"
+        assert slow["reason"].startswith("first byte ")
+        await sessions.until_seen(b"c\n")
+        assert not lb.of("backend.ejected")
+        await lb.reload(config(a, b, c, pool=OUTLIER))
+        ejected = await lb.event("backend.ejected")
+        assert (ejected["server"], ejected["source"]) == ("c", "outlier")
+        restored = await lb.event("backend.restored")
+        assert (moment(restored) - moment(ejected)).total_seconds() > 0.9, "checks pass all the while"
+        await sessions.until_seen(b"c\n")
+        assert not sessions.failures
