@@ -79,11 +79,16 @@ async def on_terminal(*words, lines=24, columns=80):
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
+        env={**_without_a_size(os.environ), "TERM": "xterm", "PYTHONIOENCODING": "utf-8"},
     )
     async with _ending(process, output):
         yield Shown(process, output), terminal
     os.close(terminal)
+
+
+def _without_a_size(environment):
+    """The terminal's own counts; pytest-xdist sets that of its terminal."""
+    return {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
 
 
 @asynccontextmanager
