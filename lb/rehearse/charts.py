@@ -14,7 +14,7 @@ __all__ = ["Axis", "Band", "Series", "bars", "lanes", "lines", "stack"]
 
 LEFT, RIGHT, WIDTH = 92, 992, 1000
 HEIGHT = 150
-LANE = 30
+LANE = 34
 FOOT = 20
 """Of the axis of time."""
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -58,6 +58,8 @@ class Band:
     start: float
     end: float
     text: str
+    label: str = ""
+    """The same in a word, to be read at once."""
 
 
 def _frame(axis: Axis, height: float, inside: Iterator[str], label: str) -> str:
@@ -84,12 +86,15 @@ def lanes(axis: Axis, rows: Sequence[tuple[str, Sequence[Band], Sequence[Band]]]
 def _lanes(axis: Axis, rows: Sequence[tuple[str, Sequence[Band], Sequence[Band]]]) -> Iterator[str]:
     for number, (name, wrong, out) in enumerate(rows):
         top = LANE * number
-        yield f'<text class="name" x="{LEFT - 10}" y="{top + 19}" text-anchor="end">{escape(name)}</text>'
-        yield _bar("in", LEFT, RIGHT, top + 10, 13, f"{name} in service")
+        yield f'<text class="name" x="{LEFT - 10}" y="{top + 24}" text-anchor="end">{escape(name)}</text>'
+        yield _bar("in", LEFT, RIGHT, top + 13, 15, f"{name} in service")
         for band in out:
-            yield _bar("out", axis.x(band.start), axis.x(band.end), top + 10, 13, band.text)
+            yield _bar("out", axis.x(band.start), axis.x(band.end), top + 13, 15, band.text)
         for band in wrong:
-            yield _bar("wrong", axis.x(band.start), axis.x(band.end), top + 4, 4, band.text)
+            left, right = axis.x(band.start), axis.x(band.end)
+            yield _bar("wrong", left, right, top + 6, 4, band.text)
+            x, anchor = (left - 5, "end") if left > WIDTH / 4 else (right + 5, "start")
+            yield f'<text class="label" x="{x:.1f}" y="{top + 11}" text-anchor="{anchor}">{escape(band.label)}</text>'
 
 
 def _bar(kind: str, left: float, right: float, top: float, height: float, text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from lb.config import ConfigError, load
+from lb.model import Config
 from lb.rehearse.expectation import Expectation, parse_expectation
 from lb.rehearse.imagined import imagined, left_out
 from lb.rehearse.outcome import Outcome, outcome
@@ -52,11 +54,13 @@ def rehearse(
     except ValueError as error:
         print(f"--expect: {error}", file=sys.stderr)
         return 2
-    _collect_garbage_rarely()
-    tally = play(config, scenario)
-    result = outcome(config, scenario, tally)
     for line in left_out(written):
         print(f"not rehearsed: {line}", file=sys.stderr)
+    _collect_garbage_rarely()
+    tally = _played(config, scenario)
+    if tally is None:
+        return 128 + signal.SIGINT
+    result = outcome(config, scenario, tally)
     if report is not None:
         from lb.rehearse.report import report_page  # noqa: PLC0415 - most do without
 
@@ -68,6 +72,24 @@ def rehearse(
             return 1
     print(_as_json(scenario, result, expectations) if as_json else in_words(scenario, tally, result, expectations))
     return 0 if all(each.met(result.statistics) for each in expectations) else 1
+
+
+def _played(config: Config, scenario: Scenario) -> Tally | None:
+    """None after Ctrl-C. How far it has come is said to a terminal only."""
+    shown = sys.stderr.isatty()
+
+    def progress(percent: int) -> None:
+        if shown:
+            print(f"\r{percent:3} %", end="", file=sys.stderr, flush=True)
+
+    try:
+        return play(config, scenario, progress)
+    except* KeyboardInterrupt:
+        pass
+    finally:
+        if shown:
+            print("\r     \r", end="", file=sys.stderr, flush=True)
+    return None
 
 
 def _collect_garbage_rarely() -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
 from lb.model import Config
 from lb.rehearse.scenario import Does, Happening, Scenario
-from lb.rehearse.tally import VERBS, Moment, Tally
+from lb.rehearse.tally import VERBS, End, Moment, Tally
 
 __all__ = ["Incident", "Outcome", "ServerOutcome", "outcome", "quantile"]
+
+ENDED: Mapping[End, str] = {"failed": "failed", "cut": "cut", "left": "given up by their clients"}
 
 
 @attrs.frozen
@@ -61,7 +63,8 @@ def outcome(config: Config, scenario: Scenario, tally: Tally) -> Outcome:
     """Of what was counted; of nothing, the same names with no meaning."""
     timeline = sorted([*tally.moments, *_spells(tally)], key=lambda moment: moment.at)
     out = {name: list(_times_out(name, tally.moments)) for name in _names(config, scenario)}
-    incidents = [_judged(bare, out[bare.server]) for bare in _incidents(scenario.happenings)]
+    bare = sorted(_incidents(scenario.happenings), key=lambda incident: incident.at)
+    incidents = [_judged(each, out[each.server]) for each in bare]
     servers = list(_servers(tally, out))
     waits = sorted(wait for part in tally.slices for wait in part.waits)
     tops = (quantile(waits, 0.5), quantile(waits, 0.99), waits[-1] if waits else 0.0)
@@ -85,7 +88,8 @@ def _spells(tally: Tally) -> Iterator[Moment]:
     for spell in tally.spells:
         sessions = "1 session" if spell.count == 1 else f"{spell.count:,} sessions"
         lasting = f" within {spell.last - spell.first:.3g} s" if spell.last > spell.first else ""
-        text = f"{sessions} of {spell.listener} {spell.end}: {spell.reason.replace('_', ' ')}{lasting}"
+        reason = "" if spell.end == "left" else f": {spell.reason.replace('_', ' ')}"
+        text = f"{sessions} of {spell.listener} {ENDED[spell.end]}{lasting}{reason}"
         yield Moment(spell.first, "sessions", text)
 
 

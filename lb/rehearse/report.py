@@ -12,7 +12,7 @@ from lb.rehearse.charts import Axis, Band, Series, bars, lanes, lines, stack
 from lb.rehearse.expectation import Expectation
 from lb.rehearse.outcome import Outcome, quantile
 from lb.rehearse.scenario import Scenario
-from lb.rehearse.tally import SLICES, Tally
+from lb.rehearse.tally import SLICES, VERBS, Tally
 from lb.rehearse.words import clock, seconds
 
 __all__ = ["report_page"]
@@ -79,7 +79,7 @@ def _figures(outcome: Outcome) -> Iterator[str]:
         ("sessions", "Sessions"),
         ("failed", "Never had a server"),
         ("cut", "Cut short"),
-        ("moved", "Moved to another server"),
+        ("moved", "Moved in time"),
         ("left", "Clients that gave up"),
     ):
         bad = "yes" if name in ("failed", "cut") and statistics[name] else "no"
@@ -90,7 +90,7 @@ def _figures(outcome: Outcome) -> Iterator[str]:
         )
     yield (
         "<figure><figcaption>Wait for a server, 99 %</figcaption>"
-        f"<output>{seconds(statistics['wait.p99'])} <small>at most</small></output></figure>"
+        f"<output>{seconds(statistics['wait.p99'])}</output></figure>"
     )
 
 
@@ -146,7 +146,12 @@ def _lanes(outcome: Outcome) -> Iterator[tuple[str, list[Band], list[Band]]]:
     for server in outcome.servers:
         if server.name in shown:
             wrong = [
-                Band(0 if each.does == "join" else each.at, each.ended_at, _befallen(str(each), each.at, each.ended_at))
+                Band(
+                    0 if each.does == "join" else each.at,
+                    each.ended_at,
+                    _befallen(str(each), each.at, each.ended_at),
+                    VERBS[each.does],
+                )
                 for each in outcome.incidents
                 if each.server == server.name
             ]
@@ -175,7 +180,7 @@ def _served(outcome: Outcome, tally: Tally, per_part: float) -> Iterator[Series]
 def _sections(outcome: Outcome, expectations: Sequence[Expectation]) -> Iterator[str]:
     if expectations:
         rows = [
-            [f"<code>{escape(each.text)}</code>", f"{outcome.statistics[each.name]:.6g}", _met(each, outcome)]
+            [f"<code>{escape(each.text)}</code>", f"{outcome.statistics[each.name]:.4g}", _met(each, outcome)]
             for each in expectations
         ]
         yield _table("Expectations", ["Expected", "Came to", ""], rows)

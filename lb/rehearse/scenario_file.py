@@ -70,7 +70,7 @@ class _Reading:
     def __init__(self, root: Table, path: Path, config: Config) -> None:
         self._root = root
         self._path = path
-        self._duration = root.value("duration", duration_above_zero) or Scenario.duration
+        self._duration = root.value("duration", duration_above_zero) or Scenario().duration
         self._events = [root.below(content, where) for where, content in root.items("events")]
         self._reloads = [self._reload(table) for table in self._events if table.has("reload")]
         configs = [config, *(reload.config for reload in self._reloads)]
@@ -91,16 +91,16 @@ class _Reading:
         if not root.content.get("clients"):
             root.complain("at least some are needed, as in [clients.all]", "clients")
         happenings = [self._happening(table) for table in self._events if not table.has("reload")]
-        seed = root.value("seed", whole_number())
+        seed = root.values({"seed": whole_number()})
         root.finish()
         return Scenario(
             duration=self._duration,
-            seed=Scenario.seed if seed is None else seed,
             clients=tuple(clients),
             conduct=conduct,
             conducts=conducts,
             happenings=tuple(happenings),
             reloads=tuple(self._reloads),
+            **seed,
         )
 
     def _conduct(self, table: Table, name: str, common: ConductSpec) -> ConductSpec:

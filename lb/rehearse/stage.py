@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import trio
@@ -25,11 +26,16 @@ from lb.server import Balancer
 __all__ = ["play"]
 
 
-def play(config: Config, scenario: Scenario) -> Tally:
-    """Rehearse, from the start to the end. Raises what :meth:`lb.server.Balancer.run` raises."""
+def play(config: Config, scenario: Scenario, progress: Callable[[int], None] = lambda _percent: None) -> Tally:
+    """Rehearse, from the start to the end; ``progress(percent)`` hears of each hundredth.
+
+    From here on the process is repeatable: see :func:`lb.rehearse.repeatable.make_repeatable`.
+    """
     make_repeatable(scenario.seed)
     agenda = Agenda()
     stage = Stage(config, scenario, agenda)
+    for percent in range(100):
+        agenda.at(scenario.duration * percent / 100, partial(progress, percent))
     trio.run(stage.run, clock=agenda, instruments=[agenda])
     return stage.tally
 

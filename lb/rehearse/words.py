@@ -66,7 +66,7 @@ def _sessions(tally: Tally, outcome: Outcome) -> Iterator[str]:
         reasons = (
             f"{reason.replace('_', ' ')} {count:,}" for (of, reason), count in tally.reasons.items() if of == end
         )
-        yield line(end, ", ".join(reasons))
+        yield line(end, "" if end == "left" else ", ".join(reasons))
     yield line("open", "at the end")
     yield line("moved", "got another server than the first that was tried")
     half, most, longest = map(seconds, outcome.waits)
@@ -97,7 +97,7 @@ def _incidents(outcome: Outcome) -> Iterator[str]:
 def _expectations(expectations: Sequence[Expectation], outcome: Outcome) -> Iterator[str]:
     for expectation in expectations:
         met = "met   " if expectation.met(outcome.statistics) else "FAILED"
-        yield f"{met}  {expectation.text}  ({outcome.statistics[expectation.name]:.6g})"
+        yield f"{met}  {expectation.text}  ({outcome.statistics[expectation.name]:.4g})"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
