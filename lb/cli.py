@@ -87,6 +87,26 @@ def _parser() -> argparse.ArgumentParser:
     add_explain(explain)
     explain.set_defaults(command=_explain)
 
+    rehearse = commands.add_parser(
+        "rehearse",
+        help="see what would happen",
+        description="What would become of a configuration's traffic if servers failed: the balancer's own decisions, "
+        "with clients, servers and time that are imagined. Opens no socket. Exit code 1 if an expectation is not met.",
+    )
+    rehearse.add_argument("config", type=Path, metavar="CONFIG", help="the balancer's TOML file")
+    rehearse.add_argument("scenario", type=Path, metavar="SCENARIO", help="the TOML file with what happens")
+    rehearse.add_argument(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="EXPRESSION",
+        help="what has to come of it, as in 'failed == 0'; may be given several times",
+    )
+    rehearse.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page with charts")
+    rehearse.add_argument("--seed", type=int, metavar="N", help="in place of the scenario's: chance plays otherwise")
+    rehearse.add_argument("--json", action="store_true", help="for programs")
+    rehearse.set_defaults(command=_rehearse)
+
     ctl = commands.add_parser(
         "ctl",
         help="look at a running balancer and steer it",
@@ -188,6 +208,19 @@ def _explain(options: argparse.Namespace) -> int:
     from lb.explain_command import explain
 
     return explain(options)
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    from lb.rehearse.main import rehearse
+
+    return rehearse(
+        options.config,
+        options.scenario,
+        seed=options.seed,
+        expected=options.expect,
+        report=options.report,
+        as_json=options.json,
+    )
 
 
 def _ctl(options: argparse.Namespace) -> int:

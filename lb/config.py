@@ -18,7 +18,7 @@ from lb.config_table import Table
 from lb.config_values import Reader, address, boolean, choice, secret
 from lb.model import AdminSpec, Config, LogSpec, Secret
 
-__all__ = ["ConfigError", "load", "load_admin", "parse"]
+__all__ = ["ConfigError", "load", "load_admin", "parse", "read_toml"]
 
 _LOG: Mapping[str, Reader[object]] = {
     "level": choice(LogSpec, "level"),
@@ -47,10 +47,15 @@ def load(path: Path) -> Config:
     return parse(_read(path), str(path))
 
 
+def read_toml(path: Path) -> dict[str, object]:
+    """What a file says, whatever it is about. Raises ConfigError if it cannot be read, or is no TOML."""
+    return _toml(_read(path), str(path))
+
+
 def load_admin(path: Path) -> AdminSpec | None:
     """What a file says of the admin endpoint, whatever may be wrong elsewhere in it. Raises ConfigError, as `load`."""
     errors: list[str] = []
-    admin = _admin(Table(_toml(_read(path), str(path)), "", errors))
+    admin = _admin(Table(read_toml(path), "", errors))
     if errors:
         raise ConfigError(f"{path}: {error}" for error in errors)
     return admin

@@ -1,0 +1,223 @@
+"""What came of a rehearsal as a page of its own, which asks nobody for anything. Pure, but that it reads its style."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from lb.config_values import duration_text
+from lb.rehearse.charts import Axis, Band, Series, bars, lanes, lines, stack
+from lb.rehearse.expectation import Expectation
+from lb.rehearse.outcome import Outcome, quantile
+from lb.rehearse.scenario import Scenario
+from lb.rehearse.tally import SLICES, VERBS, Tally
+from lb.rehearse.words import clock, seconds
+
+__all__ = ["report_page"]
+
+HERE = Path(__file__).parent
+STYLES = (HERE.parent / "admin" / "page" / "dashboard.css", HERE / "page" / "report.css")
+"""The dashboard's, so that both look alike, and what only a report has."""
+MOST_SERVERS = 8
+"""That have a colour; the others share one."""
+MOST_LANES = 24
+"""A guess at "still read". Those that something befell come first."""
+
+
+def report_page(
+    title: str, scenario: Scenario, tally: Tally, outcome: Outcome, expectations: Sequence[Expectation]
+) -> str:
+    """HTML. ``title`` says what was rehearsed."""
+    axis = Axis(scenario.duration, SLICES, sorted({incident.at for incident in outcome.incidents}))
+    style = "".join(path.read_text() for path in STYLES)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{escape(title)}: rehearsal</title>
+<style>
+{style}</style>
+</head>
+<body>
+<header>
+  <h1>Rehearsal</h1>
+  {_verdict(outcome, expectations)}
+  <p id="when">{escape(title)} · {duration_text(scenario.duration)} · seed {scenario.seed}</p>
+</header>
+<main>
+<section id="figures" aria-label="Figures">{"".join(_figures(outcome))}</section>
+{"".join(_charts(axis, tally, outcome))}
+<div id="more">
+{"".join(_sections(outcome, expectations))}
+</div>
+</main>
+<footer>The balancer's own decisions, with servers, clients and time that were imagined. The same seed gives the same
+result.</footer>
+</body>
+</html>
+"""
+
+
+def _verdict(outcome: Outcome, expectations: Sequence[Expectation]) -> str:
+    failed = sum(not each.met(outcome.statistics) for each in expectations)
+    if expectations:
+        text = f"{failed} of {len(expectations)} expectations not met" if failed else "All expectations met"
+    else:
+        failed = int(outcome.statistics["failed"])
+        text = f"{failed:,} sessions failed" if failed else "No session failed"
+    return f'<p id="verdict" data-ok="{"no" if failed else "yes"}">{text}</p>'
+
+
+def _figures(outcome: Outcome) -> Iterator[str]:
+    statistics = outcome.statistics
+    total = max(1.0, statistics["sessions"])
+    for name, caption in (
+        ("sessions", "Sessions"),
+        ("failed", "Never had a server"),
+        ("cut", "Cut short"),
+        ("moved", "Moved in time"),
+        ("left", "Clients that gave up"),
+    ):
+        bad = "yes" if name in ("failed", "cut") and statistics[name] else "no"
+        part = "" if name == "sessions" else f" <small>{100 * statistics[name] / total:.3g} %</small>"
+        yield (
+            f'<figure data-bad="{bad}"><figcaption>{caption}</figcaption>'
+            f"<output>{int(statistics[name]):,}{part}</output></figure>"
+        )
+    yield (
+        "<figure><figcaption>Wait for a server, 99 %</figcaption>"
+        f"<output>{seconds(statistics['wait.p99'])}</output></figure>"
+    )
+
+
+def _charts(axis: Axis, tally: Tally, outcome: Outcome) -> Iterator[str]:
+    per_part = axis.duration / axis.parts
+    parts = tally.slices[: axis.parts]
+    keys = (
+        ("--strip", "in service"),
+        ("--ejected", "kept out by the balancer"),
+        ("--down", "something is wrong with it"),
+    )
+    yield _chart("Servers", _key(keys), lanes(axis, list(_lanes(outcome))))
+    served = list(_served(outcome, tally, per_part))
+    key = _key([(each.colour, each.name) for each in served])
+    yield _chart("Sessions a second", key, stack(axis, served, "", "Sessions a second by server"))
+    wrong = [
+        Series("failed", "var(--down)", [part.ends["failed"] for part in parts]),
+        Series("cut", "var(--ejected)", [part.ends["cut"] for part in parts]),
+        Series("gave up", "var(--rest)", [part.ends["left"] for part in parts]),
+        Series("moved", "var(--accent)", [part.moved for part in parts]),
+    ]
+    if any(any(each.values) for each in wrong):
+        key = _key([(each.colour, each.name) for each in wrong])
+        chart = bars(axis, wrong, "Sessions that did not go smoothly")
+    else:
+        key, chart = "", '<p class="quiet">None: every session went to the server that was tried first, to its end.</p>'
+    yield _chart(f"Sessions that did not go smoothly, in {duration_text(per_part)}", key, chart)
+    ordered = [sorted(part.waits) for part in parts]
+    waits = [
+        Series("99 %", "var(--s0)", [1000 * quantile(each, 0.99) for each in ordered]),
+        Series("half", "var(--s1)", [1000 * quantile(each, 0.5) for each in ordered]),
+    ]
+    key = _key([(each.colour, f"{each.name} wait no longer") for each in waits])
+    yield _chart("Wait for a server", key, lines(axis, waits, " ms", "Time until a client has a server"))
+
+
+def _chart(title: str, key: str, chart: str) -> str:
+    return f'<section class="chart"><h2>{title}</h2>{key}{chart}</section>\n'
+
+
+def _key(colours: Sequence[tuple[str, str]]) -> str:
+    spans = (
+        f'<span style="--c:{f"var({colour})" if colour.startswith("--") else colour}">{escape(name)}</span>'
+        for colour, name in colours
+    )
+    return f'<p class="key">{"".join(spans)}</p>'
+
+
+def _lanes(outcome: Outcome) -> Iterator[tuple[str, list[Band], list[Band]]]:
+    touched = {incident.server for incident in outcome.incidents}
+    ordered = sorted(outcome.servers, key=lambda server: server.name not in touched and not server.ejections)
+    shown = {server.name for server in ordered[:MOST_LANES]}
+    for server in outcome.servers:
+        if server.name in shown:
+            wrong = [
+                Band(
+                    0 if each.does == "join" else each.at,
+                    each.ended_at,
+                    _befallen(str(each), each.at, each.ended_at),
+                    VERBS[each.does],
+                )
+                for each in outcome.incidents
+                if each.server == server.name
+            ]
+            out = [Band(start, end, _befallen("kept out", start, end)) for start, end in outcome.out[server.name]]
+            yield server.name, wrong, out
+
+
+def _befallen(text: str, start: float, end: float) -> str:
+    return f"{text}: {clock(start)} to {'the end' if math.isinf(end) else clock(end)}"
+
+
+def _served(outcome: Outcome, tally: Tally, per_part: float) -> Iterator[Series]:
+    """What each server got. The first of the file has the lowest place."""
+    names = [server.name for server in outcome.servers]
+    several = len(names) > MOST_SERVERS
+    coloured = names[: MOST_SERVERS - 1] if several else names
+    parts = tally.slices[:SLICES]
+    for number, name in enumerate(coloured):
+        yield Series(name, f"var(--s{number})", [part.served[name] / per_part for part in parts])
+    if several:
+        others = names[MOST_SERVERS - 1 :]
+        values = [sum(part.served[name] for name in others) / per_part for part in parts]
+        yield Series(f"{len(others)} others", "var(--rest)", values)
+
+
+def _sections(outcome: Outcome, expectations: Sequence[Expectation]) -> Iterator[str]:
+    if expectations:
+        rows = [
+            [f"<code>{escape(each.text)}</code>", f"{outcome.statistics[each.name]:.4g}", _met(each, outcome)]
+            for each in expectations
+        ]
+        yield _table("Expectations", ["Expected", "Came to", ""], rows)
+    incidents = [
+        [
+            escape(str(each)),
+            clock(each.at),
+            "" if each.does == "join" else seconds(each.ejected_after),
+            "" if math.isinf(each.ended_at) or not each.restored_after else seconds(each.restored_after),
+        ]
+        for each in outcome.incidents
+    ]
+    if incidents:
+        yield _table("Incidents", ["", "At", "Ejected after", "Restored after"], incidents)
+    servers = [
+        [escape(server.name), f"{server.share:.1f} %", f"{server.sessions:,}", str(server.ejections)]
+        for server in outcome.servers
+    ]
+    yield _table("Servers", ["", "Share", "Sessions", "Ejections"], servers)
+    moments = "".join(
+        f'<li data-kind="{each.kind}"><time>{clock(each.at)}</time><span>{escape(each.text)}</span></li>'
+        for each in outcome.timeline
+    )
+    yield f'<section><h2>Timeline</h2><ol id="events">{moments}</ol></section>'
+
+
+def _met(expectation: Expectation, outcome: Outcome) -> str:
+    return "met" if expectation.met(outcome.statistics) else "failed"
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def cell(number: int, content: str) -> str:
+        kind = content if content in ("met", "failed") else "number" if number else ""
+        return f'<td class="{kind}">{content}</td>'
+
+    heads = "".join(
+        f'<th scope="col" class="{"number" if number else ""}">{name}</th>' for number, name in enumerate(head)
+    )
+    body = "".join(f"<tr>{''.join(cell(*each) for each in enumerate(row))}</tr>" for row in rows)
+    return f"<section><h2>{title}</h2><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></section>"
