@@ -19,8 +19,8 @@ $(READY): pyproject.toml
 demo: $(READY)  ## three backends, a balancer, a load, a live view (ARGS="--seconds 8")
 	$(BIN)/lb demo $(ARGS)
 
-test: $(READY)  ## all tests (ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY)  ## all tests, four at a time as most of them wait (ARGS="-k name")
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(READY)  ## ruff, mypy --strict, the import-direction test
 	$(BIN)/ruff format --check .
