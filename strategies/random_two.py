@@ -39,7 +39,7 @@ class RandomTwo(Strategy):
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
         choices = len(self._urn)
-        for server in dict.fromkeys(tried):
+        for server in dict.fromkeys(tried) if tried else ():
             if server in self.available:
                 choices -= 1
                 self._swap(self._places[server], choices)
