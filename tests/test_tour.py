@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from functools import partial
@@ -14,6 +15,16 @@ from playwright.sync_api import sync_playwright
 from tests.balancer import PATIENCE, run_lb
 from tests.terminals import on_pipe
 
+CONFIG = """
+[listeners.demo]
+bind = "127.0.0.1:8080"
+servers = [{ name = "s1", address = "10.0.0.1:1" }, { name = "s2", address = "10.0.0.2:1" }]
+"""
+SCENARIO = """
+duration = "1m"
+clients.all = { rate = 20, session = "200ms" }
+events = [{ at = "30s", server = "demo/s1", does = "die" }]
+"""
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
@@ -47,7 +58,7 @@ def browse(url, visit):
         browser.close()
 
 
-async def test_the_tour():
+async def test_the_tour(tmp_path):
     async with on_pipe("demo") as demo:
         url, admin = (await demo.until(r"Its dashboard is (http://([0-9.:]+)/)")).groups()
         victim = int((await demo.until(r"kill -9 (\d+)"))[1])
@@ -68,6 +79,10 @@ async def test_the_tour():
             dashboard.shows("s1", "down", "connection refused")
             assert "connection refused" in trio.from_thread.run(lb, "ctl", "servers")
 
+            explained = trio.from_thread.run(lb, "explain", "--listener", "demo", "--source", "10.1.2.3")
+            assert re.search(r"^s1 +down .*connection refused", explained, re.MULTILINE), explained
+            assert re.search(r"^10\.1\.2\.3 on demo gets s[23]$", explained, re.MULTILINE), explained
+
             dashboard.click("s2", "Drain")
             dashboard.shows("s2", "draining", "drained by an operator")
             assert trio.from_thread.run(lb, "ctl", "enable", "demo/s2") == "demo/s2: up, weight 1\n"
@@ -86,3 +101,11 @@ async def test_the_tour():
         text, code = await demo.rest()
     assert code == 0, text
     assert " 0 failed, " in text.splitlines()[-1]
+
+    config, scenario = tmp_path / "lb.toml", tmp_path / "scenario.toml"
+    config.write_text(CONFIG)
+    scenario.write_text(SCENARIO)
+    expected = ("--expect", "failed == 0", "--expect", "time_to_eject.s1 < 2s")
+    code, out, err = await run_lb("rehearse", str(config), str(scenario), *expected)
+    assert (code, err) == (0, ""), "what was seen would have been foreseen"
+    assert "demo/s1 ejected: connection refused" in out
