@@ -14,7 +14,7 @@ from chaos.storm import LEASES, SERVERS, Outcome
 __all__ = ["Line", "lines", "of_processes", "table"]
 
 IDLE_PIPES = 64
-"""Descriptors of pipes that a process may keep in stock; see lb/pipes.py."""
+"""Descriptors of pipes that a process may keep in stock; see lb/splicing/pipes.py."""
 IDLE_THREADS = 2
 """Threads that trio keeps for ten seconds, after a reload for one."""
 GROWTH = 1.25

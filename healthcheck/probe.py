@@ -16,7 +16,7 @@ import trio
 from healthcheck.advice import Advice
 from lb.address import Address, SocketAddress
 from lb.errors import EXHAUSTED, describe_error
-from lb.self_connect import is_self_connected
+from lb.splicing.self_connect import is_self_connected
 
 __all__ = [
     "UNABLE",

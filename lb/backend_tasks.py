@@ -18,10 +18,10 @@ from lb.events import CheckWarning, ResolveFailed, Sink
 from lb.host import Host
 from lb.model import HealthSpec
 from lb.pool import Pool
-from lb.proxy_header import own_header
+from lb.proxy_protocol.header import own_header
 from lb.resolver import keep_resolved
-from lb.tls_contexts import name_of
-from lb.tls_store import TlsStore
+from lb.tls.contexts import name_of
+from lb.tls.store import TlsStore
 
 __all__ = ["BackendTasks"]
 

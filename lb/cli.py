@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lb.ctl_arguments import add_ctl, add_explain, add_top
+from lb.operate.ctl_arguments import add_ctl, add_explain, add_top
 
 __all__ = ["main"]
 
@@ -170,7 +170,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from lb.config import ConfigError, load
     from lb.describe import describe
-    from lb.servers_file import with_servers_files
+    from lb.discovery.servers_file import with_servers_files
 
     try:
         config = with_servers_files(load(options.config))
@@ -182,8 +182,8 @@ def _check(options: argparse.Namespace) -> int:
 
 def _diff(options: argparse.Namespace) -> int:
     from lb.config import ConfigError, load
+    from lb.discovery.servers_file import with_servers_files
     from lb.plan import plan
-    from lb.servers_file import with_servers_files
 
     errors: list[str] = []
     configs = []
@@ -205,7 +205,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from lb.explain_command import explain
+    from lb.operate.explain_command import explain
 
     return explain(options)
 
@@ -225,11 +225,11 @@ def _rehearse(options: argparse.Namespace) -> int:
 
 def _ctl(options: argparse.Namespace) -> int:
     if options.action == "completion":
-        from lb.completion import completion
+        from lb.operate.completion import completion
 
         print(completion(_parser(), options.shell))
         return OK
-    from lb.ctl import ctl
+    from lb.operate.ctl import ctl
 
     return ctl(options)
 
@@ -237,7 +237,7 @@ def _ctl(options: argparse.Namespace) -> int:
 def _strategy_list(options: argparse.Namespace) -> int:
     import json
 
-    from lb.strategy_command import known, known_text
+    from lb.strategy_kit.command import known, known_text
 
     entries = known()
     print(json.dumps(entries, default=str) if options.json else known_text(entries))
@@ -247,7 +247,7 @@ def _strategy_list(options: argparse.Namespace) -> int:
 def _strategy_test(options: argparse.Namespace) -> int:
     import json
 
-    from lb.strategy_command import findings, findings_text
+    from lb.strategy_kit.command import findings, findings_text
 
     try:
         found = findings(options.name, options.option)
@@ -259,7 +259,7 @@ def _strategy_test(options: argparse.Namespace) -> int:
 
 
 def _top(options: argparse.Namespace) -> int:
-    from lb.top import top
+    from lb.operate.top import top
 
     return top(options)
 

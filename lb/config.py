@@ -1,6 +1,6 @@
 """The configuration file: TOML in, one frozen :class:`lb.model.Config` out, or all that is wrong with it at once.
 
-What a key may hold stands here and in :mod:`lb.config_pools`; what it is by default, in the model.
+What a key may hold stands here and in :mod:`lb.config_file.pools`; what it is by default, in the model.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from pathlib import Path
 
 import tomli
 
-from lb.config_listeners import check_binds, pools_of_listeners, read_listener
-from lb.config_pools import read_pool
-from lb.config_process import read_process
-from lb.config_table import Table
-from lb.config_values import Reader, address, boolean, choice, secret
+from lb.config_file.listeners import check_binds, pools_of_listeners, read_listener
+from lb.config_file.pools import read_pool
+from lb.config_file.process import read_process
+from lb.config_file.table import Table
+from lb.config_file.values import Reader, address, boolean, choice, secret
 from lb.model import AdminSpec, Config, LogSpec, Secret
 
 __all__ = ["ConfigError", "load", "load_admin", "parse", "read_toml"]

@@ -18,12 +18,12 @@ import attrs
 from lb.address import Client
 from lb.backend import Backend
 from lb.connection_context import ConnectionContext
-from lb.decision import Decision
 from lb.events import ConnectionClosed, EndedBy, Reason
+from lb.explain.decision import Decision
 from lb.figures import LiveConnection, LiveState
 from lb.seeking import Seeking
-from lb.splicer import TCP_OPTIONS, Connecting, Relay, end_with_reset
-from lb.tls import Clear, Layer
+from lb.splicing.splicer import TCP_OPTIONS, Connecting, Relay, end_with_reset
+from lb.tls.layer import Clear, Layer
 
 if TYPE_CHECKING:
     from lb.listener import Listener
@@ -48,7 +48,7 @@ class Connection(Seeking):
     )
 
     decisions: tuple[Decision, ...] | None = None
-    """Why it got its server, for those of which that is written down: :mod:`lb.sampling`."""
+    """Why it got its server, for those of which that is written down: :mod:`lb.explain.sampling`."""
 
     def __init__(self, context: ConnectionContext, listener: Listener, sock: socket.SocketType, client: Client) -> None:
         self._accepted_at = now = context.clock()
@@ -256,7 +256,7 @@ class Connection(Seeking):
 
 @attrs.frozen
 class _Talk:
-    """A task that talks to a server, and the server's socket. Implements :class:`lb.splicer.Connecting`."""
+    """A task that talks to a server, and the server's socket. Implements :class:`lb.splicing.splicer.Connecting`."""
 
     task: Connecting
     server: socket.SocketType

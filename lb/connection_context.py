@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from lb.deadlines import Deadlines
-from lb.departures import Watch
 from lb.events import Fault, Sink
 from lb.sources import Sources
-from lb.splicer import Splicer
-from lb.tls_store import TlsStore
+from lb.splicing.deadlines import Deadlines
+from lb.splicing.departures import Watch
+from lb.splicing.splicer import Splicer
+from lb.tls.store import TlsStore
 
 if TYPE_CHECKING:
     from lb.connection import Connection

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 import attrs
 
 from lb.address import Client
-from lb.decision import Decision
 from lb.event import Event
+from lb.explain.decision import Decision
 
 __all__ = ["Attempt", "ConnectionClosed", "EndedBy", "Reason"]
 

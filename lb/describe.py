@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import singledispatch
 
-from lb.config_values import duration_text
+from lb.config_file.values import duration_text
 from lb.model import (
     CertificateSpec,
     CheckSpec,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from lb.accept_proxy import AcceptProxy, OnlyFrom
 from lb.access import Access
 from lb.greeting import Gate, Greeting, Step
 from lb.model import ListenerSpec
 from lb.networks import Networks
+from lb.proxy_protocol.steps import AcceptProxy, OnlyFrom
 from lb.sources import Sources
-from lb.tls_steps import AcceptTls, HearServerName
-from lb.tls_store import TlsStore
+from lb.tls.steps import AcceptTls, HearServerName
+from lb.tls.store import TlsStore
 
 __all__ = ["make_gate"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lb.deadlines import DeadlineQueue
 from lb.pool import Pool
+from lb.splicing.deadlines import DeadlineQueue
 
 if TYPE_CHECKING:
     from lb.connection_context import ConnectionContext

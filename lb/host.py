@@ -11,13 +11,13 @@ from collections.abc import Callable
 import healthcheck.registry
 from healthcheck.probe import Probe
 from lb.address import Address
-from lb.departures import Departures, Watch
-from lb.descriptors import Descriptors
-from lb.given_sockets import GivenSockets
 from lb.model import PluginSpec
+from lb.service.given_sockets import GivenSockets
 from lb.sockets import open_sockets
-from lb.splicer import Splicer
-from lb.splicer_factory import make_splicer
+from lb.splicing.departures import Departures, Watch
+from lb.splicing.descriptors import Descriptors
+from lb.splicing.factory import make_splicer
+from lb.splicing.splicer import Splicer
 
 __all__ = ["Host"]
 

@@ -12,11 +12,11 @@ import attrs
 
 from lb.address import client_of
 from lb.model import PoolSpec, PoolTlsSpec
-from lb.proxy_header import proxy_header
-from lb.tls import Tls
-from lb.tls_contexts import name_of
-from lb.tls_handshake import shake_hands
-from lb.tls_store import TlsStore
+from lb.proxy_protocol.header import proxy_header
+from lb.tls.contexts import name_of
+from lb.tls.handshake import shake_hands
+from lb.tls.layer import Tls
+from lb.tls.store import TlsStore
 
 if TYPE_CHECKING:
     from lb.connection import Connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from lb.model import PoolSpec, Server
-from lb.strategy_drive import client, start
+from lb.strategy_kit.drive import client, start
 from strategies import registry
 
 __all__ = ["keys_held", "keys_moved"]

@@ -11,18 +11,18 @@ from lb.address import Address, client_of
 from lb.connection import Connection
 from lb.connection_context import ConnectionContext
 from lb.counts import Count, LocalCount
-from lb.deadlines import DeadlineQueue, Deadlines
-from lb.descriptors import Descriptors
 from lb.errors import describe_error
 from lb.events import AcceptPaused, AcceptResumed, Sink
+from lb.explain.sampling import Sampler
 from lb.greeting import Gate
 from lb.greeting_factory import make_gate
 from lb.model import ListenerSpec
 from lb.pool import Pool
 from lb.route import Route, make_route
-from lb.sampling import Sampler
 from lb.server_names import find
-from lb.splicer import Acceptor, Splicer
+from lb.splicing.deadlines import DeadlineQueue, Deadlines
+from lb.splicing.descriptors import Descriptors
+from lb.splicing.splicer import Acceptor, Splicer
 
 __all__ = ["Listener", "Pressure"]
 

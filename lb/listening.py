@@ -11,10 +11,10 @@ from lb.address import Address
 from lb.binds import Place, closing, missing, moves
 from lb.carrier import Opened
 from lb.events import ListenerStarted, ListenerStopped, Sink
-from lb.given_sockets import Given, socket_name
-from lb.heritage import Heritage
 from lb.host import Host
 from lb.model import Config
+from lb.service.given_sockets import Given, socket_name
+from lb.service.heritage import Heritage
 from lb.service_events import SocketUnused
 from lb.sockets import remove_file
 

@@ -14,7 +14,7 @@ import attrs
 from lb.address import Address
 from lb.counts import Count, LocalCount
 from lb.networks import IPAddress, Networks
-from lb.tls_specs import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
+from lb.tls.specs import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
 
 __all__ = [
     "AdminSpec",

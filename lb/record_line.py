@@ -9,8 +9,8 @@ import json
 from datetime import UTC, datetime
 from json.encoder import encode_basestring as quoted
 
-from lb.decision import Decision
 from lb.events import Attempt, ConnectionClosed
+from lb.explain.decision import Decision
 
 __all__ = ["RecordLines"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from lb.deadlines import DeadlineQueue, Deadlines
 from lb.introduction import Introduction, make_introduction
 from lb.pool import Pool
-from lb.tls_store import TlsStore
+from lb.splicing.deadlines import DeadlineQueue, Deadlines
+from lb.tls.store import TlsStore
 
 __all__ = ["Route", "make_route"]
 

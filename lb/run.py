@@ -12,19 +12,19 @@ import trio
 
 from lb.admin.sockets import ADMIN, open_admin
 from lb.config import ConfigError, load
-from lb.descriptors import raise_limit
 from lb.events import ServerStarted
-from lb.given_sockets import GivenError, GivenSockets
-from lb.handover import HandoverError
-from lb.heritage import Heritage
 from lb.log import Log
 from lb.model import Config
-from lb.notify import Notifier
 from lb.observers import Observers
-from lb.predecessor import Predecessor
-from lb.privileges import PrivilegesError, give_up
 from lb.server import Balancer, StartError
+from lb.service.given_sockets import GivenError, GivenSockets
+from lb.service.handover import HandoverError
+from lb.service.heritage import Heritage
+from lb.service.notify import Notifier
+from lb.service.predecessor import Predecessor
+from lb.service.privileges import PrivilegesError, give_up
 from lb.sockets import open_sockets
+from lb.splicing.descriptors import raise_limit
 from lb.stalls import keep_garbage_collection_short, keep_threads_short
 from lb.steering import SIGNALS, Steering, worker_count
 

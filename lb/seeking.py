@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Literal
 from lb.address import Client, SocketAddress
 from lb.backend import Backend
 from lb.connection_context import ConnectionContext
-from lb.deadlines import DeadlineQueue
 from lb.errors import EXHAUSTED, describe_error
 from lb.events import Attempt, EndedBy, Reason
 from lb.holding import Holding
 from lb.pool import Pool
 from lb.route import Route
-from lb.splicer import Connecting
+from lb.splicing.deadlines import DeadlineQueue
+from lb.splicing.splicer import Connecting
 
 if TYPE_CHECKING:
     from lb.listener import Listener

@@ -14,7 +14,7 @@ from lb.backend import Backend, new_backend
 from lb.backend_tasks import BackendTasks
 from lb.binds import Place
 from lb.carrier import Carrier, CarrierError, Opened
-from lb.discovery import Discovery
+from lb.discovery.discovery import Discovery
 from lb.events import (
     BackendOverridden,
     ConfigApplied,
@@ -22,8 +22,6 @@ from lb.events import (
     ServerStopping,
     Sink,
 )
-from lb.handover import Knowledge, Memories
-from lb.heritage import Heritage
 from lb.host import Host
 from lb.listening import Bound, Listening
 from lb.model import Config, PoolSpec, ServerSpec
@@ -34,6 +32,8 @@ from lb.pool import Pool
 from lb.pools import Pools, new_servers
 from lb.rejection import why_rejected
 from lb.resolver import targets_of
+from lb.service.handover import Knowledge, Memories
+from lb.service.heritage import Heritage
 from lb.traffic import Traffic
 
 __all__ = ["Balancer", "StartError"]
@@ -131,7 +131,7 @@ class Balancer:
 
     def _new_carrier(self, config: Config) -> Carrier:
         if self.workers > 1:
-            from lb.workers import Workers  # noqa: PLC0415 - one process does without
+            from lb.workers.workers import Workers  # noqa: PLC0415 - one process does without
 
             workers = Workers(self.workers, self._pools, self._sink, self._write)
             self._new_backend = workers.new_backend

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lb.address import Address
 from lb.errors import describe_error
-from lb.given_sockets import GivenSockets
-from lb.splicer import TCP_OPTIONS
+from lb.service.given_sockets import GivenSockets
+from lb.splicing.splicer import TCP_OPTIONS
 
 __all__ = ["open_sockets", "remove_file"]
 

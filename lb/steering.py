@@ -13,18 +13,18 @@ import trio
 
 from lb.admin.admin import Admin
 from lb.config import ConfigError, load
+from lb.discovery.servers_file import with_servers_files
 from lb.events import ConfigRejected, Event
-from lb.given_sockets import GivenSockets
 from lb.log import Log
-from lb.messages import SIGNALS
 from lb.model import Config, ProcessSpec
-from lb.notify import Notifier
 from lb.observers import Observers
 from lb.plan import FIXED, plan
 from lb.rejection import why_rejected
 from lb.server import Balancer
-from lb.servers_file import with_servers_files
-from lb.upgrade import Upgrades
+from lb.service.given_sockets import GivenSockets
+from lb.service.notify import Notifier
+from lb.service.upgrade import Upgrades
+from lb.workers.messages import SIGNALS
 
 __all__ = ["SIGNALS", "Steering", "worker_count"]
 

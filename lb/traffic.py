@@ -14,7 +14,6 @@ from lb.carrier import Commit, Opened
 from lb.connection import Connection
 from lb.connection_context import ConnectionContext
 from lb.counts import Count, LocalCount
-from lb.deadlines import Deadlines
 from lb.events import Fault, Sink
 from lb.figures import Figures, LiveConnection, Survey, Wanted
 from lb.host import Host
@@ -25,8 +24,9 @@ from lb.pool import Pool
 from lb.pools import Pools
 from lb.slow_start import STEPS
 from lb.sources import Sources
+from lb.splicing.deadlines import Deadlines
 from lb.timing import Timings
-from lb.tls_store import tls_of
+from lb.tls.store import tls_of
 from lb.turns import in_turns
 
 __all__ = ["Traffic"]

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import attrs
 
 from lb.address import Client
-from lb.decision import Decides, Figures
+from lb.explain.decision import Decides, Figures
 from lb.model import Server, ServerSpec
 
 __all__ = ["Strategy", "View"]

@@ -14,13 +14,13 @@ import trio.testing
 from healthcheck.result import CheckResult
 from lb.address import Address
 from lb.connection_context import ConnectionContext
-from lb.deadlines import Deadlines
-from lb.descriptors import Descriptors
 from lb.events import ConnectionClosed, Fault
 from lb.listener import Listener, Pressure
 from lb.model import HealthSpec, ListenerSpec, PoolSpec, ServerSpec
 from lb.pool import Pool
-from lb.splicer import TIMEOUTS
+from lb.splicing.deadlines import Deadlines
+from lb.splicing.descriptors import Descriptors
+from lb.splicing.splicer import TIMEOUTS
 from tests.strategy_driver import finish
 
 REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "refused")

@@ -18,10 +18,10 @@ import attrs
 import trio
 import trio.testing
 
-from lb.deadlines import Deadlines
-from lb.descriptors import Descriptors
-from lb.splicer import TCP_OPTIONS
-from lb.splicer_factory import make_splicer
+from lb.splicing.deadlines import Deadlines
+from lb.splicing.descriptors import Descriptors
+from lb.splicing.factory import make_splicer
+from lb.splicing.splicer import TCP_OPTIONS
 
 MIB = 1024 * 1024
 RESET_AT_CLOSE = b"\1\0\0\0\0\0\0\0"

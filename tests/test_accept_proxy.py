@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import trio
 
-from lb.accept_proxy import PIECE, AcceptProxy, OnlyFrom
 from lb.address import Client
 from lb.greeting import GreetingFailed
 from lb.networks import Networks
-from lb.proxy_header import proxy_header
+from lb.proxy_protocol.header import proxy_header
+from lb.proxy_protocol.steps import PIECE, AcceptProxy, OnlyFrom
 
 CLIENT, FRONT = Client("192.0.2.7", 5555), Client("198.51.100.1", 443)
 HEADER = proxy_header("v2", CLIENT, FRONT)

@@ -12,7 +12,7 @@ from lb.greeting_factory import make_gate
 from lb.model import ListenerSpec
 from lb.networks import Networks
 from lb.sources import Sources
-from lb.tls_store import TlsStore
+from lb.tls.store import TlsStore
 from tests.connecting import world_maker
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trio
 
-from lb.ctl_words import seconds_between
+from lb.operate.ctl_words import seconds_between
 from tests.balancer import ask, config, connect, read_all, request, run_lb
 from tests.operating import ADMIN, client_of, operated
 from tests.servers import Named, backends, free_port, serving

@@ -9,8 +9,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from lb.board import Board
-from lb.slots import assign
+from lb.workers.board import Board
+from lb.workers.slots import assign
 
 WORKERS = 3
 SLOTS = 4

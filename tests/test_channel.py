@@ -12,8 +12,8 @@ import pytest
 import trio
 from hypothesis import example, given
 
-from lb import channel
-from lb.channel import Channel, ChannelFullError, encode
+from lb.workers import channel
+from lb.workers.channel import Channel, ChannelFullError, encode
 
 
 def pair(nursery, stack):

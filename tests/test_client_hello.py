@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.client_hello import ClientHello, NotTlsError
+from lb.tls.client_hello import ClientHello, NotTlsError
 from tests.tls_peers import VERSIONS
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.address import Address
-from lb.config_servers_file import parse_servers_file
+from lb.config_file.servers_file import parse_servers_file
 from lb.model import ServerSpec
 
 GOOD = b"""\xef\xbb\xbf# written by a script

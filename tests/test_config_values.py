@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config_values import (
+from lb.config_file.values import (
     duration,
     duration_above_zero,
     duration_or_never,

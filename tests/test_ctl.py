@@ -15,8 +15,9 @@ from shutil import which
 import pytest
 import trio
 
-from lb import cli, ctl_words
-from lb.completion import completion
+from lb import cli
+from lb.operate import ctl_words
+from lb.operate.completion import completion
 from tests.balancer import LB, PATIENCE, ask, balancer, config, connect, request, run_lb
 from tests.operating import ADMIN
 from tests.servers import Named, backends, free_port, serving

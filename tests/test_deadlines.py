@@ -11,7 +11,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.deadlines import DeadlineQueue, Deadlines
+from lb.splicing.deadlines import DeadlineQueue, Deadlines
 
 
 class Sleeper:

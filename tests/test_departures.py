@@ -8,8 +8,8 @@ import sys
 import pytest
 import trio
 
-from lb.departures import Departures
-from lb.splicer import end_with_reset
+from lb.splicing.departures import Departures
+from lb.splicing.splicer import end_with_reset
 from tests.balancer import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no epoll here")

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
-from lb.descriptors import Descriptors, raise_limit
-from lb.pipes import KEPT, Pipe, PipePool
+from lb.splicing.descriptors import Descriptors, raise_limit
+from lb.splicing.pipes import KEPT, Pipe, PipePool
 from tests.splicing import open_descriptors
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="splice and /proc")

@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from lb.config import parse
-from lb.discovery import FIRST_LOOK, Discovery
-from lb.dns_records import Answer, Failure, Question, Service
+from lb.discovery.discovery import FIRST_LOOK, Discovery
+from lb.discovery.dns_records import Answer, Failure, Question, Service
 from lb.events import DiscoveryFailed, DiscoveryRestored, Fault
 
 
@@ -214,8 +214,8 @@ def in_file(path):
 
 @pytest.fixture
 def quick_looks(monkeypatch):
-    monkeypatch.setattr("lb.discovery.FILE_INTERVAL", 0.01)
-    monkeypatch.setattr("lb.discovery.SETTLED", 0.01)
+    monkeypatch.setattr("lb.discovery.discovery.FILE_INTERVAL", 0.01)
+    monkeypatch.setattr("lb.discovery.discovery.SETTLED", 0.01)
 
 
 @pytest.mark.usefixtures("quick_looks")
@@ -265,7 +265,7 @@ async def test_a_file_that_is_being_written_is_not_taken_before_it_stays_the_sam
         last = next(contents, last)
         return last
 
-    monkeypatch.setattr("lb.discovery._read", read)
+    monkeypatch.setattr("lb.discovery.discovery._read", read)
     await world.discovery.begin(in_file("list"))
     assert world.servers(in_file("list")) == ["10.0.0.1:80", "10.0.0.2:80"]
     assert not world.events

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.address import Address
-from lb.dns_client import ask
-from lb.dns_records import Answer, Failure, Question, Service, servers_at, servers_of
+from lb.discovery.dns_client import ask
+from lb.discovery.dns_records import Answer, Failure, Question, Service, servers_at, servers_of
 from tests.name_server import name_server
 from tests.servers import free_port
 
@@ -95,14 +95,14 @@ async def test_another_name_server_is_asked_when_one_fails(names):
 
 @pytest.mark.slow
 async def test_silence_is_a_failure(names, monkeypatch):
-    monkeypatch.setattr("lb.dns_client.LIFETIME", 0.3)
+    monkeypatch.setattr("lb.discovery.dns_client.LIFETIME", 0.3)
     names.is_silent("web.internal", "A")
     assert await ask(A, asked_of(names)) == Failure("no answer in 0.3 s")
     assert isinstance(await ask(A, [Address.parse(f"127.0.0.1:{free_port()}")]), Failure)
 
 
 async def test_an_answer_to_another_question_is_none(names, monkeypatch):
-    monkeypatch.setattr("lb.dns_client.LIFETIME", 0.3)
+    monkeypatch.setattr("lb.discovery.dns_client.LIFETIME", 0.3)
     other = dns.message.make_response(dns.message.make_query("evil.internal", "A"))
     other.answer.append(dns.rrset.from_text("evil.internal.", 5, "IN", "A", "6.6.6.6"))
     names.says("web.internal", "A", other.to_wire())
@@ -145,7 +145,7 @@ async def test_the_corpus(names, monkeypatch, path):
     case = tomli.loads(path.read_text())
     failure = case.get("failure", "")
     if failure.startswith("no answer"):
-        monkeypatch.setattr("lb.dns_client.LIFETIME", 0.3)
+        monkeypatch.setattr("lb.discovery.dns_client.LIFETIME", 0.3)
     names.says(*case["question"], bytes.fromhex(case["answer"]))
     outcome = await ask(Question(*case["question"]), asked_of(names))
     if failure:
@@ -203,7 +203,7 @@ async def hear(question, wire):
 @given(QUESTIONS, st.binary(min_size=2, max_size=80))
 def test_any_bytes_are_an_answer_or_a_failure(question, wire):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lb.dns_client.LIFETIME", 0.03)
+        patch.setattr("lb.discovery.dns_client.LIFETIME", 0.03)
         trio.run(hear, question, wire)
 
 
@@ -211,5 +211,5 @@ def test_any_bytes_are_an_answer_or_a_failure(question, wire):
 @given(spoilt())
 def test_a_spoilt_answer_is_an_answer_or_a_failure(spoilt):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lb.dns_client.LIFETIME", 0.03)
+        patch.setattr("lb.discovery.dns_client.LIFETIME", 0.03)
         trio.run(hear, *spoilt)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.address import Address
-from lb.dns_records import HEAVIEST, Answer, Failure, Question, Round, Service, pause, servers_at, servers_of
+from lb.discovery.dns_records import HEAVIEST, Answer, Failure, Question, Round, Service, pause, servers_at, servers_of
 from lb.model import ServerSpec
 
 IPS = st.ip_addresses().map(str) | st.sampled_from(["10.0.0.1", "10.0.0.2", "fd00::1", "0.0.0.0", "::"])

@@ -14,9 +14,10 @@ import tomli
 
 import healthcheck.registry
 import strategies.registry
-from lb import cli, config_table, events, model, service_events
+from lb import cli, events, model, service_events
 from lb.config import parse
-from lb.ctl_arguments import add_ctl
+from lb.config_file import table as config_table
+from lb.operate.ctl_arguments import add_ctl
 from strategies import maglev
 from tests.tls_peers import write_certificate
 

@@ -10,9 +10,9 @@ import pytest
 from healthcheck.advice import Advice
 from healthcheck.result import CheckResult
 from lb.address import Client
-from lb.decision import MOST_NAMED
 from lb.events import Fault
-from lb.explain import explain
+from lb.explain.decision import MOST_NAMED
+from lb.explain.explain import explain
 from lb.model import PluginSpec
 from strategies.base import Strategy, View
 from tests.pooling import CLIENT, Harness, server, servers

@@ -10,7 +10,7 @@ from healthcheck.advice import Advice
 from healthcheck.result import CheckResult
 from lb.address import Client
 from lb.events import Fault
-from lb.explain import explain
+from lb.explain.explain import explain
 from lb.model import HealthSpec, PassiveSpec
 from tests.pooling import Harness, server
 from tests.test_strategies_contract import SPECS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lb.address import Client
-from lb.explanation import Question, client_of_text, explanation, listener_of, moves, pool_name
+from lb.explain.explanation import Question, client_of_text, explanation, listener_of, moves, pool_name
 from lb.model import ListenerSpec, PluginSpec, PoolSpec
 from lb.networks import Networks
 from tests.pooling import Harness, server, servers

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from lb.address import Address
 from lb.config import parse
-from lb.dns_records import servers_at
+from lb.discovery.dns_records import servers_at
+from lb.discovery.found import DnsWay, FileWay, Known, Source, complete, sources
 from lb.events import DiscoveryFailed, DiscoveryRestored
-from lb.found import DnsWay, FileWay, Known, Source, complete, sources
 from lb.model import ServerSpec
 from lb.plan import plan
 

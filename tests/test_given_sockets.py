@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from lb.address import Address
-from lb.given_sockets import Given, GivenError, GivenSockets
+from lb.service.given_sockets import Given, GivenError, GivenSockets
 from lb.sockets import open_sockets
 from tests.balancer import ask, balancer, config, connect, request
 from tests.servers import serving

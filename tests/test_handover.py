@@ -14,9 +14,9 @@ from healthcheck.advice import Advice
 from healthcheck.state import Health, Memory
 from lb.address import Address
 from lb.backend import new_backend
-from lb.handover import Document, HandoverError, Knowledge
 from lb.model import HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
 from lb.overrides import Override
+from lb.service.handover import Document, HandoverError, Knowledge
 
 CHECKED, EJECTING = HealthSpec(rise=2, fall=3), PassiveSpec(failures=2, eject_for=4.0)
 INITIALLY_DOWN = attrs.evolve(CHECKED, initial="down")

@@ -11,8 +11,8 @@ import pytest
 from lb.address import Client
 from lb.introduction import SendProxy, make_introduction
 from lb.model import PoolSpec
-from lb.proxy_header import proxy_header
-from lb.tls_store import TlsStore
+from lb.proxy_protocol.header import proxy_header
+from lb.tls.store import TlsStore
 
 CLIENT, FRONT = Client("192.0.2.7", 5555), Client("198.51.100.1", 443)
 

@@ -10,14 +10,14 @@ import trio
 
 from lb.address import Address
 from lb.connection_context import ConnectionContext
-from lb.deadlines import Deadlines
-from lb.departures import Departures
-from lb.descriptors import Descriptors
 from lb.events import AcceptPaused, AcceptResumed, ConnectionClosed
 from lb.listener import Listener, Pressure
 from lb.model import ListenerSpec, PoolSpec
 from lb.pool import Pool
 from lb.sockets import open_sockets
+from lb.splicing.deadlines import Deadlines
+from lb.splicing.departures import Departures
+from lb.splicing.descriptors import Descriptors
 
 ANYWHERE = Address.parse("127.0.0.1:0")
 

@@ -8,7 +8,7 @@ import time
 import pytest
 import trio
 
-from lb.notify import Notifier
+from lb.service.notify import Notifier
 from lb.service_events import NotifyFailed
 from tests.balancer import ask, balancer, config, connect, request
 from tests.servers import serving

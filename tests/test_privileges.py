@@ -16,7 +16,7 @@ import pytest
 import trio
 
 from lb.model import ProcessSpec
-from lb.privileges import PrivilegesError, give_up
+from lb.service.privileges import PrivilegesError, give_up
 from tests.balancer import ask, balancer, config, run_lb
 from tests.servers import serving
 
@@ -40,7 +40,7 @@ def python():
     for path in (sys.executable, f"/usr/bin/python{version}"):
         try:
             subprocess.run(
-                [path, "-c", "import lb.worker"],
+                [path, "-c", "import lb.workers.worker"],
                 check=True,
                 capture_output=True,
                 user=USER,
@@ -122,9 +122,8 @@ def test_a_name_that_does_not_exist_is_an_error(spec, message):
 
 @needs_root
 def test_who_may_not_become_somebody_else_does_not_go_on(python):
-    script = (
-        "from lb.model import ProcessSpec; from lb.privileges import give_up; give_up(ProcessSpec(user='root'), [])"
-    )
+    imports = "from lb.model import ProcessSpec; from lb.service.privileges import give_up"
+    script = f"{imports}; give_up(ProcessSpec(user='root'), [])"
     done = subprocess.run(
         [python, "-c", script],
         check=False,

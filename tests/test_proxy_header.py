@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 
 from lb.address import Client
-from lb.crc32c import crc32c
-from lb.proxy_header import BadProxyHeader, Endpoints, HeaderReader, own_header, proxy_header
+from lb.proxy_protocol.crc32c import crc32c
+from lb.proxy_protocol.header import BadProxyHeader, Endpoints, HeaderReader, own_header, proxy_header
 
 CORPUS = Path(__file__).parent / "proxy_headers"
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from lb.address import Client
-from lb.proxy_header import HeaderReader, own_header, proxy_header
+from lb.proxy_protocol.header import HeaderReader, own_header, proxy_header
 from tests.balancer import PATIENCE, QUICK_CHECKS, balancer, config, connect, read_all
 from tests.servers import refusing, serving
 

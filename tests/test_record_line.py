@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.address import Client
-from lb.decision import Considered, Decision
 from lb.events import Attempt, ConnectionClosed
+from lb.explain.decision import Considered, Decision
 from lb.record_line import RecordLines
 
 milliseconds = st.floats(0, 1e9)

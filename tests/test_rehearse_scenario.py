@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from lb.config import ConfigError, parse
-from lb.config_values import duration
+from lb.config_file.values import duration
 from lb.rehearse.imagined import imagined, left_out
 from lb.rehearse.scenario import ClientsSpec, ConductSpec, Happening, Scenario
 from lb.rehearse.scenario_file import read_scenario

@@ -6,9 +6,9 @@ import pytest
 import trio
 
 from lb.connection import Connection
-from lb.decision import MOST_NAMED
+from lb.explain.decision import MOST_NAMED
+from lb.explain.sampling import MOST_DECISIONS, ExplainedConnection
 from lb.model import PassiveSpec, PluginSpec, Share
-from lb.sampling import MOST_DECISIONS, ExplainedConnection
 from tests.connecting import REFUSED, target_of, world_maker
 
 EVERY = {"explain_sample": Share(1)}

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from lb import servers_file
 from lb.config import ConfigError, parse
-from lb.servers_file import read, with_servers_files
+from lb.discovery import servers_file
+from lb.discovery.servers_file import read, with_servers_files
 
 
 def test_the_whole_file_is_read(tmp_path):

@@ -12,9 +12,9 @@ from hypothesis import given
 from healthcheck.advice import Advice
 from healthcheck.mirror import MirroredHealth, Standing
 from lb.backend import Backend
-from lb.board import Board
 from lb.model import PluginSpec, PoolSpec
-from lb.shared_pool import SharedPool
+from lb.workers.board import Board
+from lb.workers.shared_pool import SharedPool
 from tests.pooling import BUILT_IN, CLIENT, server
 from tests.strategy_driver import finish
 
@@ -23,7 +23,7 @@ STEPS = ["pick"] * 4 + ["hold"] * 2 + ["release"] * 2 + ["look"]
 
 
 class Nudged:
-    """Implements :class:`lb.shared_pool.Holding` within one process: who is told looks again when the test says so."""
+    """Implements :class:`lb.workers.shared_pool.Holding` within one process: who is told looks again when told to."""
 
     def __init__(self, board, index):
         self.board = board

@@ -9,7 +9,7 @@ import socket
 import pytest
 
 from lb.address import Address
-from lb.given_sockets import socket_name
+from lb.service.given_sockets import socket_name
 from lb.sockets import open_sockets, remove_file
 
 ANYWHERE = Address.parse("127.0.0.1:0")

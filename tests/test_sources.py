@@ -9,8 +9,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from lb.board import Board
 from lb.sources import SKETCH, Sources
+from lb.workers.board import Board
 
 ONE, OTHER = map(ipaddress.ip_address, ("10.1.2.3", "10.1.2.4"))
 addresses = st.sampled_from([ONE, OTHER, ipaddress.ip_address("2001:db8::1")])

@@ -9,7 +9,7 @@ import socket
 import pytest
 import trio
 
-from lb.epoll_side import Side
+from lb.splicing.epoll_side import Side
 from tests.splicing import MIB, running_splicer
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]

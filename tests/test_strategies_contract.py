@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lb.model import PluginSpec
-from lb.strategy_kit import examine
-from lb.strategy_trial import SERVERS, Step, Trial
+from lb.strategy_kit.checks import examine
+from lb.strategy_kit.trial import SERVERS, Step, Trial
 from strategies import registry
 
 SPECS = {

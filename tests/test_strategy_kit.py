@@ -5,10 +5,10 @@ import random
 
 import pytest
 
-from lb import strategy_bench
-from lb.strategy_bench import costs
-from lb.strategy_kit import choices, examine
-from lb.strategy_trial import Misbehaved
+from lb.strategy_kit import bench as strategy_bench
+from lb.strategy_kit.bench import costs
+from lb.strategy_kit.checks import choices, examine
+from lb.strategy_kit.trial import Misbehaved
 from strategies.base import Strategy
 from strategies.round_robin import RoundRobin
 

@@ -11,7 +11,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.terminal import keys, single_keys, split_keys
+from lb.operate.terminal import keys, single_keys, split_keys
 
 
 def test_an_exception_leaves_the_terminal_as_it_was():

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from lb.tls import Clear, Tls
-from lb.tls_handshake import shake_hands
+from lb.tls.handshake import shake_hands
+from lb.tls.layer import Clear, Tls
 from tests.splicing import MIB, Joined, Owner, listening_socket, running_splicer
 from tests.tls_peers import VERSIONS, TlsEnd, client_context, server_context
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from lb.ctl_words import since
-from lb.top_picture import picture
-from lb.top_view import Order, TopView
+from lb.operate.ctl_words import since
+from lb.operate.top_picture import picture
+from lb.operate.top_view import Order, TopView
 from tests.balancer import balancer, config, run_lb
 from tests.operating import ADMIN
 from tests.servers import backends, free_port

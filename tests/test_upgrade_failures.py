@@ -10,9 +10,9 @@ import pytest
 import trio
 import trio.lowlevel
 
-from lb import upgrade
-from lb.given_sockets import GivenSockets
-from lb.handover import Knowledge
+from lb.service import upgrade
+from lb.service.given_sockets import GivenSockets
+from lb.service.handover import Knowledge
 from lb.service_events import UpgradeFailed, UpgradeStarted
 from tests.balancer import PATIENCE, ask, balancer, config, connect, read_all, request
 from tests.load import load

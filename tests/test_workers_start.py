@@ -20,7 +20,7 @@ STILLBORN = """
 import os, sys
 from pathlib import Path
 
-if "lb.worker" in sys.orig_argv and Path(__file__).with_name("broken").exists():
+if "lb.workers.worker" in sys.orig_argv and Path(__file__).with_name("broken").exists():
     os._exit(3)
 """
 PLUGIN = """

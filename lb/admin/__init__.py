@@ -1,0 +1,1 @@
+"""The admin endpoint: status, orders, events, metrics, the dashboard."""

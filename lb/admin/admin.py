@@ -17,10 +17,10 @@ from lb.admin.sockets import ADMIN, open_admin
 from lb.binds import Place
 from lb.carrier import Opened
 from lb.events import AdminStarted
-from lb.given_sockets import socket_name
 from lb.model import AdminSpec
 from lb.observers import Observers
 from lb.server import Balancer
+from lb.service.given_sockets import socket_name
 from lb.sockets import remove_file
 
 __all__ = ["Admin"]

@@ -24,7 +24,7 @@ from lb.admin.process import Process
 from lb.admin.status import ready, status
 from lb.backend import Backend
 from lb.config import ConfigError
-from lb.config_values import whole_number
+from lb.config_file.values import whole_number
 from lb.figures import Wanted
 from lb.overrides import Override
 from lb.rejection import why_rejected

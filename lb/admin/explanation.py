@@ -6,7 +6,7 @@ import trio
 from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 
-from lb.explanation import Question, client_of_text, explanation, listener_of, moves, pool_name
+from lb.explain.explanation import Question, client_of_text, explanation, listener_of, moves, pool_name
 from lb.server import Balancer
 
 __all__ = ["explain"]

@@ -17,8 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lb.demo.stage import HEAVIER, NAMES, Happening, Stage
-from lb.screen import STATE_STYLES, curve, key_line, panel
-from lb.terminal import keys, single_keys
+from lb.operate.screen import STATE_STYLES, curve, key_line, panel
+from lb.operate.terminal import keys, single_keys
 
 __all__ = ["LiveView"]
 

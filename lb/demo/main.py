@@ -14,7 +14,7 @@ import trio
 
 from lb.demo.plain import PlainView
 from lb.demo.stage import NAMES, Happening, Stage
-from lb.terminal import is_terminal
+from lb.operate.terminal import is_terminal
 
 __all__ = ["demo"]
 

@@ -8,7 +8,7 @@ from html import escape
 
 import attrs
 
-from lb.config_values import duration_text
+from lb.config_file.values import duration_text
 
 __all__ = ["Axis", "Band", "Series", "bars", "lanes", "lines", "stack"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
-from lb.config_values import did_you_mean, duration
+from lb.config_file.values import did_you_mean, duration
 
 __all__ = ["Expectation", "parse_expectation"]
 

@@ -12,9 +12,6 @@ import trio
 
 from healthcheck.probe import Probe, Target
 from lb.address import Address, SocketAddress
-from lb.departures import Watch
-from lb.descriptors import Descriptors
-from lb.given_sockets import GivenSockets
 from lb.host import Host
 from lb.model import Config, PluginSpec
 from lb.rehearse.agenda import Agenda
@@ -24,7 +21,10 @@ from lb.rehearse.servers import VirtualServer
 from lb.rehearse.sockets import ListeningSocket, VirtualDepartures
 from lb.rehearse.splicer import VirtualSplicer
 from lb.resolver import static_targets
-from lb.splicer import Splicer
+from lb.service.given_sockets import GivenSockets
+from lb.splicing.departures import Watch
+from lb.splicing.descriptors import Descriptors
+from lb.splicing.splicer import Splicer
 
 __all__ = ["VirtualHost", "VirtualNames"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 
 from lb.config import ConfigError
+from lb.discovery.servers_file import with_servers_files
 from lb.model import Config, ListenerSpec, PoolSpec
-from lb.servers_file import with_servers_files
 
 __all__ = ["imagined", "left_out"]
 

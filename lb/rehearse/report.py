@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from lb.config_values import duration_text
+from lb.config_file.values import duration_text
 from lb.rehearse.charts import Axis, Band, Series, bars, lanes, lines, stack
 from lb.rehearse.expectation import Expectation
 from lb.rehearse.outcome import Outcome, quantile

@@ -9,8 +9,8 @@ from pathlib import Path
 import attrs
 
 from lb.config import ConfigError, load, read_toml
-from lb.config_table import Table
-from lb.config_values import (
+from lb.config_file.table import Table
+from lb.config_file.values import (
     Reader,
     choice,
     did_you_mean,

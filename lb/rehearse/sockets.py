@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self, cast
 
-from lb.departures import Waiting
 from lb.rehearse.agenda import Agenda
 from lb.rehearse.servers import VirtualServer
+from lb.splicing.departures import Waiting
 
 __all__ = ["ListeningSocket", "ServerSocket", "VirtualAcceptor", "VirtualClient", "VirtualDepartures"]
 
@@ -70,7 +70,7 @@ class ServerSocket:
 
 
 class VirtualDepartures:
-    """Implements :class:`lb.departures.Watch`."""
+    """Implements :class:`lb.splicing.departures.Watch`."""
 
     async def run(self) -> None:
         """Clients tell by themselves."""
@@ -127,7 +127,7 @@ class ListeningSocket:
 
 
 class VirtualAcceptor:
-    """Implements :class:`lb.splicer.Acceptor`."""
+    """Implements :class:`lb.splicing.splicer.Acceptor`."""
 
     def __init__(
         self,

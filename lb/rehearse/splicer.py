@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from lb.deadlines import DeadlineQueue
 from lb.rehearse.agenda import Agenda
 from lb.rehearse.servers import VirtualServer
 from lb.rehearse.sockets import ListeningSocket, ServerSocket, VirtualAcceptor, VirtualClient
-from lb.splicer import TIMEOUTS, ConnectingOwner, RelayOwner
+from lb.splicing.deadlines import DeadlineQueue
+from lb.splicing.splicer import TIMEOUTS, ConnectingOwner, RelayOwner
 
 if TYPE_CHECKING:
     from lb.address import SocketAddress
     from lb.events import EndedBy, Reason
     from lb.timing import Spread
-    from lb.tls import Layer
+    from lb.tls.layer import Layer
 
 __all__ = ["VirtualSplicer"]
 
 
 class VirtualConnecting:
-    """Implements :class:`lb.splicer.Connecting`."""
+    """Implements :class:`lb.splicing.splicer.Connecting`."""
 
     __slots__ = ("_owner", "_server", "_socket")
 
@@ -49,7 +49,7 @@ class VirtualConnecting:
 
 
 class VirtualRelay:
-    """Implements :class:`lb.splicer.Relay`, and :class:`lb.rehearse.servers.Session`."""
+    """Implements :class:`lb.splicing.splicer.Relay`, and :class:`lb.rehearse.servers.Session`."""
 
     __slots__ = ("_agenda", "_client", "_ends_at", "_idle", "_left", "_owner", "_server", "_stalled_at")
     bytes_in = 0
@@ -123,7 +123,7 @@ class VirtualRelay:
 
 
 class VirtualSplicer:
-    """Implements :class:`lb.splicer.Splicer`. ``joined(waited)`` hears how long each client waited for its server."""
+    """Implements :class:`lb.splicing.splicer.Splicer`. ``joined(waited)`` hears how long each client waited."""
 
     def __init__(
         self, agenda: Agenda, servers: dict[SocketAddress, VirtualServer], joined: Callable[[float], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from lb.config_values import duration_text
+from lb.config_file.values import duration_text
 from lb.rehearse.expectation import Expectation
 from lb.rehearse.outcome import Outcome
 from lb.rehearse.scenario import Scenario

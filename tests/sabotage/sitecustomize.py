@@ -9,7 +9,8 @@ import itertools
 import os
 import socket
 
-from lb import connection, epoll_side, listener, pool, splicer
+from lb import connection, listener, pool
+from lb.splicing import epoll_side, splicer
 
 SOMETIMES = 40
 KEPT = 4096

@@ -1,0 +1,1 @@
+"""The parts of the configuration file, read by :mod:`lb.config`."""

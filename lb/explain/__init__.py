@@ -1,0 +1,1 @@
+"""Why a client gets its server."""

@@ -1,0 +1,1 @@
+"""The PROXY protocol: headers in and out."""

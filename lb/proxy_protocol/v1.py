@@ -1,0 +1,65 @@
+"""The PROXY protocol, version 1: a line such as ``PROXY TCP4 10.1.2.3 10.0.0.1 5555 80`` (section 2.1)."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+
+from lb.address import Client
+from lb.networks import IPAddress
+from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, client_at
+
+__all__ = ["OWN", "encode", "end_of_header", "parse"]
+
+OWN = b"PROXY UNKNOWN\r\n"
+_START = b"PROXY "
+_LONGEST = 107
+"""Bytes of a line with its end, "worst case" of section 2.1."""
+_PORT = re.compile(r"0|[1-9][0-9]{0,4}")
+_FAMILIES: dict[str, Callable[[str], IPAddress]] = {"TCP4": ipaddress.IPv4Address, "TCP6": ipaddress.IPv6Address}
+
+
+def end_of_header(head: bytes) -> int | None:
+    """The length of the header that begins ``head``; None if more has to come. Raises BadProxyHeader."""
+    if not _START.startswith(head[: len(_START)]):
+        raise BadProxyHeader("no PROXY header")
+    end = head.find(b"\n", 0, _LONGEST) + 1
+    if not end and len(head) >= _LONGEST:
+        raise BadProxyHeader("a line that does not end")
+    return end or None
+
+
+def parse(line: bytes) -> Endpoints | None:
+    """What a whole line says; None for UNKNOWN, of which nothing more counts. Raises BadProxyHeader."""
+    if not line.endswith(b"\r\n"):
+        raise BadProxyHeader("a line that does not end with CR and LF")
+    _, *words = line[:-2].decode("latin-1").split(" ")
+    if words[0] == "UNKNOWN":
+        return None
+    if len(words) != 5 or words[0] not in _FAMILIES:
+        raise BadProxyHeader("not a family, two addresses and two ports")
+    family, source, destination, source_port, destination_port = words
+    return Endpoints(_client(family, source, source_port), _client(family, destination, destination_port))
+
+
+def _client(family: str, host: str, port: str) -> Client:
+    if not _PORT.fullmatch(port) or int(port) > 65_535:
+        raise BadProxyHeader("not a port")
+    try:
+        address = _FAMILIES[family](host)
+    except ValueError as error:
+        raise BadProxyHeader("not an address") from error
+    if "%" in host:
+        raise BadProxyHeader("an address with a scope")
+    return client_at(address, int(port))
+
+
+def encode(endpoints: Endpoints) -> bytes:
+    """The line. Unix ends cannot be told in it."""
+    addresses = endpoints.addresses()
+    if addresses is None:
+        return OWN
+    source, destination = addresses
+    ports = f"{endpoints.source.port} {endpoints.destination.port}"
+    return f"PROXY TCP{source.version} {source} {destination} {ports}\r\n".encode()

@@ -1,0 +1,106 @@
+"""The PROXY protocol, version 2: a binary header (section 2.2).
+
+After a signature of 12 bytes come version and command, family and transport, and the length of the rest: the two ends,
+then TLVs (type, length, value), which are passed over but for the checksum.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+
+from lb.address import Client
+from lb.proxy_protocol.crc32c import crc32c
+from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, client_at
+
+__all__ = ["OWN", "SIGNATURE", "encode", "end_of_header", "parse"]
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+_FIXED = struct.Struct("!12sBBH")
+_VERSION = 0x20
+_LOCAL, _PROXY = 0, 1
+_INET, _INET6, _UNIX = 1, 2, 3
+_STREAM = 1
+_MOST_FAMILY, _MOST_TRANSPORT = 3, 2
+_ENDS = {_INET: struct.Struct("!4s4sHH"), _INET6: struct.Struct("!16s16sHH"), _UNIX: struct.Struct("!108s108s")}
+_TLV = struct.Struct("!BH")
+_CRC32C = 0x03
+"""PP2_TYPE_CRC32C, section 2.2.4."""
+
+OWN: bytes = _FIXED.pack(SIGNATURE, _VERSION | _LOCAL, 0, 0)
+
+
+def end_of_header(head: bytes) -> int | None:
+    """The length of the header that begins ``head``; None if more has to come. Raises BadProxyHeader."""
+    if not SIGNATURE.startswith(head[: len(SIGNATURE)]):
+        raise BadProxyHeader("no PROXY header")
+    if len(head) < _FIXED.size:
+        return None
+    end = _FIXED.size + int(_FIXED.unpack_from(head)[3])
+    return end if end <= len(head) else None
+
+
+def parse(header: bytes) -> Endpoints | None:
+    """What a whole header says; None if it does not say who the client is. Raises BadProxyHeader."""
+    _, version_and_command, family_and_transport, _ = _FIXED.unpack_from(header)
+    command = version_and_command ^ _VERSION
+    if command == _LOCAL:
+        return None  # "must discard the protocol block including the family"
+    if command != _PROXY:
+        raise BadProxyHeader("another version or command")
+    family, transport = family_and_transport >> 4, family_and_transport & 0xF
+    if family > _MOST_FAMILY or transport > _MOST_TRANSPORT:
+        raise BadProxyHeader("a family or transport that is not assigned")
+    if not family:
+        return None  # no telling where addresses end and TLVs begin
+    ends = _ENDS[family]
+    if len(header) < _FIXED.size + ends.size:
+        raise BadProxyHeader("shorter than its addresses")
+    _check_tlvs(header, _FIXED.size + ends.size)
+    if transport != _STREAM:
+        return None  # "must … fall back to the UNSPEC mode for valid combinations that it does not support"
+    if family == _UNIX:
+        return Endpoints(Client("", 0), Client("", 0))
+    source, destination, source_port, destination_port = ends.unpack_from(header, _FIXED.size)
+    return Endpoints(
+        client_at(ipaddress.ip_address(source), source_port),
+        client_at(ipaddress.ip_address(destination), destination_port),
+    )
+
+
+def _check_tlvs(header: bytes, position: int) -> None:
+    """Raises BadProxyHeader if one is longer than the header, or the checksum is wrong."""
+    checked = False
+    while position < len(header):
+        value = position + _TLV.size
+        if value > len(header):
+            raise BadProxyHeader("a TLV that is cut off")
+        kind, length = _TLV.unpack_from(header, position)
+        position = value + length
+        if position > len(header):
+            raise BadProxyHeader("a TLV that is longer than the header")
+        if kind == _CRC32C:
+            if checked:
+                raise BadProxyHeader("two checksums")
+            checked = True
+            _check_sum(header, value, position)
+
+
+def _check_sum(header: bytes, start: int, end: int) -> None:
+    """The sum is that of the whole header, with zeros in place of itself."""
+    said = header[start:end]
+    if len(said) != 4 or int.from_bytes(said, "big") != crc32c(header[:start] + bytes(4) + header[end:]):
+        raise BadProxyHeader("the checksum is wrong")
+
+
+def encode(endpoints: Endpoints) -> bytes:
+    """The header, without TLVs. The paths of unix ends are left empty."""
+    addresses = endpoints.addresses()
+    if addresses is None:
+        family, block = _UNIX, bytes(_ENDS[_UNIX].size)
+    else:
+        source, destination = addresses
+        family = _INET if source.version == 4 else _INET6
+        ports = endpoints.source.port, endpoints.destination.port
+        block = _ENDS[family].pack(source.packed, destination.packed, *ports)
+    return _FIXED.pack(SIGNATURE, _VERSION | _PROXY, family << 4 | _STREAM, len(block)) + block

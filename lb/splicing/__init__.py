@@ -1,0 +1,1 @@
+"""Moving bytes: accept, connect, join. The fast splicer and the portable one."""

@@ -1,0 +1,116 @@
+"""A strategy through a history of what a pool does: every answer must be a server that may be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Literal, NamedTuple, TypeAlias
+
+import attrs
+
+from lb.address import Address
+from lb.model import Server, ServerSpec
+from lb.strategy_kit.drive import client, lease, release, start, use
+from strategies.base import Strategy
+
+__all__ = ["SERVERS", "Misbehaved", "Step", "Trial", "history", "make_servers"]
+
+What: TypeAlias = Literal["pick", "release", "enable", "disable", "share", "use"]
+
+SERVERS = 7
+WEIGHTS = (1, 2, 3, 1, 5, 1, 2)
+FREQUENCIES: dict[What, int] = {"pick": 60, "release": 40, "enable": 15, "disable": 12, "share": 5, "use": 1}
+
+
+class Misbehaved(Exception):  # noqa: N818 - it is what happened
+    """The strategy did what no strategy may do; says what."""
+
+
+class Step(NamedTuple):
+    """One thing that happens to a pool. Servers are told by their number, 0 to 6."""
+
+    what: What
+    number: int = 0
+    """The server; for ``release``, which of the open connections ends."""
+    others: tuple[int, ...] = ()
+    """Those tried before the ``pick``, or the new list of ``use``; each server once at most."""
+    amount: int = 100
+    """The share that the server wants, 1 to 100; for ``use``, what the weights are made of."""
+
+
+def make_servers(*weights: int) -> list[Server]:
+    """Servers ``s1``, ``s2`` … with these weights."""
+    addresses = (f"10.0.{number // 256}.{number % 256}:80" for number in range(1, len(weights) + 1))
+    return [
+        Server(ServerSpec(f"s{number}", Address.parse(address), weight))
+        for number, (address, weight) in enumerate(zip(addresses, weights, strict=True), 1)
+    ]
+
+
+def history(rng: Random, steps: int) -> Iterator[Step]:
+    """Mostly picks and ends of connections; a new list now and then."""
+    numbers = range(SERVERS)
+    for _ in range(steps):
+        (what,) = rng.choices(list(FREQUENCIES), weights=list(FREQUENCIES.values()))
+        others = tuple(rng.sample(numbers, rng.choice((0, 0, 1, 2, 6)) if what == "pick" else rng.randint(0, SERVERS)))
+        yield Step(what, rng.randrange(SERVERS), others, rng.randint(1, 100))
+
+
+class Trial:
+    """A strategy, its servers, and what it ought to know of them."""
+
+    def __init__(self, strategy: Strategy) -> None:
+        self.strategy = strategy
+        self.servers = make_servers(*WEIGHTS)
+        self.picks: list[str] = []
+        """The names that were chosen, "" for none."""
+        self._members = list(self.servers)
+        self._available = set(self.servers)
+        self._leases: list[Server] = []
+        start(strategy, self.servers)
+        self._compare("the first use and enable")
+
+    def take(self, step: Step) -> None:
+        """Let it happen. Raises Misbehaved, and whatever the strategy raises."""
+        server = self.servers[step.number % SERVERS]
+        if step.what == "pick":
+            self._pick([self.servers[number] for number in step.others])
+        elif step.what == "release" and self._leases:
+            release(self.strategy, self._leases.pop(step.number % len(self._leases)))
+        elif step.what == "enable" and server in self._members:
+            self.strategy.enable(server)
+            self._available.add(server)
+        elif step.what == "disable":
+            self.strategy.disable(server)
+            self._available.discard(server)
+        elif step.what == "share" and server in self._members:
+            server.share = step.amount
+            self.strategy.share_changed(server)
+        elif step.what == "use":
+            self._use([self.servers[number] for number in step.others], step.amount)
+        self._compare(step.what)
+
+    def _pick(self, tried: list[Server]) -> None:
+        chosen = lease(self.strategy, client(len(self.picks) % 10_000), tried)
+        possible = self._available.difference(tried)
+        if chosen is None and possible:
+            raise Misbehaved(f"it chose nobody, though {len(possible)} of {SERVERS} servers were left")
+        if chosen is not None and chosen not in possible:
+            out = "is not available" if chosen in self._members else "is not in the list"
+            why = "was tried before" if chosen in tried else out
+            raise Misbehaved(f"it chose {chosen.name}, which {why}")
+        if chosen is not None:
+            self._leases.append(chosen)
+        self.picks.append(chosen.name if chosen is not None else "")
+
+    def _use(self, members: list[Server], amount: int) -> None:
+        self._members = members
+        for place, server in enumerate(self.servers):
+            weight = 1 + (place + amount) % 5 if server in members else 0
+            server.spec = attrs.evolve(server.spec, weight=weight)
+        use(self.strategy, members)
+        self._available.intersection_update(members)
+
+    def _compare(self, what: str) -> None:
+        if self.strategy.available != self._available:
+            raise Misbehaved(f"its `available` is wrong after {what}: does an override leave out super().{what}()?")

@@ -1,0 +1,52 @@
+"""The TLS contexts that a process has in use, made from what the configuration says of certificates."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import trio
+
+from lb.model import Config, ListenerTlsSpec, PoolTlsSpec
+from lb.tls.contexts import client_context, server_context
+
+__all__ = ["TlsSpec", "TlsStore", "tls_of"]
+
+TlsSpec: TypeAlias = ListenerTlsSpec | PoolTlsSpec
+
+
+class TlsStore:
+    """Contexts by what is configured, files included: the same certificate read again is the same context."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[TlsSpec, ssl.SSLContext] = {}
+        self._making = trio.Lock()
+
+    async def make(self, spec: TlsSpec) -> ssl.SSLContext:
+        """Get one, made if need be; in a thread, as the system's authorities take 50 ms. Raises OSError."""
+        async with self._making:
+            context = self._contexts.get(spec)
+            if context is None:
+                self._contexts[spec] = context = await trio.to_thread.run_sync(_context, spec)
+            return context
+
+    def __getitem__(self, spec: TlsSpec) -> ssl.SSLContext:
+        """One that was made."""
+        return self._contexts[spec]
+
+    def keep(self, specs: Iterable[TlsSpec | None]) -> None:
+        """Forget all but these; connections that use the others go on."""
+        for spec in self._contexts.keys() - set(specs):
+            del self._contexts[spec]
+
+
+def _context(spec: TlsSpec) -> ssl.SSLContext:
+    return server_context(spec) if isinstance(spec, ListenerTlsSpec) else client_context(spec)
+
+
+def tls_of(config: Config) -> set[TlsSpec]:
+    """All that a configuration needs."""
+    found: set[TlsSpec | None] = {listener.tls for listener in config.listeners.values()}
+    found |= {pool.tls for pool in config.pools.values()}
+    return {spec for spec in found if spec is not None}

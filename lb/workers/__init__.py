@@ -1,0 +1,1 @@
+"""Several processes that carry the traffic, and the supervisor that leads them."""
