@@ -12,7 +12,7 @@ from lb.operate.ctl_arguments import add_ctl, add_explain, add_top
 
 __all__ = ["main"]
 
-OK, FAILED, BAD_USAGE = 0, 1, 2
+OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -247,14 +247,21 @@ def _strategy_list(options: argparse.Namespace) -> int:
 def _strategy_test(options: argparse.Namespace) -> int:
     import json
 
-    from lb.strategy_kit.command import findings, findings_text
+    from lb.strategy_kit.command import finding_text, findings
 
+    found = []
     try:
-        found = findings(options.name, options.option)
+        for finding in findings(options.name, options.option):
+            found.append(finding)
+            if not options.json:
+                print(finding_text(finding), flush=True)
     except ValueError as error:
         return _bad_config([f"lb: {error}"])
-    as_fields = [{"check": each.check, "verdict": each.verdict, "text": each.text} for each in found]
-    print(json.dumps(as_fields) if options.json else findings_text(found))
+    except KeyboardInterrupt:
+        print("lb: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    if options.json:
+        print(json.dumps([{"check": each.check, "verdict": each.verdict, "text": each.text} for each in found]))
     return FAILED if any(each.verdict == "fail" for each in found) else OK
 
 

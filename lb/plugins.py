@@ -80,7 +80,7 @@ class Registry(Generic[T]):
             raise ValueError(f"{self.kind} {name!r}: must be 'module:Name', not {place!r}")
         try:
             module = importlib.import_module(module_name)
-        except Exception as error:  # somebody else's module: it may raise anything
+        except (Exception, SystemExit) as error:  # somebody else's module: it may raise anything
             message = f"{self.kind} {name!r}: module {module_name!r} does not import: {type(error).__name__}: {error}"
             raise ValueError(message) from error
         try:

@@ -227,7 +227,8 @@ KEYS = [
 
 @pytest.mark.parametrize(("key", "wrong"), [(key, wrong) for key, kind in KEYS for wrong in WRONG[kind]])
 def test_a_wrong_value_is_one_message_at_its_key(key: str, wrong: str) -> None:
-    text = f'{key} = {wrong}\nlisteners.web.bind = ":1"\npools.web.servers = ["127.0.0.1:1"]'
+    servers = '["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]'  # as many as can be compared
+    text = f'{key} = {wrong}\nlisteners.web.bind = ":1"\npools.web.servers = {servers}'
     (error,) = errors_of(text)
     # a table is the long form of a strategy, so what is wrong with an empty one is the name that it lacks
     assert error.startswith((f"lb.toml: {key}: ", f"lb.toml: {key}.name: missing"))
@@ -446,3 +447,16 @@ def test_any_text_is_a_config_error(text: str) -> None:
 )
 def test_hostile_files_are_config_errors(text: str) -> None:
     assert errors_of(text)
+
+
+@pytest.mark.parametrize(
+    "servers",
+    [
+        'servers = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]',
+        'servers = [{ dns = "web.internal", port = 80 }]',
+        'servers_file = "web.servers"',
+    ],
+)
+def test_servers_are_compared_where_there_can_be_enough_of_them(servers: str) -> None:
+    text = f'listeners.web = {{ bind = ":1", pool = "web" }}\n[pools.web]\noutlier = true\n{servers}'
+    assert parse(text, "lb.toml").pools["web"].outlier == OutlierSpec()

@@ -138,7 +138,8 @@ address = "10.0.0.1:80"
 def test_the_defaults_in_the_reference_are_those_of_the_code():
     least = '[listeners.web]\nbind = ":80"\nservers = ["10.0.0.1:80"]'
     assert parse(EVERY_DEFAULT, "reference") == parse(least, "least")
-    outlier = f"{EVERY_DEFAULT}[pools.web.outlier]\n{defaults('[pools.NAME.outlier]')}"
+    found = '[[pools.web.servers]]\ndns = "web.internal"\nport = 80\n'
+    outlier = f"{EVERY_DEFAULT}{found}[pools.web.outlier]\n{defaults('[pools.NAME.outlier]')}"
     assert parse(outlier, "reference").pools["web"].outlier == model.OutlierSpec()
 
 

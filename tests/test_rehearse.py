@@ -88,40 +88,63 @@ async def test_the_same_seed_gives_the_same_result_and_another_another(tmp_path,
 
 async def test_an_expectation_that_is_not_met_makes_it_fail(tmp_path):
     files = write(tmp_path, scenario='duration = "10s"\n[clients.all]\nrate = 5')
-    code, out, _ = await run_lb("rehearse", *files, "--expect", "failed == 0", "--expect", "share.a > 90")
+    code, out, _ = await run_lb("rehearse", *files, "--expect", "failed == 0", "--expect", "share.a > 90%")
     assert code == 1
-    assert re.search(r"\nmet     failed == 0  \(0\)\nFAILED  share\.a > 90  \(\d+\.?\d*\)\n$", out)
+    assert re.search(r"\nmet     failed == 0  \(0\)\nFAILED  share\.a > 90%  \(\d+\.?\d* %\)\n$", out)
     code, _, _ = await run_lb("rehearse", *files, "--expect", "failed == 0")
     assert code == 0
 
 
 async def test_bad_usage_is_told_before_anything_is_rehearsed(tmp_path):
     files = write(tmp_path)
-    assert await run_lb("rehearse", *files, "--expect", "faild == 0") == (
-        2,
-        "",
-        "--expect: there is no figure 'faild', did you mean 'failed'?\n",
-    )
+    wrong = ("--expect", "faild == 0", "--seed", "-1", "--expect", "retries < 5%")
+    code, out, err = await run_lb("rehearse", *files, *wrong)
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "--expect: there is no figure 'faild', did you mean 'failed'?",
+        "--expect: 'retries < 5%': the value must be a whole number, not '5%'",
+        "--seed: must be 0 or more, not -1",
+    ]
     files[1].write_text("[clients.all]")
     code, out, err = await run_lb("rehearse", *files)
     assert (code, out) == (2, "")
     assert err == f"{files[1]}: clients.all.rate: missing, as in rate = 200 (sessions a second)\n"
 
 
-async def test_a_report_that_cannot_be_written_is_told(tmp_path):
+async def test_a_report_that_cannot_be_written_is_told_before_anything_is_rehearsed(tmp_path):
     files = write(tmp_path, scenario='duration = "10s"\n[clients.all]\nrate = 5')
     nowhere = tmp_path / "nowhere" / "report.html"
     code, out, err = await run_lb("rehearse", *files, "--report", nowhere)
-    assert (code, out, err) == (1, "", f"lb: {nowhere}: cannot be written: No such file or directory\n")
+    assert (code, out, err) == (2, "", f"--report: {nowhere}: cannot be written: No such file or directory\n")
 
 
-async def test_the_example_comes_out_as_its_comments_say(tmp_path):
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+async def test_the_result_is_printed_even_if_the_disk_is_full(tmp_path):
+    files = write(tmp_path, scenario='duration = "10s"\n[clients.all]\nrate = 5')
+    code, out, err = await run_lb("rehearse", *files, "--report", "/dev/full")
+    assert (code, err) == (1, "lb: /dev/full: cannot be written: No space left on device\n")
+    assert out.startswith("10s rehearsed, seed 1\n")
+
+
+async def test_no_session_at_all_meets_no_expectation(tmp_path):
+    files = write(tmp_path, scenario='duration = "1s"\n[clients.all]\nrate = 0.001')
+    code, out, err = await run_lb("rehearse", *files, "--expect", "failed == 0")
+    assert (code, out.splitlines()[-1]) == (1, "FAILED  failed == 0  (0)")
+    assert err == "lb: no session came, so nothing was rehearsed: a higher rate, or a longer duration?\n"
+    code, _, _ = await run_lb("rehearse", *files)
+    assert code == 1
+
+
+async def test_the_example_comes_out_as_its_comments_say(tmp_path, monkeypatch):
     """With a hundredth of its clients: an hour of two sessions a second."""
     scenario = tmp_path / "scenario.toml"
     scenario.write_text(
         re.sub(r"rate = (\d+)", lambda rate: f"rate = {int(rate[1]) / 100}", (EXAMPLE / "scenario.toml").read_text())
     )
     report = tmp_path / "report.html"
+    monkeypatch.setenv("LC_ALL", "POSIX")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
     code, out, err = await run_lb(
         "rehearse", EXAMPLE / "lb.toml", scenario, "--report", report, "--expect", "failed == 0",
         "--expect", "time_to_eject.b < 10s", "--expect", "time_to_restore < 5s",
@@ -129,7 +152,7 @@ async def test_the_example_comes_out_as_its_comments_say(tmp_path):
     assert (code, err) == (0, "")
     incidents = re.findall(r"^web/(\w) (dies|hangs|slows down|flaps) +0:(\d\d):00", out, re.MULTILINE)
     assert incidents == [("b", "dies", "10"), ("c", "hangs", "20"), ("a", "slows down", "32"), ("b", "flaps", "45")]
-    assert report.read_text().endswith("</html>\n")
+    assert report.read_text(encoding="utf-8").endswith("</html>\n")
 
 
 RATE = 40

@@ -17,7 +17,21 @@ from lb.rehearse.tally import Tally
 from lb.rehearse.words import clock, in_words, seconds
 from tests.rehearsing import HTTP, config_of, happens, rehearsed
 
-FIGURES = {"failed": 0.0, "wait.p99": 0.25, "share.web/a": 30.0, "share.web/b": 70.0, "share.api/b": 100.0}
+FIGURES = {
+    "sessions": 1010.0,
+    "ok": 993.0,
+    "failed": 0.0,
+    "cut": 7.0,
+    "left": 0.0,
+    "open": 10.0,
+    "retries": 2.0,
+    "wait.p99": 0.25,
+    "share.web/a": 30.0,
+    "share.web/b": 70.0,
+    "share.api/b": 100.0,
+    "share.api/my own": 0.0,
+    "time_to_eject": 4.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -31,6 +45,15 @@ FIGURES = {"failed": 0.0, "wait.p99": 0.25, "share.web/a": 30.0, "share.web/b": 
         ("wait.p99 > 1s", False),
         ("share.web/b >= 70%", True),
         ("share.a >= 30.5", False),
+        ("share.my own == 0 %", True),
+        ("ok >= 99.3%", True),
+        ("ok >= 99.4%", False),
+        ("ok > 100%", False),
+        ("ok > 990", True),
+        ("cut <= 0.7 %", True),
+        ("cut <= 0.6%", False),
+        ("time_to_eject < 5s", True),
+        ("time_to_eject == 0", False),
     ],
 )
 def test_an_expectation_is_met_or_not(text, met):
@@ -48,7 +71,18 @@ def test_an_expectation_is_met_or_not(text, met):
         ("faild == 0", "there is no figure 'faild', did you mean 'failed'?"),
         ("share.c > 1", "there is no figure 'share.c', did you mean 'share.web/b'?"),
         ("share.b > 1", "'share.b' may be 'share.web/b' or 'share.api/b'"),
-        ("failed == none", "'none' is neither a number nor a duration"),
+        ("failed == none", "'failed == none': the value must be a whole number, or a part of the sessions that ended"),
+        ("failed == nan", "not 'nan'"),
+        ("failed < inf", "not 'inf'"),
+        ("failed < -1", "not '-1'"),
+        ("failed < 1" + 400 * "0", "must be a whole number"),
+        ("cut < 5s", "'cut < 5s': the value must be a whole number, or a part of the sessions that ended"),
+        ("ok > 101%", "from 0% to 100%, not '101%'"),
+        ("retries < 5%", "'retries < 5%': the value must be a whole number, not '5%'"),
+        ("time_to_eject < 5%", "the value must be a duration like '250ms', '2s' or '1m30s', not '5%'"),
+        ("wait.p99 < 5", "the value needs a unit, as in '5s' or '5ms', not '5'"),
+        ("share.a < 5s", "the value must be a percentage from 0% to 100%, not '5s'"),
+        ("share.a < 101", "the value must be a percentage from 0% to 100%, not '101'"),
     ],
 )
 def test_what_is_wrong_with_an_expectation_is_told(text, error):
@@ -57,7 +91,15 @@ def test_what_is_wrong_with_an_expectation_is_told(text, error):
 
 
 def test_what_never_comes_meets_no_limit():
-    assert not parse_expectation("x < 1h", ["x"]).met({"x": math.inf})
+    assert not parse_expectation("wait.p99 < 1h", FIGURES).met({**FIGURES, "wait.p99": math.inf})
+
+
+def test_nothing_meets_no_expectation():
+    assert not parse_expectation("failed == 0", FIGURES).met(dict.fromkeys(FIGURES, 0.0))
+    none_ended = {**FIGURES, "ok": 0.0, "cut": 0.0}
+    assert parse_expectation("cut <= 1", FIGURES).met(none_ended)
+    assert not parse_expectation("cut <= 1%", FIGURES).met(none_ended)
+    assert outcome(config_of("a"), SCENARIO, Tally(60.0)).statistics["wait.p99"] == math.inf
 
 
 def test_quantiles():
@@ -113,10 +155,12 @@ def test_the_parts_make_up_the_whole(result):
 
 
 def test_the_words(result):
-    expectations = [parse_expectation(text, result.outcome.statistics) for text in ("failed == 0", "moved == 0")]
+    texts = ("failed == 0", "failed <= 1%", "wait.max < 1m", "moved == 0")
+    expectations = [parse_expectation(text, result.outcome.statistics) for text in texts]
     text = in_words(SCENARIO, result.tally, result.outcome, expectations)
     assert text.startswith("1m rehearsed, seed 1\n\n 0:00:10.000  web/b<script> dies\n")
-    assert "\nmet     failed == 0  (0)\n" in text
+    assert "\nmet     failed == 0  (0)\nmet     failed <= 1%  (0 %)\n" in text
+    assert re.search(r"\nmet     wait.max < 1m  \(\d+ ms\)\n", text)
     assert re.search(r"\nFAILED  moved == 0  \([1-9]\)$", text)
     assert re.search(r"^web/a hangs +0:00:30\.000 +\d\.\d\d s$", text, re.MULTILINE)
     assert not any(line != line.rstrip() for line in text.splitlines())
@@ -160,6 +204,11 @@ def test_the_report_is_a_whole_page_that_asks_nobody_for_anything(result, expect
     assert len(charts) == 4
     verdict = {(): "No session failed", ("failed == 0",): "All expectations met"}
     assert verdict.get(tuple(expected), "1 of 1 expectations not met") in text
+
+
+def test_a_report_of_nothing_says_so():
+    tally = Tally(60.0)
+    assert "No session came" in report_page("x", SCENARIO, tally, outcome(config_of("a"), SCENARIO, tally), [])
 
 
 def test_a_report_of_many_servers_shows_those_that_something_befell():

@@ -103,6 +103,13 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     conect = "1ms"
     [servers."web/x"]
     connect = "1ms"
+    [clients.late]
+    rate = 1
+    begins = "1h"
+    [clients.never]
+    rate = 1
+    begins = "2m"
+    ends = "1m"
     [[events]]
     at = "2h"
     server = "web/c"
@@ -120,12 +127,22 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     at = "1m"
     does = "recover"
     lasts = "1m"
+    [[events]]
+    at = "1m"
+    server = "b"
+    does = "die"
+    [[events]]
+    at = "1m"
+    server = []
+    does = "die"
     """
     assert sorted(errors(tmp_path, text)) == [
         "clients.all.arrivals: must be 'random' or 'even', not 'evne', did you mean 'even'?",
         "clients.all.listener: there is no listener 'wbe', did you mean 'web'?",
         "clients.all.rate: must be a number above 0, not 0",
         "clients.all.sesion: unknown key, did you mean 'session'?",
+        "clients.late.begins: must be before the end, which duration says",
+        "clients.never.ends: must be after 'begins'",
         "duraton: unknown key, did you mean 'duration'?",
         "events[0].at: must be before the end, which duration says",
         f"events[0].does: must be {WORDS}, not 'dye', did you mean 'die'?",
@@ -138,9 +155,10 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
         "events[2].server: unknown key",
         "events[3].lasts: is for 'die' or 'vanish' or 'hang' or 'slow' or 'fail' or 'flap' only",
         'events[3].server: missing, as in server = "pool/server"',
+        "events[4].server: there is no server 'b', did you mean 'web/b'?",
+        "events[5].server: must name at least one server",
         "servers.'web/x': there is no server 'web/x', did you mean 'web/b'?",
-        "servers.conect: must be a table, not '1ms'",
-        "servers.conect: there is no server 'conect'",
+        "servers.conect: unknown key, did you mean 'connect'?",
     ]
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lb.model import PluginSpec
-from lb.strategy_kit.checks import examine
+from lb.strategy_kit.checks import checks, examine
 from lb.strategy_kit.trial import SERVERS, Step, Trial
 from strategies import registry
 
@@ -48,6 +48,6 @@ def test_picks_available_untried_servers_and_none_only_without_any(name, steps):
 
 @every_strategy
 def test_it_passes_the_kit(name):
-    found = examine(lambda: registry.create(SPECS[name]))
+    found = examine(checks(lambda: registry.create(SPECS[name])))
     crowded = {"balance", "weights", "disruption"} if name == "crowded maglev" else set()
     assert {finding.check for finding in found if finding.verdict != "ok"} == crowded

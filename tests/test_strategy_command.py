@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lb.cli import main
+from lb.strategy_kit.checks import Finding
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 MODULE = '''
@@ -34,6 +35,29 @@ class Hashes(Strategy):
 class Bad(Strategy):
     def pick(self, client, tried):
         return self.servers[0]
+
+class Endless(Strategy):
+    def pick(self, client, tried):
+        while True:
+            try:
+                "".join(map(str, range(100)))
+            except Exception:
+                pass
+
+class EndlessStart(Endless):
+    def __init__(self):
+        self.pick(None, ())
+
+class Interrupted(Strategy):
+    def pick(self, client, tried):
+        raise KeyboardInterrupt
+
+class Exits(Strategy):
+    def __init__(self):
+        raise SystemExit(3)
+
+    def pick(self, client, tried):
+        return None
 
 class Starts(Strategy):
     def __init__(self):
@@ -118,6 +142,38 @@ def test_one_that_breaks_a_rule_exits_1_and_is_not_timed(capsys):
     assert "cost" not in found
 
 
+def test_one_that_does_not_end_is_stopped(capsys, monkeypatch):
+    monkeypatch.setattr("lb.strategy_kit.command.LIMIT", 0.05)
+    text = "it was stopped after 0.05 s"
+    code, out, _ = run(capsys, "test", "my_strategies:Endless")
+    assert (code, out) == (1, f"fail  choice       {text}; nothing else is asked of it\n")
+    assert run(capsys, "test", "my_strategies:EndlessStart") == (
+        2,
+        "",
+        f"lb: 'my_strategies:EndlessStart' does not start: {text}\n",
+    )
+
+
+def test_each_finding_is_printed_as_it_comes(capsys, monkeypatch):
+    def found():
+        for check in ("one", "two"):
+            yield Finding(check, "ok", "fine")
+            assert capsys.readouterr().out.split() == ["ok", check, "fine"]
+
+    monkeypatch.setattr("lb.strategy_kit.command.findings", lambda *_: found())
+    assert run(capsys, "test", "any") == (0, "", "")
+
+
+def test_an_interrupt_is_told(capsys):
+    assert run(capsys, "test", "my_strategies:Interrupted") == (130, "", "lb: interrupted\n")
+
+
+def test_a_module_that_exits_is_no_exit_of_the_command(capsys):
+    Path("exits.py").write_text("raise SystemExit('no licence')")
+    code, _, err = run(capsys, "test", "exits:Any")
+    assert (code, err) == (2, "lb: strategy 'exits:Any': module 'exits' does not import: SystemExit: no licence\n")
+
+
 def test_one_that_goes_by_hash_is_found_by_asking_another_process(capsys):
     code, out, _ = run(capsys, "test", "my_strategies:Hashes")
     assert code == 1
@@ -131,6 +187,7 @@ def test_one_that_goes_by_hash_is_found_by_asking_another_process(capsys):
         (["roundrobin"], "unknown strategy 'roundrobin', did you mean 'round-robin'?"),
         (["my_strategies:Good"], "my_strategies:Good: Good.__init__() missing 1 required positional argument: 'step'"),
         (["my_strategies:Starts"], "'my_strategies:Starts' does not start: RuntimeError: no key"),
+        (["my_strategies:Exits"], "'my_strategies:Exits' does not start: SystemExit: 3"),
         (["consistent-hash", "--option", "tabel=1"], "consistent-hash has no option 'tabel', did you mean 'table'?"),
         (["consistent-hash", "--option", "size=6"], "size must be a prime, not 6; the next one is 7"),
         (["consistent-hash", "--option", "table"], "an option must be KEY=VALUE, not 'table'"),

@@ -2,13 +2,15 @@
 
 import itertools
 import random
+import time
+from contextlib import contextmanager
 
 import pytest
 
 from lb.strategy_kit import bench as strategy_bench
 from lb.strategy_kit.bench import costs
-from lb.strategy_kit.checks import choices, examine
-from lb.strategy_kit.trial import Misbehaved
+from lb.strategy_kit.checks import checks, choices, examine
+from lb.strategy_kit.trial import Misbehaved, TooLong
 from strategies.base import Strategy
 from strategies.round_robin import RoundRobin
 
@@ -122,6 +124,11 @@ class BuildsInPlace(Turns):
         yield
 
 
+class Exits(Turns):
+    def pick(self, client, tried):
+        raise SystemExit(3)
+
+
 class Chance(Strategy):
     def pick(self, client, tried):
         left = list(self.candidates(tried))
@@ -149,11 +156,11 @@ class HashesElsewhere(Hashes):
 
 
 def finding(strategy, check, elsewhere=None):
-    return next(found for found in examine(strategy, elsewhere) if found.check == check)
+    return next(found for found in examine(checks(strategy, elsewhere)) if found.check == check)
 
 
 def test_a_plain_strategy_has_no_findings():
-    assert {found.verdict for found in examine(Turns)} == {"ok"}
+    assert {found.verdict for found in examine(checks(Turns))} == {"ok"}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +177,7 @@ def test_a_plain_strategy_has_no_findings():
             "`available` is wrong after disable: does an override leave out super().disable()?",
         ),
         (Trips, "choice", "fail", "it raised ValueError: tuple.index(x): x not in tuple"),
+        (Exits, "choice", "fail", "it raised SystemExit: 3"),
         (Divides, "none", "fail", "it raised ZeroDivisionError"),
         (Hopes, "none", "fail", "it chose s1 with all servers tried; it must be None"),
         (Remembers, "weight-0", "fail", "it chose s4 after a reload that gave it weight 0"),
@@ -206,11 +214,28 @@ def test_a_strategy_that_fails_in_another_process_is_found():
     assert finding(Hashes, "determinism", elsewhere).text == "in another process it fails: no"
 
 
+def test_what_takes_too_long_is_not_asked_further():
+    @contextmanager
+    def limited():
+        yield
+        raise TooLong("it was stopped after 20 s")
+
+    (found,) = examine(checks(Turns), limited)
+    assert (found.check, found.verdict) == ("choice", "fail")
+    assert found.text == "it was stopped after 20 s; nothing else is asked of it"
+
+
 @pytest.fixture
 def clock(monkeypatch):
-    """CPU time that passes only where a strategy says so."""
+    """CPU time that passes only where a strategy says so; a search of the list takes a microsecond a server."""
     clock = type("Clock", (), {"now": 0.0})()
+
+    class Search(Turns):
+        def pick(self, client, tried):
+            clock.now += len(self.servers) * 1e-6
+
     monkeypatch.setattr(strategy_bench, "thread_time", lambda: clock.now)
+    monkeypatch.setattr(strategy_bench, "Search", Search)
     return clock
 
 
@@ -225,18 +250,51 @@ def measured(clock, seconds_per_pick=lambda servers: 1e-6, slices=(0.001,)):
                 clock.now += slice_
                 yield
 
-    return costs(Timed)
+    return examine(costs(Timed))
 
 
 def test_a_pick_that_grows_with_the_list_is_found(clock):
     cost, _ = measured(clock, lambda servers: servers * 1e-6)
     assert cost.verdict == "warn"
     assert cost.text.startswith("10.0 and 1000.0 µs of CPU with 10 and 1,000 servers")
-    cost, _ = measured(clock, lambda servers: 1e-6 if servers < 100 else 3e-6)
+    cost, _ = measured(clock, lambda servers: 1e-6 if servers < 100 else 330e-6)
     assert (cost.verdict, cost.text) == (
         "ok",
-        "1.0 and 3.0 µs of CPU with 10 and 1,000 servers, 1.0 and 3.0 µs when the first half is out",
+        "1.0 and 330.0 µs of CPU with 10 and 1,000 servers, 1.0 and 330.0 µs when the first half is out",
     )
+
+
+def test_of_several_rounds_the_best_counts(clock):
+    picks = itertools.count()
+
+    def disturbed(_servers):
+        return 1e-6 if next(picks) // strategy_bench.CLIENTS % 4 else 1.0
+
+    cost, _ = measured(clock, disturbed)
+    assert (cost.verdict, cost.text.partition(" of CPU")[0]) == ("ok", "1.0 and 1.0 µs")
+
+
+class Sleeps(Turns):
+    """It takes no CPU, and makes all connections wait all the same."""
+
+    def pick(self, client, tried):
+        if not client.port % 64:
+            time.sleep(1e-6)  # noqa: TID251 - what is to be found
+        return next(self.candidates(tried))
+
+
+class SleepsAtBuild(Turns):
+    def build(self, servers):
+        time.sleep(1e-6)  # noqa: TID251 - what is to be found
+        return
+        yield
+
+
+def test_a_strategy_that_waits_is_found():
+    for strategy, check in ((Sleeps, "cost"), (SleepsAtBuild, "build")):
+        found = dict(costs(strategy))[check]()
+        assert found.verdict == "warn"
+        assert "it sleeps, or waits for something outside" in found.text
 
 
 def test_a_build_without_pauses_is_found(clock):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     passive_table = table.table("passive")
     passive = PassiveSpec(**passive_table.values(_PASSIVE))
     passive_table.finish()
-    outlier = _outlier(table)
+    outlier = _outlier(table, most_servers=math.inf if dns or file else len(servers))
     tls = read_pool_tls(table, servers, directory)
     values = table.values(_POOL)
     table.finish()
@@ -110,13 +111,15 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     )
 
 
-def _outlier(table: Table) -> OutlierSpec | None:
+def _outlier(table: Table, most_servers: float) -> OutlierSpec | None:
     """``[pools.<pool>.outlier]``; None if it is absent, or false."""
     if not table.has("outlier") or table.content["outlier"] is False:
         return None
-    outlier = table.table("outlier")
+    outlier = table.below({}, table.at("outlier")) if table.content["outlier"] is True else table.table("outlier")
     spec = OutlierSpec(**outlier.values(_OUTLIER))
     outlier.finish()
+    if most_servers < spec.min_servers:
+        outlier.complain(f"has no effect: the pool has {most_servers} servers, and min_servers is {spec.min_servers}")
     return spec
 
 

@@ -7,12 +7,13 @@ import json
 import math
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import attrs
 
 from lb.config import ConfigError, load
+from lb.config_file.values import whole_number
 from lb.model import Config
 from lb.rehearse.expectation import Expectation, parse_expectation
 from lb.rehearse.imagined import imagined, left_out
@@ -37,7 +38,7 @@ def rehearse(
 ) -> int:
     """Rehearse, and print what came of it; returns the exit code.
 
-    0 fine; 1 if an expectation is not met; 2 for what is wrong with the files or the expectations.
+    0 fine; 1 if an expectation is not met, or no session came; 2 for what is wrong with the files or the options.
     """
     try:
         written = load(config_file)
@@ -46,14 +47,13 @@ def rehearse(
     except ConfigError as error:
         print("\n".join(error.errors), file=sys.stderr)
         return 2
+    known = outcome(config, scenario, Tally(scenario.duration)).statistics
+    expectations, errors = _read_options(seed, expected, report, known)
+    if errors:
+        print("\n".join(errors), file=sys.stderr)
+        return 2
     if seed is not None:
         scenario = attrs.evolve(scenario, seed=seed)
-    known = outcome(config, scenario, Tally(scenario.duration)).statistics
-    try:
-        expectations = [parse_expectation(text, known) for text in expected]
-    except ValueError as error:
-        print(f"--expect: {error}", file=sys.stderr)
-        return 2
     for line in left_out(written):
         print(f"not rehearsed: {line}", file=sys.stderr)
     _collect_garbage_rarely()
@@ -61,17 +61,42 @@ def rehearse(
     if tally is None:
         return 128 + signal.SIGINT
     result = outcome(config, scenario, tally)
+    print(_as_json(scenario, result, expectations) if as_json else in_words(scenario, tally, result, expectations))
+    if not tally.arrived:
+        print("lb: no session came, so nothing was rehearsed: a higher rate, or a longer duration?", file=sys.stderr)
     if report is not None:
         from lb.rehearse.report import report_page  # noqa: PLC0415 - most do without
 
         title = f"{config_file.name} under {scenario_file.name}"
         try:
-            report.write_text(report_page(title, scenario, tally, result, expectations))
-        except OSError as error:
+            report.write_text(report_page(title, scenario, tally, result, expectations), encoding="utf-8")
+        except OSError as error:  # since it was opened: the disk is full, say
             print(f"lb: {report}: cannot be written: {error.strerror}", file=sys.stderr)
             return 1
-    print(_as_json(scenario, result, expectations) if as_json else in_words(scenario, tally, result, expectations))
-    return 0 if all(each.met(result.statistics) for each in expectations) else 1
+    return 0 if tally.arrived and all(each.met(result.statistics) for each in expectations) else 1
+
+
+def _read_options(
+    seed: int | None, expected: Sequence[str], report: Path | None, known: Collection[str]
+) -> tuple[list[Expectation], list[str]]:
+    """The expectations, and all that is wrong with the options."""
+    expectations, errors = [], []
+    for text in expected:
+        try:
+            expectations.append(parse_expectation(text, known))
+        except ValueError as error:
+            errors.append(f"--expect: {error}")
+    if seed is not None:
+        try:
+            whole_number()(seed)
+        except ValueError as error:
+            errors.append(f"--seed: {error}")
+    if report is not None and not errors:
+        try:
+            report.open("ab").close()
+        except OSError as error:
+            errors.append(f"--report: {report}: cannot be written: {error.strerror}")
+    return expectations, errors
 
 
 def _played(config: Config, scenario: Scenario) -> Tally | None:
@@ -119,7 +144,7 @@ def _as_json(scenario: Scenario, result: Outcome, expectations: Sequence[Expecta
             "expectations": [
                 {
                     "expectation": each.text,
-                    "value": _finite(result.statistics[each.name]),
+                    "value": _finite(each.came_to(result.statistics)),
                     "met": each.met(result.statistics),
                 }
                 for each in expectations

@@ -51,7 +51,7 @@ class Outcome:
     incidents: list[Incident]
     waits: tuple[float, float, float]
     """Seconds until a client had its server: of half of all clients at most the first, of 99 % the second, of all the
-    third."""
+    third; ``math.inf`` if none ever had one."""
     out: dict[str, list[tuple[float, float]]]
     """From when to when the balancer kept each server out."""
     timeline: list[Moment]
@@ -67,7 +67,7 @@ def outcome(config: Config, scenario: Scenario, tally: Tally) -> Outcome:
     incidents = [_judged(each, out[each.server]) for each in bare]
     servers = list(_servers(tally, out))
     waits = sorted(wait for part in tally.slices for wait in part.waits)
-    tops = (quantile(waits, 0.5), quantile(waits, 0.99), waits[-1] if waits else 0.0)
+    tops = (quantile(waits, 0.5), quantile(waits, 0.99), waits[-1]) if waits else (math.inf,) * 3
     statistics = dict(_statistics(tally, servers, incidents, tops))
     return Outcome(servers, incidents, tops, out, timeline, statistics)
 

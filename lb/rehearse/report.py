@@ -13,7 +13,7 @@ from lb.rehearse.expectation import Expectation
 from lb.rehearse.outcome import Outcome, quantile
 from lb.rehearse.scenario import Scenario
 from lb.rehearse.tally import SLICES, VERBS, Tally
-from lb.rehearse.words import clock, seconds
+from lb.rehearse.words import came_to, clock, seconds
 
 __all__ = ["report_page"]
 
@@ -31,7 +31,7 @@ def report_page(
 ) -> str:
     """HTML. ``title`` says what was rehearsed."""
     axis = Axis(scenario.duration, SLICES, sorted({incident.at for incident in outcome.incidents}))
-    style = "".join(path.read_text() for path in STYLES)
+    style = "".join(path.read_text(encoding="utf-8") for path in STYLES)
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -64,7 +64,9 @@ result.</footer>
 
 def _verdict(outcome: Outcome, expectations: Sequence[Expectation]) -> str:
     failed = sum(not each.met(outcome.statistics) for each in expectations)
-    if expectations:
+    if not outcome.statistics["sessions"]:
+        failed, text = 1, "No session came"
+    elif expectations:
         text = f"{failed} of {len(expectations)} expectations not met" if failed else "All expectations met"
     else:
         failed = int(outcome.statistics["failed"])
@@ -180,8 +182,7 @@ def _served(outcome: Outcome, tally: Tally, per_part: float) -> Iterator[Series]
 def _sections(outcome: Outcome, expectations: Sequence[Expectation]) -> Iterator[str]:
     if expectations:
         rows = [
-            [f"<code>{escape(each.text)}</code>", f"{outcome.statistics[each.name]:.4g}", _met(each, outcome)]
-            for each in expectations
+            [f"<code>{escape(each.text)}</code>", came_to(each, outcome), _met(each, outcome)] for each in expectations
         ]
         yield _table("Expectations", ["Expected", "Came to", ""], rows)
     incidents = [

@@ -83,10 +83,11 @@ class _Reading:
         servers = root.table("servers")
         conduct = ConductSpec(**servers.values(_CONDUCT))
         conducts = {
-            name: self._conduct(table, name, conduct)
+            name: self._conduct(servers.table(name), name, conduct)
             for name, content in servers.content.items()
-            if name not in servers.known and (table := servers.below(content, servers.at(name)))
+            if name not in _CONDUCT and (name in self._servers or isinstance(content, dict))
         }
+        servers.finish()
         clients = [self._clients(name, table) for name, table in root.tables("clients")]
         if not root.content.get("clients"):
             root.complain("at least some are needed, as in [clients.all]", "clients")
@@ -111,7 +112,9 @@ class _Reading:
         return conduct
 
     def _no_server(self, name: str) -> str:
-        return f"there is no server {name!r}{did_you_mean(name, self._servers)}"
+        of_pools = sorted(each for each in self._servers if each.endswith(f"/{name}"))
+        hint = f", did you mean {_either(of_pools)}?" if of_pools else did_you_mean(name, self._servers)
+        return f"there is no server {name!r}{hint}"
 
     def _clients(self, name: str, table: Table) -> ClientsSpec:
         listener = table.value("listener", text)
@@ -125,7 +128,12 @@ class _Reading:
         if not table.has("rate"):
             table.complain("missing, as in rate = 200 (sessions a second)", table.at("rate"))
         table.finish()
-        return ClientsSpec(name=name, listener=listener or self._listeners[0], **{"rate": 1.0, **values})
+        clients = ClientsSpec(name=name, listener=listener or self._listeners[0], **{"rate": 1.0, **values})
+        if clients.begins >= self._duration:
+            table.complain("must be before the end, which duration says", table.at("begins"))
+        elif clients.begins >= clients.ends:
+            table.complain("must be after 'begins'", table.at("ends"))
+        return clients
 
     def _at(self, table: Table) -> float:
         at = table.value("at", duration)
@@ -166,6 +174,8 @@ class _Reading:
             table.complain('missing, as in server = "pool/server"', table.at(key))
             return ()
         content = table.content[key]
+        if content == []:
+            table.complain("must name at least one server", table.at(key))
         items = table.items(key) if isinstance(content, list) else [(table.at(key), content)]
         names = [name for where, item in items if (name := table.convert(item, text, where)) is not None]
         for name in names:

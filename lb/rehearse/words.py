@@ -11,7 +11,7 @@ from lb.rehearse.outcome import Outcome
 from lb.rehearse.scenario import Scenario
 from lb.rehearse.tally import Tally
 
-__all__ = ["clock", "in_words", "seconds"]
+__all__ = ["came_to", "clock", "in_words", "seconds"]
 
 MOST_LINES = 60
 """Of the timeline. A server that flaps makes many more, which say little; JSON and the report have them all."""
@@ -31,6 +31,23 @@ def seconds(time: float) -> str:
     if time < 1:
         return f"{time * 1000:.3g} ms"
     return f"{time:.2f} s" if time < 60 else duration_text(round(time))
+
+
+def _percent(share: float) -> str:
+    """Rounded down: 99.999 % are not all."""
+    return f"{math.floor(round(100 * share, 6)) / 100:g} %"
+
+
+def came_to(expectation: Expectation, outcome: Outcome) -> str:
+    """What was compared, with its unit: ``503``, ``99.3 %``, ``27.6 ms``."""
+    value = expectation.came_to(outcome.statistics)
+    match expectation.unit:
+        case "count":
+            return f"{int(value):,}"
+        case "percent":
+            return _percent(value)
+        case "seconds":
+            return seconds(value)
 
 
 def in_words(scenario: Scenario, tally: Tally, outcome: Outcome, expectations: Sequence[Expectation]) -> str:
@@ -59,9 +76,7 @@ def _sessions(tally: Tally, outcome: Outcome) -> Iterator[str]:
         return f"{name:<10}{int(outcome.statistics[name]):>12,}  {note}".rstrip()
 
     yield line("sessions")
-    yield line(
-        "ok", f"{math.floor(10000 * tally.ends['ok'] / max(1, tally.ends.total())) / 100:g} % of those that ended"
-    )
+    yield line("ok", f"{_percent(100 * tally.ends['ok'] / max(1, tally.ends.total()))} of those that ended")
     for end in ("failed", "cut", "left"):
         reasons = (
             f"{reason.replace('_', ' ')} {count:,}" for (of, reason), count in tally.reasons.items() if of == end
@@ -97,7 +112,7 @@ def _incidents(outcome: Outcome) -> Iterator[str]:
 def _expectations(expectations: Sequence[Expectation], outcome: Outcome) -> Iterator[str]:
     for expectation in expectations:
         met = "met   " if expectation.met(outcome.statistics) else "FAILED"
-        yield f"{met}  {expectation.text}  ({outcome.statistics[expectation.name]:.4g})"
+        yield f"{met}  {expectation.text}  ({came_to(expectation, outcome)})"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> Iterator[str]:

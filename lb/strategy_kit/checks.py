@@ -6,7 +6,8 @@ No clock here: what a pick costs is in :mod:`lb.strategy_kit.bench`.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from random import Random
 from typing import Literal, TypeAlias
 
@@ -14,10 +15,10 @@ import attrs
 
 from lb.model import Server
 from lb.strategy_kit.drive import client, finish, lease, release, start, use
-from lb.strategy_kit.trial import Misbehaved, Trial, history, make_servers
+from lb.strategy_kit.trial import Misbehaved, TooLong, Trial, history, make_servers
 from strategies.base import Strategy
 
-__all__ = ["Finding", "Make", "choices", "examine"]
+__all__ = ["Check", "Finding", "Make", "checks", "choices", "examine"]
 
 Make: TypeAlias = Callable[[], Strategy]
 """Makes a new strategy with the same options each time."""
@@ -46,9 +47,13 @@ class Finding:
     text: str
 
 
-def examine(make: Make, elsewhere: Callable[[], Sequence[str]] | None = None) -> list[Finding]:
-    """All checks. ``elsewhere`` tells what :func:`choices` comes to in another process, and may raise Misbehaved."""
-    checks: tuple[tuple[str, Callable[[], Finding]], ...] = (
+Check: TypeAlias = tuple[str, Callable[[], Finding]]
+"""What it is called, and how it is carried out."""
+
+
+def checks(make: Make, elsewhere: Callable[[], Sequence[str]] | None = None) -> Sequence[Check]:
+    """All of them. ``elsewhere`` tells what :func:`choices` comes to in another process, and may raise Misbehaved."""
+    return (
         ("choice", lambda: _choice(make)),
         ("none", lambda: _none(make)),
         ("weight-0", lambda: _weight_0(make)),
@@ -58,7 +63,27 @@ def examine(make: Make, elsewhere: Callable[[], Sequence[str]] | None = None) ->
         ("reload", lambda: _reload(make)),
         ("determinism", lambda: _determinism(make, elsewhere)),
     )
-    return [_guarded(name, check) for name, check in checks]
+
+
+def examine(
+    todo: Iterable[Check], limited: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> Iterator[Finding]:
+    """What these checks come to, one after another, each within ``limited()``, which may raise TooLong.
+
+    One that takes too long is the last: the others would, too.
+    """
+    for name, check in todo:
+        try:
+            with limited():
+                finding = check()
+        except TooLong as misbehaviour:
+            yield Finding(name, "fail", f"{misbehaviour}; nothing else is asked of it")
+            return
+        except Misbehaved as misbehaviour:
+            finding = Finding(name, "fail", str(misbehaviour))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - somebody else's code: it may raise anything
+            finding = Finding(name, "fail", f"it raised {type(error).__name__}: {error}")
+        yield finding
 
 
 def choices(make: Make) -> list[str]:
@@ -67,15 +92,6 @@ def choices(make: Make) -> list[str]:
     for step in history(Random(1), STEPS):  # noqa: S311 - no secret
         trial.take(step)
     return trial.picks
-
-
-def _guarded(name: str, check: Callable[[], Finding]) -> Finding:
-    try:
-        return check()
-    except Misbehaved as misbehaviour:
-        return Finding(name, "fail", str(misbehaviour))
-    except Exception as error:  # noqa: BLE001 - somebody else's code: it may raise anything
-        return Finding(name, "fail", f"it raised {type(error).__name__}: {error}")
 
 
 def _choice(make: Make) -> Finding:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lb.model import PluginSpec
 from lb.strategy_kit.bench import costs
-from lb.strategy_kit.checks import Finding, examine
+from lb.strategy_kit.checks import Finding, Make, checks, examine
 from lb.strategy_kit.options import strategy_spec
-from lb.strategy_kit.trial import Misbehaved
+from lb.strategy_kit.trial import Misbehaved, TooLong
 from strategies import registry
 from strategies.base import Strategy
 
-__all__ = ["findings", "findings_text", "known", "known_text"]
+__all__ = ["finding_text", "findings", "known", "known_text"]
+
+LIMIT = 20.0
+"""Seconds that a check may take. A guess: those of a built-in strategy take less than one."""
+WIDTH = len("determinism")
+"""Of the longest name of a check."""
 
 
 def known() -> list[dict[str, Any]]:
@@ -70,8 +77,8 @@ def _option_text(option: dict[str, Any]) -> str:
     )
 
 
-def findings(name: str, options: Sequence[str]) -> list[Finding]:
-    """What a strategy is worth. Raises ValueError if it cannot be loaded or made.
+def findings(name: str, options: Sequence[str]) -> Iterator[Finding]:
+    """What a strategy is worth, as it is found out. Raises ValueError at once if it cannot be loaded or made.
 
     It is looked for in the working directory, too, as the configuration's is beside the file.
     """
@@ -81,18 +88,49 @@ def findings(name: str, options: Sequence[str]) -> list[Finding]:
     spec = strategy_spec(name, options)
     _try_out(spec)
     make = partial(registry.create, spec)
-    found = examine(make, partial(_elsewhere, name, options))
-    if all(finding.verdict != "fail" for finding in found):  # what misbehaves need not be timed
-        found += costs(make)
-    return found
+    return _found(make, partial(_elsewhere, name, options))
+
+
+def _found(make: Make, elsewhere: Callable[[], Sequence[str]]) -> Iterator[Finding]:
+    failed = False
+    for finding in examine(checks(make, elsewhere), _limited):
+        failed |= finding.verdict == "fail"
+        yield finding
+    if not failed:  # what misbehaves need not be timed
+        yield from examine(costs(make), _limited)
+
+
+class _Alarm(BaseException):
+    """None of those that a strategy may catch for its own ends."""
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """No longer than LIMIT. Raises TooLong. For the main thread, as signals are."""
+
+    def ring(_signal: int, _frame: object) -> None:
+        raise _Alarm
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
+    try:
+        yield
+    except _Alarm:
+        raise TooLong(f"it was stopped after {LIMIT:g} s") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _try_out(spec: PluginSpec) -> None:
     try:
-        registry.create(spec)
+        with _limited():
+            registry.create(spec)
     except ValueError:
         raise
-    except Exception as error:  # somebody else's constructor: it may raise anything
+    except TooLong as error:
+        raise ValueError(f"{spec.name!r} does not start: {error}") from error
+    except (Exception, SystemExit) as error:  # somebody else's constructor: it may raise anything
         raise ValueError(f"{spec.name!r} does not start: {type(error).__name__}: {error}") from error
 
 
@@ -108,7 +146,6 @@ def _elsewhere(name: str, options: Sequence[str]) -> list[str]:
     return chosen
 
 
-def findings_text(found: Sequence[Finding]) -> str:
-    """A line for each."""
-    width = max(len(finding.check) for finding in found)
-    return "\n".join(f"{each.verdict:4}  {each.check:{width}}  {each.text}" for each in found)
+def finding_text(finding: Finding) -> str:
+    """A line."""
+    return f"{finding.verdict:4}  {finding.check:{WIDTH}}  {finding.text}"

@@ -13,7 +13,7 @@ from lb.model import Server, ServerSpec
 from lb.strategy_kit.drive import client, lease, release, start, use
 from strategies.base import Strategy
 
-__all__ = ["SERVERS", "Misbehaved", "Step", "Trial", "history", "make_servers"]
+__all__ = ["SERVERS", "Misbehaved", "Step", "TooLong", "Trial", "history", "make_servers"]
 
 What: TypeAlias = Literal["pick", "release", "enable", "disable", "share", "use"]
 
@@ -24,6 +24,10 @@ FREQUENCIES: dict[What, int] = {"pick": 60, "release": 40, "enable": 15, "disabl
 
 class Misbehaved(Exception):  # noqa: N818 - it is what happened
     """The strategy did what no strategy may do; says what."""
+
+
+class TooLong(Misbehaved):
+    """It was still busy when its time was over."""
 
 
 class Step(NamedTuple):
