@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import attrs
 
 from lb.model import Server
 from lb.strategy_kit.drive import client, finish, lease, release, start, use
+from lb.strategy_kit.explaining import Make, what_it_tells
 from lb.strategy_kit.trial import Misbehaved, Trial, history, make_servers
 from strategies.base import Strategy
 
 __all__ = ["Finding", "Make", "choices", "examine"]
-
-Make: TypeAlias = Callable[[], Strategy]
-"""Makes a new strategy with the same options each time."""
 
 EQUAL = (1,) * 10
 CLIENTS = 3_000
@@ -57,6 +55,7 @@ def examine(make: Make, elsewhere: Callable[[], Sequence[str]] | None = None) ->
         ("disruption", lambda: _disruption(make)),
         ("reload", lambda: _reload(make)),
         ("determinism", lambda: _determinism(make, elsewhere)),
+        ("explain", lambda: Finding("explain", "ok", what_it_tells(make))),
     )
     return [_guarded(name, check) for name, check in checks]
 
