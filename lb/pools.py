@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
-
-import trio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from lb.address import Address, SocketAddress
 from lb.backend import Backend
 from lb.model import Config, ServerSpec
 from lb.pool import Pool, Prepared
+from lb.turns import done_in_turns
 
 __all__ = ["Pools", "new_servers"]
 
-Result = TypeVar("Result")
 SLICE = 0.001
 """Seconds of building tables before traffic gets its turn."""
 
@@ -43,7 +40,7 @@ class Pools:
                 prepared.append((pool, None))
             else:
                 pool = pool or self._new_pool(name)
-                prepared.append((pool, await _in_slices(pool.prepare(spec))))
+                prepared.append((pool, await done_in_turns(pool.prepare(spec), SLICE)))
         return prepared
 
     def apply(
@@ -68,17 +65,3 @@ class Pools:
 def new_servers(prepared: Iterable[tuple[Pool, Prepared | None]]) -> Iterator[ServerSpec]:
     """All servers of the pools that change."""
     return (server for _, built in prepared if built is not None for server in built.spec.servers)
-
-
-async def _in_slices(building: Generator[None, None, Result]) -> Result:
-    """Drive a generator to its result; traffic gets its turn every millisecond."""
-    turn_ends = trio.current_time() + SLICE
-    while True:
-        try:
-            next(building)
-        except StopIteration as done:
-            result: Result = done.value
-            return result
-        if trio.current_time() >= turn_ends:
-            await trio.lowlevel.checkpoint()
-            turn_ends = trio.current_time() + SLICE

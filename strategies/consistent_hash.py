@@ -9,7 +9,7 @@ import itertools
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol, cast
 
@@ -83,6 +83,14 @@ class ConsistentHash(Strategy):
             if server in self.available and server not in tried:
                 return server
         return min(self.available.difference(tried), key=lambda server: self._distance(server, home))
+
+    def homes(self, clients: Iterable[Client]) -> Iterator[Server]:
+        """The server of each client while all members are up: by the list of now, whatever comes while one looks.
+
+        None at all if the list is empty.
+        """
+        servers, table = self.servers, self._layout.table
+        return (servers[table.owners[table.position(self.key(client))]] for client in (clients if servers else ()))
 
     def _distance(self, server: Server, home: int) -> tuple[int, int]:
         """How far the walk from ``home`` to this server would be, around the end of the table if need be.

@@ -89,3 +89,12 @@ def test_programs_and_our_own_page_may_change_things(headers):
 def test_another_sites_page_may_not_even_if_the_browser_knows_the_token(headers, token):
     shown = {**LOCAL, **headers, "authorization": basic("admin:s3cret")}
     assert refusal("POST", "/api/v1/reload", shown, token).status == 403
+
+
+@pytest.mark.parametrize("token", ["", "s3cret"])
+def test_another_sites_page_may_not_make_us_work(token):
+    shown = {**LOCAL, "authorization": basic("admin:s3cret"), "sec-fetch-site": "cross-site"}
+    assert refusal("GET", "/api/v1/explain", shown, token).status == 403
+    assert refusal("GET", "/", shown, token) is None, "a link to the dashboard"
+    for site in ("same-origin", "same-site", "none"):
+        assert refusal("GET", "/api/v1/explain", {**shown, "sec-fetch-site": site}, token) is None

@@ -35,6 +35,7 @@ LAYERS = (
     ("lb.operate.ctl_words",),
     ("lb.strategy_kit.bench", "lb.strategy_kit.choices"),
     ("lb.strategy_kit.checks", "lb.strategy_kit.options"),
+    ("lb.strategy_kit.explaining",),
     ("lb.strategy_kit.trial",),
     ("lb.demo*",),  # the only layer whose modules may import each other
     ("lb.rehearse.main",),
@@ -239,6 +240,7 @@ PURE = (
     "lb.tier",
     "lb.plugins",
     "lb.strategy_kit.drive",
+    "lb.strategy_kit.explaining",
     "lb.strategy_kit.checks",
     "lb.strategy_kit.options",
     "lb.strategy_kit.trial",

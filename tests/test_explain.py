@@ -12,10 +12,11 @@ from healthcheck.result import CheckResult
 from lb.address import Client
 from lb.events import Fault
 from lb.explain.decision import MOST_NAMED
-from lb.explain.explain import explain
+from lb.explain.explain import explain, explained
 from lb.model import PluginSpec
 from strategies.base import Strategy, View
 from tests.pooling import CLIENT, Harness, server, servers
+from tests.strategy_driver import finish
 
 # What the strategies see
 
@@ -181,21 +182,59 @@ def test_health_is_left_aside_if_the_pool_says_so():
 # Other processes pick
 
 
+def elsewhere(harness):
+    return finish(explained(harness.pool, CLIENT, here=False))
+
+
 def test_where_others_pick_turns_are_not_told_and_loads_are_those_of_now():
     harness = Harness(*servers("ab"), strategy=PluginSpec("round-robin"))
-    decision = explain(harness.pool, CLIENT, here=False)
+    decision = elsewhere(harness)
     assert (decision.chosen, figures(decision)) == (None, {"a": {"share": 0.5}, "b": {"share": 0.5}})
     harness.reload(*servers("ab"), strategy=PluginSpec("least-conn"))
     harness["a"].leases.add(3)  # nobody tells the strategy
-    decision = explain(harness.pool, CLIENT, here=False)
+    decision = elsewhere(harness)
     assert [(each.name, each.figures["load"]) for each in decision.servers] == [("b", 0), ("a", 3)]
     harness.reload(*servers("ab"), strategy=PluginSpec("consistent-hash"))
-    assert explain(harness.pool, CLIENT, here=False) == explain(harness.pool, CLIENT)
+    assert elsewhere(harness) == explain(harness.pool, CLIENT)
+
+
+def test_of_those_who_are_no_candidates_the_loads_are_those_of_now_as_well():
+    specs = (server("a", max_connections=1), server("b", backup=True), *servers("c"))
+    harness = Harness(*specs, strategy=PluginSpec("least-conn"))
+    harness["a"].leases.add(1)  # nobody tells the strategy
+    decision = elsewhere(harness)
+    assert [(each.verdict, each.active, each.figures.get("load")) for each in decision.servers if each.name == "a"] == [
+        ("full", 1, 1)
+    ]
+
+
+def test_the_least_load_is_the_same_in_all_processes():
+    harness = Harness(*servers("abc"), strategy=PluginSpec("least-conn"))
+    harness["a"].leases.add(1)
+    assert elsewhere(harness).chosen is None, "between b and c the last picks decide"
+    harness["b"].leases.add(1)
+    assert elsewhere(harness).chosen == "c"
+    harness.reload(*servers("abc"), slow_start=10.0)
+    assert elsewhere(harness).chosen is None, "they may hold it back"
+    harness.reload(*servers("abc"), strategy=PluginSpec("random-two"))
+    assert elsewhere(harness).chosen is None
+
+
+def test_servers_may_come_up_and_go_while_one_looks():
+    harness = Harness(*servers("abcd"), strategy=PluginSpec("round-robin"))
+    harness.check("b", False, 3)
+    work = explained(harness.pool, CLIENT)
+    for _ in range(2):  # it is decided, and no server was told of yet
+        next(work)
+    harness.check("b", True, 2)
+    harness.reload(*servers("abc"))
+    verdicts = {each.name: each.verdict for each in finish(work).servers}
+    assert verdicts == {"a": "chosen", "b": "candidate", "c": "candidate"}
 
 
 def test_servers_are_supposed_to_be_down():
     harness = Harness(*servers("abc"), strategy=PluginSpec("round-robin"))
-    decision = explain(harness.pool, CLIENT, without=["a"])
+    decision = finish(explained(harness.pool, CLIENT, without=["a"]))
     assert decision.chosen == "b"
     assert [(each.verdict, each.reason) for each in decision.servers if each.name == "a"] == [("down", "supposed")]
     assert harness.pick().name == "a", "nothing has happened to it"

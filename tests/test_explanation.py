@@ -5,18 +5,20 @@ from __future__ import annotations
 import pytest
 
 from lb.address import Client
-from lb.explain.explanation import Question, client_of_text, explanation, listener_of, moves, pool_name
+from lb.explain.explanation import Question, client_of_text, explanation, listener_of, pool_name
 from lb.model import ListenerSpec, PluginSpec, PoolSpec
 from lb.networks import Networks
+from strategies.consistent_hash import ConsistentHash
 from tests.pooling import Harness, server, servers
+from tests.strategy_driver import finish
 
 CLIENT = Client("10.1.2.3", 0)
 SMALL_HASH = PluginSpec("consistent-hash", (("size", 1009),))
 
 
-def asked(harness, client=CLIENT, without=(), turns="", asks_for="", moved=True, **listener):
-    question = Question(ListenerSpec("front", (), "web", **listener), client, asks_for, tuple(without))
-    return explanation(question, harness.pool, moves(harness.pool.spec, without) if moved else None, turns=turns)
+def asked(harness, client=CLIENT, without=(), turns="", asks_for="", **listener):
+    question = Question(ListenerSpec("front", (), "web", **listener), client, asks_for, without)
+    return finish(explanation(question, harness.pool, turns=turns))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,49 @@ def test_unknown_names_are_refused_with_a_guess():
         listener_of({"web": ListenerSpec("web", (), "web")}, "wep")
     with pytest.raises(LookupError, match="the pool 'web' has no server 'c'"):
         asked(Harness(*servers("ab")), without=["c"])
+    with pytest.raises(LookupError) as caught:
+        asked(Harness(*servers("ab")), without=["c" * 10_000])
+    assert len(str(caught.value)) < 120
+    with pytest.raises(ValueError, match="must be an address") as caught:
+        client_of_text("1" * 10_000)
+    assert len(str(caught.value)) < 200
+
+
+def test_servers_that_are_named_again_are_left_out_once():
+    answer = asked(Harness(*servers("abc"), strategy=SMALL_HASH), without=["b", "a", "b"])
+    assert answer["without"]["names"] == ["b", "a"]
+    assert answer["without"]["chosen"] == "c"
+
+
+def test_without_the_last_server_nobody_gets_another_one():
+    then = asked(Harness(*servers("ab"), strategy=SMALL_HASH), without="ab")["without"]
+    assert (then["moves"], then["otherwise"]) == (None, "reject")
+    spared = Harness(*servers("ab"), server("s", backup=True), strategy=SMALL_HASH)
+    assert asked(spared, without="ab")["without"]["moves"] == {"down": 1, "removed": 1}
+
+
+def test_a_running_pool_builds_no_table_for_now(monkeypatch):
+    harness = Harness(*servers("abcd"), strategy=SMALL_HASH)
+    builds = []
+    build = ConsistentHash.build
+    monkeypatch.setattr(ConsistentHash, "build", lambda self, specs: builds.append(len(specs)) or build(self, specs))
+    asked(harness, without="a")
+    assert builds == [3]
+    asked(harness)
+    assert builds == [3]
+    asked(Harness(*servers("ab"), strategy=PluginSpec("round-robin")), without="a")
+    assert builds == [3]
+
+
+@pytest.mark.parametrize("slices", [1, 4, 12, 300, 660, 1000], ids="{} slices".format)
+def test_a_reload_meanwhile_does_no_harm(slices):
+    harness = Harness(*servers("abcd"), strategy=SMALL_HASH)
+    work = explanation(Question(ListenerSpec("front", (), "web"), CLIENT, "", ("a",)), harness.pool)
+    for _ in range(slices):
+        next(work)
+    harness.reload(*servers("xyz"))
+    moves = finish(work)["without"]["moves"]
+    assert moves["down"] <= moves["removed"] < 0.5
 
 
 def test_a_client_that_is_not_let_in_is_told_why():
@@ -72,7 +117,27 @@ def test_what_the_answer_leaves_open_is_noted():
         ["none", "was", "given"],
     ]
     assert asked(harness, Client("10.1.2.3", 1), asks_for="www.example.org", sni=())["notes"] == []
-    assert asked(Harness(*servers("ab")), turns="who knows")["notes"] == ["who knows"]
+    assert asked(harness, Client("10.1.2.3", 1), asks_for="a")["notes"] == [
+        "the listener has no sni, so the name that the client asks for decides nothing"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "without", "notes"),
+    [("ab", (), ["who knows"]), ("a", (), []), ("ab", "b", ["who knows"]), ("a", "a", [])],
+)
+def test_turns_are_noted_where_they_decide(names, without, notes):
+    assert asked(Harness(*servers(names)), without=without, turns="who knows")["notes"] == notes
+
+
+def test_turns_are_noted_if_they_decide_only_without_a_server():
+    harness = Harness(*servers("abc"), strategy=PluginSpec("least-conn"))
+    for name in "ab":
+        harness[name].leases.add(1)
+    answer = asked(harness, turns="who knows")
+    assert (answer["chosen"], answer["notes"]) == ("c", [])
+    answer = asked(harness, without="c", turns="who knows")
+    assert (answer["chosen"], answer["without"]["chosen"], answer["notes"]) == ("c", None, ["who knows"])
 
 
 @pytest.mark.parametrize("options", [(("size", 1009),), (("table", "ketama"),)], ids=["maglev", "ketama"])
@@ -87,8 +152,8 @@ def test_of_a_hash_pool_the_clients_of_a_server_move_if_it_is_down(options):
     assert then["moves"]["down"] == pytest.approx(0.25, abs=0.08)
     assert then["moves"]["down"] <= then["moves"]["removed"] < 0.4
     other = next(name for name in "abcd" if name != home)
-    assert asked(harness, without=[other], moved=False)["without"]["chosen"] == home
-    assert asked(harness, without="abcd", moved=False)["without"]["otherwise"] == "reject"
+    assert asked(harness, without=[other])["without"]["chosen"] == home
+    assert asked(harness, without="abcd")["without"]["otherwise"] == "reject"
 
 
 def test_backups_have_no_clients_to_lose():

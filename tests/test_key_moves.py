@@ -30,10 +30,16 @@ def test_backups_and_servers_without_weight_have_no_keys_to_move() -> None:
     assert keys_moved(pool(*FOUR), pool(*FOUR, server(5, weight=0), server(6, backup=True))) == 0
 
 
-def test_keys_move_from_and_to_nowhere() -> None:
+def test_where_there_is_no_server_there_is_no_other_one() -> None:
     nobody = pool(server(1, weight=0))
-    assert keys_moved(pool(*FOUR), nobody) == 1
-    assert keys_moved(nobody, pool(server(1, weight=0), server(2, backup=True))) == 0
+    assert keys_moved(pool(*FOUR), nobody) is None
+    assert keys_moved(nobody, pool(*FOUR)) is None
+
+
+def test_without_primaries_the_backups_have_the_keys() -> None:
+    backups = [server(number, backup=True) for number in (5, 6)]
+    assert keys_moved(pool(*FOUR, *backups), pool(*backups)) == 1
+    assert keys_moved(pool(*backups), pool(backups[0])) == pytest.approx(0.5, abs=0.1)
 
 
 def test_the_other_table_is_another_place_for_most_keys() -> None:

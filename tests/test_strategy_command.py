@@ -125,7 +125,19 @@ def test_a_good_strategy_of_ones_own_exits_0(capsys):
     code, out, err = run(capsys, "test", "my_strategies:Good", "--option", "step=1", "--option", "first=3")
     assert (code, err) == (0, "")
     assert [line.split()[1] for line in out.splitlines()] == [
-        *("choice", "none", "weight-0", "balance", "weights", "disruption", "reload", "determinism", "cost", "build"),
+        *(
+            "choice",
+            "none",
+            "weight-0",
+            "balance",
+            "weights",
+            "disruption",
+            "reload",
+            "determinism",
+            "explain",
+            "cost",
+            "build",
+        ),
     ]
     assert {line.split()[0] for line in out.splitlines()} <= {"ok", "warn"}
 

@@ -11,7 +11,8 @@ from lb.strategy_kit import bench as strategy_bench
 from lb.strategy_kit.bench import costs
 from lb.strategy_kit.checks import checks, choices, examine
 from lb.strategy_kit.trial import Misbehaved, TooLong
-from strategies.base import Strategy
+from strategies.base import Strategy, View
+from strategies.random_two import RandomTwo
 from strategies.round_robin import RoundRobin
 
 
@@ -155,6 +156,43 @@ class HashesElsewhere(Hashes):
     seed = 1
 
 
+class TellsWrong(RoundRobin):
+    def explain(self, client, candidates):
+        view = super().explain(client, candidates)
+        return View(view.decides, view.order[::-1])
+
+
+class TakesTurns(Turns):
+    def explain(self, client, candidates):
+        self.turn += 1
+        return super().explain(client, candidates)
+
+
+class TellsNone(Turns):
+    def explain(self, client, candidates):
+        return View("turn", ())
+
+
+class TellsWords(Turns):
+    def explain(self, client, candidates):
+        return View("unknown", [(server, {"mood": "good"}) for server in self.servers])
+
+
+class TellsOfStrangers(Turns):
+    def explain(self, client, candidates):
+        return View("unknown", [("s1", {})])
+
+
+class TellsWhim(Turns):
+    def explain(self, client, candidates):
+        return View("whim", ())
+
+
+class Stutters(Turns):
+    def explain(self, client, candidates):
+        raise LookupError("no idea")
+
+
 def finding(strategy, check, elsewhere=None):
     return next(found for found in examine(checks(strategy, elsewhere)) if found.check == check)
 
@@ -192,6 +230,16 @@ def test_a_plain_strategy_has_no_findings():
         (Chance, "determinism", "fail", "say so: `random = True`"),
         (SaidChance, "determinism", "ok", "random, as it says"),
         (NoChance, "determinism", "warn", "it says `random = True`, but"),
+        (Turns, "explain", "ok", "does not tell by what it chooses"),
+        (RoundRobin, "explain", "ok", "tells by what it chooses (turn), and changes nothing by that"),
+        (RandomTwo, "explain", "ok", "tells by what it chooses (chance)"),
+        (TellsWrong, "explain", "fail", "`explain` tells that it would choose s"),
+        (TakesTurns, "explain", "fail", "the one that is also asked to `explain` chooses otherwise"),
+        (TellsNone, "explain", "fail", "`explain` tells of none of the"),
+        (TellsWords, "explain", "fail", "`explain` tells of s1 what are no numbers by name"),
+        (TellsOfStrangers, "explain", "fail", "`explain` tells of 's1', which is not in the list"),
+        (TellsWhim, "explain", "fail", "`explain` says that 'whim' decides; it must be one of client, load"),
+        (Stutters, "explain", "fail", "it raised LookupError: no idea"),
     ],
 )
 def test_a_check_finds_it(strategy, check, verdict, text):

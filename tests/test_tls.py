@@ -377,7 +377,7 @@ async def test_a_certificate_is_read_again_and_nobody_notices_under_load(tmp_pat
         text = config(server, listener=tls)
         async with balancer(tmp_path, text) as lb:
             old = await connect_tls(lb.port)
-            serials, going, another = set(), True, trio.Event()
+            serials, going, another = {old.object.getpeercert()["serialNumber"]}, True, trio.Event()
 
             async def load():
                 while going:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
@@ -17,14 +17,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from lb.admin.explanation import explain
+from lb.admin.explanation import Explainer
 from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
 from lb.admin.process import Process
 from lb.admin.status import ready, status
 from lb.backend import Backend
 from lb.config import ConfigError
-from lb.config_file.values import whole_number
+from lb.config_file.values import shown, whole_number
 from lb.figures import Wanted
 from lb.overrides import Override
 from lb.rejection import why_rejected
@@ -99,6 +99,7 @@ class Endpoints:
     def __init__(self, process: Process) -> None:
         self._process = process
         self._balancer = process.balancer
+        self._explainer = Explainer(process.balancer)
 
     # Looking
 
@@ -140,7 +141,7 @@ class Endpoints:
         query = request.query_params
         unknown = sorted(set(query) - {"id", "listener", "pool", "server", "client", "limit"})
         if unknown:
-            raise HTTPException(400, f"unknown parameter {unknown[0]!r}")
+            raise HTTPException(400, f"unknown parameter {shown(unknown[0])}")
         wanted = Wanted(
             id=_number(query["id"], "id") if "id" in query else None,
             listener=query.get("listener"),
@@ -161,7 +162,7 @@ class Endpoints:
         )
 
     async def explain(self, request: Request) -> Response:
-        return JSONResponse(await explain(self._balancer, request.query_params))
+        return Response(await _encoded(await self._explainer.answer(request), depth=3), media_type="application/json")
 
     # Steering
 
@@ -201,7 +202,7 @@ class Endpoints:
         try:
             await self._balancer.override(pool, server, say)
         except KeyError as error:  # a reload has removed it meanwhile
-            raise HTTPException(404, f"the pool {pool!r} has no server {server!r}") from error
+            raise HTTPException(404, f"the pool {pool!r} has no server {shown(server)}") from error
         except Exception as exception:
             for event in why_rejected("admin", exception):
                 self._process.say(event)
@@ -224,9 +225,9 @@ class Endpoints:
 
     def _find(self, pool: str, server: str) -> Backend:
         if pool not in self._balancer.pools:
-            raise HTTPException(404, f"there is no pool {pool!r}")
+            raise HTTPException(404, f"there is no pool {shown(pool)}")
         if server not in self._balancer.pools[pool].backends:
-            raise HTTPException(404, f"the pool {pool!r} has no server {server!r}")
+            raise HTTPException(404, f"the pool {pool!r} has no server {shown(server)}")
         return self._balancer.pools[pool].backends[server]
 
 
@@ -252,13 +253,16 @@ async def _body(request: Request) -> dict[str, object]:
     return body
 
 
-async def _encoded(document: Mapping[str, object], depth: int = 3) -> str:
-    """JSON, made in short turns: the tables so many levels down, the servers, are each encoded in one go."""
-    parts = []
-    async for key, value in in_turns(document.items()):
-        below = await _encoded(value, depth - 1) if depth and isinstance(value, dict) else json.dumps(value)
-        parts.append(f"{json.dumps(key)}: {below}")
-    return f"{{{', '.join(parts)}}}"
+async def _encoded(value: object, depth: int = 4) -> str:
+    """JSON, made in short turns: what lies so many levels down, a server of the status, is encoded in one go."""
+    if depth and isinstance(value, dict):
+        fields = [
+            f"{json.dumps(key)}: {await _encoded(each, depth - 1)}" async for key, each in in_turns(value.items())
+        ]
+        return f"{{{', '.join(fields)}}}"
+    if depth and isinstance(value, list):
+        return f"[{', '.join([await _encoded(each, depth - 1) async for each in in_turns(value)])}]"
+    return json.dumps(value)
 
 
 async def _stream(feed: Feed, seen: int) -> AsyncIterator[str]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 __all__ = ["Refusal", "refusal"]
 
 OPEN_TO_ALL = "/healthz"
+API = "/api/"
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -27,7 +28,8 @@ def refusal(method: str, path: str, headers: Mapping[str, str], token: str) -> R
 
     A page of somebody else's can make a browser send requests to us: under a name that it has pointed at our address
     (DNS rebinding), so without a token only addresses and ``localhost`` count as our name; or straight at us
-    (cross-site request forgery), so what changes state must not come from another origin.
+    (cross-site request forgery), so what changes state must not come from another origin, and what takes work to answer
+    not from another site. The dashboard itself may be linked from anywhere.
     """
     if path == OPEN_TO_ALL:
         return None
@@ -37,6 +39,8 @@ def refusal(method: str, path: str, headers: Mapping[str, str], token: str) -> R
     elif not _is_ours(headers.get("host", "")):
         return Refusal(421, "ask by address or as localhost, or configure a token")
     if method not in SAFE and not _same_origin(headers):
+        return Refusal(403, "a request from another site")
+    if path.startswith(API) and headers.get("sec-fetch-site") == "cross-site":
         return Refusal(403, "a request from another site")
     return None
 

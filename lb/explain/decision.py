@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
 import attrs
@@ -97,7 +97,7 @@ class Decision:
         }
 
 
-def count(servers: tuple[Considered, ...]) -> Mapping[Verdict, int]:
+def count(servers: Iterable[Considered]) -> Mapping[Verdict, int]:
     """How many servers there are of each verdict."""
     return Counter(server.verdict for server in servers)
 

@@ -4,21 +4,26 @@ command line."""
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
 import attrs
 
 from lb.address import Client
-from lb.config_file.values import did_you_mean
+from lb.config_file.values import did_you_mean, shown
 from lb.explain.decision import Decision
-from lb.explain.explain import explain
-from lb.key_moves import keys_held, keys_moved
+from lb.explain.explain import explained
+from lb.key_moves import keys_moved_without
 from lb.model import ListenerSpec, PoolSpec
 from lb.networks import address_of
 from lb.pool import Pool
 from lb.server_names import find
 
-__all__ = ["Question", "client_of_text", "explanation", "listener_of", "moves", "pool_name"]
+__all__ = ["Question", "client_of_text", "explanation", "listener_of", "pool_name"]
+
+LONGEST_NAME = 255
+"""Characters of a name that can be that of something: those in DNS are no longer."""
+MOST_GUESSED = 100
+"""Names among which one is looked for that was meant. A guess: each takes some microseconds."""
 
 
 @attrs.frozen
@@ -30,7 +35,7 @@ class Question:
     """Port 0: not known."""
     asks_for: str
     """The name that it asks for in its TLS handshake; "" for none."""
-    without: tuple[str, ...]
+    without: Collection[str]
     """Servers that are to be taken for down."""
 
 
@@ -48,62 +53,87 @@ def client_of_text(text: str) -> Client:
     except ValueError:
         address = None
     if address is None or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise ValueError(f"must be an address like 10.1.2.3, 10.1.2.3:5555 or [::1]:5555, not {text!r}")
+        raise ValueError(f"must be an address like 10.1.2.3, 10.1.2.3:5555 or [::1]:5555, not {shown(text)}")
     return Client(str(getattr(address, "ipv4_mapped", None) or address), int(port))
 
 
 def listener_of(listeners: Mapping[str, ListenerSpec], name: str) -> ListenerSpec:
     """The listener of this name. Raises LookupError with a message."""
     if name not in listeners:
-        raise LookupError(f"there is no listener {name!r}{did_you_mean(name, listeners)}")
+        raise LookupError(f"there is no listener {shown(name)}{_guess(name, listeners)}")
     return listeners[name]
 
 
 def pool_name(listener: ListenerSpec, asks_for: str) -> str:
     """The pool that serves a client that asks for this name."""
-    return (find(dict(listener.sni or ()), asks_for.lower()) if asks_for else None) or listener.pool
+    known = dict(listener.sni or ())
+    return (find(known, asks_for.lower()) if len(asks_for) <= LONGEST_NAME else None) or listener.pool
 
 
 def explanation(
-    question: Question, pool: Pool, moved: Mapping[str, float] | None, *, turns: str = "", notes: Sequence[str] = ()
-) -> dict[str, object]:
-    """The answer, as JSON has it; ``moved`` is what :func:`moves` says.
+    question: Question, pool: Pool, *, turns: str = "", notes: Sequence[str] = ()
+) -> Generator[None, None, dict[str, object]]:
+    """What makes the answer, as JSON has it; yields between slices, see :func:`explained`.
 
-    ``turns`` says why it is not known whose turn it is, if another process picks.
+    ``turns`` says why it is not known whose turn it is, if another process picks. Raises LookupError if the pool lacks
+    one of the servers.
     """
-    now = explain(pool, question.client, here=not turns)
+    _check_known(pool.spec, question.without)
+    return _answer(question, pool, turns, notes)
+
+
+def _answer(
+    question: Question, pool: Pool, turns: str, notes: Sequence[str]
+) -> Generator[None, None, dict[str, object]]:
+    without = frozenset(question.without)
+    now = yield from explained(pool, question.client, here=not turns)
     answer: dict[str, object] = {
         "listener": question.listener.name,
         "source": str(question.client) if question.client.port else question.client.host or "unix:",
         "pool": pool.name,
         "denied": _denied(question),
-        **now.fields(),
-        "notes": [*_notes(question, pool.spec, now, turns), *notes],
+        **(yield from _fields(now)),
     }
-    if question.without:
-        then = explain(pool, question.client, without=question.without, here=not turns)
+    undecided = _undecided(now)
+    if without:
+        then = yield from explained(pool, question.client, without=without, here=not turns)
+        undecided = undecided or _undecided(then)
         answer["without"] = {
-            "names": list(question.without),
-            **then.fields(),
-            "share": _share(now, question.without),
-            "moves": moved,
+            "names": list(dict.fromkeys(question.without)),
+            **(yield from _fields(then)),
+            "share": _share(now, without),
+            "moves": (yield from keys_moved_without(pool.spec, [tier.strategy for tier in pool.tiers], without)),
         }
+    answer["notes"] = [*_notes(question, pool.spec), *([turns] if turns and undecided else []), *notes]
     return answer
 
 
-def moves(pool: PoolSpec, without: Collection[str]) -> dict[str, float] | None:
-    """The share of clients, 0 to 1, that get another server while these are ``down``, and once they are ``removed``.
+def _check_known(pool: PoolSpec, names: Collection[str]) -> None:
+    known = {server.name for server in pool.servers}
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise LookupError(f"the pool {pool.name!r} has no server {shown(unknown)}{_guess(unknown, known)}")
 
-    As long as all others are up. None if the strategy keeps no client at a server, or if nobody is to go. It builds the
-    pool's table thrice: seconds for a thousand servers. Raises LookupError if the pool lacks one of the servers.
-    """
-    known = [server.name for server in pool.servers]
-    for name in without:
-        if name not in known:
-            raise LookupError(f"the pool {pool.name!r} has no server {name!r}{did_you_mean(name, known)}")
-    rest = tuple(server for server in pool.servers if server.name not in without)
-    removed = keys_moved(pool, attrs.evolve(pool, servers=rest))
-    return None if removed is None else {"down": keys_held(pool, without), "removed": removed}
+
+def _guess(name: str, known: Collection[str]) -> str:
+    """What may have been meant, where that is soon found."""
+    return did_you_mean(name, known) if len(name) <= LONGEST_NAME and len(known) <= MOST_GUESSED else ""
+
+
+def _fields(decision: Decision) -> Generator[None, None, dict[str, object]]:
+    """As JSON has it."""
+    fields = attrs.evolve(decision, servers=()).fields()
+    servers: list[dict[str, object]] = []
+    fields["servers"] = servers
+    for server in decision.servers:
+        servers.append(server.fields())
+        yield
+    return fields
+
+
+def _undecided(decision: Decision) -> bool:
+    """One of several is chosen, by what only those know who pick."""
+    return decision.decides in ("turn", "load") and decision.chosen is None and not decision.otherwise
 
 
 def _share(decision: Decision, names: Collection[str]) -> float | None:
@@ -122,7 +152,7 @@ def _denied(question: Question) -> str | None:
     return f"deny = {listener.deny}" if address in listener.deny else f"not in allow = {listener.allow}"
 
 
-def _notes(question: Question, pool: PoolSpec, now: Decision, turns: str) -> Iterator[str]:
+def _notes(question: Question, pool: PoolSpec) -> Iterator[str]:
     """What the answer leaves open."""
     listener = question.listener
     if listener.accept_proxy:
@@ -131,7 +161,7 @@ def _notes(question: Question, pool: PoolSpec, now: Decision, turns: str) -> Ite
         yield "whether the source is at its limit of connections is not looked at"
     if listener.sni is not None and not question.asks_for:
         yield "the name that the client asks for decides about the pool, and none was given"
+    if listener.sni is None and question.asks_for:
+        yield "the listener has no sni, so the name that the client asks for decides nothing"
     if ("key", "source-ip-port") in pool.strategy.options and question.client.host and not question.client.port:
         yield "the client's port is hashed as well, and none was given"
-    if now.decides in ("turn", "load") and turns:
-        yield turns

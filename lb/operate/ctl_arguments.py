@@ -9,6 +9,7 @@ __all__ = ["add_ctl", "add_explain", "add_top"]
 
 HEAVIEST = 65_535
 """The largest weight of a server, as in the configuration."""
+CONFIG = "take address and token from its [admin]"
 
 
 def add_ctl(ctl: argparse.ArgumentParser) -> None:
@@ -66,8 +67,8 @@ def add_top(top: argparse.ArgumentParser) -> None:
 
 def add_explain(explain: argparse.ArgumentParser) -> None:
     """Give the parser of ``lb explain`` its words."""
-    _add_endpoint(explain, default=None)
-    explain.add_argument("--running", action="store_true", help="ask at the [admin] of --config, not the file alone")
+    _add_endpoint(explain, default=None, config="work it out from this file; with --running, ask at its [admin]")
+    explain.add_argument("--running", action="store_true", help="ask the balancer that runs with --config")
     explain.add_argument("--listener", required=True, metavar="NAME", help="where the client connects")
     explain.add_argument("--source", required=True, metavar="ADDRESS", help="the client: '10.1.2.3', '10.1.2.3:5555'")
     explain.add_argument("--name", metavar="NAME", help="the server's name that it asks for (SNI)")
@@ -76,18 +77,16 @@ def add_explain(explain: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_endpoint(parser: argparse.ArgumentParser, default: object) -> None:
-    """Where to ask, with what, and how to answer."""
-    _add_whom(parser, default)
+def _add_endpoint(parser: argparse.ArgumentParser, default: object, config: str = CONFIG) -> None:
+    """Where to ask, with what, and how to answer; ``config`` says what the file is for."""
+    _add_whom(parser, default, config)
     parser.add_argument(
         "--json", action="store_true", default=False if default is None else default, help="for programs"
     )
 
 
-def _add_whom(parser: argparse.ArgumentParser, default: object) -> None:
-    parser.add_argument(
-        "-c", "--config", type=Path, default=default, metavar="FILE", help="take address and token from its [admin]"
-    )
+def _add_whom(parser: argparse.ArgumentParser, default: object, config: str = CONFIG) -> None:
+    parser.add_argument("-c", "--config", type=Path, default=default, metavar="FILE", help=config)
     parser.add_argument(
         "--admin", default=default, metavar="ADDRESS", help="'host:port' or 'unix:/path', whatever the file says"
     )

@@ -24,6 +24,8 @@ MOST_LINE = 1_048_576
 EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to ask there, not to listen
 """Hosts that a socket can listen at, but that none can connect to: where this machine finds them."""
 
+RAW = "surrogateescape"
+
 
 class AdminError(Exception):
     """The endpoint could not be asked, or has refused; the text is one line that says why."""
@@ -157,6 +159,8 @@ class _Connection(HTTPConnection):
 
 
 def _target(path: tuple[str, ...], parameters: Mapping[str, object]) -> str:
-    query = urlencode({key: value for key, value in parameters.items() if value is not None}, doseq=True)
-    target = "/api/v1/" + "/".join(quote(part, safe="") for part in path)
+    """Words of the command line that are not UTF-8 go as the bytes that they are."""
+    given = {key: value for key, value in parameters.items() if value is not None}
+    query = urlencode(given, doseq=True, errors=RAW)
+    target = "/api/v1/" + "/".join(quote(part, safe="", errors=RAW) for part in path)
     return f"{target}?{query}" if query else target

@@ -156,15 +156,18 @@ def _figure(name: str, figure: float | None) -> str:
 
 
 def _without(then: Json) -> Iterable[str]:
-    names = " and ".join(then["names"])
-    yield f"without {names}: {_whom(then)}"
-    if then["moves"] is not None:
-        yield f"{then['moves']['down']:.1%} of the clients get another server while it is down, and come back"
-        yield f"{then['moves']['removed']:.1%} get another one if it is taken out of the configuration"
+    names = then["names"]
+    they_are, them = ("it is", "it") if len(names) == 1 else ("they are", "them")
+    yield f"without {' and '.join(names)}: {_whom(then)}"
+    if "otherwise" in then:
+        yield "100.0% of the clients get no server"
+    elif then["moves"] is not None:
+        yield f"{then['moves']['down']:.1%} of the clients get another server while {they_are} down, and come back"
+        yield f"{then['moves']['removed']:.1%} get another one if {they_are} taken out of the configuration"
     elif then["share"] is not None:
         yield f"no client is bound to a server; {then['share']:.1%} of the new connections go elsewhere"
     else:
-        yield "no client is bound to a server; only those connected to it are concerned"
+        yield f"no client is bound to a server; only those connected to {them} are concerned"
 
 
 def event_line(fields: Json) -> RenderableType:

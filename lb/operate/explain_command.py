@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import attrs
@@ -12,16 +11,15 @@ import attrs
 from lb.config import ConfigError, load
 from lb.discovery.servers_file import with_servers_files
 from lb.events import Event, Fault
-from lb.explain.explanation import Question, client_of_text, explanation, listener_of, moves, pool_name
+from lb.explain.explanation import Question, client_of_text, explanation, listener_of, pool_name
 from lb.model import PoolSpec
 from lb.operate import ctl_tables
 from lb.operate.ctl import ctl
+from lb.operate.ctl_endpoint import BAD_USAGE, OK, complain
 from lb.pool import Pool
 from lb.strategy_kit.drive import finish
 
 __all__ = ["explain"]
-
-OK, BAD_USAGE = 0, 2
 
 
 def explain(options: argparse.Namespace) -> int:
@@ -32,11 +30,9 @@ def explain(options: argparse.Namespace) -> int:
     try:
         answer = _answer(options, options.config)
     except ConfigError as error:
-        print("\n".join(error.errors), file=sys.stderr)
-        return BAD_USAGE
+        return complain(BAD_USAGE, *error.errors)
     except (ValueError, LookupError) as error:
-        print(f"lb: {error}", file=sys.stderr)
-        return BAD_USAGE
+        return complain(BAD_USAGE, f"lb: {error}")
     if options.json:
         print(json.dumps(answer, indent=2))
     else:
@@ -58,17 +54,30 @@ def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
     if spec.dns:
         notes.append("servers that are found in DNS are not among them")
     turns = "whose turn it will be cannot be told"
-    return explanation(question, _pool(spec), moves(spec, question.without), turns=turns, notes=notes)
+    faults: dict[str, None] = {}
+    answer = finish(explanation(question, _pool(spec, faults), turns=turns, notes=notes))
+    complain(OK, *faults)
+    return answer
 
 
-def _pool(spec: PoolSpec) -> Pool:
-    """All its servers are up: nobody checks them."""
-    pool = Pool(spec.name, _fault, lambda _pool, _backend, _change: None)
-    pool.apply(finish(pool.prepare(attrs.evolve(spec, health=None))), {}, now=0.0)
+def _pool(spec: PoolSpec, faults: dict[str, None]) -> Pool:
+    """All its servers are up: nobody checks them. What fails in the strategy's own code is a line in ``faults``, once.
+
+    Raises ValueError if the strategy cannot take the servers at all.
+    """
+
+    def fault(event: Event) -> None:
+        assert isinstance(event, Fault)  # noqa: S101 - the only thing that can happen
+        faults[f"lb: {_failed(spec, event.exception)}"] = None
+
+    pool = Pool(spec.name, fault, lambda _pool, _backend, _change: None)
+    try:
+        prepared = finish(pool.prepare(attrs.evolve(spec, health=None)))
+    except Exception as error:  # somebody else's code: it may raise anything
+        raise ValueError(_failed(spec, error)) from error
+    pool.apply(prepared, {}, now=0.0)
     return pool
 
 
-def _fault(event: Event) -> None:
-    """The only thing that can happen: a strategy that fails."""
-    assert isinstance(event, Fault)  # noqa: S101 - it says so
-    raise event.exception
+def _failed(spec: PoolSpec, error: BaseException) -> str:
+    return f"pool {spec.name}: the strategy {spec.strategy.name!r} fails: {type(error).__name__}: {error}"

@@ -15,13 +15,11 @@ import attrs
 
 from lb.model import Server
 from lb.strategy_kit.drive import client, finish, lease, release, start, use
+from lb.strategy_kit.explaining import Make, what_it_tells
 from lb.strategy_kit.trial import Misbehaved, TooLong, Trial, history, make_servers
 from strategies.base import Strategy
 
 __all__ = ["Check", "Finding", "Make", "checks", "choices", "examine"]
-
-Make: TypeAlias = Callable[[], Strategy]
-"""Makes a new strategy with the same options each time."""
 
 EQUAL = (1,) * 10
 CLIENTS = 3_000
@@ -62,6 +60,7 @@ def checks(make: Make, elsewhere: Callable[[], Sequence[str]] | None = None) -> 
         ("disruption", lambda: _disruption(make)),
         ("reload", lambda: _reload(make)),
         ("determinism", lambda: _determinism(make, elsewhere)),
+        ("explain", lambda: Finding("explain", "ok", what_it_tells(make))),
     )
 
 

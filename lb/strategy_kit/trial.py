@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import attrs
 
-from lb.address import Address
+from lb.address import Address, Client
 from lb.model import Server, ServerSpec
 from lb.strategy_kit.drive import client, lease, release, start, use
 from strategies.base import Strategy
@@ -94,8 +94,17 @@ class Trial:
             self._use([self.servers[number] for number in step.others], step.amount)
         self._compare(step.what)
 
+    @property
+    def next_client(self) -> Client:
+        """Who comes with the next pick."""
+        return client(len(self.picks) % 10_000)
+
+    def candidates(self, step: Step) -> set[Server]:
+        """Those that may be chosen at this pick."""
+        return self._available.difference(self.servers[number] for number in step.others)
+
     def _pick(self, tried: list[Server]) -> None:
-        chosen = lease(self.strategy, client(len(self.picks) % 10_000), tried)
+        chosen = lease(self.strategy, self.next_client, tried)
         possible = self._available.difference(tried)
         if chosen is None and possible:
             raise Misbehaved(f"it chose nobody, though {len(possible)} of {SERVERS} servers were left")
