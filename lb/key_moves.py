@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import attrs
 
 from lb.model import PoolSpec, Server, ServerSpec
-from lb.strategy_kit.drive import client, finish
+from lb.strategy_drive import client, finish
 from strategies import registry
 from strategies.base import Strategy
 

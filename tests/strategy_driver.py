@@ -1,9 +1,9 @@
 """What the tests of the strategies share: servers by weight, and the calls that a pool makes."""
 
+from lb import strategy_drive
 from lb.address import Address, Client
 from lb.model import Server, ServerSpec
-from lb.strategy_kit import drive as strategy_drive
-from lb.strategy_kit.drive import finish, release, start, use
+from lb.strategy_drive import finish, release, start, use
 
 __all__ = ["CLIENT", "finish", "lease", "make_servers", "make_specs", "picked_names", "release", "start", "use"]
 

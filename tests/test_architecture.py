@@ -130,7 +130,7 @@ LAYERS = (
     ("lb.config_file.plugins", "lb.config_file.dns"),
     ("lb.config_file.table",),
     ("lb.config_file.values", "lb.splicing.descriptors"),
-    ("strategies.registry", "lb.strategy_kit.drive", "healthcheck.registry", "healthcheck.checker", "lb.tls.contexts"),
+    ("strategies.registry", "lb.strategy_drive", "healthcheck.registry", "healthcheck.checker", "lb.tls.contexts"),
     (
         "strategies.*",
         "healthcheck.tcp",
@@ -239,7 +239,7 @@ PURE = (
     "lb.slow_start",
     "lb.tier",
     "lb.plugins",
-    "lb.strategy_kit.drive",
+    "lb.strategy_drive",
     "lb.strategy_kit.explaining",
     "lb.strategy_kit.checks",
     "lb.strategy_kit.options",

@@ -13,7 +13,7 @@ from lb.backend import Backend
 from lb.explain.decision import Considered, Decision, Figures, Verdict, count
 from lb.model import Server
 from lb.pool import Pool
-from lb.strategy_kit.drive import finish
+from lb.strategy_drive import finish
 from lb.tier import Tier
 from strategies.base import View
 

@@ -17,7 +17,7 @@ from lb.operate import ctl_tables
 from lb.operate.ctl import ctl
 from lb.operate.ctl_endpoint import BAD_USAGE, OK, complain
 from lb.pool import Pool
-from lb.strategy_kit.drive import finish
+from lb.strategy_drive import finish
 
 __all__ = ["explain"]
 

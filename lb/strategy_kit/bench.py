@@ -11,8 +11,8 @@ import attrs
 
 from lb.address import Client
 from lb.model import Server
+from lb.strategy_drive import client, lease, release, start
 from lb.strategy_kit.checks import Check, Finding, Make
-from lb.strategy_kit.drive import client, lease, release, start
 from lb.strategy_kit.trial import make_servers
 from strategies.base import Strategy
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from lb.model import Server
-from lb.strategy_kit.drive import client, finish, lease, release, start, use
+from lb.strategy_drive import client, finish, lease, release, start, use
 from lb.strategy_kit.explaining import Make, what_it_tells
 from lb.strategy_kit.trial import Misbehaved, TooLong, Trial, history, make_servers
 from strategies.base import Strategy

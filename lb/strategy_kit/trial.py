@@ -10,7 +10,7 @@ import attrs
 
 from lb.address import Address, Client
 from lb.model import Server, ServerSpec
-from lb.strategy_kit.drive import client, lease, release, start, use
+from lb.strategy_drive import client, lease, release, start, use
 from strategies.base import Strategy
 
 __all__ = ["SERVERS", "Misbehaved", "Step", "TooLong", "Trial", "history", "make_servers"]
