@@ -47,7 +47,7 @@ soak: $(READY)  ## 100,000 connections, and nothing that grows (ARGS="--connecti
 
 fuzz: $(READY)  ## the configuration under guided fuzzing, a minute (ARGS="-max_total_time=600")
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris
-	$(BIN)/python -m tests.fuzz_config -max_total_time=60 $(ARGS)
+	$(BIN)/python -m tests.support.fuzz_config -max_total_time=60 $(ARGS)
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""What stands behind the balancers: an nginx that answers cheaply, a sink for uploads, an endless source."""
+"""The servers behind the balancers: an nginx, a sink for uploads, an endless source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEDIUM = 64 * 1024
 LARGE = 200 * 1000 * 1000
 """Bytes of ``/large``."""
 TOTAL = struct.Struct("!Q")
-"""What the sink answers: the bytes that came."""
+"""Format of the sink's reply: the number of bytes received."""
 CHUNK = 256 * 1024
 
 WEB_CONFIG = """\
@@ -57,29 +57,29 @@ http {{
 
 @attrs.frozen(kw_only=True)
 class Ports:
-    """Where the servers listen, or a balancer in front of them."""
+    """Ports of the servers, or of a balancer in front of them."""
 
     web: int
-    """HTTP: ``/small`` (2 bytes), ``/medium`` and ``/large``, sent by sendfile, and ``/large-copied``, which is not."""
+    """HTTP: ``/small`` (2 bytes); ``/medium`` and ``/large``, sent by sendfile; ``/large-copied``, sent by copying."""
     sink: int
-    """Reads to the end, then answers with :data:`TOTAL`."""
+    """Reads to the end, then replies with :data:`TOTAL`."""
     source: int
-    """Sends for ever."""
+    """Sends without end."""
     few: int
     many: int
-    """The web server again, at every address of the loopback network: it stands for a few servers, or many."""
+    """The web server again, on all loopback addresses. It represents a few servers, or many."""
 
 
 def large_file(directory: Path) -> Path:
-    """The file behind ``/large``."""
+    """Return the path of the file ``/large``."""
     return directory / "files" / "large"
 
 
 @contextlib.contextmanager
 def backends(directory: Path) -> Iterator[Ports]:
-    """Run them all, with their files in ``directory``."""
-    everywhere = free_port()
-    ports = Ports(web=free_port(), sink=free_port(), source=free_port(), few=everywhere, many=everywhere)
+    """Run all servers, with their files in ``directory``."""
+    any_address = free_port()
+    ports = Ports(web=free_port(), sink=free_port(), source=free_port(), few=any_address, many=any_address)
     files = directory / "files"
     files.mkdir()
     for name, size in (("medium", MEDIUM), ("large", LARGE)):
@@ -99,12 +99,12 @@ def backends(directory: Path) -> Iterator[Ports]:
 
 
 def serve_sink(port: int) -> None:
-    """Take one upload after the other, for ever. The kernel throws the bytes away (MSG_TRUNC of tcp(7))."""
+    """Receive one upload after the other, without end. The kernel discards the bytes (MSG_TRUNC of tcp(7))."""
     buffer = bytearray(CHUNK)
     with socket.create_server((HOST, port), backlog=64) as listening:
         while True:
             connection, _ = listening.accept()
-            # The benchmark's own probes may be reset; an upload that is, is missed by its sender.
+            # The benchmark's own probes may be reset. The sender notices if an upload is reset.
             with connection, contextlib.suppress(ConnectionError):
                 total = 0
                 while count := connection.recv_into(buffer, 0, socket.MSG_TRUNC):
@@ -113,7 +113,7 @@ def serve_sink(port: int) -> None:
 
 
 def serve_source(port: int) -> None:
-    """Send zeros over each connection until its other side is gone. Whatever else the core has to do goes first."""
+    """Send zeros over each connection until its peer closes, with idle priority."""
     give_way()
     zeros = os.memfd_create("zeros")
     os.ftruncate(zeros, CHUNK)

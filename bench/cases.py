@@ -1,4 +1,4 @@
-"""The list of what is measured, and of what the balancer is asked to reach."""
+"""The measurements, and the limits that the balancer must meet."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _many_servers(strategy: str) -> Case:
         ),
         (LB.with_strategy(strategy), *haproxy),
         costs.cost_of_many,
-        quick=strategy == "weighted",  # one of the dearer picks
+        quick=strategy == "weighted",  # one of the more expensive picks
     )
 
 

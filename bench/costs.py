@@ -1,4 +1,4 @@
-"""Measurements of what a unit of work costs a balancer: CPU and memory."""
+"""Measurements of the cost of a unit of work: CPU and memory."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ GIB = 1024**3
 IDLE_FOR_MEMORY = 3_500
 IDLE_FOR_SPEED = 5_000
 SCRAPE_INTERVAL = 5
-"""Seconds between two questions for the metrics: three times as often as most ask."""
+"""Seconds between two scrapes: three times as often as usual."""
 SCRAPES = 20
 
 
 def requests(running: Running, scale: Scale, *, path: str, close: bool = False, logs: bool = False) -> Sample:
-    """CPU per request in microseconds, and requests per second."""
+    """Return CPU per request in microseconds, and requests per second."""
     return Sample(*_wrk(running, running.ports.web, scale.seconds, path=path, close=close, logs=logs))
 
 
 def scraped(running: Running, scale: Scale, *, close: bool = False, logs: bool = False) -> Sample:  # noqa: ARG001
-    """As :func:`requests`, for as long as from one question for the metrics to the next, which comes in the middle.
+    """Measure as :func:`requests` for one scrape interval, with a scrape in the middle if there is an admin endpoint.
 
-    Without an admin endpoint, for as long. The last figure is the CPU of such an answer by itself, in milliseconds: the
-    sharper of the two, as what 5 s of traffic take differs by more than a few answers do.
+    The last figure is the CPU of a scrape alone, in milliseconds. It is more precise: the cost of 5 s of traffic varies
+    by more than the cost of a few scrapes.
     """
     answers: list[bytes] = []
     scraper = Timer(SCRAPE_INTERVAL / 2, lambda: answers.append(loads.scrape(running.admin)))
@@ -50,7 +50,7 @@ def scraped(running: Running, scale: Scale, *, close: bool = False, logs: bool =
     if running.target.admin:
         scraper.join()
         if not (answers and b"lb_connections_total{" in answers[0]):
-            problems += ("no metrics were answered",)
+            problems += ("no metrics received",)
     return Sample((*figures, _scrape(running)), problems)
 
 
@@ -66,7 +66,7 @@ def _scrape(running: Running) -> float | None:
 def _wrk(
     running: Running, port: int, seconds: int, *, path: str = "/small", close: bool = False, logs: bool = False
 ) -> tuple[tuple[float | None, float], tuple[str, ...]]:
-    """CPU per request in microseconds, if there is a balancer, requests per second; and what went wrong."""
+    """Return CPU per request in microseconds (None without a balancer) and requests per second; and the errors."""
     lines, cpu = running.log_lines() if logs else 0, running.cpu()
     work = loads.wrk(port, path, seconds, close=close)
     problems = work.problems
@@ -78,7 +78,7 @@ def _wrk(
 
 
 def _transfer(running: Running, transfer: Callable[[], loads.Work], unit: int) -> Sample:
-    """CPU per ``unit`` bytes in milliseconds, and megabytes per second."""
+    """Return CPU per ``unit`` bytes in milliseconds, and megabytes per second."""
     cpu = running.cpu()
     work = transfer()
     cpu = running.cpu() - cpu
@@ -87,18 +87,18 @@ def _transfer(running: Running, transfer: Callable[[], loads.Work], unit: int) -
 
 
 def downloads(running: Running, scale: Scale, *, path: str) -> Sample:
-    """For each 200 MB."""
+    """Measure downloads; CPU per 200 MB."""
     return _transfer(running, partial(loads.download, running.ports.web, path, scale.downloads), LARGE)
 
 
 def upload(running: Running, scale: Scale, *, from_file: bool) -> Sample:
-    """For each GiB."""
+    """Measure an upload; CPU per GiB."""
     file = large_file(running.directory) if from_file else None
     return _transfer(running, partial(loads.upload, running.ports.sink, scale.upload, file), GIB)
 
 
 def idle(running: Running, scale: Scale) -> Sample:
-    """KiB per idle connection, and how many times as much CPU a request takes beside many of them."""
+    """Return KiB per idle connection, and the ratio of CPU per request with many idle connections to that without."""
     port = running.ports.web
     (alone, _), first = _wrk(running, port, scale.seconds)
     before = running.memory()
@@ -109,18 +109,18 @@ def idle(running: Running, scale: Scale) -> Sample:
     return Sample((held / IDLE_FOR_MEMORY / 1024, _times(beside, alone)), first + second)
 
 
-def cost_of_many(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - always as short as wrk can be
-    """How many times as much CPU a connection takes with many servers as with few, and both in microseconds.
+def cost_of_many(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - always the shortest run of wrk
+    """Return the ratio of CPU per connection with many servers to that with few, and both in microseconds.
 
-    In the order few, many, many, few: what drifts in one direction hits both alike.
+    Measures in the order few, many, many, few: a drift affects both equally.
     """
     few, many = running.ports.few, running.ports.many
     taken: dict[int, list[float]] = {few: [], many: []}
     problems: tuple[str, ...] = ()
     for port in (few, many, many, few):
-        (cpu, _), went_wrong = _wrk(running, port, 1, close=True)
+        (cpu, _), errors = _wrk(running, port, 1, close=True)
         taken[port].append(cpu or 0.0)
-        problems += went_wrong
+        problems += errors
     with_few, with_many = (sum(taken[port]) / 2 for port in (few, many))
     return Sample((_times(with_many, with_few), with_few, with_many), problems)
 

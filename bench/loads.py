@@ -1,4 +1,4 @@
-"""What is done to a balancer: requests, connections, transfers, connections that only stay."""
+"""Loads for a balancer: requests, connections, transfers, idle connections."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ SMALL_REQUEST = b"GET /small HTTP/1.1\r\nHost: bench\r\n\r\n"
 PATIENCE = 30.0
 """Seconds without progress after which a transfer has failed."""
 FLOWING = 10_000_000
-"""Bytes after which a download is at full speed: buffers and windows have grown."""
+"""Bytes after which a download runs at full speed: buffers and windows have grown."""
 
 
 @attrs.frozen
 class Work:
-    """What was done in ``seconds``, and what went wrong, in words."""
+    """Units of work done in ``seconds``, and the errors as text."""
 
     count: int
     seconds: float
@@ -52,7 +52,7 @@ class Work:
 
 
 def wrk(port: int, path: str, seconds: int, *, close: bool = False) -> Work:
-    """Requests over 32 connections, with ``close`` each over a connection of its own."""
+    """Run wrk with 32 connections; with ``close``, each request has its own connection."""
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", str(SCRIPT)]
     if close:
         command += ["-H", "Connection: close"]
@@ -61,14 +61,14 @@ def wrk(port: int, path: str, seconds: int, *, close: bool = False) -> Work:
     requests, microseconds, *errors = map(int, figures)
     problems = [f"{count} {kind} errors" for kind, count in zip(ERRORS, errors, strict=True) if count]
     if not requests:
-        problems.append("no request was answered")
+        problems.append("no responses")
     return Work(requests, microseconds / 1e6, tuple(problems))
 
 
 def download(port: int, path: str, times: int) -> Work:
-    """Fetch a large answer so many times, each over its own connection. Counts bytes.
+    """Fetch a large response ``times`` times, each over its own connection. Counts bytes.
 
-    The kernel throws them away (MSG_TRUNC of tcp(7)): a client that is busy would hold the balancer up.
+    The kernel discards the bytes (MSG_TRUNC of tcp(7)): a busy client would slow down the balancer.
     """
     buffer = bytearray(CHUNK)
     request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode()
@@ -89,9 +89,9 @@ def download(port: int, path: str, times: int) -> Work:
 
 
 def upload(port: int, size: int, file: Path | None = None) -> Work:
-    """Send so many bytes to the sink, and hear how many came. Counts bytes.
+    """Send ``size`` bytes to the sink; it replies with the number received. Counts bytes.
 
-    They are the file's, over and over, by sendfile, or without one the same few by send.
+    Sends the file repeatedly by sendfile; without a file, a small buffer repeatedly by send.
     """
     started = time.perf_counter()
     with socket.create_connection((HOST, port), PATIENCE) as connection:
@@ -120,13 +120,13 @@ def _send_file(connection: socket.socket, size: int, path: Path) -> None:
 
 @attrs.frozen
 class Downloads:
-    """Transfers that go on for ever, each in a process of its own that says how many bytes it got."""
+    """Endless downloads, each in its own process, with their byte counters."""
 
     counters: tuple[ctypes.c_uint64, ...]
     processes: tuple[BaseProcess, ...]
 
     def total(self) -> int:
-        """Bytes so far, of all."""
+        """Return the bytes received so far by all."""
         return sum(counter.value for counter in self.counters)
 
     def problems(self) -> tuple[str, ...]:
@@ -136,15 +136,15 @@ class Downloads:
 
 @contextlib.contextmanager
 def downloads(port: int, count: int) -> Iterator[Downloads]:
-    """Have so many clients take all that the source sends, at full speed once this is entered.
+    """Run ``count`` clients that receive from the source. All are at full speed when the block is entered.
 
-    They cost their core little, as the kernel throws the bytes away (MSG_TRUNC of tcp(7)), and leave it to others.
+    They need little CPU, as the kernel discards the bytes (MSG_TRUNC of tcp(7)), and have idle priority.
     """
     context = multiprocessing.get_context("fork")
     flowing = context.Barrier(count + 1)
     counters = tuple(context.RawValue(ctypes.c_uint64) for _ in range(count))
     readers = tuple(
-        context.Process(target=_take_all, args=(port, counter, flowing), daemon=True) for counter in counters
+        context.Process(target=_receive_all, args=(port, counter, flowing), daemon=True) for counter in counters
     )
     for reader in readers:
         reader.start()
@@ -157,19 +157,19 @@ def downloads(port: int, count: int) -> Iterator[Downloads]:
             reader.join()
 
 
-def _take_all(port: int, counter: ctypes.c_uint64, flowing: Barrier) -> None:
+def _receive_all(port: int, counter: ctypes.c_uint64, flowing: Barrier) -> None:
     give_way()
     buffer = bytearray(CHUNK)
     with socket.create_connection((HOST, port)) as connection:
         while counter.value < FLOWING:
-            counter.value += _thrown_away(connection, buffer)
+            counter.value += _receive_discarded(connection, buffer)
         flowing.wait(PATIENCE)
         while True:
-            counter.value += _thrown_away(connection, buffer)
+            counter.value += _receive_discarded(connection, buffer)
 
 
-def _thrown_away(connection: socket.socket, buffer: bytearray) -> int:
-    """Bytes that came. Raises ConnectionError at the end of the stream, which should have none."""
+def _receive_discarded(connection: socket.socket, buffer: bytearray) -> int:
+    """Receive and discard; return the number of bytes. Raises ConnectionError at the end of the stream."""
     count = connection.recv_into(buffer, 0, socket.MSG_TRUNC)
     if not count:
         raise ConnectionError("the source ended")
@@ -177,7 +177,7 @@ def _thrown_away(connection: socket.socket, buffer: bytearray) -> int:
 
 
 def ping_pong(port: int) -> Generator[float, None, None]:
-    """One request after the other over one connection, for ever: the seconds that each took."""
+    """Send requests one after the other over one connection; yield the seconds of each, without end."""
     with socket.create_connection((HOST, port), PATIENCE) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         answer_size = _small_request(connection)
@@ -191,14 +191,14 @@ def ping_pong(port: int) -> Generator[float, None, None]:
 
 
 def pings(port: int, seconds: float) -> list[float]:
-    """What each request took in so many seconds of ping-pong, in ascending order."""
+    """Return the seconds of each request during ``seconds`` of ping-pong, in ascending order."""
     until = time.perf_counter() + seconds
     with contextlib.closing(ping_pong(port)) as waits:
         return sorted([next(waits), *itertools.takewhile(lambda _: time.perf_counter() < until, waits)])
 
 
 def scrape(admin: Path) -> bytes:
-    """Ask for the metrics, as Prometheus does; returns the answer."""
+    """Request the metrics as Prometheus does; return the response."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE)
         connection.connect(str(admin))
@@ -209,7 +209,7 @@ def scrape(admin: Path) -> bytes:
 
 @contextlib.contextmanager
 def idle_connections(port: int, count: int) -> Iterator[None]:
-    """Hold so many connections open, each after one request."""
+    """Hold ``count`` connections open, each after one request."""
     with contextlib.ExitStack() as stack:
         for _ in range(count):
             _small_request(stack.enter_context(socket.create_connection((HOST, port), PATIENCE)))
@@ -217,7 +217,7 @@ def idle_connections(port: int, count: int) -> Iterator[None]:
 
 
 def _small_request(connection: socket.socket) -> int:
-    """Ask once; returns the bytes of the whole answer."""
+    """Send one request; return the size of the whole response."""
     connection.sendall(SMALL_REQUEST)
     answer = _received(connection)
     while not answer.endswith(b"\r\n\r\nok"):
@@ -226,8 +226,8 @@ def _small_request(connection: socket.socket) -> int:
 
 
 def _received(connection: socket.socket) -> bytes:
-    """Raises ConnectionError at the end of the stream: the other side should have kept it open."""
+    """Receive bytes. Raises ConnectionError at the end of the stream: the peer should keep it open."""
     data = connection.recv(4096)
     if not data:
-        raise ConnectionError("a connection was closed that should stay")
+        raise ConnectionError("the peer closed a connection that should stay open")
     return data

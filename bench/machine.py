@@ -1,4 +1,4 @@
-"""Where and with what a run was made, for its report."""
+"""Description of the machine and the versions of a run, for its report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["description"]
 
 
 def description() -> str:
-    """A Markdown list: processor, kernel, versions."""
+    """Return a Markdown list: processor, kernel, versions."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     peers = [f"{name} {_version_of(name.lower(), '-v')}" for name in ("HAProxy", "nginx", "wrk")]
     lines = [
@@ -30,14 +30,14 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Of the tree that is measured; a plus sign means that it has changes."""
+    """Return the commit of the measured tree; a plus sign marks uncommitted changes."""
     command = ["git", "describe", "--always", "--dirty=+"]
     done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
     return f"commit {done.stdout.strip()}" if done.returncode == 0 else "not a git tree"
 
 
 def _version_of(command: str, option: str) -> str:
-    """The first number with dots that it prints; wrk says it with an exit code of 1."""
+    """Return the first dotted number that a command prints; wrk prints it with exit code 1."""
     done = subprocess.run([command, option], capture_output=True, text=True, check=False)
     match = re.search(r"\d+(\.\d+)+\S*", done.stdout + done.stderr)
     return match[0] if match else "of unknown version"

@@ -1,4 +1,4 @@
-"""What is read off a process and its children, and how the figures of several rounds become one."""
+"""CPU and memory of a process and its children, and the summary of several rounds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import attrs
 __all__ = ["Summary", "cpu_seconds", "memory_bytes"]
 
 CPUCLOCK_SCHED = 2
-"""The kind of clock that counts user and system time in nanoseconds, in the kernel's clock ids."""
+"""Type of the clock of user and system time in nanoseconds, in the kernel's clock ids."""
 
 
 @attrs.frozen
 class Summary:
-    """The median of several rounds, and how far they lie apart."""
+    """Median, minimum and maximum of several rounds."""
 
     median: float
     least: float
@@ -25,21 +25,21 @@ class Summary:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Summary:
-        """Sum up at least one value."""
+        """Summarize at least one value."""
         return cls(statistics.median(values), min(values), max(values))
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children so far, of threads that ended as well.
+    """Return user and system time of a process and its children so far, including ended threads.
 
-    The process's CPU clock has nanoseconds, where utime and stime of ``/proc/<pid>/stat`` have ticks of 10 ms. Its id
-    is made as clock_getcpuclockid(3) does it.
+    The CPU clock of a process counts nanoseconds; utime and stime of ``/proc/<pid>/stat`` count ticks of 10 ms. The id
+    of the clock is computed as in clock_getcpuclockid(3).
     """
     return sum(time.clock_gettime(~process << 3 | CPUCLOCK_SCHED) for process in _family(pid))
 
 
 def memory_bytes(pid: int) -> int:
-    """Resident memory of a process and its children; pages that they share count once (Pss)."""
+    """Return the resident memory of a process and its children; shared pages count once (Pss)."""
     return sum(_proportional_set_size(process) for process in _family(pid))
 
 

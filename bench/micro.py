@@ -1,4 +1,4 @@
-"""What single calls cost: a pick with its lease, loading a configuration, what hears of a closed connection."""
+"""Cost of single calls: a pick with its lease, loading a configuration, the observers of a closed connection."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from measure import Summary
 from report import markdown_table, spread
 
 import strategies.registry
-from lb.address import Client
 from lb.admin.feed import Feed
-from lb.config import load, parse
+from lb.config.load import load, parse
+from lb.dataplane.stats import Counters
 from lb.events import ConnectionClosed, Event
-from lb.figures import Figures
-from lb.log import Log
+from lb.log.log import Log
 from lb.model import LogSpec, PluginSpec
-from lb.pool import Pool, Prepared
+from lb.model.address import Client
+from lb.pools.pool import Pool, Prepared
 
 SIZES = (10, 1_000, 10_000)
 """Servers in the pool, and in the file."""
@@ -34,25 +34,25 @@ ROUNDS = 5
 PICKS = 20_000
 EVENTS = 2_000
 HELD = 100
-"""Leases that are held while others are taken and given back."""
+"""Leases held while others are acquired and released."""
 
 
 def main() -> None:
     """Print the table."""
-    titles = ["CPU in µs, median (least to most)", *(f"{size:,} servers" for size in SIZES)]
+    titles = ["CPU in µs, median (min to max)", *(f"{size:,} servers" for size in SIZES)]
     rows = []
     for spec in STRATEGIES:
-        words = [spec.name, *(str(value) for _, value in spec.options)]
-        rows.append([f"pick and lease, {' '.join(words)}", *(spread(pick_and_lease(spec, size)) for size in SIZES)])
+        parts = [spec.name, *(str(value) for _, value in spec.options)]
+        rows.append([f"pick and lease, {' '.join(parts)}", *(spread(pick_and_lease(spec, size)) for size in SIZES)])
     rows.append(["load a configuration", *(spread(config_load(size)) for size in SIZES)])
     print(markdown_table(titles, rows))
     print(f"A closed connection into a JSON log line: {spread(log_line())} µs of CPU.")
-    print(f"A closed connection counted: {spread(observed(Figures().note))} µs of CPU.")
-    print(f"A closed connection passed to the event stream, which leaves it out: {spread(observed(Feed()))} µs of CPU.")
+    print(f"A closed connection counted: {spread(observed(Counters().note))} µs of CPU.")
+    print(f"A closed connection passed to the event stream, which skips it: {spread(observed(Feed()))} µs of CPU.")
 
 
 def pick_and_lease(spec: PluginSpec, size: int) -> Summary:
-    """A server chosen and its lease taken, and the oldest lease given back."""
+    """Measure a pick with its lease, and the release of the oldest lease."""
     pool = _pool(spec, size)
     clients = [Client(f"10.{number >> 8}.{number & 255}.7", 5555) for number in range(1_000)]
     leases = deque(filter(None, (pool.pick(client, ()) for client in clients[:HELD])))
@@ -68,7 +68,7 @@ def pick_and_lease(spec: PluginSpec, size: int) -> Summary:
 
 
 def config_load(size: int) -> Summary:
-    """The file read, checked and made into a value."""
+    """Measure reading, validating and parsing a configuration file."""
     with tempfile.TemporaryDirectory(prefix="lb-bench-") as directory:
         path = Path(directory) / "lb.toml"
         path.write_text(_config_text(size))
@@ -76,7 +76,7 @@ def config_load(size: int) -> Summary:
 
 
 def log_line() -> Summary:
-    """An event made into a line that waits to be written; the writing is not counted."""
+    """Measure formatting an event as a log line, without writing it."""
     with Path(os.devnull).open("wb") as nowhere:
         log = Log(LogSpec(format="json"), fd=nowhere.fileno())
         return observed(log, afterwards=log.flush)
@@ -99,7 +99,7 @@ CLOSED = ConnectionClosed(
 
 
 def observed(observer: Callable[[ConnectionClosed], None], afterwards: Callable[[], None] = lambda: None) -> Summary:
-    """The same event told again and again."""
+    """Measure an observer with the same event, repeatedly."""
 
     def events() -> None:
         for _ in range(EVENTS):
@@ -109,7 +109,7 @@ def observed(observer: Callable[[ConnectionClosed], None], afterwards: Callable[
 
 
 def _timed(work: Callable[[], object], count: int, afterwards: Callable[[], None] = lambda: None) -> Summary:
-    """Microseconds of CPU for each of ``count`` parts of the work, over all rounds but a first one to warm up."""
+    """Return microseconds of CPU per unit of work; the work has ``count`` units. The first round is a warm-up."""
     taken = []
     for _ in range(1 + ROUNDS):
         started = time.process_time()
@@ -127,13 +127,13 @@ def _pool(strategy: PluginSpec, size: int) -> Pool:
 
 
 def _config_text(size: int) -> str:
-    """One pool of so many servers, with weights from 1 to 3."""
+    """Return a configuration with one pool of ``size`` servers, with weights from 1 to 3."""
     servers = (f'  {{ address = "10.1.{n >> 8}.{n & 255}:80", weight = {n % 3 + 1} }},\n' for n in range(size))
     return f'[listeners.web]\nbind = "127.0.0.1:8080"\n[pools.web]\nservers = [\n{"".join(servers)}]\n'
 
 
 def _result(slices: Generator[None, None, Prepared]) -> Prepared:
-    """Build without pauses."""
+    """Run a build without pauses."""
     while True:
         try:
             next(slices)
@@ -143,7 +143,7 @@ def _result(slices: Generator[None, None, Prepared]) -> Prepared:
 
 
 def _fail(event: Event) -> None:
-    """Nothing should happen while a pool is only asked."""
+    """Fail: a pick must not emit events."""
     raise AssertionError(event)
 
 

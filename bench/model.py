@@ -1,4 +1,4 @@
-"""What a measurement is made of: a case with its metrics, their bars, and the samples that a round brings."""
+"""The data of a measurement: cases, metrics, limits, samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Bar", "Case", "Metric", "Sample", "Scale"]
 
 @attrs.frozen
 class Scale:
-    """How much is done: the rounds, and in each the seconds of wrk, of ping-pong, downloads, bytes of upload."""
+    """The amount of work: rounds, and per round seconds of wrk, seconds of ping-pong, downloads, bytes of upload."""
 
     rounds: int
     seconds: int
@@ -23,31 +23,31 @@ class Scale:
 
 @attrs.frozen
 class Bar:
-    """What is asked of a figure of the first target of a case: to be at most this."""
+    """The limit of a figure of the first target of a case."""
 
     at_most: float
     against: Target | None = HAPROXY
-    """It is for the ratio to this target's figure; None: for the figure itself."""
+    """The limit applies to the ratio to this target's figure; None: to the figure itself."""
     always: bool = False
-    """The worst of all rounds has to meet it, not their median."""
+    """The limit applies to the worst round, not to the median."""
 
 
 @attrs.frozen
 class Metric:
-    """One figure: a row of the report."""
+    """A figure: a row of the report."""
 
     title: str
     unit: str
     cost: bool = True
-    """The less the better, and compared. Otherwise it is shown beside the costs."""
+    """Lower is better, and it is compared. Other figures are only shown."""
     above_direct: bool = False
-    """What it is more than without a balancer, in the same round."""
+    """Subtract the figure without a balancer in the same round."""
     bar: Bar | None = None
 
 
 @attrs.frozen
 class Sample:
-    """One round of one target: a value for each metric of the case that applies to it, and what went wrong."""
+    """One round of one target: a value per metric of the case (None if not applicable), and the errors."""
 
     values: tuple[float | None, ...]
     problems: tuple[str, ...] = ()
@@ -55,16 +55,16 @@ class Sample:
 
 @attrs.frozen
 class Case:
-    """A load, the targets that get it, and what comes out. Cases of one name are shown together."""
+    """A load, its targets and its metrics. Cases of the same name share a table."""
 
     name: str
     metrics: tuple[Metric, ...]
     targets: tuple[Target, ...]
-    """The first is the one that the bars are for."""
+    """The limits apply to the first target."""
     run: Callable[[Running, Scale], Sample]
     fresh: bool = False
-    """Each round gets a new process: what an earlier round left in its memory would hide what is measured."""
+    """Start a new process per round: memory left by an earlier round would distort the figure."""
     repeat: int = 1
-    """So many times the rounds of the others: of something quick that varies."""
+    """Multiplier of the rounds, for short measurements that vary."""
     quick: bool = True
-    """Part of the quick run."""
+    """The case is part of the quick run."""

@@ -1,4 +1,4 @@
-"""The figures of a run as an SVG: how each cost compares with the others', and with its bar."""
+"""The figures of a run as an SVG: each cost compared with the other balancers', and with its limit."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from targets import HAPROXY, HAPROXY_SPLICE, LB, NGINX
 __all__ = ["plot"]
 
 BAR, GAP, LABELS, PLOT, MARGIN = 13, 12, 470, 420, 90
-"""Pixels: a bar's height, the space between groups, the width of the labels, of the bars' area, right of it."""
+"""Pixels: height of a bar, space between groups, widths of labels, plot area and right margin."""
 LONGEST = 2.5
-"""What does not fit the bars' area, in units of the other's cost or of the figure that is asked for, is cut off."""
+"""Maximum length of a bar, in units of the other balancer's cost or of the limit; longer bars are cut off."""
 COLOURS = {HAPROXY.name: "#4477aa", HAPROXY_SPLICE.name: "#99bbdd", NGINX.name: "#66aa55"}
 PLAIN, LIMIT, INK = "#999999", "#cc3311", "#222222"
 HALO = 'paint-order="stroke" stroke="#ffffff" stroke-width="3"'
-"""Around figures, so that they can be read upon a line."""
+"""White outline of figures, for readability on lines."""
 SCALE = PLOT / LONGEST
 
 
 @attrs.frozen
 class Group:
-    """Bars that belong together: their lengths and colours, and the length that is asked for."""
+    """A group of bars: their lengths and colours, and their limit."""
 
     title: str
     bars: tuple[tuple[float, str], ...]
@@ -31,11 +31,11 @@ class Group:
 
 
 def plot(results: Results) -> str:
-    """Ratios above; below them figures that are compared with nothing but their bar, as a part of it."""
+    """Return the SVG: ratios at the top, below them figures without comparison, relative to their limit."""
     compared, alone = _compared(results), _alone(results)
     y = 52
     parts = [*_legend()]
-    for title, groups in (("lb ÷ the other", compared), ("lb ÷ what is asked for", alone)):
+    for title, groups in (("lb ÷ the other", compared), ("lb ÷ limit", alone)):
         if groups:
             parts.append(f'<text x="{LABELS}" y="{y - 6}" font-weight="bold">{escape(title)}</text>')
             bottom = y + sum(len(group.bars) * BAR + GAP for group in groups)

@@ -1,4 +1,4 @@
-"""Processes of the benchmark's own: on their cores, listening before they are used, and gone afterwards."""
+"""Processes of the benchmark: pinned to cores, ready before use, stopped afterwards."""
 
 from __future__ import annotations
 
@@ -29,36 +29,36 @@ __all__ = [
 
 HOST = "127.0.0.1"
 START_TIMEOUT = 10.0
-"""Seconds until a process must listen. A guess: all of them need less than one."""
+"""Seconds until a process must listen. An estimate: all of them need less than one."""
 STOP_TIMEOUT = 5.0
-"""Seconds between SIGTERM and SIGKILL. A guess."""
+"""Seconds between SIGTERM and SIGKILL. An estimate."""
 PAUSE = 0.002
-"""Seconds between two looks whether a process listens, and so how exact the time of a start is."""
+"""Seconds between two checks whether a process listens; the precision of start times."""
 
 ALL_CORES = sorted(os.sched_getaffinity(0))
 BALANCER_CORES = ALL_CORES[-1:]
-"""Where each balancer runs: alone on the last core, if there are several."""
+"""Cores of the balancer: the last core alone, if there are several."""
 LOAD_CORES = ALL_CORES[:-1] or ALL_CORES
-"""Where the load and the servers run."""
+"""Cores of the load and the servers."""
 
-_ports = itertools.count(21_000)  # below the ports that Linux gives to outgoing connections
+_ports = itertools.count(21_000)  # below the ephemeral ports of Linux
 
 
 class NotListeningError(Exception):
-    """A process did not come to listen. The text has the last line that it printed."""
+    """A process does not listen in time. The text has its last line of output."""
 
 
 @attrs.frozen
 class Process:
-    """One that listens."""
+    """A process that listens."""
 
     pid: int
     executed: float
-    """When it was started, by :func:`time.perf_counter`."""
+    """Start time, by :func:`time.perf_counter`."""
 
 
 def free_port() -> int:
-    """A port that nobody listens on, another one at each call."""
+    """Return a free port, a different one at each call."""
     for port in _ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -69,12 +69,12 @@ def free_port() -> int:
 
 
 def keep_to(cores: Collection[int]) -> None:
-    """Stay on these cores, as processes started from now on will."""
+    """Pin this process and those started from now on to these cores."""
     os.sched_setaffinity(0, cores)
 
 
 def give_way() -> None:
-    """Let every other process go first (SCHED_IDLE of sched(7)): this one only fills the time that they leave."""
+    """Set idle priority (SCHED_IDLE of sched(7)): this process runs only when no other one does."""
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
@@ -87,7 +87,7 @@ def running(
     cores: Collection[int],
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
-    """Run a command that listens on ``ports``. What it prints goes to ``output``; ``environment`` joins this one's.
+    """Run a command that listens on ``ports``. Its output goes to ``output``; ``environment`` adds variables.
 
     Raises NotListeningError.
     """
@@ -96,19 +96,19 @@ def running(
     executed = time.perf_counter()
     with (
         output.open("wb") as file,
-        subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=variables) as it,
+        subprocess.Popen(pinned, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=variables) as process,
     ):
         try:
-            if not _listens(it, ports):
-                said = output.read_text(errors="replace").splitlines()
-                raise NotListeningError(f"{command[0]} does not listen: {said[-1] if said else 'it said nothing'}")
-            yield Process(it.pid, executed)
+            if not _listens(process, ports):
+                lines = output.read_text(errors="replace").splitlines()
+                raise NotListeningError(f"{command[0]} does not listen: {lines[-1] if lines else 'no output'}")
+            yield Process(process.pid, executed)
         finally:
-            _stop(it)
+            _stop(process)
 
 
 def _listens(process: subprocess.Popen[bytes], ports: Collection[int]) -> bool:
-    """Wait until it does; False if it ended, or took too long."""
+    """Wait until the process listens; return False if it exits or takes too long."""
     deadline = time.perf_counter() + START_TIMEOUT
     while time.perf_counter() < deadline:
         with contextlib.suppress(subprocess.TimeoutExpired):

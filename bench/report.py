@@ -1,4 +1,4 @@
-"""The figures of a run as Markdown tables: first what was asked for beside what came out, then all of it by case."""
+"""The figures of a run as Markdown tables: the limits with their results, then all figures per case."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NONE = "-"
 
 
 def bars_table(results: Results) -> str:
-    """One line for each bar."""
+    """Return a table with a line per limit."""
     lines = []
     for case, metric, bar in results.bars():
         ours = case.targets[0]
@@ -27,11 +27,11 @@ def bars_table(results: Results) -> str:
             ratio = spread(results.ratio(metric, ours, bar.against))
         limit = f"{bar.at_most:.2f}" if bar.against else f"{bar.at_most:g} {metric.unit}"
         lines.append([f"{case.name}: {metric.title}", figure, beside, ratio, limit, _verdict(results, case, metric)])
-    return markdown_table(["what it costs", "lb", "compared with", "ratio", "at most", "verdict"], lines)
+    return markdown_table(["cost", "lb", "compared with", "ratio", "limit", "verdict"], lines)
 
 
 def _verdict(results: Results, case: Case, metric: Metric) -> str:
-    """Whether the bar is met, by how much it is missed, and in how many rounds it was met if they disagree."""
+    """Return whether the limit is met, by how much it is exceeded, and in how many rounds it was met if they differ."""
     excess = results.excess(case, metric)
     if excess is None:
         return "not measured"
@@ -40,11 +40,11 @@ def _verdict(results: Results, case: Case, metric: Metric) -> str:
     if excess <= 0:
         return f"met{some}"
     by = f" by {excess * 100:.{0 if excess >= 0.1 else 1}f} %" if math.isfinite(excess) else ""
-    return f"**missed{by}**{some}"
+    return f"**exceeded{by}**{some}"
 
 
 def case_tables(results: Results) -> str:
-    """A table for each case, with a column for each target, and the ratios to the first one."""
+    """Return a table per case, with a column per target, and the ratios of the first target to the others."""
     names = dict.fromkeys(case.name for case in results.cases)
     return "\n".join(_case_table(results, name) for name in names)
 
@@ -64,13 +64,13 @@ def _case_table(results: Results, name: str) -> str:
 
 
 def markdown_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Text in the first column, figures in the others."""
+    """Return a Markdown table with text in the first column, figures in the others."""
     lines = [titles, ["---", *["---:"] * (len(titles) - 1)], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def spread(summary: Summary | None) -> str:
-    """The median, in brackets the least and the most."""
+    """Format the median, with minimum and maximum in brackets."""
     if summary is None:
         return NONE
     if summary.least == summary.most:
@@ -79,6 +79,6 @@ def spread(summary: Summary | None) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits or more."""
+    """Format with at least three digits."""
     size = abs(value)
     return f"{value:.2f}" if size < 10 else f"{value:.1f}" if size < 100 else f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""What was measured, and how it compares: with each other, and with the bars."""
+"""The results of a run: comparison of targets with each other, and with the limits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Results"]
 
 @attrs.define
 class Results:
-    """The values of all rounds by metric and the target's name, and all that went wrong."""
+    """The values of all rounds by metric and target name, and all errors."""
 
     cases: list[Case] = attrs.field(factory=list)
     values: dict[tuple[Metric, str], list[float]] = attrs.field(factory=dict)
     problems: list[str] = attrs.field(factory=list)
 
     def add(self, case: Case, samples: dict[Target, Sample]) -> None:
-        """Take one round of a case."""
+        """Add one round of a case."""
         if case not in self.cases:
             self.cases.append(case)
         for target, sample in samples.items():
@@ -34,21 +34,21 @@ class Results:
                     self.values.setdefault((metric, target.name), []).append(value - base)
 
     def bars(self) -> Iterator[tuple[Case, Metric, Bar]]:
-        """All that is asked for."""
+        """Yield all limits."""
         for case in self.cases:
             for metric in case.metrics:
                 if metric.bar:
                     yield case, metric, metric.bar
 
     def summary(self, metric: Metric, target: Target) -> Summary | None:
-        """None if the target was not measured so."""
+        """Return the summary of a target; None if it was not measured."""
         values = self.values.get((metric, target.name))
         return Summary.of(values) if values else None
 
     def ratio(self, metric: Metric, ours: Target, other: Target) -> Summary | None:
-        """One target's median divided by another's, with the least and the most ratio of a round.
+        """Return the ratio of two targets' medians, with minimum and maximum over the rounds.
 
-        None if one of them was not measured so, or there is nothing to divide by.
+        None if one of them was not measured, or the divisor is 0 or less.
         """
         mine, theirs = (self.values.get((metric, target.name), []) for target in (ours, other))
         if not mine or not theirs or min(theirs) <= 0:
@@ -57,7 +57,7 @@ class Results:
         return Summary(Summary.of(mine).median / Summary.of(theirs).median, min(ratios), max(ratios))
 
     def excess(self, case: Case, metric: Metric) -> float | None:
-        """By how much a metric's bar is missed, as a part of the bar; 0 or less: it is met. None: not measured."""
+        """Return by how much a metric exceeds its limit, relative to it; 0 or less: met; None: not measured."""
         ours, limits = self._against_bar(case, metric)
         if not ours or not limits:
             return None
@@ -65,12 +65,12 @@ class Results:
         return _excess(ours_at, Summary.of(limits).median)
 
     def rounds_met(self, case: Case, metric: Metric) -> tuple[int, int]:
-        """In how many rounds the bar was met, of how many."""
+        """Return in how many rounds the limit was met, and the number of rounds."""
         ours, limits = self._against_bar(case, metric)
         return sum(map(operator.le, ours, limits)), len(ours)
 
     def _against_bar(self, case: Case, metric: Metric) -> tuple[Sequence[float], Sequence[float]]:
-        """The balancer's values, and beside each how much it may be."""
+        """Return the values of the balancer, and the limit of each."""
         assert metric.bar is not None
         ours = self.values.get((metric, case.targets[0].name), [])
         if metric.bar.against is None:
@@ -80,7 +80,7 @@ class Results:
 
 
 def _excess(value: float, limit: float) -> float:
-    """Relative where that means something; a limit of nothing, or less, is met or missed wholly."""
+    """Return the relative excess. With a limit of 0 or less it is 0 (met) or infinite (exceeded)."""
     if limit > 0:
         return value / limit - 1
     return 0.0 if value <= limit else math.inf

@@ -1,6 +1,6 @@
-"""The balancer beside HAProxy and nginx stream, in one run: rounds in turn, medians, Markdown and a plot.
+"""Compare the balancer with HAProxy and nginx stream in one run: alternating rounds, medians, Markdown and a plot.
 
-A whole run goes to ``bench/results/`` as well; ``--quick`` and ``--only`` just print. See ``bench/README.md``.
+A full run is also saved in ``bench/results/``; ``--quick`` and ``--only`` only print. See ``bench/README.md``.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from targets import LB_COMMAND, start
 RESULTS = Path(__file__).with_name("results")
 NEEDED = ("haproxy", "nginx", "wrk", "taskset", str(LB_COMMAND))
 DESCRIPTORS = 12_000
-"""For 5,000 idle connections: the balancers need two each."""
+"""For 5,000 idle connections: a balancer needs two per connection."""
 
 
 def main() -> int:
-    """Returns 1 if the load met an error."""
+    """Run the benchmark; return 1 if a load had an error, 2 if a program is missing."""
     options = _options()
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing:
-        print(f"bench: needs {', '.join(missing)}", file=sys.stderr)
+        print(f"bench: missing programs: {', '.join(missing)}", file=sys.stderr)
         return 2
     _raise_descriptor_limit()
     signal.signal(signal.SIGTERM, _terminate)
@@ -54,8 +54,8 @@ def main() -> int:
         f"# {started:%Y-%m-%d %H:%M} UTC\n\n{about_the_machine}"
         f"- rounds: {options.scale.rounds}, in {minutes:.1f} minutes; load average {load_before:.1f} before, "
         f"{os.getloadavg()[0]:.1f} after\n\n"
-        "Medians, in brackets the least and the most of the rounds; a ratio is of medians, in brackets those of rounds."
-        f"\n\n## What was asked for\n\n{bars_table(results)}\n{_problems(results)}"
+        "Medians, with minimum and maximum of the rounds in brackets. Ratios are those of medians."
+        f"\n\n## Limits\n\n{bars_table(results)}\n{_problems(results)}"
         f"\n## All figures\n\n{case_tables(results)}"
     )
     print(text)
@@ -65,11 +65,18 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure the balancer beside HAProxy and nginx stream.")
+    parser = argparse.ArgumentParser(description="Compare the balancer with HAProxy and nginx stream.")
     names = list(dict.fromkeys(case.name for case in CASES))
-    parser.add_argument("--quick", action="store_true", help="one short round, within a minute; not kept")
-    parser.add_argument("--only", choices=names, metavar="NAME", help=f"one of {', '.join(names)}; not kept")
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"default {FULL.rounds}, quick {QUICK.rounds}")
+    parser.add_argument("--quick", action="store_true", help="one short round, within a minute; results are not saved")
+    parser.add_argument(
+        "--only", choices=names, metavar="NAME", help=f"run one case: {', '.join(names)}; results are not saved"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        metavar="N",
+        help=f"number of rounds (default: {FULL.rounds}, with --quick {QUICK.rounds})",
+    )
     options = parser.parse_args()
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds: must be 1 or more")
@@ -87,23 +94,23 @@ def measure(cases: Sequence[Case], scale: Scale) -> Results:
     with tempfile.TemporaryDirectory(prefix="lb-bench-") as name:
         directory = Path(name)
         with backends(directory) as behind:
-            loads.download(behind.web, "/large", 1)  # brings the file into memory
+            loads.download(behind.web, "/large", 1)  # loads the file into the page cache
             for case in cases:
                 print(f"{case.name} …", file=sys.stderr)
                 try:
                     _measure_case(case, scale, behind, directory, results)
                 except (NotListeningError, OSError, threading.BrokenBarrierError) as error:
-                    results.problems.append(f"{case.name}, given up: {error or repr(error)}")
+                    results.problems.append(f"{case.name}, aborted: {error or repr(error)}")
     return results
 
 
 def _measure_case(case: Case, scale: Scale, behind: Ports, directory: Path, results: Results) -> None:
-    """The targets take turns, so that whatever else the machine does hits all of them alike.
+    """Measure a case. The targets alternate, so that other load on the machine affects all of them equally.
 
-    Each round begins with another of them. Raises NotListeningError if one does not start, and what a load raises.
+    Each round begins with another target. Raises NotListeningError if one does not start, and the errors of a load.
     """
     with contextlib.ExitStack() as stack:
-        all_of_them = (
+        all_running = (
             {} if case.fresh else {each: stack.enter_context(start(each, behind, directory)) for each in case.targets}
         )
         for round_number in range(scale.rounds * case.repeat):
@@ -114,7 +121,7 @@ def _measure_case(case: Case, scale: Scale, behind: Ports, directory: Path, resu
                     with start(target, behind, directory) as running:
                         sample = case.run(running, scale)
                 else:
-                    sample = case.run(all_of_them[target], scale)
+                    sample = case.run(all_running[target], scale)
                 samples[target] = sample
                 where = f"{case.name}, round {round_number + 1}, {target.name}"
                 results.problems += [f"{where}: {problem}" for problem in sample.problems]
@@ -122,7 +129,7 @@ def _measure_case(case: Case, scale: Scale, behind: Ports, directory: Path, resu
 
 
 def _raise_descriptor_limit() -> None:
-    """As far as allowed; the balancers inherit it. Raises RuntimeError if that is not enough."""
+    """Raise the limit as far as allowed; the balancers inherit it. Raises RuntimeError if that is not enough."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard < DESCRIPTORS:
         raise RuntimeError(f"needs {DESCRIPTORS} open files, `ulimit -Hn` allows {hard}")
@@ -130,13 +137,13 @@ def _raise_descriptor_limit() -> None:
 
 
 def _terminate(_number: int, _frame: types.FrameType | None) -> None:
-    """Leave through the ``finally`` blocks, which end the children."""
+    """Exit through the ``finally`` blocks, which stop the child processes."""
     sys.exit(128 + signal.SIGTERM)
 
 
 def _problems(results: Results) -> str:
     lines = [f"- {problem}\n" for problem in results.problems]
-    return f"**Errors, so what they are about does not count:**\n\n{''.join(lines)}" if lines else "Errors: none.\n"
+    return f"**Errors; the affected figures are invalid:**\n\n{''.join(lines)}" if lines else "Errors: none.\n"
 
 
 def _keep(text: str, picture: str, date: str) -> None:

@@ -1,4 +1,4 @@
-"""What is compared: how each balancer is configured, started, reloaded and stopped. No health checks."""
+"""The compared balancers: how each is configured, started, reloaded and stopped. No health checks."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ __all__ = [
 
 LB_COMMAND = Path(sys.executable).with_name("lb")
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-"""Where Debian and others keep it; where it is missing, nginx has it built in or does not start."""
+"""Path in Debian and others. If it is missing, nginx has the module built in or does not start."""
 FEW, MANY = 2, 1_000
-"""Servers behind the ports of these names."""
+"""Number of servers behind the ports ``few`` and ``many``."""
 LISTS_IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
 IMPORT_LINE = b"import time:"
 LOG_PATIENCE = 2.0
-"""Seconds that log lines may be late. A guess."""
+"""Seconds to wait for log lines. An estimate."""
 
 STRATEGIES: Mapping[str, str] = {
     **{name: f'"{name}"' for name in strategies.registry.names() if name != "consistent-hash"},
@@ -51,14 +51,14 @@ STRATEGIES: Mapping[str, str] = {
         for table in ("maglev", "ketama")
     },
 }
-"""Each built-in strategy as the configuration has it. The hashes get a key that differs between connections."""
+"""Each built-in strategy in TOML. The hash strategies get a key that differs between connections."""
 HAPROXY_BALANCE = {"round-robin": "roundrobin", "least-conn": "leastconn"}
-"""What HAProxy calls the strategies that it is measured with."""
+"""HAProxy's names of the strategies measured with it."""
 
 
 @attrs.frozen
 class Server:
-    """An address, as ``host:port``, and its share."""
+    """A server: ``host:port`` and weight."""
 
     address: str
     weight: int = 1
@@ -74,28 +74,28 @@ class Service:
 
 
 Configure = Callable[["Target", Sequence[Service], Path], tuple[str, list[str]]]
-"""From a target, what it shall serve and the config file's path: the file's text and the command."""
+"""From a target, its services and the path of the configuration file to the text of the file and the command."""
 
 
 @attrs.frozen
 class Target:
-    """A way from the load to the backends: a column of the report."""
+    """A balancer with its options, or none: a column of the report."""
 
     name: str
     configure: Configure | None = attrs.field(repr=False)
-    """None: there is no balancer in between."""
+    """None: no balancer."""
     logs: bool = False
-    """A log line for each connection, into a file."""
+    """Log a line per connection to a file."""
     splices: bool = False
-    """HAProxy's option splice-auto; the others have no such choice."""
+    """HAProxy's option splice-auto."""
     strategy: str | None = None
-    """One of :data:`STRATEGIES`, over a few servers and over many, instead of one server a port."""
+    """One of :data:`STRATEGIES`, with few and with many servers; None: one server per port."""
     workers: int | None = None
-    """So many worker processes, which may use all cores; None: one, on a core for itself."""
+    """Worker processes, which may use all cores; None: one process on its own core."""
     admin: bool = False
-    """It has an admin endpoint, on a unix socket."""
+    """Has an admin endpoint on a Unix socket."""
     lists_imports: bool = False
-    """Python prints a line for each module that it loads."""
+    """Python prints a line per imported module."""
 
     def with_log(self) -> Target:
         return attrs.evolve(self, logs=True)
@@ -114,7 +114,7 @@ class Target:
         return attrs.evolve(self, lists_imports=True)
 
     def services(self, front: Ports, behind: Ports, first: int = 0) -> list[Service]:
-        """What it serves; ``first`` is the number of the first of many servers."""
+        """Return the services; ``first`` is the number of the first of many servers."""
         if self.strategy is None:
             names = ("web", "sink", "source")
             return [Service(name, getattr(front, name), [Server(f"{HOST}:{getattr(behind, name)}")]) for name in names]
@@ -125,7 +125,7 @@ class Target:
 
 
 def _servers(port: int, first: int, count: int) -> list[Server]:
-    """The same server at many addresses, with weights from 1 to 3."""
+    """Return the same server at many addresses, with weights from 1 to 3."""
     return [
         Server(f"127.1.{number >> 8}.{number & 255}:{port}", number % 3 + 1) for number in range(first, first + count)
     ]
@@ -133,17 +133,17 @@ def _servers(port: int, first: int, count: int) -> list[Server]:
 
 @attrs.define
 class Running:
-    """A target that takes connections."""
+    """A running target."""
 
     target: Target
     ports: Ports
     behind: Ports
     directory: Path
-    """Of all the files."""
+    """Directory of all files."""
     pid: int | None = None
-    """None if there is no balancer in between."""
+    """None without a balancer."""
     start_seconds: float = 0.0
-    """From its start until it had served a request."""
+    """Seconds from the start to the first served request."""
     _first: int = 0
 
     @property
@@ -152,39 +152,39 @@ class Running:
 
     @property
     def output(self) -> Path:
-        """What it prints, and its log lines."""
+        """File with its output and log lines."""
         return self.config.with_suffix(".log")
 
     @property
     def admin(self) -> Path:
-        """Where its admin endpoint listens, if it has one."""
+        """Socket of the admin endpoint, if it has one."""
         return _admin_socket(self.config)
 
     def cpu(self) -> float:
-        """Seconds of CPU that the balancer has used so far."""
+        """Return the CPU seconds of the balancer so far."""
         return 0.0 if self.pid is None else cpu_seconds(self.pid)
 
     def memory(self) -> int:
-        """Bytes that the balancer holds."""
+        """Return the resident memory of the balancer in bytes."""
         return 0 if self.pid is None else memory_bytes(self.pid)
 
     def log_lines(self, awaited: int = 0) -> int:
-        """Lines in the log, once these are there; fewer if they do not come."""
+        """Return the number of log lines; wait up to LOG_PATIENCE for ``awaited`` lines."""
         deadline = time.perf_counter() + LOG_PATIENCE
         with self.output.open("rb") as file:
             count = file.read().count(b"\n")
             while count < awaited and time.perf_counter() < deadline:
-                time.sleep(0.01)  # noqa: TID251 - nothing tells that a file has grown
+                time.sleep(0.01)  # noqa: TID251 - polls the size of a file
                 count += file.read().count(b"\n")
         return count
 
     def imports(self) -> int:
-        """Modules that it has loaded, if it was told to list them."""
+        """Return the number of imported modules, if it lists them."""
         with self.output.open("rb") as file:
             return sum(line.startswith(IMPORT_LINE) for line in file) - 1  # the first one is a heading
 
     def write_config(self) -> list[str]:
-        """Write the file; returns the command that takes it."""
+        """Write the configuration file; return the command that uses it."""
         assert self.target.configure is not None
         services = self.target.services(self.ports, self.behind, self._first)
         text, command = self.target.configure(self.target, services, self.config)
@@ -192,7 +192,7 @@ class Running:
         return command
 
     def reload(self) -> None:
-        """Exchange half of the many servers for others, or back, and say so to the balancer."""
+        """Replace half of the many servers, or undo that, and send SIGHUP."""
         assert self.pid is not None
         self._first = MANY // 2 - self._first
         self.write_config()
@@ -233,7 +233,7 @@ def _lb(target: Target, services: Sequence[Service], config: Path) -> tuple[str,
         lines += [f"[pools.{service.name}]", "health = false"]
         if target.strategy is not None:
             lines += [f"strategy = {STRATEGIES[target.strategy]}"]
-        servers = [f'  {{ address = "{it.address}", weight = {it.weight} }},' for it in service.servers]
+        servers = [f'  {{ address = "{each.address}", weight = {each.weight} }},' for each in service.servers]
         lines += ["servers = [", *servers, "]"]
     return "\n".join(lines) + "\n", [str(LB_COMMAND), "--config", str(config)]
 
@@ -260,7 +260,7 @@ NGINX_LOG = (
     "'$remote_addr:$remote_port [$time_iso8601] $protocol $status $bytes_received $bytes_sent $session_time "
     '"$upstream_addr" $upstream_connect_time\''
 )
-"""What HAProxy's tcplog tells, as far as nginx knows it."""
+"""The fields of HAProxy's tcplog, as far as nginx has them."""
 
 
 def _nginx(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:

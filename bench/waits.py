@@ -1,4 +1,4 @@
-"""Measurements of what a client waits for: an answer, beside others, through a reload, after a start."""
+"""Measurements of waiting times: latency, fairness beside downloads, reload, startup."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from targets import Running
 __all__ = ["DOWNLOADERS", "fairness", "imports", "latency", "reload", "startup"]
 
 DOWNLOADERS = (1, 4)
-"""So many clients download beside one that waits."""
+"""Numbers of clients that download beside the measured one."""
 APPLIED, REJECTED = b'"config.applied"', b'"config.rejected"'
 RELOAD_TIMEOUT = 30.0
-"""Seconds. A guess: a reload takes less than one."""
+"""Timeout of a reload in seconds. An estimate: it takes less than one."""
 AFTERWARDS = 200
-"""Requests after the reload is done that still count: what it left behind is cleared up then."""
+"""Requests after the reload that still count, as cleanup happens then."""
 
 
 def latency(running: Running, scale: Scale) -> Sample:
-    """Median and 99th percentile in microseconds: twice, as the report shows what is added and what was seen."""
+    """Return median and 99th percentile in microseconds, twice: the report shows the added and the measured latency."""
     p50, p99, _ = _percentiles(loads.pings(running.ports.web, scale.ping_seconds))
     return Sample((p50, p99, p50, p99))
 
 
 def fairness(running: Running, scale: Scale) -> Sample:
-    """One client's median, 99th percentile and longest wait in microseconds, alone and beside downloads.
+    """Return one client's median, 99th percentile and longest wait in microseconds, alone and beside downloads.
 
-    For each number of downloads: how much more the 99th percentile is than alone, how many times as much; then the
-    figures alone; then for each number again the figures beside them, MB/s of the downloads together, and how busy
-    the balancer was in per cent of one core.
+    Per number of downloads: difference and ratio of the 99th percentile to that alone. Then the figures alone. Then per
+    number of downloads: the figures beside them, MB/s of all downloads, and CPU of the balancer in percent of one core.
     """
     alone = _percentiles(loads.pings(running.ports.web, scale.ping_seconds))
     rises: list[float] = []
@@ -51,13 +50,13 @@ def fairness(running: Running, scale: Scale) -> Sample:
 
 
 def _percentiles(waits: Sequence[float]) -> tuple[float, float, float]:
-    """Median, 99th percentile and maximum in microseconds, of waits in ascending order."""
+    """Return median, 99th percentile and maximum in microseconds, of sorted waits."""
     return waits[len(waits) // 2] * 1e6, waits[len(waits) * 99 // 100] * 1e6, waits[-1] * 1e6
 
 
-def reload(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - one reload is one reload
-    """The longest wait of a client around one reload in milliseconds, that among as many requests without one, and
-    the time in milliseconds until the new configuration was in use.
+def reload(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - always one reload
+    """Return the longest wait of a client during a reload, that of as many requests without one, and the time until
+    the new configuration is in use; all in milliseconds.
     """
     with contextlib.closing(loads.ping_pong(running.ports.many)) as waits:
         next(waits)
@@ -68,13 +67,13 @@ def reload(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - one relo
         seconds = time.perf_counter() - started
         during += itertools.islice(waits, AFTERWARDS)
         quiet = max(itertools.islice(waits, len(during)))
-    said = running.output.read_bytes()[before:]
-    problems = () if APPLIED in said and REJECTED not in said else ("the reload was not applied",)
+    log = running.output.read_bytes()[before:]
+    problems = () if APPLIED in log and REJECTED not in log else ("the reload was not applied",)
     return Sample((max(during) * 1e3, quiet * 1e3, seconds * 1e3), problems)
 
 
 def _until_logged(running: Running, before: int, waits: Iterator[float]) -> Iterator[float]:
-    """Waits until the log, which had ``before`` bytes, says what came of a reload."""
+    """Yield waits until the log, which had ``before`` bytes, has the result of the reload."""
     until = time.perf_counter() + RELOAD_TIMEOUT
     size = before
     for wait in waits:
@@ -82,17 +81,17 @@ def _until_logged(running: Running, before: int, waits: Iterator[float]) -> Iter
         if time.perf_counter() > until:
             return
         if running.output.stat().st_size > size:
-            said = running.output.read_bytes()
-            size = len(said)
-            if APPLIED in said[before:] or REJECTED in said[before:]:
+            log = running.output.read_bytes()
+            size = len(log)
+            if APPLIED in log[before:] or REJECTED in log[before:]:
                 return
 
 
-def startup(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - it is measured when it starts
-    """Seconds until it had served a request."""
+def startup(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - measured at the start
+    """Return the seconds from the start to the first served request."""
     return Sample((running.start_seconds,))
 
 
-def imports(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - likewise
-    """Modules that are loaded by then."""
+def imports(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - measured at the start
+    """Return the number of modules imported at the start."""
     return Sample((running.imports(),))

@@ -1,4 +1,4 @@
-"""The real ``lb`` as a child process: its log goes into the ledger, and it can be reloaded and looked at."""
+"""The real ``lb`` as a child process. Its log goes into the ledger; it can be reloaded and inspected."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from typing import Any
 
 import trio
 
-from chaos.ledger import Deed, Ledger
-from chaos.outside import Sight, look
+from chaos.ledger import Disturbance, Ledger
+from chaos.outside import ProcessStats, process_stats
 
 __all__ = ["BrokenError", "RunningBalancer"]
 
 CALM_PATIENCE = 20.0
-"""Seconds in which descriptors have to be back: checks open some for a moment, and threads live on for ten."""
+"""Seconds in which descriptors must be closed: checks open some for a moment, and threads live for another ten."""
 PATIENCE = 30.0
-"""Seconds for anything that should come at once. A guess, for a machine that is busy and paused."""
+"""Timeout in seconds of anything that should happen at once. An estimate for a busy machine."""
 VERDICTS = {"config.applied": True, "config.rejected": False}
-NEWS_IS_OLD = 2.0
-"""Seconds that the line about a server's end may come before or after the ends of its connections."""
+EVENT_SKEW = 2.0
+"""Seconds between the event of a server's ejection and the ends of its connections, before or after."""
 HANGS = 6.0
-"""Seconds for which a worker that is killed as hanging may not have answered."""
+"""Maximum seconds without a reply of a worker before it is killed as hanging."""
 
 
 class BrokenError(Exception):
-    """The balancer does not do what it must for the storm to go on."""
+    """The balancer does not do what the storm needs to continue."""
 
 
 class RunningBalancer:
-    """``lb --config``; ``addresses`` are what ``$name`` stands for in configurations."""
+    """A running ``lb --config``. ``addresses`` replace ``$name`` in configurations."""
 
     def __init__(self, folder: Path, ledger: Ledger, addresses: Mapping[str, str]) -> None:
         self.counts: Counter[str] = Counter()
-        """Lines of the log, by event."""
+        """Lines of the log per event."""
         self.workers: dict[int, int] = {}
-        """The process ids of those that serve, by number."""
+        """Process ids of the running workers, by number."""
         self.port = 0
         self.stopping: Mapping[str, Any] = {}
-        """The line ``server.stopping``."""
+        """The event ``server.stopping``."""
         self._ledger = ledger
         self._addresses = addresses
         self._file = folder / "lb.toml"
         self._process: trio.Process
-        self._news = trio.Event()
+        self._changed = trio.Event()
         self._verdict: bool | None = None
         self._ended = False
 
     async def start(self, nursery: trio.Nursery, text: str, descriptors: int) -> None:
-        """Returns when it serves. Each of its processes may have so many descriptors."""
+        """Start; return when it serves. ``descriptors`` is the limit of each of its processes."""
         self._write(text)
         self._process = await trio.lowlevel.open_process(
             [Path(sys.executable).with_name("lb"), "--config", self._file],
@@ -78,16 +78,16 @@ class RunningBalancer:
             async for chunk in log:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._heard(line)
-                self._tell()
+                    self._handle_line(line)
+                self._notify()
         self._ended = True
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
-    def _heard(self, line: bytes) -> None:
+    def _handle_line(self, line: bytes) -> None:
         try:
             event = json.loads(line)
         except ValueError:
@@ -106,81 +106,81 @@ class RunningBalancer:
         elif name == "server.stopping":
             self.stopping = event
         else:
-            self._heard_of_change(name, event)
+            self._handle_change(name, event)
 
-    def _heard_of_change(self, name: str, event: Mapping[str, Any]) -> None:
-        """Of who carries the traffic."""
+    def _handle_change(self, name: str, event: Mapping[str, Any]) -> None:
+        """Handle an event about workers or servers."""
         now = trio.current_time()
         if name == "worker.started":
             self.workers[event["worker"]] = event["pid"]
         elif name == "worker.died":
             began = now - HANGS if "did not answer" in event["reason"] else now
-            self._ledger.deeds.append(Deed("death", str(event["worker"]), began, now))
+            self._ledger.disturbances.append(Disturbance("death", str(event["worker"]), began, now))
             if self.workers.get(event["worker"]) == event["pid"]:
                 del self.workers[event["worker"]]
         elif name == "backend.ejected":
-            self._ledger.deeds.append(Deed("down", event["server"], now - NEWS_IS_OLD, now + NEWS_IS_OLD))
+            self._ledger.disturbances.append(Disturbance("down", event["server"], now - EVENT_SKEW, now + EVENT_SKEW))
 
-    async def _until(self, condition: Callable[[], bool], what: str) -> None:
+    async def _until(self, condition: Callable[[], bool], text: str) -> None:
         with trio.move_on_after(PATIENCE):
             while not condition():
                 if self._ended:
                     break
-                await self._news.wait()
+                await self._changed.wait()
         if not condition():
-            raise BrokenError(f"the balancer has not {what} in {PATIENCE:g} s")
+            raise BrokenError(f"the balancer has not {text} in {PATIENCE:g} s")
 
     async def lines(self, name: str, count: int) -> None:
-        """Wait for so many events of this name. Raises BrokenError."""
-        await self._until(lambda: self.counts[name] >= count, f"said {name} {count} times")
+        """Wait for this number of events. Raises BrokenError."""
+        await self._until(lambda: self.counts[name] >= count, f"logged {name} {count} times")
 
     async def records(self) -> None:
-        """Wait a while until each session has its record; the judge says who has none."""
-        with trio.move_on_after(2 * NEWS_IS_OLD):
+        """Wait until each session has its record, for a limited time. The judge reports those without."""
+        with trio.move_on_after(2 * EVENT_SKEW):
             while self._ledger.sessions.keys() - self._ledger.records.keys():
-                await self._news.wait()
+                await self._changed.wait()
 
     async def reload(self, text: str, *, accepted: bool) -> None:
-        """Returns after the verdict. Raises BrokenError if there is none; a wrong one goes into the ledger."""
+        """Reload; return after the verdict. Raises BrokenError if there is none; a wrong one goes into the ledger."""
         self._write(text)
         self._verdict = None
         self._process.send_signal(signal.SIGHUP)
-        await self._until(lambda: self._verdict is not None, "answered a reload")
+        await self._until(lambda: self._verdict is not None, "completed a reload")
         if self._verdict is not accepted:
             self._ledger.broken.append(f"a configuration was {'not ' * accepted}accepted: {text}")
 
-    def signal_worker(self, number: int, what: signal.Signals) -> None:
-        """To the one that serves under this number; nothing happens if it has gone."""
+    def signal_worker(self, number: int, sig: signal.Signals) -> None:
+        """Send a signal to a worker, unless it has exited."""
         if number in self.workers:
             with suppress(ProcessLookupError):
-                os.kill(self.workers[number], what)
+                os.kill(self.workers[number], sig)
 
-    def look(self) -> dict[str, Sight]:
-        """All its processes, by their roles."""
+    def stats(self) -> dict[str, ProcessStats]:
+        """Return the statistics of its processes, by role."""
         roles = {"supervisor": self._process.pid, **{f"worker {number}": pid for number, pid in self.workers.items()}}
-        return {role: look(pid) for role, pid in roles.items()}
+        return {role: process_stats(pid) for role, pid in roles.items()}
 
-    async def calm(self, before: Mapping[str, Sight]) -> dict[str, Sight]:
-        """The same, once its descriptors are those of before, or as it is when they do not come to be.
+    async def settled_stats(self, before: Mapping[str, ProcessStats]) -> dict[str, ProcessStats]:
+        """Return the statistics when there are no more descriptors than before, or after CALM_PATIENCE.
 
-        A probe has one for a moment, and so has a connection that is just being closed.
+        A probe has a descriptor for a moment, and so has a connection that is just being closed.
         """
         await trio.sleep(0.5)
-        seen = self.look()
+        current = self.stats()
         with trio.move_on_after(CALM_PATIENCE):
-            while any(seen[role].descriptors > before[role].descriptors for role in seen):
+            while any(current[role].descriptors > before[role].descriptors for role in current):
                 await trio.sleep(0.1)
-                seen = self.look()
-        return seen
+                current = self.stats()
+        return current
 
     async def stop(self) -> int:
-        """SIGTERM; returns the exit code. Raises BrokenError if it does not end."""
+        """Send SIGTERM; return the exit code. Raises BrokenError if it does not exit."""
         self._process.send_signal(signal.SIGTERM)
         await self._until(lambda: self._ended, "stopped")
         return await self._process.wait()
 
     def kill(self) -> None:
-        """Whatever is left of it."""
+        """Kill all processes that are left."""
         for number in self.workers:
             self.signal_worker(number, signal.SIGKILL)
         if self._process.returncode is None:

@@ -1,4 +1,4 @@
-"""Clients of every kind, each of which enters into the ledger what it sees."""
+"""Clients of several kinds. Each records its sessions in the ledger."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from chaos.talk import Checked, Talk
 __all__ = ["KINDS", "Clients", "Kind"]
 
 PATIENCE = 60.0
-"""Seconds after which a session counts as stuck: far more than all the pauses that a storm makes."""
+"""Seconds after which a session counts as stuck: far more than all pauses of a storm."""
 HOLD_PATIENCE = PATIENCE / 2
-"""Seconds in which all that are to be held at once have to be served."""
+"""Seconds in which all sessions to be held at once must be served."""
 
 
 @attrs.frozen
 class Kind:
-    """A kind of session. Pairs are the least and the most."""
+    """A kind of session. Pairs are minimum and maximum."""
 
     weight: int
     rounds: tuple[int, int] = (1, 1)
@@ -29,11 +29,11 @@ class Kind:
     """Bytes in each round; likewise ``down``."""
     down: tuple[int, int] = (1, 20_000)
     pause: float = 0.0
-    """Seconds at most between rounds, and before the first."""
+    """Maximum seconds between rounds, and before the first."""
     half_closed: bool = False
-    """It ends its direction before the last answer, not after."""
+    """The client half-closes before the last reply, not after it."""
     rude: bool = False
-    """It resets the connection in the middle."""
+    """The client resets the connection in the middle."""
 
 
 KINDS = {
@@ -46,27 +46,27 @@ KINDS = {
 }
 OTHER = Kind(0, up=(1, 100))
 MOSTLY_SMALL = 3
-"""The size is the least of so many drawn, so that large ones are rare."""
+"""A size is the minimum of this number of random values, so that large ones are rare."""
 
 
-class Held:
-    """A place where sessions wait for each other."""
+class Barrier:
+    """Lets sessions wait for each other."""
 
     def __init__(self, count: int) -> None:
-        self.there = 0
-        self.all_there = trio.Event()
+        self.arrived = 0
+        self.all_arrived = trio.Event()
         self.may_go = trio.Event()
         self._count = count
 
-    async def here(self) -> None:
-        self.there += 1
-        if self.there == self._count:
-            self.all_there.set()
+    async def wait(self) -> None:
+        self.arrived += 1
+        if self.arrived == self._count:
+            self.all_arrived.set()
         await self.may_go.wait()
 
 
 class Clients:
-    """Sessions with the balancer at ``port``, whose kind and content follow from the seed and their number."""
+    """Runs sessions with the balancer at ``port``. Seed and number determine kind and content of a session."""
 
     def __init__(self, ledger: Ledger, port: int, seed: int) -> None:
         self._ledger = ledger
@@ -74,37 +74,37 @@ class Clients:
         self._seed = seed
 
     async def at_once(self, count: int, more: int) -> tuple[int, int]:
-        """Hold so many connections open at once, and try to have more, whose kind is then ``refused``.
+        """Hold ``count`` connections open at once, and try ``more``, of the kind ``refused``.
 
-        Returns how many of each were answered.
+        Returns how many of each were served.
         """
-        held = Held(count)
+        barrier = Barrier(count)
         async with trio.open_nursery() as nursery:
             for _ in range(count):
-                nursery.start_soon(self.session, "held", held)
+                nursery.start_soon(self.session, "held", barrier)
             with trio.move_on_after(HOLD_PATIENCE):
-                await held.all_there.wait()
-            served = held.there
+                await barrier.all_arrived.wait()
+            served = barrier.arrived
             async with trio.open_nursery() as beyond:
                 for _ in range(more):
                     beyond.start_soon(self.session, "refused")
-            held.may_go.set()
+            barrier.may_go.set()
         refused = [session for session in self._ledger.sessions.values() if session.kind == "refused"]
         return served, sum(session.failure is None for session in refused)
 
     async def one_after_another(self, until: trio.Event) -> None:
-        """One client."""
+        """Run sessions until ``until`` is set."""
         while not until.is_set():
             await self.session()
 
-    async def session(self, kind: str | None = None, held: Held | None = None) -> None:
-        """One session, of this kind or any. Never raises: what went wrong is in the ledger."""
+    async def session(self, kind: str | None = None, barrier: Barrier | None = None) -> None:
+        """Run a session of this kind, or of a random one. Never raises: failures go into the ledger."""
         rng = random.Random(f"{self._seed} {len(self._ledger.sessions)}")
         kind = kind or rng.choices([*KINDS], [each.weight for each in KINDS.values()])[0]
         session = self._ledger.begin(kind, trio.current_time())
         try:
             with trio.fail_after(PATIENCE):
-                await self._talk(session, KINDS.get(kind, OTHER), rng, held)
+                await self._talk(session, KINDS.get(kind, OTHER), rng, barrier)
         except trio.TooSlowError:
             session.failure = f"stuck for {PATIENCE:g} s"
         except EndedEarlyError as error:
@@ -113,9 +113,9 @@ class Clients:
             session.failure = error.strerror or str(error)
         session.ended = trio.current_time()
 
-    async def _talk(self, session: Session, kind: Kind, rng: random.Random, held: Held | None) -> None:
+    async def _talk(self, session: Session, kind: Kind, rng: random.Random, barrier: Barrier | None) -> None:
         talk = Talk(session.number, rng.randint(*kind.rounds), _size(rng, kind.up), _size(rng, kind.down))
-        upload, heard = talk.upload, Checked(talk.download)
+        upload, checked = talk.upload, Checked(talk.download)
         with trio.socket.socket() as sock:
             await sock.bind((source_of(session.number), 0))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -131,29 +131,31 @@ class Clients:
                     return
                 if kind.half_closed and number + 1 == talk.rounds:
                     sock.shutdown(socket.SHUT_WR)
-                await self._hear(sock, session, heard, (number + 1) * talk.down)
-                if held is not None:
-                    await held.here()
+                await self._receive(sock, session, checked, (number + 1) * talk.down)
+                if barrier is not None:
+                    await barrier.wait()
             if not kind.half_closed:
                 sock.shutdown(socket.SHUT_WR)
-            await self._hear(sock, session, heard, None)
+            await self._receive(sock, session, checked, None)
 
-    async def _hear(self, sock: trio.socket.SocketType, session: Session, heard: Checked, count: int | None) -> None:
-        """Receive up to so many bytes of the session, or its end."""
-        while count is None or heard.count < count:
+    async def _receive(
+        self, sock: trio.socket.SocketType, session: Session, checked: Checked, count: int | None
+    ) -> None:
+        """Receive up to ``count`` bytes of the session, or up to its end."""
+        while count is None or checked.count < count:
             chunk = await sock.recv(1 << 18)
             if not chunk:
-                if count is None and heard.complete:
+                if count is None and checked.complete:
                     return
                 raise EndedEarlyError(ORDERLY_END)
-            if wrong := heard.take(chunk):
+            if wrong := checked.take(chunk):
                 self._ledger.wrong.append(f"session {session.number}, at its client: {wrong}")
                 raise EndedEarlyError("wrong bytes")
-            session.received = heard.count
+            session.received = checked.count
 
 
 class EndedEarlyError(Exception):
-    """The answer was not what it should be."""
+    """The reply was wrong or incomplete."""
 
 
 async def _send(sock: trio.socket.SocketType, chunk: bytes, session: Session) -> None:

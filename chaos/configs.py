@@ -1,4 +1,4 @@
-"""Random configurations, valid and not. Pure: ``$a`` stands for the address of the server ``a``."""
+"""Random configurations, valid and invalid. No I/O. ``$a`` is replaced by the address of the server ``a``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ __all__ = ["base", "invalid", "valid"]
 
 STRATEGIES = ("round-robin", "weighted", "least-conn", "random-two", "consistent-hash", "ketama")
 CALM_LIMIT = 60
-"""The least ``max_connections`` of a server: below it clients would wait for no other reason than the limit."""
+"""The minimum of ``max_connections``: below it clients would wait just because of the limit."""
 
 
 def base(servers: Sequence[str], options: str = "") -> str:
-    """All servers, with everything else as the valid ones have it, or with further lines for each server."""
+    """Return a configuration with all servers, and ``options`` for each of them."""
     return _text("round-robin", "", [(name, options) for name in servers])
 
 
 def valid(rng: random.Random, members: Collection[str]) -> str:
-    """These servers, whatever else."""
+    """Return a random valid configuration with these servers."""
     pool = "\n".join(
         (
             f'on_down = "{rng.choice(("keep", "keep", "close"))}"',
@@ -34,7 +34,7 @@ def valid(rng: random.Random, members: Collection[str]) -> str:
 
 
 def invalid(rng: random.Random, members: Collection[str], listening: str) -> str:
-    """What must be refused, for one of several kinds of reasons; ``listening`` is a server that holds its address."""
+    """Return a configuration that must be rejected, for a random reason. The address of ``listening`` is in use."""
     good = valid(rng, members)
     cut = rng.randrange(len(good) // 2)
     return rng.choice(

@@ -1,4 +1,4 @@
-"""What can be seen of a process from outside, in /proc."""
+"""Statistics of a process, from /proc."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Sight", "look"]
+__all__ = ["ProcessStats", "process_stats"]
 
 
 @attrs.frozen
-class Sight:
-    """A process at a moment."""
+class ProcessStats:
+    """Statistics of a process at one moment."""
 
     descriptors: int
-    """All but pipes."""
+    """All descriptors except pipes."""
     pipes: int
-    """Descriptors of pipes. The balancer keeps some in stock."""
+    """Descriptors of pipes. The balancer keeps a pool of them."""
     kib: int
-    """Resident memory."""
+    """Resident memory in KiB."""
     threads: int
 
 
-def look(pid: int) -> Sight:
-    """Raises OSError if there is no such process."""
+def process_stats(pid: int) -> ProcessStats:
+    """Read the statistics. Raises OSError if there is no such process."""
     kinds: Counter[str] = Counter()
     folder = Path(f"/proc/{pid}/fd")
     for entry in folder.iterdir():
@@ -33,4 +33,4 @@ def look(pid: int) -> Sight:
             kinds[str(entry.readlink()).partition(":")[0]] += 1
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     pipes = kinds.pop("pipe", 0)
-    return Sight(kinds.total(), pipes, int(status["VmRSS"].split()[0]), int(status["Threads"]))
+    return ProcessStats(kinds.total(), pipes, int(status["VmRSS"].split()[0]), int(status["Threads"]))

@@ -1,7 +1,7 @@
-"""What a storm does and when, from a seed. Pure; the same seed gives the same plan.
+"""The plan of a storm: actions with their times, from a seed. No I/O; the same seed gives the same plan.
 
-The plan keeps one promise: at each moment at least one server of the configuration is well, so that every session could
-be saved that is not open to a server that fails.
+The plan guarantees that at least one configured server is healthy at each moment, so that every session can be served
+that is not open to a failing server.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from chaos import configs
 __all__ = ["Action", "plan"]
 
 GAP = 0.3
-"""Seconds between actions, on average."""
+"""Mean seconds between actions."""
 LONGEST = 3.0
-"""Seconds that something lasts, at most. A worker that is frozen for five would be taken for one that hangs."""
+"""Maximum seconds of a failure. A worker that is frozen for five counts as hanging."""
 WORKERS = 2
 BURST = (50, 400)
-"""Clients that come at once."""
+"""Minimum and maximum clients of a burst."""
 FAILURES = {"kill": "start", "freeze": "thaw", "refuse": "listen", "reset": "normal", "half": "normal"}
-"""How servers fail, and what ends it."""
+"""Failures of servers -> the action that ends each."""
 WEIGHTS = {
     "kill": 4, "freeze": 3, "refuse": 3, "reset": 2, "half": 2, "slow": 2,
     "apply": 4, "reject": 3, "kill worker": 2, "freeze worker": 1, "burst": 2,
@@ -33,7 +33,7 @@ WEIGHTS = {
 
 @attrs.frozen
 class Action:
-    """``at`` in seconds from the start; ``target`` a server, a worker's number, or how many clients."""
+    """An action. ``at`` is in seconds from the start; ``target`` is a server, a worker number, or a client count."""
 
     at: float
     kind: str
@@ -43,22 +43,22 @@ class Action:
 
 
 def plan(seed: int, seconds: float, servers: Sequence[str]) -> tuple[Action, ...]:
-    """All actions in their order. Everything that is broken is whole again at the end."""
+    """Return all actions in order. All failures have ended at the end."""
     return tuple(Planner(seed, servers).actions(seconds))
 
 
 class Planner:
-    """Knows who is well while it makes the plan."""
+    """Tracks the failing servers while it makes the plan."""
 
     def __init__(self, seed: int, servers: Sequence[str]) -> None:
         self._rng = random.Random(seed)
         self._servers = list(servers)
         self._members = set(servers)
-        """Those that the configuration has."""
+        """Servers of the current configuration."""
         self._busy: set[str | int] = set()
-        """Servers and workers that something is done to, until its end."""
+        """Servers and workers with an unfinished action."""
         self._failing: set[str | int] = set()
-        """The servers among them that fail."""
+        """Servers that fail."""
         self._ends: list[tuple[float, Action]] = []
 
     def actions(self, seconds: float) -> list[Action]:
@@ -83,31 +83,31 @@ class Planner:
         return ended
 
     def _action(self, now: float, kind: str) -> Action | None:
-        """None if there is nobody to do it to."""
+        """Return an action; None if there is no target for it."""
         rng = self._rng
         if kind == "burst":
             return Action(now, kind, rng.randint(*BURST))
         if kind == "apply":
-            well = self._well()
+            healthy = self._healthy()
             others = [name for name in self._servers if rng.random() < 0.6]
-            self._members = {rng.choice(well), *others}
+            self._members = {rng.choice(healthy), *others}
             return Action(now, kind, text=configs.valid(rng, self._members))
         if kind == "reject":
-            return Action(now, kind, text=configs.invalid(rng, self._members, rng.choice(self._well())))
+            return Action(now, kind, text=configs.invalid(rng, self._members, rng.choice(self._healthy())))
         if kind == "kill worker":
             return self._to_one_of(range(WORKERS), now, kind, None)
         if kind == "freeze worker":
             return self._to_one_of(range(WORKERS), now, kind, "thaw worker")
         if kind == "slow":
             return self._to_one_of(self._servers, now, kind, "normal")
-        well_members = self._members - self._failing
-        spare = [name for name in self._servers if well_members - {name}]
+        healthy_members = self._members - self._failing
+        spare = [name for name in self._servers if healthy_members - {name}]
         action = self._to_one_of(spare, now, kind, FAILURES[kind])
         if action is not None:
             self._failing.add(action.target)
         return action
 
-    def _well(self) -> list[str]:
+    def _healthy(self) -> list[str]:
         return [name for name in self._servers if name not in self._failing]
 
     def _to_one_of(self, targets: Sequence[str | int], now: float, kind: str, end: str | None) -> Action | None:

@@ -1,8 +1,8 @@
-"""A server that fails to order: ``python -m chaos.server PORT``. Orders come by stdin, reports go to stdout.
+"""A server that fails on command: ``python -m chaos.server PORT``. Commands come on stdin, reports go to stdout.
 
-Orders, each answered by ``ok``: ``refuse`` (stop listening), ``listen``, and the moods ``normal``, ``slow``, ``half``
-(half an answer, then a reset) and ``reset`` (instead of an answer). Reports: ``cut NUMBER`` for a session that it cut
-itself, ``short NUMBER`` for one whose client seems to have ended early, ``wrong NUMBER TEXT`` for wrong bytes.
+Commands, each answered by ``ok``: ``refuse`` (stop listening), ``listen``, and the modes ``normal``, ``slow``, ``half``
+(half a reply, then a reset) and ``reset`` (instead of a reply). Reports: ``cut NUMBER`` for a session that it cut,
+``short NUMBER`` for one whose client seems to have ended early, ``wrong NUMBER TEXT`` for wrong bytes.
 """
 
 from __future__ import annotations
@@ -17,48 +17,48 @@ import trio.lowlevel
 from chaos.talk import PING, PONG, Checked, Talk
 
 PIECES = 10
-"""Of a slow answer."""
+"""Pieces of a slow reply."""
 PAUSE = 0.03
-"""Seconds between them."""
+"""Seconds between the pieces."""
 BACKLOG = 1000
 LONGEST_HEADER = 100
 
 
 class CutError(Exception):
-    """This session is to end with a reset."""
+    """Ends a session with a reset."""
 
 
 class Server:
-    """What it does next."""
+    """The server, with its current mode."""
 
     def __init__(self, port: int) -> None:
-        self.mood = "normal"
+        self.mode = "normal"
         self._port = port
         self._listening = trio.CancelScope()
         self._connections: trio.Nursery
 
     async def run(self) -> None:
-        """Serve until killed, or until whoever gives the orders is gone."""
+        """Serve until killed, or until stdin closes."""
         async with trio.open_nursery() as self._connections:
             await self._listen()
-            say("ok")
+            report("ok")
             rest = b""
-            orders = trio.lowlevel.FdStream(0)
-            async for chunk in orders:
+            commands = trio.lowlevel.FdStream(0)
+            async for chunk in commands:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    await self._obey(line.decode())
+                    await self._execute(line.decode())
             self._connections.cancel_scope.cancel()
 
-    async def _obey(self, order: str) -> None:
-        if order == "refuse":
+    async def _execute(self, command: str) -> None:
+        if command == "refuse":
             self._listening.cancel()
-        elif order == "listen":
+        elif command == "listen":
             await self._listen()
         else:
-            self.mood = order
-        await trio.lowlevel.checkpoint()  # who was cancelled is gone after this
-        say("ok")
+            self.mode = command
+        await trio.lowlevel.checkpoint()  # cancelled tasks have ended after this
+        report("ok")
 
     async def _listen(self) -> None:
         listening = trio.socket.socket()
@@ -75,7 +75,7 @@ class Server:
     async def _connection(self, stream: trio.SocketStream) -> None:
         async with stream:
             try:
-                with contextlib.suppress(trio.BrokenResourceError):  # the client's business, and its ledger's
+                with contextlib.suppress(trio.BrokenResourceError):  # the client records it in the ledger
                     await self._greet(stream)
             except CutError:
                 stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -89,47 +89,47 @@ class Server:
                 return
         line, _, rest = start.partition(b"\n")
         if line == PING:
-            if self.mood == "reset":
+            if self.mode == "reset":
                 raise CutError
             await stream.send_all(PONG)
         else:
             await self._talk(stream, Talk.of(line), rest)
 
     async def _talk(self, stream: trio.SocketStream, talk: Talk, chunk: bytes) -> None:
-        heard, answer = Checked(talk.upload), talk.download
+        checked, reply = Checked(talk.upload), talk.download
         for number in range(talk.rounds):
             while True:
-                if wrong := heard.take(chunk):
-                    say(f"wrong {talk.number} {wrong}")
+                if wrong := checked.take(chunk):
+                    report(f"wrong {talk.number} {wrong}")
                     raise CutError
-                if heard.count >= (number + 1) * talk.up:
+                if checked.count >= (number + 1) * talk.up:
                     break
                 chunk = await stream.receive_some()
                 if not chunk:
-                    say(f"short {talk.number}")
+                    report(f"short {talk.number}")
                     return
             chunk = b""
-            await self._answer(stream, talk, answer[number * talk.down : (number + 1) * talk.down])
+            await self._reply(stream, talk, reply[number * talk.down : (number + 1) * talk.down])
         async for more in stream:
-            say(f"wrong {talk.number} {heard.take(more)}")
+            report(f"wrong {talk.number} {checked.take(more)}")
 
-    async def _answer(self, stream: trio.SocketStream, talk: Talk, answer: bytes) -> None:
-        if self.mood in ("half", "reset"):
-            say(f"cut {talk.number}")
-            if self.mood == "half":
-                await stream.send_all(answer[: len(answer) // 2])
+    async def _reply(self, stream: trio.SocketStream, talk: Talk, reply: bytes) -> None:
+        if self.mode in ("half", "reset"):
+            report(f"cut {talk.number}")
+            if self.mode == "half":
+                await stream.send_all(reply[: len(reply) // 2])
             raise CutError
-        if self.mood == "slow":
-            size = len(answer) // PIECES + 1
-            for start in range(0, len(answer), size):
-                await stream.send_all(answer[start : start + size])
+        if self.mode == "slow":
+            size = len(reply) // PIECES + 1
+            for start in range(0, len(reply), size):
+                await stream.send_all(reply[start : start + size])
                 await trio.sleep(PAUSE)
         else:
-            await stream.send_all(answer)
+            await stream.send_all(reply)
 
 
-def say(line: str) -> None:
-    """A line to whoever gives the orders."""
+def report(line: str) -> None:
+    """Write a line to stdout."""
     print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The servers as whoever gives the orders sees them: processes that can be killed, frozen and told to fail."""
+"""Server processes that can be killed, frozen, and made to fail."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import trio
 __all__ = ["ServerProcess", "free_port"]
 
 PATIENCE = 30.0
-"""Seconds for an answer to an order. A guess: a busy machine may take one to start Python."""
+"""Timeout in seconds of a command. An estimate: a busy machine may take a second to start Python."""
 
 
 def free_port(rng: random.Random) -> int:
-    """A port that is free, and stays so while its server is dead: the system hands out none below 32768 by itself."""
+    """Return a free port. It stays free while its server is dead: the system assigns no ports below 32768 by itself."""
     for port in rng.sample(range(15_000, 32_000), 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
@@ -27,7 +27,7 @@ def free_port(rng: random.Random) -> int:
 
 
 class ServerProcess:
-    """One of them; ``report(line)`` hears what it has to say."""
+    """A server process. Calls ``report(line)`` with its reports."""
 
     def __init__(self, name: str, report: Callable[[str], None]) -> None:
         self.name = name
@@ -37,15 +37,15 @@ class ServerProcess:
         self._process: trio.Process
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """(Re)start on the same port; returns when it listens. Raises trio.TooSlowError."""
+        """Start or restart on the same port; return when it listens. Raises trio.TooSlowError."""
         self._answered = trio.Event()
         self._process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "chaos.server", str(self.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        nursery.start_soon(self._listen_to, self._process)
-        await self._answer()
+        nursery.start_soon(self._read_reports, self._process)
+        await self._wait_for_ok()
 
-    async def _listen_to(self, process: trio.Process) -> None:
+    async def _read_reports(self, process: trio.Process) -> None:
         assert process.stdout is not None
         rest = b""
         async with process.stdout as reports:
@@ -57,27 +57,28 @@ class ServerProcess:
                     else:
                         self._report(line.decode())
 
-    async def order(self, order: str) -> None:
-        """Returns when it is obeyed. Raises trio.TooSlowError."""
+    async def command(self, command: str) -> None:
+        """Send a command; return when it is done. Raises trio.TooSlowError."""
         self._answered = trio.Event()
         assert self._process.stdin is not None
-        await self._process.stdin.send_all(order.encode() + b"\n")
-        await self._answer()
+        await self._process.stdin.send_all(command.encode() + b"\n")
+        await self._wait_for_ok()
 
-    async def _answer(self) -> None:
+    async def _wait_for_ok(self) -> None:
         with trio.fail_after(PATIENCE):
             await self._answered.wait()
 
     async def kill(self) -> None:
-        """kill -9; returns when its sockets are closed."""
+        """Kill the process; return when its sockets are closed."""
         self._process.kill()
         await self._process.wait()
         assert self._process.stdin is not None
         await self._process.stdin.aclose()
 
     def freeze(self) -> None:
-        """The system goes on accepting for it, but nothing answers."""
+        """Stop the process: the system still accepts connections, but nothing replies."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
+        """Continue the process."""
         self._process.send_signal(signal.SIGCONT)

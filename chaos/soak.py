@@ -1,7 +1,7 @@
-"""``python -m chaos.soak``: very many connections of mixed kinds, and nothing that grows. Exit code 1 if something did.
+"""``python -m chaos.soak``: very many connections of mixed kinds. Exit code 1 if memory or descriptors grow.
 
-No server fails here: every session has to be answered, its record has to agree, and in the second half neither memory
-nor descriptors may grow.
+No server fails here: every session must succeed, its record must match, and in the second half neither memory nor
+descriptors may grow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from chaos.balancer import RunningBalancer
 from chaos.clients import Clients
 from chaos.judge import fates, judge
 from chaos.ledger import Ledger
-from chaos.outside import Sight
+from chaos.outside import ProcessStats
 from chaos.servers import ServerProcess
 from chaos.verdict import Line, table
 
@@ -32,24 +32,24 @@ SERVERS = ("a", "b")
 CLIENTS = 40
 DESCRIPTORS = 1024
 SAMPLES = 60
-"""Looks at the balancer in a run."""
+"""Samples per run."""
 FLAT_KIB = 1024
-"""Resident memory by which a process may grow in the second half, by the slope of its samples.
+"""Maximum growth of a process's resident memory in the second half, in KiB, by the slope of its samples.
 
-A guess. In 100,000 connections it is 20 bytes for each; in a short run it only finds what is coarse.
+An estimate. With 100,000 connections it is 20 bytes for each; a short run only finds large leaks.
 """
 
 
 @attrs.frozen
 class Sample:
-    """The balancer's processes, after so many sessions."""
+    """Statistics of the balancer's processes after a number of sessions."""
 
     sessions: int
-    sights: Mapping[str, Sight]
+    stats: Mapping[str, ProcessStats]
 
 
 async def soak(ledger: Ledger, connections: int, workers: int, seed: int = 1) -> list[Sample]:
-    """Run it. The first sample is from before, the last from after. Raises chaos.balancer.BrokenError."""
+    """Run a soak test. The first sample is from before it, the last from after. Raises chaos.balancer.BrokenError."""
     samples: list[Sample] = []
     servers = {name: ServerProcess(name, partial(ledger.report, name)) for name in SERVERS}
     addresses = {name: f"127.0.0.1:{server.port}" for name, server in servers.items()}
@@ -76,60 +76,60 @@ async def soak(ledger: Ledger, connections: int, workers: int, seed: int = 1) ->
 async def _run(
     ledger: Ledger, balancer: RunningBalancer, clients: Clients, connections: int, samples: list[Sample]
 ) -> None:
-    def look() -> None:
-        samples.append(Sample(len(ledger.sessions), balancer.look()))
+    def take_sample() -> None:
+        samples.append(Sample(len(ledger.sessions), balancer.stats()))
 
-    look()
+    take_sample()
     enough = trio.Event()
     async with trio.open_nursery() as nursery:
         for _ in range(CLIENTS):
             nursery.start_soon(clients.one_after_another, enough)
         for number in range(1, SAMPLES + 1):
             await balancer.lines("connection.closed", number * connections // SAMPLES)
-            look()
+            take_sample()
         enough.set()
     await balancer.records()
-    samples.append(Sample(len(ledger.sessions), await balancer.calm(samples[0].sights)))
+    samples.append(Sample(len(ledger.sessions), await balancer.settled_stats(samples[0].stats)))
 
 
 def grown(values: Sequence[float]) -> float:
-    """By how much evenly spaced values have grown, judged by their slope (least squares), so that one peak is none."""
-    places = range(len(values))
-    return statistics.linear_regression(places, values).slope * (len(values) - 1)
+    """Return the growth of evenly spaced values by their slope (least squares); a single peak does not count."""
+    positions = range(len(values))
+    return statistics.linear_regression(positions, values).slope * (len(values) - 1)
 
 
 def judge_samples(samples: Sequence[Sample]) -> list[Line]:
-    """Whether memory and descriptors were flat. Pure."""
+    """Check that memory and descriptors did not grow. No I/O."""
     first, *during, last = samples
     half = during[len(during) // 2 :]
     memory, descriptors, figures, counts = [], [], [], []
-    for role in first.sights:
-        kib = grown([sample.sights[role].kib for sample in half])
-        figures.append(f"{role} {half[0].sights[role].kib} -> {half[-1].sights[role].kib} KiB, slope {kib:+.0f}")
+    for role in first.stats:
+        kib = grown([sample.stats[role].kib for sample in half])
+        figures.append(f"{role} {half[0].stats[role].kib} -> {half[-1].stats[role].kib} KiB, slope {kib:+.0f}")
         if kib > FLAT_KIB:
             memory.append(f"{role} has grown by {kib:.0f} KiB")
-        before, after = first.sights[role].descriptors, last.sights[role].descriptors
-        most = max(sample.sights[role].descriptors for sample in half)
-        most_before = max(sample.sights[role].descriptors for sample in during[: len(during) // 2])
+        before, after = first.stats[role].descriptors, last.stats[role].descriptors
+        most = max(sample.stats[role].descriptors for sample in half)
+        most_before = max(sample.stats[role].descriptors for sample in during[: len(during) // 2])
         counts.append(f"{role} {before} -> {after}, at most {most_before} and {most}")
         if after > before or most > most_before + CLIENTS:
-            descriptors.append(f"{role} has more than before")
+            descriptors.append(f"{role} has more descriptors than before")
     return [
-        Line("memory is flat in the second half", "; ".join(figures), tuple(memory)),
-        Line("descriptors are back", "; ".join(counts), tuple(descriptors)),
+        Line("memory does not grow in the second half", "; ".join(figures), tuple(memory)),
+        Line("descriptors are closed", "; ".join(counts), tuple(descriptors)),
     ]
 
 
 def main() -> int:
-    """Returns the exit code."""
+    """Run the command and return the exit code."""
     parser = argparse.ArgumentParser(prog="chaos.soak", description=__doc__)
-    parser.add_argument("--connections", type=int, default=100_000, help="how many (%(default)s)")
-    parser.add_argument("--workers", type=int, default=2, help="processes that carry the traffic (%(default)s)")
+    parser.add_argument("--connections", type=int, default=100_000, help="number of connections (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes (default: %(default)s)")
     options = parser.parse_args()
     ledger = Ledger()
     samples = trio.run(soak, ledger, options.connections, options.workers)
-    what_became = ", ".join(f"{count} {fate}" for fate, count in fates(ledger).most_common())
-    results = [Line("every session is answered, with one record", what_became, tuple(judge(ledger)))]
+    results_text = ", ".join(f"{count} {result}" for result, count in fates(ledger).most_common())
+    results = [Line("every session succeeds, with one record", results_text, tuple(judge(ledger)))]
     results += judge_samples(samples)
     print(table(results))
     return 1 if any(line.wrong for line in results) else 0

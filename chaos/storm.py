@@ -1,4 +1,4 @@
-"""A storm: the balancer, its servers and its clients; a plan is carried out, and afterwards all has to be as before."""
+"""A storm: carries out a plan of failures with the balancer, servers and clients, then checks the state afterwards."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import trio
 from chaos import configs
 from chaos.balancer import BrokenError, RunningBalancer
 from chaos.clients import Clients
-from chaos.ledger import Deed, Ledger
-from chaos.outside import Sight
+from chaos.ledger import Disturbance, Ledger
+from chaos.outside import ProcessStats
 from chaos.plan import WORKERS, Action, plan
 from chaos.servers import ServerProcess
 
@@ -25,32 +25,32 @@ __all__ = ["SERVERS", "Outcome", "storm"]
 
 SERVERS = ("a", "b", "c", "d")
 CLIENTS = 30
-"""At once, besides bursts."""
+"""Concurrent clients, besides bursts."""
 DESCRIPTORS = 300
-"""That each process of the balancer may have: fewer than a burst needs."""
+"""Limit of each process of the balancer: fewer than a burst needs."""
 WARM_UP = 300
-"""Sessions before the first look at the balancer, so that its caches and stocks are full."""
+"""Sessions before the first statistics, so that caches and pools of the balancer are full."""
 LEASES = 5
-"""The last configuration's limit of connections for each server."""
+"""``max_connections`` per server in the last configuration."""
 
 
 @attrs.define
 class Outcome:
-    """What there is to judge besides the ledger."""
+    """The result of a storm besides the ledger."""
 
     actions: tuple[Action, ...]
-    before: dict[str, Sight] = attrs.field(factory=dict)
-    after: dict[str, Sight] = attrs.field(factory=dict)
+    before: dict[str, ProcessStats] = attrs.field(factory=dict)
+    after: dict[str, ProcessStats] = attrs.field(factory=dict)
     leases: tuple[int, int] = (0, 0)
-    """Connections that were served at once under a limit for each server, and those beyond it that were."""
-    said: Counter[str] = attrs.field(factory=Counter)
-    """Lines of the balancer's log, by event."""
+    """Connections served at once within the limits of the servers, and beyond the limits."""
+    event_counts: Counter[str] = attrs.field(factory=Counter)
+    """Lines of the balancer's log per event."""
     open_at_stop: int | None = None
     exit_code: int | None = None
 
 
-async def storm(ledger: Ledger, seed: int, seconds: float, say: Callable[[Action], None]) -> Outcome:
-    """Run one, to its end or until the balancer breaks, which is then in the ledger."""
+async def storm(ledger: Ledger, seed: int, seconds: float, report: Callable[[Action], None]) -> Outcome:
+    """Run a storm to its end, or until the balancer breaks; the ledger has the reason. Calls ``report`` per action."""
     outcome = Outcome(plan(seed, seconds, SERVERS))
     servers = {name: ServerProcess(name, partial(ledger.report, name)) for name in SERVERS}
     addresses = {name: f"127.0.0.1:{server.port}" for name, server in servers.items()}
@@ -62,7 +62,7 @@ async def storm(ledger: Ledger, seed: int, seconds: float, say: Callable[[Action
             try:
                 await balancer.start(nursery, configs.base(SERVERS), DESCRIPTORS)
                 clients = Clients(ledger, balancer.port, seed)
-                await Storm(ledger, balancer, servers, clients, nursery, say).run(outcome)
+                await Storm(ledger, balancer, servers, clients, nursery, report).run(outcome)
             except BrokenError as error:
                 ledger.broken.append(str(error))
             finally:
@@ -75,7 +75,7 @@ async def storm(ledger: Ledger, seed: int, seconds: float, say: Callable[[Action
 
 
 class Storm:
-    """One while it blows."""
+    """A running storm."""
 
     def __init__(
         self,
@@ -84,18 +84,18 @@ class Storm:
         servers: dict[str, ServerProcess],
         clients: Clients,
         nursery: trio.Nursery,
-        say: Callable[[Action], None],
+        report: Callable[[Action], None],
     ) -> None:
         self._ledger = ledger
         self._balancer = balancer
         self._servers = servers
         self._clients = clients
         self._nursery = nursery
-        self._say = say
+        self._report = report
 
     async def run(self, outcome: Outcome) -> None:
         await self._warm_up()
-        outcome.before = self._balancer.look()
+        outcome.before = self._balancer.stats()
         over = trio.Event()
         async with trio.open_nursery() as sessions:
             for _ in range(CLIENTS):
@@ -103,15 +103,15 @@ class Storm:
             began = trio.current_time()
             for action in outcome.actions:
                 await trio.sleep_until(began + action.at)
-                self._say(action)
+                self._report(action)
                 await self._do(action, sessions)
             over.set()
         await self._balancer.lines("worker.started", WORKERS + self._balancer.counts["worker.died"])
         await self._balancer.records()
-        outcome.after = await self._balancer.calm(outcome.before)
+        outcome.after = await self._balancer.settled_stats(outcome.before)
         outcome.leases = await self._leases()
         outcome.exit_code = await self._balancer.stop()
-        outcome.said = self._balancer.counts
+        outcome.event_counts = self._balancer.counts
         outcome.open_at_stop = self._balancer.stopping.get("open_connections")
 
     async def _warm_up(self) -> None:
@@ -134,7 +134,7 @@ class Storm:
                 for _ in range(count):
                     sessions.start_soon(self._clients.session, "short")
             case "kill worker", int(number):
-                with self._deed("death", str(number)):
+                with self._disturbance("death", str(number)):
                     self._balancer.signal_worker(number, signal.SIGKILL)
             case "freeze worker", int(number):
                 self._balancer.signal_worker(number, signal.SIGSTOP)
@@ -148,8 +148,8 @@ class Storm:
         began = trio.current_time()
         await self._balancer.reload(action.text, accepted=accepted)
         if accepted:
-            self._ledger.deeds += (
-                Deed("remove", name, began, trio.current_time() + 1)
+            self._ledger.disturbances += (
+                Disturbance("remove", name, began, trio.current_time() + 1)
                 for name in self._servers
                 if f'name = "{name}"' not in action.text
             )
@@ -157,7 +157,7 @@ class Storm:
     async def _to_server(self, kind: str, server: ServerProcess) -> None:
         match kind:
             case "kill":
-                with self._deed("kill", server.name):
+                with self._disturbance("kill", server.name):
                     await server.kill()
             case "start":
                 await server.start(self._nursery)
@@ -166,21 +166,21 @@ class Storm:
             case "thaw":
                 server.thaw()
             case "refuse":
-                with self._deed("refuse", server.name):
-                    await server.order("refuse")
-            case order:
-                await server.order(order)
+                with self._disturbance("refuse", server.name):
+                    await server.command("refuse")
+            case command:
+                await server.command(command)
 
     @contextmanager
-    def _deed(self, kind: str, target: str) -> Iterator[None]:
+    def _disturbance(self, kind: str, target: str) -> Iterator[None]:
         began = trio.current_time()
         yield
-        self._ledger.deeds.append(Deed(kind, target, began, trio.current_time()))
+        self._ledger.disturbances.append(Disturbance(kind, target, began, trio.current_time()))
 
     # Afterwards
 
     async def _leases(self) -> tuple[int, int]:
-        """How many connections the servers take at once under a limit, and how many beyond it."""
+        """Return how many connections are served at once within the limits of the servers, and beyond them."""
         text = configs.base(SERVERS, f"max_connections = {LEASES}").replace('"20s"', '"2s"')
         await self._balancer.reload(text, accepted=True)
         return await self._clients.at_once(LEASES * len(SERVERS), more=2)

@@ -1,4 +1,4 @@
-"""What a session says and hears: all of it follows from its number, so that both ends can check every byte."""
+"""The bytes of a session, derived from its number, so that both ends can check every byte."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import NamedTuple
 __all__ = ["PING", "PONG", "Checked", "Talk"]
 
 PING, PONG = b"ping", b"pong\n"
-"""What the balancer's checks say, and hear from a server that is well."""
+"""Request of the balancer's health checks, and the reply of a healthy server."""
 
 
 class Talk(NamedTuple):
-    """So many rounds of so many bytes up and, once those have arrived, so many down."""
+    """The bytes of a session: rounds of ``up`` bytes and, when those have arrived, ``down`` bytes."""
 
     number: int
     rounds: int
@@ -21,35 +21,35 @@ class Talk(NamedTuple):
 
     @property
     def header(self) -> bytes:
-        """The client's first line."""
+        """The first line of the client."""
         return "{} {} {} {}\n".format(*self).encode()
 
     @classmethod
     def of(cls, line: bytes) -> Talk:
-        """Read a header. Raises ValueError."""
+        """Parse a header. Raises ValueError."""
         return cls(*map(int, line.split()))
 
     @property
     def upload(self) -> bytes:
-        """All that the client says after its header."""
+        """All bytes of the client after its header."""
         return self._bytes("up", self.rounds * self.up)
 
     @property
     def download(self) -> bytes:
-        """All that it hears."""
+        """All bytes of the server."""
         return self._bytes("down", self.rounds * self.down)
 
     def _bytes(self, direction: str, count: int) -> bytes:
-        """SHAKE-128: no two places of any two sessions look alike, so nothing is lost, doubled or swapped unseen."""
+        """Return bytes of SHAKE-128. They differ by position and session, so lost or swapped bytes are detected."""
         return hashlib.shake_128(f"{self.number} {direction}".encode()).digest(count)
 
 
 class Checked:
-    """A stream of bytes as it arrives, against what it has to be."""
+    """Checks a stream of bytes against the expected bytes as it arrives."""
 
     def __init__(self, expected: bytes) -> None:
         self.count = 0
-        """Bytes that have arrived."""
+        """Bytes received so far."""
         self._expected = expected
 
     @property
@@ -57,12 +57,12 @@ class Checked:
         return self.count == len(self._expected)
 
     def take(self, chunk: bytes | bytearray) -> str:
-        """The next bytes. Returns what is wrong with them; empty if they are right."""
+        """Check the next bytes. Return the error; empty if they are correct."""
         start, self.count = self.count, self.count + len(chunk)
         expected = self._expected[start : self.count]
         if chunk == expected:
             return ""
         if len(chunk) > len(expected) and chunk.startswith(expected):
-            return f"{len(chunk) - len(expected)} bytes more than the {len(self._expected)} there should be"
+            return f"{len(chunk) - len(expected)} bytes more than the expected {len(self._expected)}"
         place = next(place for place, (is_, should) in enumerate(zip(chunk, expected, strict=False)) if is_ != should)
         return f"byte {start + place} is {chunk[place]:#04x}, not {expected[place]:#04x}"

@@ -1,6 +1,6 @@
-"""A probe of one's own: the server passes if its greeting begins with a certain text.
+"""A plug-in probe: the server passes if its greeting begins with a given text.
 
-Name it in the configuration as ``module:Name``; the module may lie beside the configuration file.
+The configuration names it as ``module:Name``; the module may be beside the configuration file.
 
     [pools.mail.health]
     probe = "probe_banner:Banner"

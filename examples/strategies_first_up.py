@@ -1,6 +1,6 @@
-"""A strategy of one's own: all traffic to the first server of the file that is available, as in a hot standby.
+"""A plug-in strategy: all traffic to the first available server of the file, as in a hot standby.
 
-Name it in the configuration as ``module:Name``; the module may lie beside the configuration file.
+The configuration names it as ``module:Name``; the module may be beside the configuration file.
 
     [pools.web]
     strategy = "strategies_first_up:FirstUp"
@@ -8,8 +8,8 @@ Name it in the configuration as ``module:Name``; the module may lie beside the c
 
 from collections.abc import Collection
 
-from lb.address import Client
 from lb.model import Server
+from lb.model.address import Client
 from strategies.base import Strategy
 
 

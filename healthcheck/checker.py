@@ -1,4 +1,4 @@
-"""The active checks of one server, one after another for as long as the task runs."""
+"""The health checks of one server, repeated while the task runs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import trio
 from healthcheck.probe import UNABLE, Passed, Probe, ProbeFailed, Target, Word, describe_broken
 from healthcheck.result import CheckResult, combined
 from healthcheck.schedule import first_delay, next_start, soon
-from lb.errors import describe_error
 from lb.model import HealthSpec
+from lb.net.errors import describe_error
 
 __all__ = ["Checks"]
 
 
 class Checks:
-    """Checks one server at the intervals of ``spec``, by a probe for each of its checks.
+    """Checks one server at the intervals of ``spec``, with one probe per check.
 
-    ``target()`` is asked before each check, so that it may follow the name's addresses; ``report(result)`` is called
-    after each, and what it changed is seen by ``in_balance()``, which chooses between the two intervals.
+    ``target()`` is called before each check, so that it can follow changes of the address. ``report(result)`` is called
+    after each check, then ``in_balance()``, which selects the fast or the normal interval.
     """
 
     def __init__(
@@ -44,21 +44,21 @@ class Checks:
         self._pause = trio.CancelScope()
 
     async def run(self) -> NoReturn:
-        """Check until cancelled. Whatever a probe raises ends that check alone; what ``report`` raises gets out."""
+        """Check until cancelled. An exception of a probe only ends its check; one of ``report`` propagates."""
         target = self._target()
         delay = first_delay(f"{target.pool}/{target.server}", self._interval(), self._rng)
         await self._pause_until(trio.current_time() + delay)
         while True:
             started = trio.current_time()
             result = await self._check()
-            # A probe may turn Cancelled into a failure. It is no verdict if the checks as a whole were cancelled.
+            # A probe may turn Cancelled into a failure. That is no result if all checks were cancelled.
             await trio.lowlevel.checkpoint_if_cancelled()
             if result is not None:
                 self._report(result)
             await self._pause_until(next_start(started, self._interval(), self._rng))
 
     def hurry(self) -> None:
-        """Real traffic has just ejected the server: make the next check come within the fast interval."""
+        """Start the next check within the fast interval, as a passive health check ejected the server."""
         self._pause.deadline = min(self._pause.deadline, soon(trio.current_time(), self._spec.fast_interval, self._rng))
 
     def _interval(self) -> float:
@@ -69,7 +69,7 @@ class Checks:
             await trio.sleep_forever()
 
     async def _check(self) -> CheckResult | None:
-        """All checks at the same time; None if the verdict hangs on one that could not be made."""
+        """Run all checks at the same time; None if the result depends on one that could not run."""
         if len(self._probes) == 1:
             _, probe, port = self._probes[0]
             return await self._check_by(probe, port)
@@ -84,7 +84,7 @@ class Checks:
         return combined(results, self._spec.require)
 
     async def _check_by(self, probe: Probe, port: int) -> CheckResult | None:
-        """One check; None if it could not be made for want of descriptors, processes or memory of our own."""
+        """Run one check; None if the balancer lacks descriptors, processes or memory for it."""
         started = trio.current_time()
         passed, detail, warning, bug = False, f"no answer in {self._spec.timeout:g} s", "", None
         try:
@@ -103,6 +103,6 @@ class Checks:
             detail = describe_error(error)
         except trio.BrokenResourceError as error:
             detail = describe_broken(error)
-        except Exception as error:  # noqa: BLE001 - a plug-in's bug must cost no more than this check
+        except Exception as error:  # noqa: BLE001 - a plug-in's bug must affect this check only
             detail, bug = f"probe error: {type(error).__name__}: {error}", error
         return CheckResult(passed, detail, (trio.current_time() - started) * 1000, warning, bug)

@@ -1,4 +1,4 @@
-"""The health of a server as a worker knows it: judged elsewhere, from the news of all workers and from checks."""
+"""The health of a server in a worker. The supervisor judges it, from checks and from the reports of all workers."""
 
 from __future__ import annotations
 
@@ -7,65 +7,65 @@ from collections.abc import Callable
 
 import attrs
 
-from healthcheck.advice import Advice
+from healthcheck.result import Advice
 from healthcheck.state import Change, Health, State
 from lb.model import HealthSpec, PassiveSpec
 
-__all__ = ["MirroredHealth", "Standing"]
+__all__ = ["HealthStatus", "MirroredHealth"]
 
 
 @attrs.frozen
-class Standing:
-    """How it stands with a server."""
+class HealthStatus:
+    """The health of a server, as sent to workers."""
 
     state: State = "up"
     success_matters_in: float = math.inf
-    """Seconds until a connect that works would change anything."""
+    """Seconds until a successful connect has an effect."""
     advice: Advice = attrs.field(factory=Advice)
-    """What the server's agent asks for."""
+    """The share and administrative state from the agent check."""
     reason: str = ""
-    """Why it is not up."""
+    """Why it is not up; empty if it is up."""
 
     @classmethod
-    def of(cls, health: Health, now: float) -> Standing:
+    def of(cls, health: Health, now: float) -> HealthStatus:
         return cls(health.state, health.success_matters_from - now, health.advice, health.reason)
 
 
 class MirroredHealth(Health):
-    """Passes on what traffic found, if it can matter, and changes by :meth:`judged` only.
+    """Forwards the results of connects, if they can have an effect, and changes only through :meth:`judged`.
 
-    ``failed(error)`` and ``worked()`` take the news to where the server is judged.
+    ``failed(error)`` and ``worked()`` report to the supervisor.
     """
 
     def __init__(
-        self, standing: Standing, now: float, failed: Callable[[str], None], worked: Callable[[], None]
+        self, status: HealthStatus, now: float, failed: Callable[[str], None], worked: Callable[[], None]
     ) -> None:
         super().__init__(None, PassiveSpec(), now)
         self._failed = failed
         self._worked = worked
         self._success_matters_from = math.inf
-        self.judged(standing, now)
+        self.judged(status, now)
 
-    def judged(self, standing: Standing, now: float) -> Change | None:
-        """Take a verdict. It is told in the log where it was made."""
-        self._success_matters_from = now + standing.success_matters_in
-        self.advice = standing.advice
-        if standing.state == self.state:
+    def judged(self, status: HealthStatus, now: float) -> Change | None:
+        """Apply a verdict of the supervisor, which also logs it."""
+        self._success_matters_from = now + status.success_matters_in
+        self.advice = status.advice
+        if status.state == self.state:
             return None
-        return self._become(standing.state, standing.reason, "active", now)
+        return self._become(status.state, status.reason, "active", now)
 
-    def connect_failed(self, error: str, now: float) -> Change | None:  # noqa: ARG002 - judged where the news goes
+    def connect_failed(self, error: str, now: float) -> Change | None:  # noqa: ARG002 - the supervisor judges
         if self.state == "up":
             self._failed(error)
         return None
 
     def connected(self, now: float) -> Change | None:
-        """One success is enough to tell, until there is a new verdict."""
+        """Report a successful connect, once until the next verdict."""
         if now >= self._success_matters_from:
             self._success_matters_from = math.inf
             self._worked()
         return None
 
     def respec(self, spec: HealthSpec | None, passive: PassiveSpec, now: float) -> Change | None:  # noqa: ARG002
-        """New rules are applied where the server is judged."""
+        """Do nothing: the supervisor applies the new configuration."""
         return None

@@ -1,4 +1,4 @@
-"""What a probe is and what it is given. Built-ins live one a file beside this one; a user's own subclasses Probe."""
+"""The base class of probes, and their target. Built-in probes have one module each in :mod:`healthcheck.probes`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import ClassVar, TypeAlias
 import attrs
 import trio
 
-from healthcheck.advice import Advice
-from lb.address import Address, SocketAddress
-from lb.errors import EXHAUSTED, describe_error
-from lb.splicing.self_connect import is_self_connected
+from healthcheck.result import Advice
+from lb.model.address import Address, SocketAddress
+from lb.net.errors import EXHAUSTED, describe_error
+from lb.net.tcp import is_self_connected
 
 __all__ = [
     "UNABLE",
@@ -32,25 +32,25 @@ __all__ = [
 ]
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
-"""A connection to a server; TLS where its pool speaks TLS."""
+"""A connection to a server; with TLS if its pool uses TLS."""
 
 UNABLE = EXHAUSTED | {errno.EAGAIN}
-"""Errors of an OSError that mean that the balancer itself is short of something: no verdict about a server.
+"""The errno values for a lack of resources in the balancer itself: no verdict about a server.
 
-EAGAIN is fork's. Too few local ports (EADDRNOTAVAIL) is not among them: a host without IPv6 says the same, for ever.
+EAGAIN comes from fork. A lack of local ports (EADDRNOTAVAIL) is not included: a host without IPv6 reports it always.
 """
 
-_LINGER = 0.1  # seconds a server gets to finish and close its side after ours; a guess, ample in one data centre
-_LINGER_BYTES = 65_536  # and so much more it may say
+_LINGER = 0.1  # seconds for a server to finish and close its side after ours; an estimate, ample in one data centre
+_LINGER_BYTES = 65_536  # limit for the data that it may still send
 
 
 class ProbeFailed(Exception):  # noqa: N818 - a verdict about the server, not an error of the program
-    """The server did not pass; the text is the reason: short, lower case, without the server's name."""
+    """The server failed the check. The text is the reason: short, lower case, without the server's name."""
 
 
 @attrs.frozen
 class Passed:
-    """What a probe may return in place of a text, if the server passes and somebody should know of something."""
+    """A passed check with a warning."""
 
     detail: str
     warning: str
@@ -58,14 +58,14 @@ class Passed:
 
 @attrs.frozen
 class Secure:
-    """How a pool's servers are spoken to in TLS."""
+    """The TLS settings for the servers of a pool."""
 
     context: ssl.SSLContext
     server_name: str | None
-    """Asked for and, if the context checks names, looked for in the certificate."""
+    """Sent as SNI and, if the context checks names, matched with the certificate."""
 
     async def shake_hands(self, stream: trio.SocketStream) -> trio.SSLStream[trio.SocketStream]:
-        """Raises ssl.SSLError, or trio.BrokenResourceError if the server is gone."""
+        """Do a TLS handshake. Raises ssl.SSLError, or trio.BrokenResourceError if the connection breaks."""
         secured = trio.SSLStream(stream, self.context, server_hostname=self.server_name, https_compatible=True)
         try:
             await secured.do_handshake()
@@ -86,15 +86,15 @@ class Target:
     address: Address
     """As configured: the host may be a name."""
     sockaddrs: tuple[SocketAddress, ...]
-    """What the address resolves to; the first is the one that traffic uses. Empty if the name could not be resolved."""
+    """The resolved addresses; traffic uses the first. Empty if the name cannot be resolved."""
     header: bytes = b""
-    """What it has to hear before anything else: the PROXY header of a connection of our own."""
+    """The PROXY header to send first, for a connection of the balancer itself."""
     tls: Secure | None = None
 
     def on_port(self, port: int) -> Target:
-        """The same server probed on another port; 0 and unix sockets keep their own.
+        """Return the target on another port. 0 and unix sockets keep their own.
 
-        What listens on another port is something else: it hears no PROXY header, and speaks no TLS.
+        Another port is another service: it gets no PROXY header and no TLS.
         """
         if not port or self.address.is_unix:
             return self
@@ -104,24 +104,23 @@ class Target:
         return attrs.evolve(self, address=address, sockaddrs=sockaddrs, header=b"", tls=None)
 
     async def connect(self) -> Stream:
-        """Open a connection, TCP or unix, to where traffic goes; what the server has to hear first has been said, and
-        TLS is spoken if traffic speaks it.
+        """Connect as traffic does: over TCP or a unix socket, with the PROXY header and TLS if configured.
 
-        Raises ProbeFailed or OSError, which is a verdict as well: the checks find the words for it. Has no timeout of
-        its own, as the whole check has one.
+        Raises ProbeFailed, or OSError, which fails the check as well; the checker describes it. Has no timeout of its
+        own, as the whole check has one.
         """
         stream = await self.connect_plain()
         return stream if self.tls is None else await self.tls.shake_hands(stream)
 
     async def connect_plain(self) -> trio.SocketStream:
-        """The same without TLS."""
+        """Connect without TLS."""
         if not self.sockaddrs:
             raise ProbeFailed(f"cannot resolve {self.address.host}")
         family, sockaddr = self.sockaddrs[0]
         connecting = trio.socket.socket(family, socket.SOCK_STREAM)
         try:
             await connecting.connect(sockaddr)
-            _insist_on_connected(connecting, sockaddr)
+            _verify_connected(connecting, sockaddr)
             if self.header:
                 await trio.SocketStream(connecting).send_all(self.header)
         except BaseException:
@@ -131,16 +130,16 @@ class Target:
 
 
 def _with_port(sockaddr: object, port: int) -> object:
-    """``(host, old, …)`` of IPv4 or IPv6 with another port."""
-    assert isinstance(sockaddr, tuple)  # noqa: S101 - only a unix address is not
+    """Return an IPv4 or IPv6 socket address with another port."""
+    assert isinstance(sockaddr, tuple)  # noqa: S101 - all but unix addresses are
     return (sockaddr[0], port, *sockaddr[2:])
 
 
-def _insist_on_connected(connecting: trio.socket.SocketType, sockaddr: object) -> None:
-    """Find two kinds of failed connects that look as if they had worked.
+def _verify_connected(connecting: trio.socket.SocketType, sockaddr: object) -> None:
+    """Detect two kinds of failed connects that look successful.
 
-    A unix socket with a full backlog says EAGAIN, which trio takes for "in progress"; and TCP may have connected the
-    socket with itself.
+    A unix socket with a full backlog returns EAGAIN, which trio takes for "in progress"; and TCP may have connected
+    the socket to itself.
     """
     try:
         connecting.getpeername()
@@ -153,18 +152,18 @@ def _insist_on_connected(connecting: trio.socket.SocketType, sockaddr: object) -
 
 
 def describe_broken(error: trio.BrokenResourceError) -> str:
-    """Why a stream broke, in the words of :func:`lb.errors.describe_error` where the system gave a reason."""
+    """Return why a stream broke; the text of :func:`lb.net.errors.describe_error` if the system gave a reason."""
     return describe_error(error.__cause__) if isinstance(error.__cause__, OSError) else "connection broken"
 
 
-async def hang_up(stream: Stream, goodbye: bytes = b"") -> None:
-    """Close politely: say that we are done, take what the server still sends until it closes as well, then close.
+async def hang_up(stream: Stream, closing_message: bytes = b"") -> None:
+    """Close a connection gracefully: shut down sending, read until the server closes, then close.
 
-    ``goodbye`` is the protocol's own way to say so, and goes first.
+    ``closing_message`` is the protocol's own end of a session; it is sent first.
 
-    A plain close with unread data, or before the server's greeting arrived, resets the connection, and the server
-    logs an error for each check. This takes no more than 0.1 s, or half of what is left until the check's timeout: a
-    verdict that stands cannot time out here.
+    A plain close with unread data, or before the server's greeting arrives, resets the connection, and the server
+    logs an error for each check. This takes at most 0.1 s, or half of the time until the check's timeout, so that it
+    cannot turn a result into a timeout.
     """
     connection = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     async with connection:
@@ -172,20 +171,20 @@ async def hang_up(stream: Stream, goodbye: bytes = b"") -> None:
         received = 0
         with trio.move_on_after(max(0, patience)):
             try:
-                if goodbye:
-                    await stream.send_all(goodbye)
+                if closing_message:
+                    await stream.send_all(closing_message)
                 if isinstance(stream, trio.SSLStream):
                     await stream.unwrap()
                 await connection.send_eof()
                 while received < _LINGER_BYTES and (chunk := await connection.receive_some()):
                     received += len(chunk)
             except trio.BrokenResourceError:
-                return  # the server was less polite; the verdict stands all the same
+                return  # the server closed abruptly; the result of the check is not affected
 
 
 @attrs.frozen
 class Word:
-    """What a server says of itself, for better or worse. It needs no confirmation: it counts at once."""
+    """A server's own report of its health, passed or failed. It counts at once, without ``rise`` or ``fall``."""
 
     passed: bool
     detail: str
@@ -193,22 +192,23 @@ class Word:
 
 
 class Probe(abc.ABC):
-    """Asks one server whether it works.
+    """Checks whether a server works.
 
     The constructor takes the probe's options of ``[pools.<name>.health]`` as keyword arguments and raises
-    ValueError(``"option: message"``) for a bad one. One object may serve many servers at the same time.
+    ValueError(``"option: message"``) for an invalid one. One object may check many servers at the same time.
     """
 
     secrets: ClassVar[Collection[str]] = ()
-    """The names of those options that nobody is to see: ``lb check`` and ``lb diff`` hide them. What the probe itself
-    says (reasons, details, messages about its options) must not repeat them either."""
+    """The names of secret options: ``lb check`` and ``lb diff`` hide their values. The probe's own texts (reasons,
+    details, messages about options) must not repeat them either."""
 
     @abc.abstractmethod
     async def check(self, target: Target) -> str | Passed | Word:
-        """Returns a short detail of what was found (``HTTP 200``), or raises ProbeFailed or OSError with the reason.
-        Where the server judges itself, its word is returned, also if it is a bad one.
+        """Check a server. Returns a short detail (``HTTP 200``), or raises ProbeFailed or OSError with the reason.
 
-        The caller applies the timeout by cancelling; a probe that knows better than "no answer in 1 s" what was
-        amiss may turn trio.Cancelled into ProbeFailed. Any other exception is a bug of the probe: the check fails,
-        and the log shows the traceback.
+        A probe that reads the server's own report returns a :class:`Word`, also for a failure.
+
+        The caller applies the timeout by cancelling. A probe with a better reason than "no answer in 1 s" may turn
+        trio.Cancelled into ProbeFailed. Any other exception is a bug of the probe: the check fails, and the log shows
+        the traceback.
         """

@@ -1,9 +1,9 @@
-"""The only list of built-in probes, and the way to anybody else's: by entry point or by ``module:Name``."""
+"""The registry of probes: the built-in ones, entry points, and ``module:Name``."""
 
 from __future__ import annotations
 
 from healthcheck.probe import Probe
-from lb.plugins import Registry
+from lb.model.plugin import Registry
 
 __all__ = ["create", "load", "names"]
 
@@ -12,16 +12,16 @@ _REGISTRY = Registry(
     base=Probe,  # type: ignore[type-abstract]  # any subclass of it
     group="lb.probes",
     built_in={
-        "tcp": "healthcheck.tcp:TcpProbe",
-        "http": "healthcheck.http:HttpProbe",
-        "tls": "healthcheck.tls:TlsProbe",
-        "exchange": "healthcheck.exchange:ExchangeProbe",
-        "exec": "healthcheck.exec:ExecProbe",
-        "redis": "healthcheck.redis:RedisProbe",
-        "postgres": "healthcheck.postgres:PostgresProbe",
-        "mysql": "healthcheck.mysql:MysqlProbe",
-        "smtp": "healthcheck.smtp:SmtpProbe",
-        "agent": "healthcheck.agent:AgentProbe",
+        "tcp": "healthcheck.probes.tcp:TcpProbe",
+        "http": "healthcheck.probes.http:HttpProbe",
+        "tls": "healthcheck.probes.tls:TlsProbe",
+        "exchange": "healthcheck.probes.exchange:ExchangeProbe",
+        "exec": "healthcheck.probes.exec:ExecProbe",
+        "redis": "healthcheck.probes.redis:RedisProbe",
+        "postgres": "healthcheck.probes.postgres:PostgresProbe",
+        "mysql": "healthcheck.probes.mysql:MysqlProbe",
+        "smtp": "healthcheck.probes.smtp:SmtpProbe",
+        "agent": "healthcheck.probes.agent:AgentProbe",
     },
 )
 

@@ -1,4 +1,4 @@
-"""What one check found."""
+"""The result of a health check."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ from typing import Literal
 
 import attrs
 
-from healthcheck.advice import Advice
+__all__ = ["Advice", "CheckResult", "combined", "one_line"]
 
-__all__ = ["CheckResult", "combined", "one_line"]
 
-_LONGEST = 200  # characters of a detail; a guess at what a log line and a status table can bear
+@attrs.frozen
+class Advice:
+    """The share of traffic that a server requests through its agent. None means never requested: as configured."""
+
+    share: int | None = None
+    """Percentage of the weight, 0 to 100."""
+    admin: Literal["ready", "drain", "maint"] | None = None
+
+    def then(self, later: Advice) -> Advice:
+        """Return this advice updated by a later one. Values that the later one lacks stay."""
+        return Advice(self.share if later.share is None else later.share, later.admin or self.admin)
+
+    @property
+    def percent(self) -> int:
+        """The requested share; 100 if never requested."""
+        return 100 if self.share is None else self.share
+
+    @property
+    def wants_new(self) -> bool:
+        """True if the server accepts new connections."""
+        return self.share != 0 and self.admin not in ("drain", "maint")
+
+
+_LONGEST = 200  # characters of a detail; an estimate of what fits into a log line and a status table
 
 
 def one_line(text: str) -> str:
-    """The first line of what a server or a script said, printable and short enough for a log line."""
+    """Return the first line of a server's or script's output, printable and short enough for a log line."""
     line = text.strip().partition("\n")[0].rstrip()
     printable = "".join(character if character.isprintable() else "?" for character in line)
     return printable if len(printable) <= _LONGEST else printable[: _LONGEST - 1] + "…"
@@ -23,26 +45,26 @@ def one_line(text: str) -> str:
 
 @attrs.frozen
 class CheckResult:
-    """The verdict of one active check and its reason, such as ``connection refused`` or ``HTTP 200``."""
+    """The result of one health check and its reason, such as ``connection refused`` or ``HTTP 200``."""
 
     passed: bool
     detail: str = attrs.field(converter=one_line)
     ms: float
-    """How long the check took, milliseconds."""
+    """Duration of the check in milliseconds."""
     warning: str = attrs.field(default="", converter=one_line)
-    """What somebody should know of, though the server passed."""
+    """A warning about a server that passed."""
     exception: Exception | None = attrs.field(default=None, eq=False)
-    """Set if the probe itself is broken: what it raised."""
+    """The exception, if the probe itself is broken."""
     at_once: bool = False
-    """It counts without the rest of ``fall`` or ``rise``."""
+    """The result skips ``fall`` and ``rise``."""
     advice: Advice = attrs.field(factory=Advice)
-    """What the server asks for."""
+    """The share and administrative state that the server's agent requests."""
 
 
 def combined(results: Mapping[str, CheckResult | None], require: Literal["all", "any"]) -> CheckResult | None:
-    """The verdict of several checks, by what failures call them: ``check 2 (http)``. None if it hangs on a missing one.
+    """Combine the results of several checks, by label: ``check 2 (http)``. None if it depends on a missing result.
 
-    If it is a failure, its reason names all checks that failed.
+    The reason of a failure names all checks that failed.
     """
     made = {label: result for label, result in results.items() if result is not None}
     failed = {label: result for label, result in made.items() if not result.passed}

@@ -1,6 +1,6 @@
-"""The health of one server: a pure state machine, fed with what checks and real connections found.
+"""The health of one server: a pure state machine, driven by health checks and real connections.
 
-The states, and what leads from one to another (``fall``, ``rise``, ``failures`` in a row):
+States and transitions (``fall``, ``rise`` and ``failures`` count consecutive results):
 
 =========  ==============================  ================================  ========================
 state      a check passes                  a check fails                     real traffic, time
@@ -9,21 +9,20 @@ up                                         the ``fall``-th: down             the
                                                                              connect: ejected
 down       the ``rise``-th: up
 checking   up                              the ``fall``-th: down
-ejected    up                              the ``fall``-th: down             its time is over, or a
-                                                                             connect works: up
+ejected    up                              the ``fall``-th: down             the ejection expires, or a
+                                                                             connect succeeds: up
 =========  ==============================  ================================  ========================
 
-A server that was ejected for being slow accepts connections, so neither checks nor connects restore it: its time must
-be over.
+A server ejected as slow accepts connections, so neither checks nor connects restore it; the ejection must expire.
 
-A server that starts in ``checking`` (``initial = "down"``) needs one pass for its first time up, also once so many
-failures have called it ``down``. A server whose ejection ran out is up on trial: failed connects still are "in a row"
-with those before the ejection, so one more ejects again, until a connect works or a check passes.
+A server that starts in ``checking`` (``initial = "down"``) needs one passed check to come up for the first time, even
+after ``fall`` failures have made it ``down``. After an ejection expires, the server is on trial: the failed connects
+before the ejection still count, so one more ejects it again, until a connect succeeds or a check passes.
 
-What a server's agent says of it counts at once, without ``rise`` or ``fall``. ``maint`` takes it down whatever else is
-found, until ``ready``.
+The result of an agent check counts at once, without ``rise`` or ``fall``. ``maint`` takes the server down, whatever
+other checks find, until ``ready``.
 
-Times are seconds of any one clock, passed in as ``now``.
+Times are seconds of one clock, passed in as ``now``.
 """
 
 from __future__ import annotations
@@ -33,34 +32,34 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from healthcheck.advice import Advice
+from healthcheck.result import Advice
 from lb.model import HealthSpec, PassiveSpec
 
-__all__ = ["Change", "Health", "Memory", "Source", "State"]
+__all__ = ["Change", "Health", "HealthSnapshot", "State", "VerdictSource"]
 
 State: TypeAlias = Literal["up", "down", "ejected", "checking"]
-Source: TypeAlias = Literal["active", "passive", "outlier"]
+VerdictSource: TypeAlias = Literal["active", "passive", "outlier"]
 
 _LONGEST_EJECTION = 10  # times ``eject_for``
 
 
 @attrs.frozen
 class Change:
-    """A change of state: why, and what brought it about.
+    """A change of state, with its reason and its source.
 
-    Checks (``active``), single connects (``passive``), or a comparison with the other servers (``outlier``).
+    The source is a health check (``active``), a connect (``passive``) or outlier detection (``outlier``).
     """
 
     old: State
     new: State
     reason: str
     """Why the server is not up; empty if it is."""
-    source: Source
+    source: VerdictSource
 
 
 @attrs.frozen
-class Memory:
-    """All that is known of a server's health, for another process. Without arguments: up, and nothing to remember."""
+class HealthSnapshot:
+    """The health of a server, for another process. The defaults are a server that is up and has no history."""
 
     state: State = "up"
     reason: str = ""
@@ -69,62 +68,62 @@ class Memory:
     failed_connects: int = 0
     factor: int = 0
     age: float = 0.0
-    """Seconds since the state changed last."""
+    """Seconds since the last change of state."""
     remaining: float | None = None
-    """Seconds until an ejection ends; None if there is none."""
+    """Seconds until the ejection expires; None without an ejection."""
     share: int | None = None
     admin: Literal["ready", "drain", "maint"] | None = None
-    """What its agent asks for, as in :class:`Advice`."""
+    """The administrative state from its agent check, as in :class:`Advice`."""
     asked: str = ""
-    """By which probes: who is asked by others does not speak of the same."""
+    """The probes that gave ``share`` and ``admin``; other probes invalidate them."""
     turned: float | None = None
-    """Seconds since it was closed to new connections, or opened again; None if it never was."""
+    """Seconds since it was closed to new connections, or opened again; None if never."""
     slow: bool = False
     slow_for: float = 0.0
 
 
 class Health:
-    """Whether one server may get traffic. Each method that takes news returns the change it made, if any."""
+    """The health of one server. Each method that takes a result returns the change of state, if any."""
 
     def __init__(self, spec: HealthSpec | None, passive: PassiveSpec, now: float) -> None:
         self._proven = spec is None or spec.initial == "up"
-        """It was up once, if only by the configuration's word."""
+        """It was up before, or the configuration says so."""
         self.state: State = "up" if self._proven else "checking"
         self.reason = "" if self._proven else "not checked yet"
-        """Why it is not up; empty if it is."""
+        """Why it is not up; empty if it is up."""
         self.advice = Advice()
-        """What the server's agent asks for."""
+        """The share and administrative state from the agent check."""
         self.since = now
-        """When the state changed last."""
+        """When the state last changed."""
         self.deadline = math.inf
-        """When :meth:`expire` has something to do."""
+        """When :meth:`expire` ends an ejection."""
         self._spec = spec
         self._passive = passive
         self._streak = 0
-        """Consecutive checks that speak against the state: passes of a server that is down, else failures."""
+        """Consecutive checks that contradict the state: passed checks of a server that is down, else failed ones."""
         self._failed_connects = 0
-        """Consecutive ones."""
+        """Consecutive failed connects."""
         self._factor = 0
-        """Of the last ejection: how many times ``eject_for`` it lasted; 0 if there is none to remember."""
+        """Length of the last ejection in multiples of ``eject_for``; 0 if there is none to consider."""
         self._slow = False
-        """It is ejected for being slow."""
+        """It is ejected as slow."""
         self._slow_for = 0.0
-        """How long the last ejection for being slow lasted, seconds; 0 if there was none."""
+        """Length of the last ejection as slow, in seconds; 0 if there was none."""
 
     @property
     def serving(self) -> bool:
-        """It may get traffic."""
+        """True if it may get traffic."""
         return self.state == "up"
 
     @property
     def in_balance(self) -> bool:
-        """Some of ``fall`` or ``rise`` is seen, not all, or one pass would do: check at the fast interval."""
-        one_would_do = self.state in ("checking", "ejected") and not self._slow
-        return self._spec is not None and (self._streak > 0 or one_would_do)
+        """True during ``fall`` or ``rise``, or if one passed check restores it: check at the fast interval."""
+        one_pass_restores = self.state in ("checking", "ejected") and not self._slow
+        return self._spec is not None and (self._streak > 0 or one_pass_restores)
 
     @property
     def success_matters_from(self) -> float:
-        """From when on a connect that works would change anything; ``math.inf`` if it would not."""
+        """The time from which a successful connect has an effect; ``math.inf`` if never."""
         if self._failed_connects or (self.state == "ejected" and not self._slow):
             return -math.inf
         if self._factor and self.state == "up":
@@ -132,13 +131,13 @@ class Health:
         return math.inf
 
     def heed(self, advice: Advice) -> None:
-        """The server's agent has asked for something. To be called before :meth:`check` with what it found."""
+        """Apply the advice of an agent check. Call it before :meth:`check` with the same result."""
         if self._spec is not None:
             self.advice = self.advice.then(advice)
 
     def check(self, passed: bool, detail: str, now: float, *, at_once: bool = False) -> Change | None:
-        """An active check has passed, or failed for the reason in ``detail``; ``at_once`` skips ``rise``, ``fall``."""
-        if self._spec is None:  # the last result of checks that a reload has just switched off
+        """Apply the result of a health check. ``detail`` is the reason for a failure; ``at_once`` skips rise, fall."""
+        if self._spec is None:  # the last result of checks that a reload has just disabled
             return None
         if self.advice.admin == "maint":
             return self._check_failed(1, "maint" if passed else detail, now)
@@ -173,7 +172,7 @@ class Health:
         return self._become("down", detail, "active", now)
 
     def connect_failed(self, error: str, now: float) -> Change | None:
-        """A connection's attempt at this server failed. Tells of nothing new unless the server is up."""
+        """Record a failed connect. Has no effect unless the server is up."""
         if self.state != "up" or not self._passive.failures:
             return None
         self._failed_connects += 1
@@ -185,9 +184,9 @@ class Health:
         return change
 
     def connected(self, now: float) -> Change | None:
-        """A connection's attempt at this server worked.
+        """Record a successful connect.
 
-        Ejections double no more once connects work after the server was back for as long as the last one lasted.
+        Ejections stop doubling once a connect succeeds after the server was back for as long as the last ejection.
         """
         self._failed_connects = 0
         if self.state == "ejected" and not self._slow:
@@ -197,7 +196,7 @@ class Health:
         return None
 
     def slow(self, reason: str, eject_for: float, now: float) -> Change | None:
-        """It is much slower than the others: eject it for so many seconds, and longer at each repeat, as above."""
+        """Eject the server as slow, for ``eject_for`` seconds. A repeated ejection doubles, up to ten times that."""
         if self.state != "up":
             return None
         repeated = now - self.since < self._slow_for
@@ -208,16 +207,16 @@ class Health:
         return change
 
     def expire(self, now: float) -> Change | None:
-        """Time has passed. Ends an ejection at its deadline, and does nothing before or without one."""
+        """End the ejection if its deadline has passed."""
         if now < self.deadline:
             return None
         return self._become("up", "", "outlier" if self._slow else "passive", now)
 
     def respec(self, spec: HealthSpec | None, passive: PassiveSpec, now: float) -> Change | None:
-        """A reload: new rules from now on. State and streaks stay, and a running ejection runs its time.
+        """Apply a new configuration. The state and the streaks stay, and an ejection keeps its deadline.
 
-        Without active checks nothing would ever restore a server that they took down, so it comes up. What an agent
-        has asked for is over if the server is asked in another way from now on.
+        If health checks are disabled, a server that they took down comes up, as nothing else would restore it. The
+        advice of an agent check is dropped if the checks change.
         """
         if spec is None or self._spec is None or spec.all_checks != self._spec.all_checks:
             self.advice = Advice()
@@ -228,9 +227,9 @@ class Health:
         self._proven = True
         return self._become("up", "", "active", now) if self.state in ("down", "checking") else None
 
-    def memory(self, now: float) -> Memory:
-        """What another process has to know to judge on from here."""
-        return Memory(
+    def memory(self, now: float) -> HealthSnapshot:
+        """Return the state to hand over to another process."""
+        return HealthSnapshot(
             state=self.state,
             reason=self.reason,
             proven=self._proven,
@@ -246,8 +245,8 @@ class Health:
             slow_for=self._slow_for,
         )
 
-    def recall(self, memory: Memory, now: float) -> None:
-        """Go on from where another process was, under rules that may be others."""
+    def recall(self, memory: HealthSnapshot, now: float) -> None:
+        """Restore the state of another process, under a configuration that may differ."""
         self.state, self.reason, self._proven = memory.state, memory.reason, memory.proven
         self._streak, self._failed_connects, self._factor = memory.streak, memory.failed_connects, memory.factor
         self._slow, self._slow_for = memory.slow, memory.slow_for
@@ -261,7 +260,7 @@ class Health:
     def _asked(self) -> str:
         return " ".join(check.probe.name for check in self._spec.all_checks) if self._spec is not None else ""
 
-    def _become(self, new: State, reason: str, source: Source, now: float) -> Change:
+    def _become(self, new: State, reason: str, source: VerdictSource, now: float) -> Change:
         change = Change(self.state, new, reason, source)
         self.state, self.reason, self.since, self.deadline = new, reason, now, math.inf
         self._slow = False

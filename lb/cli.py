@@ -1,4 +1,4 @@
-"""The command line: one function per command, each of which loads only what it needs."""
+"""The command line: one function per command. Each command imports only the modules that it needs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from lb.operate.ctl_arguments import add_ctl, add_explain, add_top
+from lb import __version__
+from lb.console.arguments import add_ctl, add_explain, add_top
 
 __all__ = ["main"]
 
@@ -16,15 +18,15 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit code: 0 done, 1 failed while running, 2 bad usage or configuration."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if (words and words[0] in ("--config", "-c")) or (words and words[0].startswith("--config=")):
-        words.insert(0, "run")
-    options = _parser().parse_args(words)
+    """Run a command and return its exit code: 0 success, 1 failure at run time, 2 bad usage or configuration."""
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    if (argv and argv[0] in ("--config", "-c")) or (argv and argv[0].startswith("--config=")):
+        argv.insert(0, "run")
+    options = _parser().parse_args(argv)
     try:
         code: int = options.command(options)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` say, has seen enough; Python's exit would try to flush once more
+    except BrokenPipeError:  # the reader (`head`, for example) closed the pipe; Python would flush once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return code
@@ -34,143 +36,167 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lb",
         description="A layer-4 TCP load balancer.",
-        epilog="`lb --config FILE` is short for `lb run --config FILE`. `lb COMMAND --help` tells more.",
+        epilog="`lb --config FILE` is short for `lb run --config FILE`. See also `lb COMMAND --help`.",
     )
-    parser.add_argument("--version", action="version", version=f"trio-lb {_version()}")
+    parser.add_argument("--version", action="version", version=f"trio-lb {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_run, _add_check, _add_diff, _add_demo, _add_explain, _add_rehearse, _add_ctl):
+        add(commands)
+    _add_strategy(commands.add_parser("strategy", help="list strategies, or test one"))
+    _add_top(commands)
+    return parser
 
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - has no other name
+
+
+def _add_run(commands: Commands) -> None:
     run = commands.add_parser(
         "run",
-        help="balance, in the foreground",
-        description="Balance, in the foreground. SIGHUP reloads the configuration, SIGTERM and SIGINT stop once open "
-        "connections have ended (at most process.stop_timeout), a second one stops now. Logs to stderr.",
+        help="run the balancer in the foreground",
+        description="Run the balancer in the foreground. Logs to stderr. SIGHUP reloads the configuration. SIGTERM and "
+        "SIGINT stop gracefully: open connections may finish within process.stop_timeout. A second signal stops at "
+        "once.",
     )
     _add_config(run)
     run.set_defaults(command=_run)
 
+
+def _add_check(commands: Commands) -> None:
     check = commands.add_parser(
         "check",
         help="validate a configuration",
-        description="Validate a configuration and print what would run. Opens no socket. Exit code 0, or 2 with all "
-        "errors, one a line.",
+        description="Validate a configuration and print a summary of it. Opens no socket. Exit code 0 if it is valid, "
+        "else 2 with all errors on stderr, one per line.",
     )
     _add_config(check)
     check.set_defaults(command=_check)
 
+
+def _add_diff(commands: Commands) -> None:
     diff = commands.add_parser(
         "diff",
-        help="what a reload would do",
-        description="What a reload from OLD to NEW would do, one line each; for hash pools also the share of keys "
-        "that move to another server.",
+        help="show what a reload would change",
+        description="Show the changes that a reload from OLD to NEW would make, one per line. For pools with a hash "
+        "strategy, also show the share of clients that would move to another server.",
     )
     diff.add_argument("old", type=Path, metavar="OLD")
     diff.add_argument("new", type=Path, metavar="NEW")
     diff.set_defaults(command=_diff)
 
+
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo",
-        help="see it work",
-        description="Three small servers, a balancer in front of them, a light load, and a live view. Kill a server "
-        "and see no session fail. Exit code 1 if one did.",
+        help="demonstrate failover",
+        description="Run three small servers, a balancer in front of them and a light load, with a live view. Kill a "
+        "server and watch the failover: no session fails. Exit code 1 if a session failed.",
     )
     demo.add_argument(
-        "--seconds", type=float, metavar="N", help="end after N seconds, killing and reviving a server on the way"
+        "--seconds", type=float, metavar="N", help="stop after N seconds; kill and restart a server meanwhile"
     )
     demo.set_defaults(command=_demo)
 
+
+def _add_explain(commands: Commands) -> None:
     explain = commands.add_parser(
         "explain",
-        help="who gets this client, and why",
-        description="Who gets this client, and why each other server is passed over. Worked out from the configuration "
-        "alone, or with --running asked of the balancer that runs with it.",
+        help="show which server a client gets, and why",
+        description="Show which server a client gets, and why the other servers are not chosen. Without --running and "
+        "--admin, compute it from the configuration file alone; with them, ask the running balancer.",
     )
     add_explain(explain)
     explain.set_defaults(command=_explain)
 
+
+def _add_rehearse(commands: Commands) -> None:
     rehearse = commands.add_parser(
         "rehearse",
-        help="see what would happen",
-        description="What would become of a configuration's traffic if servers failed: the balancer's own decisions, "
-        "with clients, servers and time that are imagined. Opens no socket. Exit code 1 if an expectation is not met.",
+        help="simulate failures without a network",
+        description="Simulate failures under a configuration: the balancer's own code runs with simulated clients, "
+        "servers and time. Opens no socket. Exit code 1 if an expectation is not met.",
     )
-    rehearse.add_argument("config", type=Path, metavar="CONFIG", help="the balancer's TOML file")
-    rehearse.add_argument("scenario", type=Path, metavar="SCENARIO", help="the TOML file with what happens")
+    rehearse.add_argument("config", type=Path, metavar="CONFIG", help="configuration of the balancer (TOML)")
+    rehearse.add_argument(
+        "scenario", type=Path, metavar="SCENARIO", help="scenario with clients, servers and faults (TOML)"
+    )
     rehearse.add_argument(
         "--expect",
         action="append",
         default=[],
         metavar="EXPRESSION",
-        help="what has to come of it, as in 'failed == 0'; may be given several times",
+        help="condition on the result, for example 'failed == 0'; may be repeated",
     )
-    rehearse.add_argument("--report", type=Path, metavar="FILE", help="write an HTML page with charts")
-    rehearse.add_argument("--seed", type=int, metavar="N", help="in place of the scenario's: chance plays otherwise")
-    rehearse.add_argument("--json", action="store_true", help="for programs")
+    rehearse.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report with charts to FILE")
+    rehearse.add_argument("--seed", type=int, metavar="N", help="use this random seed instead of the scenario's")
+    rehearse.add_argument("--json", action="store_true", help="print JSON")
     rehearse.set_defaults(command=_rehearse)
 
+
+def _add_ctl(commands: Commands) -> None:
     ctl = commands.add_parser(
         "ctl",
-        help="look at a running balancer and steer it",
-        description="Look at a running balancer and steer it, over its admin endpoint. "
-        "`lb ctl COMMAND --help` tells more.",
+        help="inspect and control a running balancer",
+        description="Inspect and control a running balancer over its admin endpoint. See also `lb ctl COMMAND --help`.",
     )
     add_ctl(ctl)
     ctl.set_defaults(command=_ctl)
 
-    _add_strategy(commands.add_parser("strategy", help="which strategies there are, and what one is worth"))
+
+def _add_top(commands: Commands) -> None:
     top = commands.add_parser(
         "top",
-        help="watch a running balancer on a terminal",
-        description="Watch a running balancer on a terminal, over its admin endpoint; drain and enable servers by key.",
+        help="show a live view of a running balancer",
+        description="Show a live view of a running balancer, over its admin endpoint. Keys drain and enable servers.",
     )
     add_top(top)
     top.set_defaults(command=_top)
-    return parser
 
 
 def _add_strategy(strategy: argparse.ArgumentParser) -> None:
     actions = strategy.add_subparsers(required=True, metavar="COMMAND")
     known = actions.add_parser(
         "list",
-        help="the strategies that a configuration may name",
-        description="The built-in strategies and those that are installed, with their options.",
+        help="list the available strategies",
+        description="List the built-in and the installed strategies, with their options.",
     )
     known.set_defaults(command=_strategy_list)
     test = actions.add_parser(
         "test",
-        help="what a strategy is worth",
-        description="Ask a strategy what a pool would, and say what comes of it: whether it keeps the rules, how it "
-        "spreads clients, who moves when a server goes, what a pick costs. Exit code 0, 1 if it breaks a rule, 2 if it "
-        "cannot be loaded.",
+        help="test a strategy",
+        description="Test a strategy with the calls that a pool makes: whether it obeys the rules, how it distributes "
+        "clients, which clients move when a server is removed, and what a pick costs. Exit code 0; 1 if it breaks a "
+        "rule; 2 if it cannot be loaded.",
     )
-    test.add_argument("name", metavar="NAME", help="as the configuration has it: built-in, installed, or 'module:Name'")
     test.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", help="for the strategy, the value in TOML"
+        "name", metavar="NAME", help="name as in the configuration: built-in, installed, or 'module:Name'"
+    )
+    test.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="option of the strategy, value in TOML; may be repeated",
     )
     test.set_defaults(command=_strategy_test)
     for parser in (known, test):
-        parser.add_argument("--json", action="store_true", help="for programs")
+        parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="the TOML file")
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("trio-lb")
+    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="configuration file (TOML)")
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lb.run import run
+    from lb.service.run import run
 
     return run(options.config)
 
 
 def _check(options: argparse.Namespace) -> int:
-    from lb.config import ConfigError, load
-    from lb.describe import describe
-    from lb.discovery.servers_file import with_servers_files
+    from lb.config.describe import describe
+    from lb.config.load import ConfigError, load
+    from lb.discovery.sources import with_servers_files
 
     try:
         config = with_servers_files(load(options.config))
@@ -181,9 +207,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    from lb.config import ConfigError, load
-    from lb.discovery.servers_file import with_servers_files
-    from lb.plan import plan
+    from lb.config.load import ConfigError, load
+    from lb.control.plan import plan
+    from lb.discovery.sources import with_servers_files
 
     errors: list[str] = []
     configs = []
@@ -199,19 +225,19 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from lb.demo import demo
+    from lb.tools.demo import demo
 
     return demo(options.seconds)
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from lb.operate.explain_command import explain
+    from lb.console.explain import explain_command
 
-    return explain(options)
+    return explain_command(options)
 
 
 def _rehearse(options: argparse.Namespace) -> int:
-    from lb.rehearse.main import rehearse
+    from lb.tools.rehearse.main import rehearse
 
     return rehearse(
         options.config,
@@ -225,11 +251,11 @@ def _rehearse(options: argparse.Namespace) -> int:
 
 def _ctl(options: argparse.Namespace) -> int:
     if options.action == "completion":
-        from lb.operate.completion import completion
+        from lb.console.completion import completion
 
         print(completion(_parser(), options.shell))
         return OK
-    from lb.operate.ctl import ctl
+    from lb.console.ctl import ctl
 
     return ctl(options)
 
@@ -237,7 +263,7 @@ def _ctl(options: argparse.Namespace) -> int:
 def _strategy_list(options: argparse.Namespace) -> int:
     import json
 
-    from lb.strategy_kit.command import known, known_text
+    from lb.tools.strategy_kit.command import known, known_text
 
     entries = known()
     print(json.dumps(entries, default=str) if options.json else known_text(entries))
@@ -247,7 +273,7 @@ def _strategy_list(options: argparse.Namespace) -> int:
 def _strategy_test(options: argparse.Namespace) -> int:
     import json
 
-    from lb.strategy_kit.command import finding_text, findings
+    from lb.tools.strategy_kit.command import finding_text, findings
 
     found = []
     try:
@@ -266,7 +292,7 @@ def _strategy_test(options: argparse.Namespace) -> int:
 
 
 def _top(options: argparse.Namespace) -> int:
-    from lb.operate.top import top
+    from lb.console.top import top
 
     return top(options)
 

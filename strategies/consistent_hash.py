@@ -1,6 +1,6 @@
-"""Consistent-hash: a client keeps its server; a change of the list moves few others.
+"""Consistent hashing: a client keeps its server, and a change of the list moves few clients.
 
-The tables live in :mod:`strategies.maglev` and :mod:`strategies.ketama`.
+The tables are in :mod:`strategies.maglev` and :mod:`strategies.ketama`.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol, cast
 
-from lb.address import Client
 from lb.model import Server, ServerSpec
+from lb.model.address import Client
 from strategies import ketama, maglev
 from strategies.base import Strategy, View
 
 __all__ = ["ConsistentHash", "HashTable", "Layout"]
 
-KEYS = ("source-ip", "source-ip-port")
-TABLES = ("maglev", "ketama")
+HASH_KEYS = ("source-ip", "source-ip-port")
+HASH_TABLES = ("maglev", "ketama")
 
-STEPS = 64
-"""How far to walk before looking up each available server instead. A guess: it costs as much as ten look-ups."""
+MAX_WALK = 64
+"""Entries to walk before looking up each available server instead. An estimate: costs as much as ten lookups."""
 
 
 class HashTable(Protocol):
-    """Who owns each position, by index into the list of servers."""
+    """A hash table: the owner of each position, as an index into the list of servers."""
 
     @property
     def owners(self) -> array[int]: ...
 
     def position(self, key: bytes) -> int:
-        """Where on the table a key is, an index into ``owners``."""
+        """Return the position of a key, an index into ``owners``."""
 
 
 class Layout(NamedTuple):
-    """What :meth:`ConsistentHash.build` makes: the table, and for each server its positions, ascending."""
+    """The result of :meth:`ConsistentHash.build`: the table, and the positions of each server, ascending."""
 
     table: HashTable
     positions: list[array[int]]
 
 
 class ConsistentHash(Strategy):
-    """Hash the client, so that it keeps its server, and few move when one goes.
+    """Hash the client, so that it keeps its server and few clients move when a server leaves.
 
-    Look up its server on the table; where that one is out, walk on over the table to the next available.
+    A pick looks up the server on the table. If it is unavailable, the pick walks on to the next available server.
 
-    The table holds all members whatever their state, so that an outage moves only the keys of the server that is
-    out, and they come home. All clients of a unix listener have the one key ``unix:``, as in nginx.
+    The table holds all members whatever their state, so that an outage only moves the keys of the failed server, and
+    they return to it afterwards. All clients of a unix listener have the same key, ``unix:``, as in nginx.
 
     ``key`` is ``source-ip`` or ``source-ip-port``, ``table`` is ``maglev`` or ``ketama``; ``size``, a prime up to
     5,000,011, is the number of entries of a maglev table (default 65537). Raises ValueError for any other value.
@@ -58,10 +58,10 @@ class ConsistentHash(Strategy):
 
     def __init__(self, key: str = "source-ip", table: str = "maglev", size: int | None = None) -> None:
         super().__init__()
-        _check_choice("key", key, KEYS)
-        _check_choice("table", table, TABLES)
+        _check_choice("key", key, HASH_KEYS)
+        _check_choice("table", table, HASH_TABLES)
         if size is not None and table != "maglev":
-            raise ValueError(f"size is for the maglev table only, a {table} table has 160 points a weight unit")
+            raise ValueError(f"size is for the maglev table only, a {table} table has 160 points per unit of weight")
         self._size = maglev.DEFAULT_SIZE if size is None else _prime(size)
         self._with_port = key == "source-ip-port"
         self._kind = table
@@ -69,7 +69,7 @@ class ConsistentHash(Strategy):
         self._indices: dict[Server, int] = {}
 
     def key(self, client: Client) -> bytes:
-        """What is hashed for this client."""
+        """Return the hash key of a client."""
         text = str(client) if self._with_port or not client.host else client.host
         return text.encode()
 
@@ -78,24 +78,24 @@ class ConsistentHash(Strategy):
             return None
         table = self._layout.table
         home = table.position(self.key(client))
-        for owner in table.owners[home : home + STEPS]:
+        for owner in table.owners[home : home + MAX_WALK]:
             server = self.servers[owner]
             if server in self.available and server not in tried:
                 return server
         return min(self.available.difference(tried), key=lambda server: self._distance(server, home))
 
     def homes(self, clients: Iterable[Client]) -> Iterator[Server]:
-        """The server of each client while all members are up: by the list of now, whatever comes while one looks.
+        """Return the server of each client while all members are up; no servers if the list is empty.
 
-        None at all if the list is empty.
+        The result is for the current list, even if the list changes during the iteration.
         """
         servers, table = self.servers, self._layout.table
         return (servers[table.owners[table.position(self.key(client))]] for client in (clients if servers else ()))
 
     def _distance(self, server: Server, home: int) -> tuple[int, int]:
-        """How far the walk from ``home`` to this server would be, around the end of the table if need be.
+        """Return the length of the walk from ``home`` to a server, across the end of the table if necessary.
 
-        Those without an entry, in a table with fewer entries than servers, come last, in the order of the file.
+        In a table with fewer entries than servers, servers without an entry come last, in the order of the file.
         """
         index = self._indices[server]
         positions = self._layout.positions[index]
@@ -123,10 +123,10 @@ class ConsistentHash(Strategy):
         self._layout = cast("Layout", built)
         self._indices = {server: index for index, server in enumerate(self.servers)}
 
-    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - the walk passes over all
-        """``distance`` is how many entries the walk from the client's position is long."""
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - the walk covers all
+        """Return the distances: ``distance`` is the length of the walk from the client's position, in entries."""
         size = len(self._layout.table.owners)
-        if not size or (self._with_port and client.host and not client.port):  # no client has port 0: it is not known
+        if not size or (self._with_port and client.host and not client.port):  # port 0 = unknown
             return View("unknown", [(server, {}) for server in self.servers])
         key = self.key(client)
         home = self._layout.table.position(key)

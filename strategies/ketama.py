@@ -1,7 +1,7 @@
-"""Ketama: points on a ring of 32-bit numbers; a key belongs to the first point at or after its own.
+"""Ketama: points on a ring of 32-bit numbers; a key belongs to the first point at or after its hash.
 
 Source: nginx's ``hash … consistent`` (``ngx_stream_upstream_hash_module.c``), itself compatible with
-Cache::Memcached::Fast, so that a key has the same server behind nginx and here.
+Cache::Memcached::Fast. A key gets the same server behind nginx and here.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
-from lb.address import Address
 from lb.model import ServerSpec
+from lb.model.address import Address
 
 __all__ = ["POINTS_PER_WEIGHT", "Ketama", "build"]
 
 POINTS_PER_WEIGHT = 160
 
 _BUCKET = 512
-"""Points sorted at a time, about 0.1 ms."""
+"""Points sorted per slice, about 0.1 ms."""
 
 
 class Ketama(NamedTuple):
-    """A finished ring: ``points`` ascend, ``owners`` beside them are indices into the list of servers.
+    """A complete ring: ``points`` in ascending order, and their ``owners``, indices into the list of servers.
 
-    Points that collide stay, in the order of the list: the first keeps the key, the next takes it over in an outage.
+    Colliding points are kept in the order of the list: the first owns the key, the next takes it over in an outage.
     """
 
     points: array[int]
     owners: array[int]
 
     def position(self, key: bytes) -> int:
-        """The point of a key, an index into ``owners``. The ring must not be empty."""
+        """Return the position of a key, an index into ``owners``. The ring must not be empty."""
         return bisect_left(self.points, crc32(key)) % len(self.points)
 
 
 def build(servers: Sequence[ServerSpec]) -> Generator[None, None, Ketama]:
-    """The ring of these servers, computed in slices of well under a millisecond.
+    """Build the ring of these servers, in slices of well under a millisecond.
 
-    The points are dealt into buckets by their top bits, so that no sort is long. A point travels with its owner in
-    one number, which sorts collisions by the order of the list.
+    The points go into buckets by their top bits, so that each sort is short. A point and its owner form one number,
+    which sorts collisions in the order of the list.
     """
     bits = (sum(spec.weight for spec in servers) * POINTS_PER_WEIGHT // _BUCKET).bit_length()
     shift = 32 - bits
@@ -60,13 +60,13 @@ def build(servers: Sequence[ServerSpec]) -> Generator[None, None, Ketama]:
         pairs = sorted(bucket)
         points.extend([pair >> 32 for pair in pairs])
         owners.extend([pair & 0xFFFF_FFFF for pair in pairs])
-        buckets[number] = array("Q")  # the ring of heavy servers is large; have it in memory once
+        buckets[number] = array("Q")  # the ring of servers with large weights is large; keep only one copy
         yield
     return Ketama(points, owners)
 
 
 def _identity(address: Address) -> bytes:
-    """What nginx hashes: host NUL port, the host with its brackets; for a unix socket path NUL."""
+    """Return the bytes that nginx hashes: host NUL port, an IPv6 host with its brackets; for a unix socket path NUL."""
     if address.is_unix:
         return address.path.encode() + b"\0"
     host, _, port = address.text.rpartition(":")

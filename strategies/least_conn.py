@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush
 
-from lb.address import Client
 from lb.model import Server
+from lb.model.address import Client
 from strategies.base import Strategy, View
 
 __all__ = ["LeastConn"]
@@ -16,10 +16,10 @@ __all__ = ["LeastConn"]
 class LeastConn(Strategy):
     """The server with the fewest open connections per unit of weight.
 
-    Of equally loaded ones the one picked longest ago, and of those never picked the first in the file.
+    Among equal loads, the server picked longest ago wins; among servers never picked, the first in the file.
 
-    A heap by (load, turn of the last pick, position). An entry goes out of date when any of the three changes; it
-    stays until it comes to the top, or until such entries are the majority. So everything costs O(log n), amortised.
+    Uses a heap ordered by (load, number of the last pick, position). An entry is stale when one of these changes; it
+    remains until it reaches the top, or until stale entries are the majority. Each operation costs O(log n) amortised.
     """
 
     paced = True
@@ -30,7 +30,7 @@ class LeastConn(Strategy):
         self._last_picks: dict[Server, int] = {}
         self._picks = 0
         self._current: dict[int, tuple[float, int, int]] = {}
-        """The entry in force of each available server, by position."""
+        """The valid entry of each available server, by position."""
         self._heap: list[tuple[float, int, int]] = []
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
@@ -73,7 +73,7 @@ class LeastConn(Strategy):
             del self._current[self._positions[server]]
 
     def load_changed(self, server: Server) -> None:
-        """A server that has left the list may still have connections that end."""
+        """Update the server's entry. A server that left the list may still have connections that end."""
         if server in self.available:
             self._push(server)
 
@@ -81,7 +81,7 @@ class LeastConn(Strategy):
         self.load_changed(server)
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
-        """``picks_ago`` decides between equal loads: never is longest ago."""
+        """Return the loads. ``picks_ago`` decides between equal loads; a server never picked has none and wins."""
         entries = {
             server: self._current.get(position) or (server.load, self._last_picks[server], position)
             for server, position in self._positions.items()

@@ -1,8 +1,8 @@
-"""Maglev: a look-up table in which every server has nearly the same number of entries, in places of its own.
+"""Maglev: a lookup table in which each server has nearly the same number of entries.
 
-Sources: D. Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), section 3.4;
+Source: D. Eisenbud et al., "Maglev: A Fast and Reliable Software Network Load Balancer" (NSDI 2016), section 3.4;
 for the hashes, the order of the hosts and the weights, Envoy's ``maglev_lb.cc`` and ``thread_aware_lb_impl.cc``, so
-that a key has the same server behind Envoy and here.
+that a key gets the same server behind Envoy and here.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ __all__ = ["DEFAULT_SIZE", "MAX_SIZE", "Maglev", "Preference", "build", "populat
 
 DEFAULT_SIZE = 65537
 MAX_SIZE = 5_000_011
-"""Envoy's limit as well: a table of 20 MB."""
+"""The same limit as Envoy's: a table of 20 MB."""
 
 
 class Maglev(NamedTuple):
-    """A finished table: ``owners`` are indices into the list of servers that it was built from."""
+    """A complete table: ``owners`` are indices into the list of servers."""
 
     owners: array[int]
 
     def position(self, key: bytes) -> int:
-        """The entry of a key, an index into ``owners``."""
+        """Return the position of a key, an index into ``owners``."""
         return xxh64_intdigest(key) % len(self.owners)
 
 
 class Preference(NamedTuple):
-    """The order in which a server wants the entries: ``offset``, ``offset + skip``, … modulo the (prime) size."""
+    """A server's order of preference for entries: ``offset``, ``offset + skip``, … modulo the (prime) size."""
 
     owner: int
     offset: int
@@ -44,9 +44,9 @@ class Preference(NamedTuple):
 
 
 def build(servers: Sequence[ServerSpec], size: int) -> Generator[None, None, Maglev]:
-    """The table of ``size`` entries (a prime) for these servers.
+    """Build the table of ``size`` entries (a prime) for these servers.
 
-    Computed in slices of well under a millisecond; 65,537 entries take about 50 ms in all. A table smaller than the
+    Works in slices of well under a millisecond; 65,537 entries take about 50 ms in total. A table smaller than the
     list leaves some servers without an entry.
     """
     addresses = sorted((spec.address.text.encode(), index) for index, spec in enumerate(servers))
@@ -62,10 +62,10 @@ def build(servers: Sequence[ServerSpec], size: int) -> Generator[None, None, Mag
 
 
 def populate(preferences: Sequence[Preference], size: int) -> Generator[None, None, array[int]]:
-    """Let the servers take entries in turn, each the first free one of its preference. Yields between slices.
+    """Assign entries to the servers in turn; each takes the first free one in its preference. Yields between slices.
 
-    Probing one's preference for a free entry takes long once few are left. Then the free entries are asked at which
-    place of the preference they stand: half of all the work goes, and no single entry takes long.
+    Probing the preference for a free entry is slow once few are left. The last entries therefore go the other way:
+    compute the place of each free entry in the preference. This halves the total work, and no single entry is slow.
     """
     owners = array("I", bytes(4 * size))
     if not preferences:
@@ -100,11 +100,11 @@ def populate(preferences: Sequence[Preference], size: int) -> Generator[None, No
 
 
 def _turns(weights: Sequence[int]) -> Iterator[int]:
-    """Whose turn it is, for ever: the heaviest server in every round, one of half its weight in every second, ….
+    """Yield the index of the next server, without end: the heaviest in every round, half its weight every second, ….
 
-    A server's turn comes in the first round with ``round * share >= turns taken * heaviest share``. As in Envoy the
-    shares are doubles, the right side is a running sum, and their rounding decides where both sides are equal.
-    Each server waits in the round of its next turn, so that light ones cost nothing in between.
+    A server's turn is in the first round with ``round * share >= turns taken * heaviest share``. As in Envoy, the
+    shares are doubles and the right side is a running sum; rounding decides if both sides are equal. ``due`` lists
+    each server in the round of its next turn, so that servers with small weights cost nothing in between.
     """
     total = sum(weights)
     shares = [weight / total for weight in weights]

@@ -1,7 +1,7 @@
-"""Random-two: the less loaded of two servers drawn at random.
+"""Random-two: the less loaded of two random servers.
 
-Source: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001). Nearly as even as least-conn,
-and several balancers that do not know of each other make no herd.
+Source: M. Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing" (2001). Nearly as even as least-conn;
+several independent balancers do not all pick the same server (no herding).
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 
-from lb.address import Client
 from lb.model import Server
+from lb.model.address import Client
 from strategies.base import Strategy, View
 
 __all__ = ["RandomTwo"]
 
 
 class RandomTwo(Strategy):
-    """The less loaded of two servers drawn at random.
+    """The less loaded of two random servers.
 
-    Two distinct available ones, every pair equally likely; the one with the lower load per unit of weight wins. Equal
-    loads: the first drawn. A pick costs O(1), and one swap for each server already tried.
+    Draws two distinct available servers, every pair with the same probability. The server with the lower load per unit
+    of weight wins; with equal loads the first drawn. A pick costs O(1), plus one swap per server already tried.
     """
 
     paced = True
@@ -30,12 +30,12 @@ class RandomTwo(Strategy):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rng = random.Random(random.random())  # noqa: S311 - it spreads load and keeps no secret
-        """Repeats itself where the process's own source does. May be replaced."""
+        self.rng = random.Random(random.random())  # noqa: S311 - for load balancing, not for secrets
+        """Reproducible if the global random generator is seeded. May be replaced."""
         self._urn: list[Server] = []
         """The available servers, in no order."""
         self._places: dict[Server, int] = {}
-        """Where in the urn each one is."""
+        """The position of each server in ``_urn``."""
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
         choices = len(self._urn)
@@ -70,7 +70,10 @@ class RandomTwo(Strategy):
             del self._places[server]
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
-        """The ``share`` of a server is its chance: to be drawn with one of more load, or first with one of as much."""
+        """Return the loads. ``share`` is the probability to be chosen.
+
+        That is to be drawn with a server of higher load, or first with one of equal load.
+        """
         loads = sorted(server.load for server in candidates)
         pairs = len(loads) * (len(loads) - 1) / 2
 

@@ -1,8 +1,8 @@
-"""The only list of built-in strategies, and the way to anybody else's: by entry point or by ``module:Name``."""
+"""The registry of strategies: the built-in ones, entry points, and ``module:Name``."""
 
 from __future__ import annotations
 
-from lb.plugins import Registry
+from lb.model.plugin import Registry
 from strategies.base import Strategy
 
 __all__ = ["create", "load", "names"]

@@ -1,4 +1,4 @@
-"""Round-robin: every available server in turn, in the order of the file."""
+"""Round robin: every available server in turn, in the order of the file."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import count
 
-from lb.address import Client
 from lb.model import Server
+from lb.model.address import Client
 from strategies.base import Strategy, View
 
 __all__ = ["RoundRobin"]
 
 
 class RoundRobin(Strategy):
-    """Equal turns; weights play no part.
+    """Equal turns; weights have no effect.
 
-    A pick costs O(log n), and one step more for each server already tried.
+    A pick costs O(log n), plus one step per server already tried.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class RoundRobin(Strategy):
         self._turns: list[int] = []
         """The positions of the available servers, sorted."""
         self._last = -1
-        """The position picked last."""
+        """The last picked position."""
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
         after_last = bisect_right(self._turns, self._last)
-        for turn in range(after_last - len(self._turns), after_last):  # negative indices make the round wrap
+        for turn in range(after_last - len(self._turns), after_last):  # negative indices wrap around
             position = self._turns[turn]
             server = self.servers[position]
             if server not in tried:
@@ -39,9 +39,9 @@ class RoundRobin(Strategy):
         return None
 
     def use(self, servers: Sequence[Server], built: object) -> None:
-        """Go on after the server picked last, or after the nearest one before it that is still there.
+        """Continue after the last picked server, or after the nearest server before it that remains.
 
-        A list of strangers begins at ``start``.
+        If no server remains, begin at ``start``.
         """
         past = self.servers[: self._last + 1]
         super().use(servers, built)

@@ -1,9 +1,9 @@
-"""Weighted: smooth weighted round robin, the turns spread as evenly as the weights allow.
+"""Weighted: smooth weighted round robin, with turns as evenly spread as the weights allow.
 
-Source: nginx's classic algorithm (``ngx_stream_upstream_round_robin.c``, since 1.3.1). Every available server holds a
-credit, zero at first. At a pick each gains its weight, the one with the most is chosen (of equals the first in the
-file) and pays the sum of the weights. Weights 5, 1, 1 give a a b a c a a. A server that is not available neither
-gains nor pays, nor does one that was tried already. A server that wants a share of its weight only gains that share.
+Source: nginx's algorithm (``ngx_stream_upstream_round_robin.c``, since 1.3.1). Every available server has a credit,
+initially 0. At a pick each server gains its weight. The server with the highest credit (among equals the first in the
+file) is chosen and pays the sum of the weights. Weights 5, 1, 1 give a a b a c a a. Servers that are unavailable or
+already tried neither gain nor pay. A server with a reduced share of its weight gains that share only.
 """
 
 from __future__ import annotations
@@ -12,37 +12,37 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from heapq import heapify, heappop, heappush
 
-from lb.address import Client
 from lb.model import Server
+from lb.model.address import Client
 from strategies.base import Strategy, View
 
 __all__ = ["Weighted"]
 
 
 class Weighted(Strategy):
-    """Turns by weight, spread evenly: smooth weighted round robin.
+    """Turns by weight, evenly spread: smooth weighted round robin.
 
-    The sequence is nginx's, but a pick costs O(log n) and one step per distinct weight, where nginx's costs O(n).
+    The sequence is the same as nginx's. A pick costs O(log n) plus one step per distinct weight; nginx's costs O(n).
 
-    Servers of one weight gain alike, so they keep their order until one of them pays: a heap for each weight knows
-    its first, and a pick compares only those.
+    Servers with the same weight gain the same credit, so they keep their order until one of them pays. A heap per
+    weight holds its servers, and a pick compares the first server of each heap.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._positions: dict[Server, int] = {}
         self._weights: dict[Server, int] = {}
-        """In hundredths, of each member. They are kept, because ``server.weight`` and ``server.share`` change first."""
+        """The weight of each member in hundredths. A copy, as ``server.weight`` and ``server.share`` change earlier."""
         self._resting: dict[Server, int] = {}
-        """The credits of the members that take no part."""
+        """The credits of the members that do not participate."""
         self._classes: dict[int, _WeightClass] = {}
-        """By weight, those with a server that takes part."""
+        """The weight classes with participating servers, by weight."""
         self._total = 0
-        """The sum of the weights that take part."""
+        """The sum of the weights of participating servers."""
         self._round = 0
         """The sum of the weights of all members."""
         self._largest_round = 0
-        """Since the credits were limited: none is more."""
+        """The largest round since credits were last limited; no credit exceeds it."""
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
         skipped = self.available.intersection(tried)
@@ -54,9 +54,9 @@ class Weighted(Strategy):
         return chosen
 
     def use(self, servers: Sequence[Server], built: object) -> None:
-        """Credits stay with their servers, but none may be more than the round that the new weights make.
+        """Keep the servers' credits, limited to the sum of the new weights.
 
-        Without that limit a server whose weight falls from 1000 to 1 could owe a thousand turns.
+        Without the limit, a server whose weight drops from 1000 to 1 could owe a thousand turns.
         """
         for server in self.available:
             self._leave(server)
@@ -78,21 +78,21 @@ class Weighted(Strategy):
             self._leave(server)
 
     def share_changed(self, server: Server) -> None:
-        """Credits are limited anew, a step for each server, only if they might be more than two rounds."""
-        taking_part = server in self.available
-        if taking_part:
+        """Update a server's weight. Limits all credits, in O(n), only if one may exceed two rounds."""
+        participates = server in self.available
+        if participates:
             self._leave(server)
         weight = server.weight * server.share
         self._round += weight - self._weights[server]
         self._weights[server] = weight
-        if taking_part:
+        if participates:
             self._join(server)
         self._largest_round = max(self._largest_round, self._round)
         if self._largest_round > 2 * self._round:
             self.use(self.servers, None)
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
-        """A candidate's credit has its weight added, as the pick does before it compares."""
+        """Return the credits. A candidate's credit includes its weight, as in the comparison of a pick."""
         total = sum(self._weights[server] for server in self.servers if server in candidates)
         order: list[tuple[Server, dict[str, float]]] = []
         for server in self.servers:
@@ -109,13 +109,13 @@ class Weighted(Strategy):
         return self._classes[self._weights[server]].credit(self._positions[server])
 
     def _limit_credits(self) -> None:
-        """While nobody takes part: none may be more than the round that the weights make now."""
+        """Limit credits to the sum of the weights. Only valid while no server participates."""
         self._round = self._largest_round = one_round = sum(self._weights.values())
         credit = self._resting
         self._resting = {s: max(-one_round, min(credit.get(s, 0), one_round)) for s in self.servers}
 
     def _turn(self) -> Server | None:
-        """One pick among those that take part."""
+        """Pick one of the participating servers."""
         if not self._classes:
             return None
         for weight_class in self._classes.values():
@@ -141,10 +141,10 @@ class Weighted(Strategy):
 
 
 class _WeightClass:
-    """Those of one weight that take part, by position.
+    """The participating servers of one weight, by position.
 
-    A credit is a base of the server's own and the gain common to all. Bases only ever fall, so a heap entry that no
-    longer agrees with ``bases`` is out of date for good, and is dropped when it comes to the top.
+    A credit is the sum of the server's base and the class's gain. Bases only decrease, so a heap entry that
+    differs from ``bases`` is stale for good, and is dropped at the top.
     """
 
     def __init__(self, weight: int) -> None:
@@ -152,7 +152,7 @@ class _WeightClass:
         self.gain = 0
         self.bases: dict[int, int] = {}
         self._heap: list[tuple[int, int]] = []
-        """``(-base, position)``, some of them out of date."""
+        """Entries ``(-base, position)``; some are stale."""
 
     def add(self, position: int, credit: int) -> None:
         self.bases[position] = credit - self.gain
@@ -162,11 +162,11 @@ class _WeightClass:
         return self.bases[position] + self.gain
 
     def remove(self, position: int) -> int:
-        """Returns the credit."""
+        """Remove a server and return its credit."""
         return self.bases.pop(position) + self.gain
 
     def first(self) -> tuple[int, int, _WeightClass]:
-        """The greatest credit, negated so that the least tuple is the winner, and the first position that has it."""
+        """Return the highest credit, negated so that the smallest tuple wins, and the first position that has it."""
         while self.bases.get(self._heap[0][1]) != -self._heap[0][0]:
             heappop(self._heap)
         negative_base, position = self._heap[0]
@@ -178,6 +178,6 @@ class _WeightClass:
 
     def _push(self, position: int) -> None:
         heappush(self._heap, (-self.bases[position], position))
-        if len(self._heap) > 2 * len(self.bases) + 16:  # mostly out of date: amortised, O(1) a push
+        if len(self._heap) > 2 * len(self.bases) + 16:  # mostly stale entries; O(1) amortised per push
             self._heap = [(-base, position) for position, base in self.bases.items()]
             heapify(self._heap)

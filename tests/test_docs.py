@@ -1,11 +1,10 @@
-"""The documentation against the code: every key, event, option and link, and every complete configuration shown."""
+"""The documentation matches the code: keys, events, options, links, and all complete configurations in it."""
 
 from __future__ import annotations
 
 import argparse
 import inspect
 import re
-from pathlib import Path
 from typing import get_args
 
 import attrs
@@ -14,43 +13,44 @@ import tomli
 
 import healthcheck.registry
 import strategies.registry
-from lb import cli, events, model, service_events
-from lb.config import parse
-from lb.config_file import table as config_table
-from lb.operate.ctl_arguments import add_ctl
+from lb import cli, events, model
+from lb.config.load import parse
+from lb.console.arguments import add_ctl
+from lb.model import table as config_table
 from strategies import maglev
-from tests.tls_peers import write_certificate
+from tests.support.paths import ROOT
+from tests.support.tls_peers import write_certificate
 
-ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = [path for pattern in ("*.md", "docs/**/*.md", "bench/*.md") for path in sorted(ROOT.glob(pattern))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def section(page, heading):
-    """The text below a heading, up to the next one."""
+    """Return the text below a heading, up to the next one."""
     _, found, rest = (REFERENCE / page).read_text().partition(f"\n{heading}\n")
     assert found, f"{page} has no heading {heading!r}"
     return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def rows(text):
-    """First cell of each row of a table, without its backticks -> the other cells."""
+    """Return the rows of a table: first cell without backticks -> the other cells."""
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:3] == "| `"]
     return {first.strip("`| "): rest for first, *rest in cells}
 
 
 def default(cell):
-    """The value that a cell gives in TOML; None if it is prose."""
+    """Return the TOML value of a cell; None if it is prose."""
     literal = re.fullmatch(r"`(.+)`", cell)
     return tomli.loads(f"it = {literal[1]}")["it"] if literal else None
 
 
+TCP_KEYS = {field.name for field in attrs.fields(model.TcpSettings)}
 CONFIGURATION = {
     "[process]": (model.ProcessSpec, set()),
     "[log]": (model.LogSpec, set()),
     "[admin]": (model.AdminSpec, set()),
-    "[listeners.NAME]": (model.ListenerSpec, {"servers"}),
+    "[listeners.NAME]": (model.ListenerSpec, {"servers"} | TCP_KEYS),
     "[listeners.NAME.tls]": (model.ListenerTlsSpec, {"certificate", "key"}),
     "[pools.NAME]": (model.PoolSpec, set()),
     "[pools.NAME.tls]": (model.PoolTlsSpec, {"key"}),
@@ -60,7 +60,7 @@ CONFIGURATION = {
     "[pools.NAME.outlier]": (model.OutlierSpec, set()),
     "[[pools.NAME.servers]]": (model.ServerSpec, {"name"}),
 }
-"""Heading -> the class that holds the values, and the keys that are no fields of it."""
+"""Heading -> the class of the section, and the keys that are not fields of the class."""
 
 
 def documented(heading):
@@ -71,7 +71,7 @@ FROM_DNS = rows(section("configuration.md", "### Servers from DNS"))
 
 
 def defaults(heading):
-    """TOML lines that spell out every default of a section."""
+    """Return TOML lines with all defaults of a section."""
     return "\n".join(
         f"{key} = {cells[1].strip('`')}" for key, cells in documented(heading).items() if cells[1][0] == "`"
     )
@@ -80,8 +80,8 @@ def defaults(heading):
 @pytest.mark.parametrize("heading", CONFIGURATION)
 def test_every_field_of_the_model_is_in_the_reference(heading):
     spec, more = CONFIGURATION[heading]
-    fields = {field.name for field in attrs.fields(spec)} - ({"name"} if heading[:2] != "[[" else set())
-    assert documented(heading).keys() == (fields - {"dns"}) | more  # they are written among the servers
+    fields = {field.name for field in attrs.fields(spec)} - ({"name"} if heading[:2] != "[[" else set()) - {"settings"}
+    assert documented(heading).keys() == (fields - {"dns"}) | more  # configured among the servers
 
 
 def test_every_field_of_servers_from_dns_is_in_the_reference():
@@ -110,7 +110,7 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
         "dns",
         "name",
         "token",
-    }  # and words of one's own
+    }  # and user-defined names
     files = {"ca", "client_ca", "certificate", "servers_file"}
     assert set_by_model - given <= sections | files
 
@@ -147,11 +147,11 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     known = {}
     finish = config_table.Table.finish
 
-    def note(table):
+    def record_keys(table):
         known.setdefault(table.path, set()).update(table.known)
         finish(table)
 
-    monkeypatch.setattr(config_table.Table, "finish", note)
+    monkeypatch.setattr(config_table.Table, "finish", record_keys)
     parse(f'{EVERY_DEFAULT}[[pools.web.servers]]\ndns = "web.internal"\nport = 80', "reference")
     assert known == {
         "": {"process", "log", "admin", "listeners", "pools"},
@@ -176,7 +176,7 @@ def test_the_parser_knows_the_keys_of_one_of_several_checks_and_no_others(monkey
 
 
 def options_of(plug_in):
-    """Name -> default in TOML's terms; None if there is none."""
+    """Return name -> default as in TOML; None if there is none."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(plug_in).parameters.items()}
     toml_terms = {inspect.Parameter.empty: None, (): []}
     return {name: toml_terms.get(default, default) for name, default in defaults.items()}
@@ -205,12 +205,7 @@ def test_every_strategy_is_in_the_reference_with_its_options():
             assert not expected
 
 
-EVENTS = [
-    getattr(module, name)
-    for module in (events, service_events)
-    for name in module.__all__
-    if hasattr(getattr(module, name), "name")
-]
+EVENTS = [getattr(events, name) for name in events.__all__ if hasattr(getattr(events, name), "name")]
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
@@ -274,7 +269,7 @@ SHOWN = [
 
 @pytest.mark.parametrize("text", SHOWN)
 def test_every_whole_configuration_shown_is_valid(text, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(ROOT / "examples")  # where the plug-ins that the pages name are
+    monkeypatch.syspath_prepend(ROOT / "examples")  # has the plug-ins of the pages
     write_certificate(tmp_path, "any", "any.example.org")
     text = re.sub(r'"[^"]+\.pem"', '"any.pem"', re.sub(r'key = "[^"]+"', 'key = "any.key"', text))
     assert parse(text, str(tmp_path / "shown.toml")).listeners

@@ -1,4 +1,4 @@
-"""The examples: every configuration loads and does what its comments say, the plug-ins work, the unit is right."""
+"""The examples: the configurations load and match their comments, the plug-ins work, the systemd unit is valid."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from lb.config import load
+from lb.config.load import load
+from tests.support.paths import EXAMPLES
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 CONFIGS = sorted(EXAMPLES.glob("*.toml"))
 UNIT = EXAMPLES / "lb.service"
 LB = "/opt/trio-lb/.venv/bin/lb"
 
 
 def unit_lines():
-    """The settings of the unit: key -> values, in order."""
+    """Return the settings of the unit: key -> values, in order."""
     settings = {}
     for line in UNIT.read_text().splitlines():
         key, equals, value = line.partition("=")
@@ -101,14 +100,14 @@ def test_the_unit_gives_no_more_rights_than_needed():
 
 
 def test_systemd_finds_little_left_to_forbid():
-    """The threshold is ten times the exposure that systemd gives, from 0 to 10. What is left is the network's."""
+    """The threshold is ten times the exposure level of systemd, 0 to 10. The remaining exposure is the network."""
     command = [systemd_analyze(), "security", "--offline=yes", "--threshold=17", UNIT]
     verdict = subprocess.run(command, check=False, capture_output=True, text=True)
     assert verdict.returncode == 0, verdict.stdout
 
 
 def systemd_analyze():
-    """Its path; the test is skipped without, but in CI it has to be there."""
+    """Return the path of a program. Without it the test is skipped; in CI it must exist."""
     path = shutil.which("systemd-analyze")
     if path is None:
         assert not os.environ.get("CI"), "systemd is not installed"
@@ -118,6 +117,6 @@ def systemd_analyze():
 
 def test_systemd_understands_the_unit(tmp_path):
     unit = tmp_path / "lb.service"
-    unit.write_text(UNIT.read_text().replace(LB, "/bin/true"))  # systemd insists on a program that exists
+    unit.write_text(UNIT.read_text().replace(LB, "/bin/true"))  # systemd requires an existing program
     verdict = subprocess.run([systemd_analyze(), "verify", unit], check=False, capture_output=True, text=True)
     assert (verdict.returncode, verdict.stdout + verdict.stderr) == (0, "")

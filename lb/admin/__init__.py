@@ -1,1 +1,1 @@
-"""The admin endpoint: status, orders, events, metrics, the dashboard."""
+"""The admin endpoint: status, operations, events, metrics, dashboard."""

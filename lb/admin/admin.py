@@ -1,6 +1,6 @@
-"""The admin endpoint of a running command: it follows the configuration, as listeners do.
+"""The admin endpoint of a running balancer. It follows the configuration, as listeners do.
 
-Its libraries, 0.1 s of them, are loaded when a configuration asks for it.
+Its libraries take 0.1 s to import. They are imported when a configuration has an endpoint.
 """
 
 from __future__ import annotations
@@ -10,29 +10,28 @@ from collections.abc import Collection
 
 import trio
 
-from lb.address import Address
 from lb.admin.feed import Feed
 from lb.admin.process import ConfigFile
-from lb.admin.sockets import ADMIN, open_admin
-from lb.binds import Place
-from lb.carrier import Opened
+from lb.control.balancer import Balancer
+from lb.control.bindings import ADMIN, open_admin
 from lb.events import AdminStarted
+from lb.events.base import Observers
 from lb.model import AdminSpec
-from lb.observers import Observers
-from lb.server import Balancer
-from lb.service.given_sockets import socket_name
-from lb.sockets import remove_file
+from lb.model.address import Address
+from lb.model.binds import Place
+from lb.net.activation import socket_name
+from lb.net.sockets import Opened, remove_file
 
 __all__ = ["Admin"]
 
 
 class Admin:
-    """Implements :class:`lb.admin.process.Process`. Serves in a nursery of the caller's."""
+    """Implements :class:`lb.admin.process.Process`. Serves in the nursery of the caller."""
 
-    def __init__(self, balancer: Balancer, say: Observers, file: ConfigFile, nursery: trio.Nursery) -> None:
+    def __init__(self, balancer: Balancer, sink: Observers, file: ConfigFile, nursery: trio.Nursery) -> None:
         self.balancer = balancer
         self.feed = Feed()
-        self.say = say
+        self.sink = sink
         self.file = file
         self._nursery = nursery
         self._bind: Address | None = None
@@ -40,11 +39,11 @@ class Admin:
         self._scope = trio.CancelScope()
 
     def open(self, spec: AdminSpec | None) -> list[socket.socket]:
-        """Bind what this needs and is not bound yet. Raises OSError, see :func:`open_admin`."""
+        """Bind the address unless it is bound; return the new sockets. Raises OSError, see :func:`open_admin`."""
         return open_admin(spec.bind) if spec is not None and spec.bind != self._bind else []
 
     def follow(self, spec: AdminSpec | None, opened: list[socket.socket]) -> None:
-        """Serve there from now on, on what :meth:`open` gave, and nowhere else."""
+        """Serve on the sockets from :meth:`open`, and stop serving on the old address."""
         bind = spec.bind if spec is not None else None
         if bind == self._bind:
             return
@@ -53,19 +52,19 @@ class Admin:
             remove_file(self._bind)
         self._bind, self._sockets = bind, opened
         if opened:
-            self.say.add(self.feed)
+            self.sink.add(self.feed)
             self._scope = trio.CancelScope()
             for sock in opened:
-                self.say(AdminStarted(socket_name(sock)))
+                self.sink(AdminStarted(socket_name(sock)))
             self._nursery.start_soon(self._serve, opened, self._scope)
 
     @property
     def listening(self) -> Opened:
-        """Its sockets, by their place."""
+        """The listening sockets by place."""
         return {(ADMIN, self._bind): self._sockets} if self._bind is not None else {}
 
     def leave(self, elsewhere: Collection[Place]) -> None:
-        """Another process takes this one's place, with these sockets."""
+        """Stop serving: a successor process takes over. Removes the socket file unless ``elsewhere`` contains it."""
         if self._bind is not None and (ADMIN, self._bind) not in elsewhere:
             remove_file(self._bind)
         self._bind = None
@@ -80,5 +79,5 @@ class Admin:
         finally:
             for sock in sockets:
                 sock.close()
-            if scope is self._scope and self._bind is not None:  # it ends with the process, not for another address
+            if scope is self._scope and self._bind is not None:  # the process ends; the address did not change
                 remove_file(self._bind)

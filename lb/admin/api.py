@@ -1,11 +1,10 @@
-"""What the admin endpoint answers: status, metrics, connections, events, and what operators do to servers."""
+"""The HTTP API of the admin endpoint: status, metrics, connections, events, and operations on servers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from importlib.metadata import version
 from importlib.resources import files
 from mimetypes import guess_type
 
@@ -17,29 +16,28 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from lb import __version__
 from lb.admin.explanation import Explainer
 from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
 from lb.admin.process import Process
 from lb.admin.status import ready, status
-from lb.backend import Backend
-from lb.config import ConfigError
-from lb.config_file.values import shown, whole_number
-from lb.figures import Wanted
-from lb.overrides import Override
-from lb.rejection import why_rejected
-from lb.turns import in_turns
+from lb.config.load import ConfigError
+from lb.control.balancer import why_rejected
+from lb.control.overrides import Override
+from lb.model.connection import ConnectionFilter
+from lb.model.values import shown, whole_number
+from lb.net.cooperate import in_turns
+from lb.pools.backend import Backend
 
 __all__ = ["api"]
 
-MOST_CONNECTIONS = 1_000
-"""Open connections in one answer."""
-MOST_BODY = 65_536
-"""Bytes of a request's body."""
+MAX_CONNECTIONS = 1_000
+"""Maximum open connections in one response."""
+MAX_BODY = 65_536
+"""Maximum bytes of a request body."""
 HEARTBEAT = 15.0
-"""Seconds after which a silent event stream says that it is alive, so that nobody in between cuts it."""
-
-
+"""Seconds without an event after which a stream sends a comment, so that proxies do not close it."""
 PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -47,17 +45,17 @@ PAGE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""The page asks nobody but us, runs no script but its own, and nobody shows it inside a page of theirs."""
-PAGE = {"/": "index.html", "/dashboard.css": "dashboard.css", "/dashboard.js": "dashboard.js"}
+"""The page connects only to its own origin, runs only its own script, and cannot be framed by other pages."""
+PAGE_FILES = {"/": "index.html", "/dashboard.css": "dashboard.css", "/dashboard.js": "dashboard.js"}
 
 
 def api(process: Process) -> Starlette:
-    """The application; who may ask is decided before it."""
-    endpoints = Endpoints(process)
+    """Return the application. Authorization happens before it."""
+    endpoints = AdminRoutes(process)
     server = "/api/v1/pools/{pool}/servers/{server:path}"
     return Starlette(
         routes=[
-            *(Route(path, _file(name)) for path, name in PAGE.items()),
+            *(Route(path, _file(name)) for path, name in PAGE_FILES.items()),
             Route("/healthz", endpoints.healthz),
             Route("/readyz", endpoints.readyz),
             Route("/metrics", endpoints.metrics),
@@ -78,7 +76,7 @@ def api(process: Process) -> Starlette:
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
-    """What answers with a file of the page."""
+    """Return a handler that serves a file of the page."""
     content = files("lb.admin").joinpath("page", name).read_bytes()
     media_type = guess_type(name)[0]
 
@@ -89,19 +87,19 @@ def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def _error(_request: Request, exception: Exception) -> Response:
-    assert isinstance(exception, HTTPException)  # noqa: S101 - it is registered for these
+    assert isinstance(exception, HTTPException)  # noqa: S101 - registered for this type only
     return JSONResponse({"error": exception.detail}, exception.status_code, exception.headers)
 
 
-class Endpoints:
-    """One method a route."""
+class AdminRoutes:
+    """The handlers, one method per route."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self._balancer = process.balancer
         self._explainer = Explainer(process.balancer)
 
-    # Looking
+    # Queries
 
     async def healthz(self, _request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -113,21 +111,21 @@ class Endpoints:
         return PlainTextResponse("ok\n")
 
     async def status(self, _request: Request) -> Response:
-        document = await status(self._balancer, await self._balancer.carrier.survey())
+        document = await status(self._balancer, await self._balancer.data_plane.stats())
         document["events"] = [entry.fields for entry in self._process.feed.last(20)]
         return Response(await _encoded(document), media_type="application/json")
 
     async def metrics(self, _request: Request) -> Response:
         balancer = self._balancer
-        survey = await balancer.carrier.survey()
+        stats = await balancer.data_plane.stats()
         servers = []
         async for pool, backend in in_turns([(p, b) for p in balancer.pools.values() for b in p.backends.values()]):
             up, weight = backend.health.serving, backend.spec.weight
             servers.append(ServerFigures(pool.name, backend.name, up, backend.state, backend.active, weight))
         values = Values(
-            version=version("trio-lb"),
-            figures=survey.figures,
-            active={name: balancer.carrier.active(name) for name in balancer.bound},
+            version=__version__,
+            figures=stats.figures,
+            active={name: balancer.data_plane.active(name) for name in balancer.bound},
             servers=tuple(servers),
             checks=dict(balancer.checks),
             reloads=dict(self._process.feed.reloads),
@@ -142,16 +140,16 @@ class Endpoints:
         unknown = sorted(set(query) - {"id", "listener", "pool", "server", "client", "limit"})
         if unknown:
             raise HTTPException(400, f"unknown parameter {shown(unknown[0])}")
-        wanted = Wanted(
+        only = ConnectionFilter(
             id=_number(query["id"], "id") if "id" in query else None,
             listener=query.get("listener"),
             pool=query.get("pool"),
             server=query.get("server"),
             client=query.get("client"),
-            most=max(1, min(_number(query.get("limit", "100"), "limit"), MOST_CONNECTIONS)),
+            most=max(1, min(_number(query.get("limit", "100"), "limit"), MAX_CONNECTIONS)),
         )
-        found = await self._balancer.carrier.live(wanted)
-        return JSONResponse({"connections": [attrs.asdict(each) for each in found], "limit": wanted.most})
+        found = await self._balancer.data_plane.live(only)
+        return JSONResponse({"connections": [attrs.asdict(each) for each in found], "limit": only.most})
 
     async def events(self, request: Request) -> Response:
         after = request.headers.get("last-event-id") or request.query_params.get("after")
@@ -164,7 +162,7 @@ class Endpoints:
     async def explain(self, request: Request) -> Response:
         return Response(await _encoded(await self._explainer.answer(request), depth=3), media_type="application/json")
 
-    # Steering
+    # Operations
 
     async def preview(self, _request: Request) -> Response:
         try:
@@ -188,7 +186,7 @@ class Endpoints:
         body = await _body(request)
         weight = body.get("weight")
         if set(body) != {"weight"}:
-            raise HTTPException(422, 'the body must be {"weight": NUMBER}, or null for the configured one')
+            raise HTTPException(422, 'the body must be {"weight": NUMBER}, or null for the configured weight')
         if weight is not None:
             try:
                 weight = whole_number(most=65_535)(weight)
@@ -196,31 +194,31 @@ class Endpoints:
                 raise HTTPException(422, f"weight: {error}") from error
         return await self._override(request, partial(attrs.evolve, weight=weight))
 
-    async def _override(self, request: Request, say: Callable[[Override], Override]) -> Response:
+    async def _override(self, request: Request, change: Callable[[Override], Override]) -> Response:
         pool, server = request.path_params["pool"], request.path_params["server"]
         self._find(pool, server)
         try:
-            await self._balancer.override(pool, server, say)
+            await self._balancer.override(pool, server, change)
         except KeyError as error:  # a reload has removed it meanwhile
             raise HTTPException(404, f"the pool {pool!r} has no server {shown(server)}") from error
         except Exception as exception:
             for event in why_rejected("admin", exception):
-                self._process.say(event)
+                self._process.sink(event)
             raise HTTPException(500, str(exception)) from exception
         backend = self._find(pool, server)
-        said = self._balancer.overrides.get((pool, server), Override())
-        answer = {"state": backend.state, "weight": backend.spec.weight, "override": attrs.asdict(said)}
+        override = self._balancer.overrides.get((pool, server), Override())
+        answer = {"state": backend.state, "weight": backend.spec.weight, "override": attrs.asdict(override)}
         return JSONResponse({"pool": pool, "server": server, **answer})
 
     async def close_server(self, request: Request) -> Response:
         pool, server = request.path_params["pool"], request.path_params["server"]
         self._find(pool, server)
-        return JSONResponse({"closed": await self._balancer.carrier.cut(Wanted(pool=pool, server=server))})
+        return JSONResponse({"closed": await self._balancer.data_plane.cut(ConnectionFilter(pool=pool, server=server))})
 
     async def close_connection(self, request: Request) -> Response:
-        closed = await self._balancer.carrier.cut(Wanted(id=request.path_params["id"]))
+        closed = await self._balancer.data_plane.cut(ConnectionFilter(id=request.path_params["id"]))
         if not closed:
-            raise HTTPException(404, "no such connection is open")
+            raise HTTPException(404, "no such open connection")
         return JSONResponse({"closed": closed})
 
     def _find(self, pool: str, server: str) -> Backend:
@@ -238,12 +236,12 @@ def _number(text: str, name: str) -> int:
 
 
 async def _body(request: Request) -> dict[str, object]:
-    """The JSON object of a request."""
+    """Return the JSON object in the body of a request."""
     content = b""
     async for chunk in request.stream():
         content += chunk
-        if len(content) > MOST_BODY:
-            raise HTTPException(413, f"more than {MOST_BODY} bytes")
+        if len(content) > MAX_BODY:
+            raise HTTPException(413, f"the body has more than {MAX_BODY} bytes")
     try:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -254,7 +252,7 @@ async def _body(request: Request) -> dict[str, object]:
 
 
 async def _encoded(value: object, depth: int = 4) -> str:
-    """JSON, made in short turns: what lies so many levels down, a server of the status, is encoded in one go."""
+    """Encode JSON in short turns. Values ``depth`` levels down, such as a server of the status, are encoded at once."""
     if depth and isinstance(value, dict):
         fields = [
             f"{json.dumps(key)}: {await _encoded(each, depth - 1)}" async for key, each in in_turns(value.items())
@@ -266,7 +264,7 @@ async def _encoded(value: object, depth: int = 4) -> str:
 
 
 async def _stream(feed: Feed, seen: int) -> AsyncIterator[str]:
-    """Server-sent events (WHATWG HTML, section 9.2) after the one of this number, and a comment now and then."""
+    """Yield server-sent events (WHATWG HTML, section 9.2) after number ``seen``, and a comment as a heartbeat."""
     yield ": trio-lb\n\n"
     while True:
         entry = None

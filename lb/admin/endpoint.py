@@ -1,4 +1,4 @@
-"""The admin endpoint as a task: HTTP by Hypercorn, on the same trio loop as everything else."""
+"""The HTTP server of the admin endpoint: Hypercorn on the balancer's trio loop."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import trio
 from starlette.responses import JSONResponse
 
 from lb.admin.api import api
-from lb.admin.gate import refusal
+from lb.admin.auth import refusal
 from lb.admin.process import Process
 from lb.events import Fault
 
 __all__ = ["serve_admin"]
 
-GRACE = 0.1
-"""Seconds that answers under way get when the endpoint ends. Event streams never end by themselves."""
-KEPT_OPEN = 75.0
-"""Seconds that a client may stay without asking; longer than the usual interval of a scraper."""
-PAUSE = 1.0
-"""Seconds until it is tried again when the HTTP server itself has failed."""
+STOP_GRACE = 0.1
+"""Seconds that responses in progress get when the endpoint stops. Event streams never end by themselves."""
+KEEP_ALIVE_TIMEOUT = 75.0
+"""Seconds that a connection may be idle; longer than the usual scrape interval."""
+RESTART_PAUSE = 1.0
+"""Seconds until a restart after the HTTP server itself failed."""
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -34,25 +34,25 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 async def serve_admin(sockets: Sequence[socket.socket], process: Process) -> NoReturn:
-    """Serve on these sockets, which stay open, for ever. The present configuration says who may ask."""
+    """Serve on these sockets without end, and leave them open. Requests need the token of the current configuration."""
     app = _guarded(api(process), process)
     while True:
         config = hypercorn.config.Config()
-        config.bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]  # it closes what it serves
-        config.errorlog = None  # what goes wrong in our code is told as a fault
+        config.bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]  # Hypercorn closes its own
+        config.errorlog = None  # errors in this code are reported as faults
         config.include_server_header = False
-        config.graceful_timeout = GRACE
-        config.keep_alive_timeout = KEPT_OPEN
+        config.graceful_timeout = STOP_GRACE
+        config.keep_alive_timeout = KEEP_ALIVE_TIMEOUT
         try:
             await hypercorn.trio.serve(app, config, mode="asgi")  # type: ignore[arg-type]  # it has a type per message
-        except Exception as exception:  # noqa: BLE001 - it must not reach the traffic
-            process.say(Fault("admin", exception))
-        await trio.sleep(PAUSE)
+        except Exception as exception:  # noqa: BLE001 - it must not affect the traffic
+            process.sink(Fault("admin", exception))
+        await trio.sleep(RESTART_PAUSE)
 
 
 def _guarded(app: App, process: Process) -> App:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # its own start and end; web sockets, which it refuses
+        if scope["type"] != "http":  # lifespan, and web sockets, which it refuses
             await app(scope, receive, send)
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -65,7 +65,7 @@ def _guarded(app: App, process: Process) -> App:
             else:
                 answer = JSONResponse({"error": refused.detail}, refused.status, dict(refused.headers))
                 await answer(scope, receive, send)
-        except Exception as exception:  # noqa: BLE001 - a bug in one answer must not reach another
-            process.say(Fault("admin", exception))
+        except Exception as exception:  # noqa: BLE001 - an error in one response must not affect others
+            process.sink(Fault("admin", exception))
 
     return guarded

@@ -1,4 +1,4 @@
-"""The last events, for those who watch: kept in a ring, so that a slow reader costs nothing."""
+"""The last events, for event streams. They are kept in a ring buffer, so that a slow reader costs nothing."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from typing import NamedTuple
 
 import trio
 
-from lb.event_fields import event_fields
 from lb.events import ConfigApplied, ConfigRejected, ConnectionClosed, Event, Fault, LogDropped
+from lb.events.fields import event_fields
 
 __all__ = ["Entry", "Feed"]
 
-KEPT = 500
-"""Events. A guess: some hours of a quiet balancer, a minute of a bad day."""
+MAX_EVENTS = 500
+"""Maximum events kept. An estimate: some hours of a quiet balancer, a minute of one in trouble."""
 
 
 class Entry(NamedTuple):
-    """An event, and its number: they count from 1."""
+    """An event and its number, counted from 1."""
 
     number: int
     fields: dict[str, object]
 
 
 class Feed:
-    """An observer. It keeps all events but ``connection.closed``, of which there are too many."""
+    """An observer that keeps all events but ``connection.closed``, which is too frequent."""
 
     def __init__(self) -> None:
         self.reloads = {"applied": 0, "rejected": 0}
         self.lines_dropped = 0
-        """Of the log."""
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        """Dropped lines of the log."""
+        self._entries: deque[Entry] = deque(maxlen=MAX_EVENTS)
         self._count = 0
         self._arrived = trio.Event()
 
@@ -54,16 +54,16 @@ class Feed:
         self._arrived = trio.Event()
 
     def last(self, count: int) -> list[Entry]:
-        """The newest ones, the oldest of them first."""
+        """Return the newest ``count`` events, oldest first."""
         return list(self._entries)[-count:] if count else []
 
     @property
     def newest(self) -> int:
-        """The number of the last event; 0 before the first."""
+        """Number of the last event; 0 before the first."""
         return self._count
 
     async def next(self, after: int) -> Entry:
-        """The first one that is kept of those after the one of this number; waits until there is one."""
+        """Return the first kept event after number ``after``; wait until there is one."""
         while self._count <= after:
             await self._arrived.wait()
         oldest = self._entries[0].number

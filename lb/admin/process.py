@@ -1,33 +1,33 @@
-"""What the admin endpoint needs of the command that it belongs to."""
+"""The interface of the running balancer that the admin endpoint needs."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from lb.admin.feed import Feed
+from lb.control.balancer import Balancer
 from lb.events import Sink
-from lb.server import Balancer
 
 __all__ = ["ConfigFile", "Process"]
 
 
 class ConfigFile(Protocol):
-    """The configuration file of the running command."""
+    """The configuration file of the running balancer."""
 
     async def reload(self) -> tuple[str, ...]:
-        """Read it again and change to it; returns why not, if not."""
+        """Reload the file; return the errors if it is rejected."""
 
     async def preview(self) -> tuple[str, ...]:
-        """What a reload would change, a line each. Raises ConfigError if it would be rejected."""
+        """Return the changes that a reload would make, a line each. Raises ConfigError if it would be rejected."""
 
 
 class Process(Protocol):
-    """The running command."""
+    """The running balancer."""
 
     balancer: Balancer
     feed: Feed
     file: ConfigFile
 
     @property
-    def say(self) -> Sink:
-        """For the log and the feed."""
+    def sink(self) -> Sink:
+        """Receives events for the log and the feed."""

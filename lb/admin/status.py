@@ -1,4 +1,4 @@
-"""How it stands: the document that the status is, made in short turns beside the traffic."""
+"""The status document, built in short turns beside the traffic."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from datetime import UTC, datetime
 import attrs
 import trio
 
-from lb.backend import Backend
-from lb.figures import Connects, Figures, Survey
-from lb.overrides import Override
-from lb.server import Balancer
-from lb.turns import in_turns
+from lb.control.balancer import Balancer
+from lb.control.overrides import Override
+from lb.dataplane.stats import Connects, Counters, StatsSnapshot
+from lb.net.cooperate import in_turns
+from lb.pools.backend import Backend
 
 __all__ = ["ready", "status"]
 
 
-async def status(balancer: Balancer, survey: Survey) -> dict[str, object]:
-    """What ``GET /api/v1/status`` says."""
-    carrier = balancer.carrier
+async def status(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
+    """Return the document of ``GET /api/v1/status``."""
+    data_plane = balancer.data_plane
     pools: dict[str, dict[str, object]] = {}
     for name, pool in list(balancer.pools.items()):
         servers: dict[str, object] = {}
         async for backend in in_turns(list(pool.backends.values())):
             place = (name, backend.name)
-            said = balancer.overrides.get(place)
-            servers[backend.name] = _server(backend, survey.leased.get(place, 0), said)
-        connects = survey.figures.connects.get(name, Connects())
+            override = balancer.overrides.get(place)
+            servers[backend.name] = _server(backend, stats.leased.get(place, 0), override)
+        connects = stats.figures.connects.get(name, Connects())
         pools[name] = {
             "strategy": pool.spec.strategy.name,
             "available": _available(pool.backends),
@@ -42,22 +42,22 @@ async def status(balancer: Balancer, survey: Survey) -> dict[str, object]:
         "listeners": {
             name: {
                 "bind": [bind for binds in addresses.values() for bind in binds],
-                "pool": balancer.config.listeners[name].pool,
-                "active": carrier.active(name),
-                "total": survey.accepted.get(name, 0),
+                "pool": next(iter(balancer.config.listeners[name].settings.pools), None),
+                "active": data_plane.active(name),
+                "total": stats.accepted.get(name, 0),
             }
             for name, addresses in balancer.bound.items()
         },
         "pools": pools,
-        "ended": _ended(survey.figures),
-        "bytes_in": survey.figures.bytes_in,
-        "bytes_out": survey.figures.bytes_out,
+        "ended": _ended(stats.figures),
+        "bytes_in": stats.figures.bytes_in,
+        "bytes_out": stats.figures.bytes_out,
         "timestamp": _iso(time.time()),
     }
 
 
-def _ended(figures: Figures) -> dict[str, int]:
-    """Finished connections by reason, the most frequent first."""
+def _ended(figures: Counters) -> dict[str, int]:
+    """Count finished connections per reason, most frequent first."""
     counts: Counter[str] = Counter()
     for (_, _, _, reason), count in figures.connections.items():
         counts[reason] += count
@@ -65,7 +65,7 @@ def _ended(figures: Figures) -> dict[str, int]:
 
 
 def ready(balancer: Balancer) -> list[str]:
-    """The pools that have no available server; none is as it should be."""
+    """Return the pools that have no available server. The balancer is ready if there are none."""
     return [name for name, pool in balancer.pools.items() if not _available(pool.backends)]
 
 
@@ -73,7 +73,7 @@ def _available(backends: Mapping[str, Backend]) -> int:
     return sum(backend.available for backend in backends.values())
 
 
-def _server(backend: Backend, total: int, said: Override | None) -> dict[str, object]:
+def _server(backend: Backend, total: int, override: Override | None) -> dict[str, object]:
     health = backend.health
     check = backend.last_check
     return {
@@ -89,10 +89,10 @@ def _server(backend: Backend, total: int, said: Override | None) -> dict[str, ob
         "last_change": _iso(time.time() - (trio.current_time() - backend.since)),
         "last_check": None if check is None else {"ok": check.passed, "detail": check.detail, "ms": round(check.ms, 3)},
         "history": [1 if passed else 0 for passed in backend.history],
-        "override": None if said is None else attrs.asdict(said),
+        "override": None if override is None else attrs.asdict(override),
     }
 
 
 def _iso(seconds: float) -> str:
-    """Seconds since 1970 in ISO 8601, UTC."""
+    """Format seconds since 1970 as ISO 8601, UTC."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

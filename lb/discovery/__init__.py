@@ -1,1 +1,1 @@
-"""Servers that are found: in DNS, in files."""
+"""Discovery of servers: DNS and files."""

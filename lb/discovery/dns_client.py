@@ -1,6 +1,6 @@
-"""Questions to name servers, through dnspython. Loaded only where a pool has servers in DNS: it takes 60 ms.
+"""A DNS client based on dnspython. Loaded only if a pool has servers in DNS: the import takes 60 ms.
 
-It asks one name server after another, and again over TCP when an answer does not fit into a datagram.
+It queries the name servers in order, and repeats a query over TCP if the answer is truncated.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 from dns.rdtypes.IN.SRV import SRV
 
-from lb.address import Address
-from lb.discovery.dns_records import Answer, Failure, Outcome, Question, Record, Service
-from lb.errors import describe_error
+from lb.discovery.dns_records import DnsAnswer, DnsOutcome, DnsQuestion, Failure, Record, Service
+from lb.model.address import Address
+from lb.net.errors import describe_error
 
 __all__ = ["ask"]
 
 LIFETIME = 5.0
-"""Seconds for one question, all name servers and tries together; a name server gets 2 s of it at a time (dnspython)."""
+"""Seconds for one query over all name servers and retries; each attempt gets at most 2 s (dnspython)."""
 
 
-async def ask(question: Question, nameservers: Sequence[Address]) -> Outcome:
-    """One question, to these name servers or else to those of /etc/resolv.conf, which is read each time.
+async def ask(question: DnsQuestion, nameservers: Sequence[Address]) -> DnsOutcome:
+    """Query these name servers or, without any, those of /etc/resolv.conf, which is read each time.
 
-    The name is taken as it is: a search list is not consulted. Whatever a name server sends, nothing is raised.
+    The name is fully qualified: search lists are ignored. Errors are returned as :class:`Failure`, not raised.
     """
     try:
         answer = await _resolver(nameservers).resolve(
@@ -50,7 +50,7 @@ async def ask(question: Question, nameservers: Sequence[Address]) -> Outcome:
         return Failure(_reasons(error))
     except dns.exception.DNSException as error:
         return Failure(str(error) or type(error).__name__)
-    return Answer(tuple(_record(rdata) for rdata in answer), answer.chaining_result.minimum_ttl)
+    return DnsAnswer(tuple(_record(rdata) for rdata in answer), answer.chaining_result.minimum_ttl)
 
 
 def _resolver(nameservers: Sequence[Address]) -> dns.asyncresolver.Resolver:
@@ -68,13 +68,13 @@ def _record(rdata: dns.rdata.Rdata) -> Record:
         case A() | AAAA():
             return str(rdata.address)
         case _:
-            raise AssertionError(f"asked for no {rdata!r}")
+            raise AssertionError(f"unexpected record {rdata!r}")
 
 
 def _reasons(error: dns.resolver.NoNameservers) -> str:
-    """What each name server said: ``SERVFAIL from 10.0.0.53:53``."""
-    said = (f"{_reason(cause)} from {_place(name, port)}" for name, _, port, cause, _ in error.kwargs["errors"])
-    return "; ".join(dict.fromkeys(said))
+    """Return the error of each name server: ``SERVFAIL from 10.0.0.53:53``."""
+    reasons = (f"{_reason(cause)} from {_place(name, port)}" for name, _, port, cause, _ in error.kwargs["errors"])
+    return "; ".join(dict.fromkeys(reasons))
 
 
 def _reason(cause: object) -> str:
@@ -84,6 +84,6 @@ def _reason(cause: object) -> str:
 
 
 def _place(name: str, port: int) -> str:
-    """Of dnspython's ``Do53:10.0.0.53@53``."""
+    """Return ``10.0.0.53:53`` for dnspython's ``Do53:10.0.0.53@53``."""
     host = name.removeprefix("Do53:").removesuffix(f"@{port}")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

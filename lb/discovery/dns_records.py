@@ -1,7 +1,7 @@
-"""What answers from DNS mean: records in, servers out. Decisions only: who asks is :mod:`lb.discovery.dns_client`.
+"""Convert DNS records to servers. No I/O: :mod:`lb.discovery.dns_client` sends the queries.
 
-The order of an answer means nothing (name servers rotate it), so the servers come in an order of their own, and the
-same records always give the same servers. A server's name is its address, so its health and counters follow that.
+Name servers rotate the order of records, so servers are sorted, and the same records always give the same servers. A
+server's name is its address, so health and counters belong to the address.
 """
 
 from __future__ import annotations
@@ -13,43 +13,43 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import attrs
 
-from lb.address import Address
 from lb.model import ServerSpec
+from lb.model.address import Address
 
-__all__ = ["Answer", "Failure", "Outcome", "Question", "Round", "Service", "pause", "servers_at", "servers_of"]
+__all__ = ["DnsAnswer", "DnsOutcome", "DnsQuestion", "Failure", "Round", "Service", "pause", "servers_at", "servers_of"]
 
 SHORTEST, LONGEST = 1.0, 300.0
-"""Seconds between two looks at a name, whatever its TTL. Guesses: some registries give a TTL of 0 and mean "ask each
-time"; a day is too long to find out that a server has gone."""
+"""Minimum and maximum seconds between two look-ups of a name, regardless of its TTL. Guesses: some registries use a
+TTL of 0, and a day is too long to notice a removed server."""
 RETRY = 2.0
-"""Seconds until the next look after one that failed. A guess."""
-HEAVIEST = 256
-"""The largest weight that a server gets from SRV, as in HAProxy: larger ones are scaled down with their neighbours.
-Tables of hash pools grow with it, and it is somebody else who writes these numbers."""
+"""Seconds until the next look-up after a failed one. A guess."""
+MAX_SRV_WEIGHT = 256
+"""Maximum weight from SRV records, as in HAProxy; larger weights are scaled down together. Tables of hash pools grow
+with weights, and these come from an external source."""
 
 
-class Question(NamedTuple):
+class DnsQuestion(NamedTuple):
     name: str
     kind: Literal["A", "AAAA", "SRV"]
 
 
 class Service(NamedTuple):
-    """A record of kind SRV, RFC 2782."""
+    """An SRV record, RFC 2782."""
 
     priority: int
     weight: int
     port: int
     target: str
-    """A name, without the last dot; empty = there is no such service."""
+    """A host name without the final dot; empty = the service does not exist."""
 
 
 Record: TypeAlias = str | Service
-"""An address as text, of A and AAAA; or a service."""
+"""An address as text (A, AAAA) or a service (SRV)."""
 
 
 @attrs.frozen
-class Answer:
-    """The records that there are, maybe none, and for how many seconds that holds."""
+class DnsAnswer:
+    """The records, possibly none, and their TTL in seconds."""
 
     records: tuple[Record, ...]
     ttl: float
@@ -57,26 +57,26 @@ class Answer:
 
 @attrs.frozen
 class Failure:
-    """No answer, or none that tells anything."""
+    """No answer or an unusable one."""
 
     error: str
 
 
-Outcome: TypeAlias = Answer | Failure
+DnsOutcome: TypeAlias = DnsAnswer | Failure
 
 
 class Round:
-    """One look at a name, which can take several questions. One that fails gets its last good answer once more."""
+    """One look-up of a name: one or more queries. A failed query keeps its last good answer."""
 
     def __init__(self, before: Round | None = None) -> None:
         self.ttl = math.inf
-        """The shortest of all answers."""
+        """The minimum TTL of all answers."""
         self._before = before.answers if before else {}
-        self.answers: dict[Question, tuple[Record, ...]] = {}
+        self.answers: dict[DnsQuestion, tuple[Record, ...]] = {}
         self._errors: list[str] = []
 
-    def take(self, question: Question, outcome: Outcome) -> None:
-        if isinstance(outcome, Answer):
+    def take(self, question: DnsQuestion, outcome: DnsOutcome) -> None:
+        if isinstance(outcome, DnsAnswer):
             self.answers[question] = outcome.records
             self.ttl = min(self.ttl, outcome.ttl)
             return
@@ -86,32 +86,32 @@ class Round:
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """Of the questions that failed; in the order of the alphabet, as they may have been asked together."""
+        """The errors of failed queries, sorted, as queries may run concurrently."""
         return tuple(sorted(self._errors))
 
     def services(self, name: str) -> list[Service]:
-        return [each for each in self.answers.get(Question(name, "SRV"), ()) if isinstance(each, Service)]
+        return [each for each in self.answers.get(DnsQuestion(name, "SRV"), ()) if isinstance(each, Service)]
 
     def addresses(self, name: str) -> list[str]:
-        questions = Question(name, "A"), Question(name, "AAAA")
+        questions = DnsQuestion(name, "A"), DnsQuestion(name, "AAAA")
         return [each for question in questions for each in self.answers.get(question, ()) if isinstance(each, str)]
 
 
 def pause(ttl: float, *, failed: bool) -> float:
-    """Seconds until the next look."""
+    """Return the seconds until the next look-up."""
     return min(RETRY if failed else LONGEST, max(SHORTEST, ttl))
 
 
 def servers_at(port: int, addresses: Iterable[str]) -> tuple[ServerSpec, ...]:
-    """A server for each address."""
+    """Return a server for each address."""
     return tuple(_server(host, port) for host in sorted(set(_usable(addresses)), key=_by_number))
 
 
 def servers_of(services: Iterable[Service], addresses: Mapping[str, Collection[str]]) -> tuple[ServerSpec, ...]:
-    """A server for each address of each service's target, with the service's weight.
+    """Return a server for each address of each service's target, with the service's weight.
 
-    Those of the lowest priority number are used first, all others are backups (RFC 2782). Of several records that lead
-    to the same server the best counts: the lowest priority, then the highest weight.
+    Servers of the lowest priority number are primary, all others are backup servers (RFC 2782). If several records give
+    the same server, the one with the lowest priority, then the highest weight, counts.
     """
     best: dict[tuple[str, int], tuple[int, int]] = {}
     for service in services:
@@ -130,20 +130,22 @@ def servers_of(services: Iterable[Service], addresses: Mapping[str, Collection[s
 
 
 def _scaled(weights: list[int]) -> list[int]:
-    """The same proportions in numbers as small as possible, from 1 to HEAVIEST.
+    """Scale weights to the smallest numbers with the same proportions, from 1 to MAX_SRV_WEIGHT.
 
-    Of SRV a weight of 0 means "hardly ever" beside others, and here "never": 1 is what the draw of RFC 2782 gives it.
-    Small, so that equal weights are 1 however a registry numbers them: some write 100 divided by the number of servers.
+    A weight of 0 becomes 1: in SRV records it means "rarely", here it would mean "never"; the selection of RFC 2782
+    gives it 1. Small numbers make equal weights 1, whatever a registry writes: some use 100 / number of servers.
     """
     least = [max(weight, 1) for weight in weights]
     common = math.gcd(*least)
     small = [weight // common for weight in least]
     heaviest = max(small, default=1)
-    return small if heaviest <= HEAVIEST else [max(1, round(weight * HEAVIEST / heaviest)) for weight in small]
+    return (
+        small if heaviest <= MAX_SRV_WEIGHT else [max(1, round(weight * MAX_SRV_WEIGHT / heaviest)) for weight in small]
+    )
 
 
 def _usable(addresses: Iterable[str]) -> Iterable[str]:
-    """Without those that no server can have: 0.0.0.0 is how filtering name servers say "nothing"."""
+    """Omit addresses that no server can have: filtering name servers answer 0.0.0.0 for "none"."""
     for text in addresses:
         ip = ipaddress.ip_address(text)
         if not (ip.is_unspecified or ip.is_multicast):

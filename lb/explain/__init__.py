@@ -1,1 +1,1 @@
-"""Why a client gets its server."""
+"""Explanations of which server a client gets."""

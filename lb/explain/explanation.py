@@ -1,5 +1,7 @@
-"""Who gets a client of a listener, and what changes without some servers: one answer for the admin endpoint and the
-command line."""
+"""The answer of ``lb explain``: the server that a client of a listener gets, and what changes without some servers.
+
+The admin endpoint and the command line share it.
+"""
 
 from __future__ import annotations
 
@@ -8,39 +10,39 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 
 import attrs
 
-from lb.address import Client
-from lb.config_file.values import did_you_mean, shown
-from lb.explain.decision import Decision
+from lb.explain.disruption import keys_moved_without
 from lb.explain.explain import explained
-from lb.key_moves import keys_moved_without
-from lb.model import ListenerSpec, PoolSpec
-from lb.networks import address_of
-from lb.pool import Pool
-from lb.server_names import find
+from lb.model import ListenerSpec, PoolSpec, TcpSettings
+from lb.model.address import Client, address_of
+from lb.model.decision import Decision
+from lb.model.listener import find
+from lb.model.suggestion import did_you_mean
+from lb.model.values import shown
+from lb.pools.pool import Pool
 
-__all__ = ["Question", "client_of_text", "explanation", "listener_of", "pool_name"]
+__all__ = ["ExplainQuestion", "client_of_text", "explanation", "listener_of", "pool_name"]
 
 LONGEST_NAME = 255
-"""Characters of a name that can be that of something: those in DNS are no longer."""
+"""Characters of a name in a lookup; names in DNS are not longer."""
 MOST_GUESSED = 100
-"""Names among which one is looked for that was meant. A guess: each takes some microseconds."""
+"""Names searched for a suggestion. An estimate: each takes some microseconds."""
 
 
 @attrs.frozen
-class Question:
-    """Who gets this client of a listener?"""
+class ExplainQuestion:
+    """A question: which server does this client of a listener get?"""
 
     listener: ListenerSpec
     client: Client
-    """Port 0: not known."""
+    """Port 0 = unknown."""
     asks_for: str
-    """The name that it asks for in its TLS handshake; "" for none."""
+    """The SNI server name of the client; "" for none."""
     without: Collection[str]
-    """Servers that are to be taken for down."""
+    """Servers to assume down."""
 
 
 def client_of_text(text: str) -> Client:
-    """Read ``10.1.2.3``, ``10.1.2.3:5555``, ``::1``, ``[::1]:5555`` or ``unix:``. Raises ValueError."""
+    """Parse ``10.1.2.3``, ``10.1.2.3:5555``, ``::1``, ``[::1]:5555`` or ``unix:``. Raises ValueError."""
     if text == "unix:":
         return Client("", 0)
     host, port = text, "0"
@@ -58,32 +60,39 @@ def client_of_text(text: str) -> Client:
 
 
 def listener_of(listeners: Mapping[str, ListenerSpec], name: str) -> ListenerSpec:
-    """The listener of this name. Raises LookupError with a message."""
+    """Return the listener with this name. Raises LookupError with a message."""
     if name not in listeners:
-        raise LookupError(f"there is no listener {shown(name)}{_guess(name, listeners)}")
+        raise LookupError(f"there is no listener {shown(name)}{_suggestion(name, listeners)}")
     return listeners[name]
 
 
 def pool_name(listener: ListenerSpec, asks_for: str) -> str:
-    """The pool that serves a client that asks for this name."""
-    known = dict(listener.sni or ())
-    return (find(known, asks_for.lower()) if len(asks_for) <= LONGEST_NAME else None) or listener.pool
+    """Return the name of the pool for an SNI server name. Raises LookupError if the listener's mode is not ``tcp``."""
+    settings = _settings(listener)
+    known = dict(settings.sni or ())
+    return (find(known, asks_for.lower()) if len(asks_for) <= LONGEST_NAME else None) or settings.pool
+
+
+def _settings(listener: ListenerSpec) -> TcpSettings:
+    if not isinstance(listener.settings, TcpSettings):
+        raise LookupError(f"the listener {listener.name!r} has mode {listener.mode!r}, and only 'tcp' can be explained")  # noqa: TRY004 - not a bug
+    return listener.settings
 
 
 def explanation(
-    question: Question, pool: Pool, *, turns: str = "", notes: Sequence[str] = ()
+    question: ExplainQuestion, pool: Pool, *, turns: str = "", notes: Sequence[str] = ()
 ) -> Generator[None, None, dict[str, object]]:
-    """What makes the answer, as JSON has it; yields between slices, see :func:`explained`.
+    """Return a generator that builds the answer as a JSON object. It yields between slices.
 
-    ``turns`` says why it is not known whose turn it is, if another process picks. Raises LookupError if the pool lacks
-    one of the servers.
+    ``turns`` is the note for the answer if another process picks, so that the turns are unknown. Raises LookupError
+    if the pool lacks one of the servers.
     """
     _check_known(pool.spec, question.without)
     return _answer(question, pool, turns, notes)
 
 
 def _answer(
-    question: Question, pool: Pool, turns: str, notes: Sequence[str]
+    question: ExplainQuestion, pool: Pool, turns: str, notes: Sequence[str]
 ) -> Generator[None, None, dict[str, object]]:
     without = frozenset(question.without)
     now = yield from explained(pool, question.client, here=not turns)
@@ -102,7 +111,7 @@ def _answer(
             "names": list(dict.fromkeys(question.without)),
             **(yield from _fields(then)),
             "share": _share(now, without),
-            "moves": (yield from keys_moved_without(pool.spec, [tier.strategy for tier in pool.tiers], without)),
+            "moves": (yield from keys_moved_without(pool.spec, [group.strategy for group in pool.groups], without)),
         }
     answer["notes"] = [*_notes(question, pool.spec), *([turns] if turns and undecided else []), *notes]
     return answer
@@ -112,16 +121,16 @@ def _check_known(pool: PoolSpec, names: Collection[str]) -> None:
     known = {server.name for server in pool.servers}
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
-        raise LookupError(f"the pool {pool.name!r} has no server {shown(unknown)}{_guess(unknown, known)}")
+        raise LookupError(f"the pool {pool.name!r} has no server {shown(unknown)}{_suggestion(unknown, known)}")
 
 
-def _guess(name: str, known: Collection[str]) -> str:
-    """What may have been meant, where that is soon found."""
+def _suggestion(name: str, known: Collection[str]) -> str:
+    """Return a hint for a misspelt name, unless the search takes too long."""
     return did_you_mean(name, known) if len(name) <= LONGEST_NAME and len(known) <= MOST_GUESSED else ""
 
 
 def _fields(decision: Decision) -> Generator[None, None, dict[str, object]]:
-    """As JSON has it."""
+    """Build the JSON object of a decision; yields after each server."""
     fields = attrs.evolve(decision, servers=()).fields()
     servers: list[dict[str, object]] = []
     fields["servers"] = servers
@@ -132,19 +141,19 @@ def _fields(decision: Decision) -> Generator[None, None, dict[str, object]]:
 
 
 def _undecided(decision: Decision) -> bool:
-    """One of several is chosen, by what only those know who pick."""
+    """Return whether only the picking process can tell which server is chosen."""
     return decision.decides in ("turn", "load") and decision.chosen is None and not decision.otherwise
 
 
 def _share(decision: Decision, names: Collection[str]) -> float | None:
-    """The part of new connections that goes to these servers; None if the strategy gives none a fixed part."""
+    """Return the share of new connections that these servers get; None if the strategy reports no shares."""
     parts = [server.figures.get("share", 0.0) for server in decision.servers if server.name in names]
     known = any("share" in server.figures for server in decision.servers)
     return round(sum(parts), 4) if known else None
 
 
-def _denied(question: Question) -> str | None:
-    """Why the listener turns this client away, if it does."""
+def _denied(question: ExplainQuestion) -> str | None:
+    """Return the rule of the access list that denies the client; None if it is admitted."""
     listener = question.listener
     address = address_of(question.client.host)
     if listener.admits(address):
@@ -152,16 +161,17 @@ def _denied(question: Question) -> str | None:
     return f"deny = {listener.deny}" if address in listener.deny else f"not in allow = {listener.allow}"
 
 
-def _notes(question: Question, pool: PoolSpec) -> Iterator[str]:
-    """What the answer leaves open."""
+def _notes(question: ExplainQuestion, pool: PoolSpec) -> Iterator[str]:
+    """Yield the limitations of the answer."""
     listener = question.listener
     if listener.accept_proxy:
         yield "the source is the client that the PROXY header names, not the proxy"
     if listener.max_per_source or listener.rate_per_source:
-        yield "whether the source is at its limit of connections is not looked at"
-    if listener.sni is not None and not question.asks_for:
-        yield "the name that the client asks for decides about the pool, and none was given"
-    if listener.sni is None and question.asks_for:
-        yield "the listener has no sni, so the name that the client asks for decides nothing"
+        yield "the answer ignores the source's connection and rate limits"
+    sni = _settings(listener).sni
+    if sni is not None and not question.asks_for:
+        yield "the SNI name selects the pool, and none was given"
+    if sni is None and question.asks_for:
+        yield "the listener has no sni, so the SNI name has no effect"
     if ("key", "source-ip-port") in pool.strategy.options and question.client.host and not question.client.port:
-        yield "the client's port is hashed as well, and none was given"
+        yield "the client's port is part of the hash key, and none was given"

@@ -1,1 +1,1 @@
-"""The PROXY protocol: headers in and out."""
+"""The PROXY protocol, versions 1 and 2: parse and build headers."""

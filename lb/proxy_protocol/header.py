@@ -1,12 +1,12 @@
-"""The PROXY protocol without I/O: what a proxy says of the client that it speaks for, before the client's bytes.
+"""PROXY headers without I/O: a proxy sends the client's addresses before the client's bytes.
 
-Written from "The PROXY protocol, versions 1 and 2" of HAProxy (doc/proxy-protocol.txt); its sections are named below.
+The source is "The PROXY protocol, versions 1 and 2" of HAProxy (doc/proxy-protocol.txt); section numbers refer to it.
 Version 1 is a line of text (:mod:`lb.proxy_protocol.v1`), version 2 is binary (:mod:`lb.proxy_protocol.v2`).
 """
 
 from __future__ import annotations
 
-from lb.address import Client
+from lb.model.address import Client
 from lb.proxy_protocol import v1 as proxy_v1
 from lb.proxy_protocol import v2 as proxy_v2
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints
@@ -15,16 +15,16 @@ __all__ = ["BadProxyHeader", "Endpoints", "HeaderReader", "own_header", "proxy_h
 
 
 class HeaderReader:
-    """Takes a header from the bytes that arrive, in whatever pieces, and leaves what follows it."""
+    """Reads a header from arriving bytes, in pieces of any size, and leaves the bytes after it."""
 
     def __init__(self) -> None:
         self.complete = False
         self._head = bytearray()
 
     def take(self, seen: bytes) -> int:
-        """How many of these bytes, which come next, belong to the header: they are the reader's now.
+        """Take the next bytes. Return the number of them that belong to the header.
 
-        Until the header is complete that is all of them. Raises BadProxyHeader if it can be none any more.
+        Until the header is complete, all of them do. Raises BadProxyHeader as soon as the header cannot be valid.
         """
         before = len(self._head)
         self._head += seen
@@ -37,22 +37,25 @@ class HeaderReader:
 
     @property
     def endpoints(self) -> Endpoints | None:
-        """Of a complete header: the connection that the proxy speaks for.
+        """The endpoints in the complete header.
 
-        None if it speaks for itself (LOCAL), or cannot say (UNKNOWN): then the socket's own addresses count.
-        Raises BadProxyHeader.
+        None for a connection of the proxy itself (LOCAL) or without addresses (UNKNOWN): the socket's own addresses
+        apply then. Raises BadProxyHeader.
         """
         head = bytes(self._head)
         return proxy_v2.parse(head) if head.startswith(proxy_v2.SIGNATURE) else proxy_v1.parse(head)
 
 
 def proxy_header(version: str, source: Client, destination: Client) -> bytes:
-    """The header ("v1" or "v2") for a connection that came from ``source`` to ``destination``."""
+    """Return the header ("v1" or "v2") for a connection from ``source`` to ``destination``."""
     endpoints = Endpoints(source, destination)
     return proxy_v1.encode(endpoints) if version == "v1" else proxy_v2.encode(endpoints)
 
 
 def own_header(version: str) -> bytes:
-    """The header for a connection of our own, say a check: UNKNOWN in version 1, LOCAL in version 2, none if "off"."""
+    """Return the header for the balancer's own connections, such as health checks.
+
+    UNKNOWN in version 1, LOCAL in version 2, empty if "off".
+    """
     headers: dict[str, bytes] = {"v1": proxy_v1.OWN, "v2": proxy_v2.OWN, "off": b""}
     return headers[version]

@@ -1,4 +1,4 @@
-"""The PROXY protocol, version 1: a line such as ``PROXY TCP4 10.1.2.3 10.0.0.1 5555 80`` (section 2.1)."""
+"""PROXY protocol version 1: a line such as ``PROXY TCP4 10.1.2.3 10.0.0.1 5555 80`` (section 2.1)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from lb.address import Client
-from lb.networks import IPAddress
+from lb.model.address import Client, IPAddress
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, client_at
 
 __all__ = ["OWN", "encode", "end_of_header", "parse"]
@@ -15,31 +14,31 @@ __all__ = ["OWN", "encode", "end_of_header", "parse"]
 OWN = b"PROXY UNKNOWN\r\n"
 _START = b"PROXY "
 _LONGEST = 107
-"""Bytes of a line with its end, "worst case" of section 2.1."""
+"""Maximum bytes of a line with its line end, the "worst case" of section 2.1."""
 _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
 _FAMILIES: dict[str, Callable[[str], IPAddress]] = {"TCP4": ipaddress.IPv4Address, "TCP6": ipaddress.IPv6Address}
 
 
 def end_of_header(head: bytes) -> int | None:
-    """The length of the header that begins ``head``; None if more has to come. Raises BadProxyHeader."""
+    """Return the length of the header at the start of ``head``; None if it is incomplete. Raises BadProxyHeader."""
     if not _START.startswith(head[: len(_START)]):
-        raise BadProxyHeader("no PROXY header")
+        raise BadProxyHeader("not a PROXY header")
     end = head.find(b"\n", 0, _LONGEST) + 1
     if not end and len(head) >= _LONGEST:
-        raise BadProxyHeader("a line that does not end")
+        raise BadProxyHeader("the line is too long")
     return end or None
 
 
 def parse(line: bytes) -> Endpoints | None:
-    """What a whole line says; None for UNKNOWN, of which nothing more counts. Raises BadProxyHeader."""
+    """Parse a complete line. Return None for UNKNOWN, whose remaining fields are ignored. Raises BadProxyHeader."""
     if not line.endswith(b"\r\n"):
-        raise BadProxyHeader("a line that does not end with CR and LF")
-    _, *words = line[:-2].decode("latin-1").split(" ")
-    if words[0] == "UNKNOWN":
+        raise BadProxyHeader("the line does not end with CR and LF")
+    _, *fields = line[:-2].decode("latin-1").split(" ")
+    if fields[0] == "UNKNOWN":
         return None
-    if len(words) != 5 or words[0] not in _FAMILIES:
+    if len(fields) != 5 or fields[0] not in _FAMILIES:
         raise BadProxyHeader("not a family, two addresses and two ports")
-    family, source, destination, source_port, destination_port = words
+    family, source, destination, source_port, destination_port = fields
     return Endpoints(_client(family, source, source_port), _client(family, destination, destination_port))
 
 
@@ -51,12 +50,12 @@ def _client(family: str, host: str, port: str) -> Client:
     except ValueError as error:
         raise BadProxyHeader("not an address") from error
     if "%" in host:
-        raise BadProxyHeader("an address with a scope")
+        raise BadProxyHeader("the address has a scope")
     return client_at(address, int(port))
 
 
 def encode(endpoints: Endpoints) -> bytes:
-    """The line. Unix ends cannot be told in it."""
+    """Build the line. It cannot express unix ends: they become UNKNOWN."""
     addresses = endpoints.addresses()
     if addresses is None:
         return OWN

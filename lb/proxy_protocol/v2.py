@@ -1,7 +1,7 @@
-"""The PROXY protocol, version 2: a binary header (section 2.2).
+"""PROXY protocol version 2: a binary header (section 2.2).
 
-After a signature of 12 bytes come version and command, family and transport, and the length of the rest: the two ends,
-then TLVs (type, length, value), which are passed over but for the checksum.
+After a 12-byte signature come version and command, family and transport, and the length of the rest. The rest is the
+two addresses, then TLVs (type, length, value). TLVs are ignored except for the checksum.
 """
 
 from __future__ import annotations
@@ -9,11 +9,10 @@ from __future__ import annotations
 import ipaddress
 import struct
 
-from lb.address import Client
-from lb.proxy_protocol.crc32c import crc32c
+from lb.model.address import Client
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, client_at
 
-__all__ = ["OWN", "SIGNATURE", "encode", "end_of_header", "parse"]
+__all__ = ["OWN", "SIGNATURE", "crc32c", "encode", "end_of_header", "parse"]
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = struct.Struct("!12sBBH")
@@ -26,14 +25,13 @@ _ENDS = {_INET: struct.Struct("!4s4sHH"), _INET6: struct.Struct("!16s16sHH"), _U
 _TLV = struct.Struct("!BH")
 _CRC32C = 0x03
 """PP2_TYPE_CRC32C, section 2.2.4."""
-
 OWN: bytes = _FIXED.pack(SIGNATURE, _VERSION | _LOCAL, 0, 0)
 
 
 def end_of_header(head: bytes) -> int | None:
-    """The length of the header that begins ``head``; None if more has to come. Raises BadProxyHeader."""
+    """Return the length of the header at the start of ``head``; None if it is incomplete. Raises BadProxyHeader."""
     if not SIGNATURE.startswith(head[: len(SIGNATURE)]):
-        raise BadProxyHeader("no PROXY header")
+        raise BadProxyHeader("not a PROXY header")
     if len(head) < _FIXED.size:
         return None
     end = _FIXED.size + int(_FIXED.unpack_from(head)[3])
@@ -41,21 +39,21 @@ def end_of_header(head: bytes) -> int | None:
 
 
 def parse(header: bytes) -> Endpoints | None:
-    """What a whole header says; None if it does not say who the client is. Raises BadProxyHeader."""
+    """Parse a complete header. Return None if it does not name the client. Raises BadProxyHeader."""
     _, version_and_command, family_and_transport, _ = _FIXED.unpack_from(header)
     command = version_and_command ^ _VERSION
     if command == _LOCAL:
         return None  # "must discard the protocol block including the family"
     if command != _PROXY:
-        raise BadProxyHeader("another version or command")
+        raise BadProxyHeader("unknown version or command")
     family, transport = family_and_transport >> 4, family_and_transport & 0xF
     if family > _MOST_FAMILY or transport > _MOST_TRANSPORT:
-        raise BadProxyHeader("a family or transport that is not assigned")
+        raise BadProxyHeader("unknown family or transport")
     if not family:
-        return None  # no telling where addresses end and TLVs begin
+        return None  # the start of the TLVs is unknown
     ends = _ENDS[family]
     if len(header) < _FIXED.size + ends.size:
-        raise BadProxyHeader("shorter than its addresses")
+        raise BadProxyHeader("the header is shorter than its addresses")
     _check_tlvs(header, _FIXED.size + ends.size)
     if transport != _STREAM:
         return None  # "must … fall back to the UNSPEC mode for valid combinations that it does not support"
@@ -69,32 +67,32 @@ def parse(header: bytes) -> Endpoints | None:
 
 
 def _check_tlvs(header: bytes, position: int) -> None:
-    """Raises BadProxyHeader if one is longer than the header, or the checksum is wrong."""
+    """Check the TLVs. Raises BadProxyHeader if one exceeds the header, or the checksum is wrong."""
     checked = False
     while position < len(header):
         value = position + _TLV.size
         if value > len(header):
-            raise BadProxyHeader("a TLV that is cut off")
+            raise BadProxyHeader("a TLV is truncated")
         kind, length = _TLV.unpack_from(header, position)
         position = value + length
         if position > len(header):
-            raise BadProxyHeader("a TLV that is longer than the header")
+            raise BadProxyHeader("a TLV is longer than the header")
         if kind == _CRC32C:
             if checked:
                 raise BadProxyHeader("two checksums")
             checked = True
-            _check_sum(header, value, position)
+            _verify_checksum(header, value, position)
 
 
-def _check_sum(header: bytes, start: int, end: int) -> None:
-    """The sum is that of the whole header, with zeros in place of itself."""
-    said = header[start:end]
-    if len(said) != 4 or int.from_bytes(said, "big") != crc32c(header[:start] + bytes(4) + header[end:]):
+def _verify_checksum(header: bytes, start: int, end: int) -> None:
+    """Check the checksum: CRC-32C of the whole header, with zeros in place of the checksum."""
+    received = header[start:end]
+    if len(received) != 4 or int.from_bytes(received, "big") != crc32c(header[:start] + bytes(4) + header[end:]):
         raise BadProxyHeader("the checksum is wrong")
 
 
 def encode(endpoints: Endpoints) -> bytes:
-    """The header, without TLVs. The paths of unix ends are left empty."""
+    """Build the header, without TLVs. The paths of unix ends are empty."""
     addresses = endpoints.addresses()
     if addresses is None:
         family, block = _UNIX, bytes(_ENDS[_UNIX].size)
@@ -104,3 +102,23 @@ def encode(endpoints: Endpoints) -> bytes:
         ports = endpoints.source.port, endpoints.destination.port
         block = _ENDS[family].pack(source.packed, destination.packed, *ports)
     return _FIXED.pack(SIGNATURE, _VERSION | _PROXY, family << 4 | _STREAM, len(block)) + block
+
+
+_POLYNOMIAL = 0x82F63B78
+
+
+def _entry(value: int) -> int:
+    for _ in range(8):
+        value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
+    return value
+
+
+_TABLE = tuple(_entry(byte) for byte in range(256))
+
+
+def crc32c(data: bytes) -> int:
+    """Return the CRC-32C checksum, 32 bits."""
+    checksum = 0xFFFFFFFF
+    for byte in data:
+        checksum = checksum >> 8 ^ _TABLE[(checksum ^ byte) & 0xFF]
+    return checksum ^ 0xFFFFFFFF

@@ -1,1 +1,1 @@
-"""The process as a service: upgrades, what a service manager gives and is told, rights that are given up."""
+"""The balancer as a service: signals, upgrades, service manager integration, privileges."""

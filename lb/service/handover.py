@@ -1,55 +1,49 @@
-"""What a process hands over to the one that takes its place, as JSON: the two may be of different versions.
+"""The handover of an upgrade, as JSON, since predecessor and successor may be of different versions.
 
-A document says which descriptors the new process has inherited; then the two talk over one of them:
+A document lists the descriptors that the successor inherits. One of them is a channel for these messages:
 
-==========  ===========================  ==========================================================================
-says        the message                  meaning
-==========  ===========================  ==========================================================================
-the new     ``{"want": "health"}``       asked before it prepares what to serve, and when it is about to; answered by
-                                         ``{"health": …, "overrides": …}``
-the new     ``{"ready": [places]}``      it serves, and these of the listeners' sockets are its own now
-the new     ``{"failed": "why"}``        it cannot
-the old     ``{"left": true}``           it accepts nobody any more
-==========  ===========================  ==========================================================================
+===========  ===========================  =========================================================================
+sender       message                      meaning
+===========  ===========================  =========================================================================
+successor    ``{"want": "health"}``       sent before it prepares the start, and again right before it serves; the
+                                          reply is ``{"health": …, "overrides": …}``
+successor    ``{"ready": [places]}``      it serves, and has taken over these listening sockets
+successor    ``{"failed": "why"}``        it cannot take over
+predecessor  ``{"left": true}``           it no longer accepts clients
+===========  ===========================  =========================================================================
 
-A later version may add keys, which are passed over; what would be misunderstood gets another ``FORMAT``.
+Unknown keys are ignored, so a later version may add some. Incompatible changes need another ``FORMAT``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
-from healthcheck.state import Memory
-from lb.address import Address
-from lb.binds import Place
-from lb.overrides import Override, Overrides, ServerPlace
+from lb.model.address import Address
+from lb.model.binds import Place
 
-__all__ = ["Document", "HandoverError", "Knowledge", "Memories", "place_as_json", "place_from_json"]
+__all__ = ["HandoverDocument", "HandoverError", "place_as_json", "place_from_json"]
 
 FORMAT = 1
-MEMORY_KEYS = frozenset(field.name for field in attrs.fields(Memory))
-
-Memories: TypeAlias = Mapping[tuple[str, str], Memory]
-"""What is known of servers' health, by pool and server."""
 
 
 class HandoverError(Exception):
-    """What was handed over cannot be understood; the text says so, in one line."""
+    """The handover document is incompatible. The message is one line."""
 
 
 @attrs.frozen
-class Document:
-    """The descriptors, by number."""
+class HandoverDocument:
+    """The inherited descriptors, by number."""
 
     channel: int
     sockets: Mapping[Place, Collection[int]]
-    """Those of listeners."""
+    """Sockets of listeners."""
     given: Mapping[int, str]
-    """Those that a service manager gave, with their names."""
+    """Sockets from the service manager, with their names."""
 
     def as_json(self) -> bytes:
         sockets = [{**place_as_json(place), "fds": list(fds)} for place, fds in self.sockets.items()]
@@ -57,11 +51,11 @@ class Document:
         return json.dumps({"format": FORMAT, "channel": self.channel, "sockets": sockets, "given": given}).encode()
 
     @classmethod
-    def from_json(cls, text: bytes) -> Document:
-        """Raises HandoverError if it is of another format."""
+    def from_json(cls, text: bytes) -> HandoverDocument:
+        """Read a document. Raises HandoverError if it has another format."""
         read = json.loads(text)
         if read["format"] != FORMAT:
-            raise HandoverError(f"the running version hands over in format {read['format']}, this one knows {FORMAT}")
+            raise HandoverError(f"the running version uses handover format {read['format']}, this one needs {FORMAT}")
         return cls(
             read["channel"],
             {place_from_json(each): tuple(each["fds"]) for each in read["sockets"]},
@@ -76,49 +70,3 @@ def place_as_json(place: Place) -> dict[str, str]:
 
 def place_from_json(read: Mapping[str, Any]) -> Place:
     return read["listener"], Address.parse(read["bind"])
-
-
-@attrs.frozen
-class Knowledge:
-    """What is known of the servers, beside the configuration."""
-
-    memories: Memories = attrs.field(factory=dict)
-    overrides: Overrides = attrs.field(factory=dict)
-    configured: Mapping[ServerPlace, int] = attrs.field(factory=dict)
-    """The weights that the servers with overrides have in the configuration that those were said on top of."""
-
-    def as_json(self) -> dict[str, object]:
-        """An answer to the question for it."""
-        overrides = [
-            {"pool": pool, "server": server, "configured": self.configured.get((pool, server)), **attrs.asdict(said)}
-            for (pool, server), said in self.overrides.items()
-        ]
-        return {"health": memories_as_json(self.memories), "overrides": overrides}
-
-    @classmethod
-    def from_json(cls, read: Mapping[str, Any]) -> Knowledge:
-        """Of a version that knows no overrides, too."""
-        overrides = {(each["pool"], each["server"]): each for each in read.get("overrides", ())}
-        return cls(
-            memories_from_json(read["health"]),
-            {place: Override(each["drained"], each["weight"]) for place, each in overrides.items()},
-            {place: each["configured"] for place, each in overrides.items() if each["configured"] is not None},
-        )
-
-
-def memories_as_json(memories: Memories) -> dict[str, dict[str, dict[str, object]]]:
-    """By pool and server. What is as in a server that never failed is left out, so that many servers take little."""
-    plain = attrs.asdict(Memory())
-    told: dict[str, dict[str, dict[str, object]]] = {}
-    for (pool, server), memory in memories.items():
-        different = {key: value for key, value in attrs.asdict(memory).items() if value != plain[key]}
-        told.setdefault(pool, {})[server] = different
-    return told
-
-
-def memories_from_json(read: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[tuple[str, str], Memory]:
-    return {
-        (pool, server): Memory(**{key: value for key, value in told.items() if key in MEMORY_KEYS})
-        for pool, servers in read.items()
-        for server, told in servers.items()
-    }

@@ -1,6 +1,6 @@
-"""What the service manager is told: sd_notify(3), over a datagram socket that it names in the environment.
+"""Notify the service manager: sd_notify(3), over a datagram socket named in the environment.
 
-Nothing here waits for it, and nothing depends on it. Without ``NOTIFY_SOCKET`` it all does nothing.
+Nothing waits for the service manager or depends on it. Without ``NOTIFY_SOCKET`` this does nothing.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections import deque
 
 import trio
 
-from lb.errors import describe_error
 from lb.events import Sink
-from lb.service_events import NotifyFailed
+from lb.events.process import NotifyFailed
+from lb.net.errors import describe_error
 
 __all__ = ["Notifier"]
 
-PATIENCE = 5.0
-"""Seconds that words may take which somebody waits for. A guess."""
+NOTIFY_TIMEOUT = 5.0
+"""Seconds that :meth:`Notifier.all_sent` waits. A guess."""
 
 
 class Notifier:
-    """Tells how things stand; :meth:`run` must be running for anything to be sent."""
+    """Sends notifications to the service manager while :meth:`run` runs."""
 
     def __init__(self, sink: Sink) -> None:
-        """Read the environment, and take the words out that are not for children."""
+        """Read the environment. Removes variables that children must not inherit."""
         self._sink = sink
         path = os.environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + path[1:] if path.startswith("@") else path
@@ -35,10 +35,10 @@ class Notifier:
         self._arrived = trio.Event()
         self._sent = trio.Event()
         self._main = False
-        """This process is the service, as far as the service manager knows."""
+        """Whether the service manager regards this process as the main process."""
 
     async def run(self) -> None:
-        """Send what there is to say, and signs of life while this process is the service; for ever."""
+        """Send notifications, and watchdog messages while this is the main process, until cancelled."""
         if not self._address:
             return
         with trio.socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -54,7 +54,7 @@ class Notifier:
             self._arrived = trio.Event()
             while self._messages:
                 try:
-                    await sock.connect(self._address)  # or a full queue would look like room, unix(7): a busy loop
+                    await sock.connect(self._address)  # unconnected, a full queue looks writable, unix(7): a busy loop
                     await sock.send(self._messages[0].encode())
                 except OSError as error:
                     if not failed:
@@ -65,44 +65,44 @@ class Notifier:
             self._sent = trio.Event()
 
     async def _beat(self, interval: float) -> None:
-        """It is this task's turn only while the event loop turns, so one that hangs gives no sign of life."""
+        """Send watchdog messages. A hanging event loop does not run this task, so the messages stop."""
         while True:
             if self._main:
-                self._say("WATCHDOG=1")
+                self._queue("WATCHDOG=1")
             await trio.sleep(interval)
 
-    def _say(self, *words: str) -> None:
+    def _queue(self, *assignments: str) -> None:
         if self._address:
-            self._messages.append("\n".join(words))
+            self._messages.append("\n".join(assignments))
             self._arrived.set()
 
-    async def all_said(self) -> None:
-        """Return when nothing is left to send, or nobody has taken it for some seconds."""
-        with trio.move_on_after(PATIENCE):
+    async def all_sent(self) -> None:
+        """Wait until all messages are sent, up to NOTIFY_TIMEOUT."""
+        with trio.move_on_after(NOTIFY_TIMEOUT):
             while self._messages:
                 await self._sent.wait()
 
     def ready(self, status: str = "serving") -> None:
-        """At the start, and after a reload, successful or not."""
+        """Report readiness: at the start, and after a reload, successful or not."""
         self._main = True
-        self._say("READY=1", f"STATUS={status}")
+        self._queue("READY=1", f"STATUS={status}")
 
     def reloading(self) -> None:
-        """:meth:`ready` follows."""
-        self._say("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading")
+        """Report the begin of a reload. :meth:`ready` must follow."""
+        self._queue("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", "STATUS=reloading")
 
     def stopping(self, connections: int) -> None:
-        """``connections`` may still finish."""
-        self._say("STOPPING=1", f"STATUS=stopping; {connections} connections were open")
+        """Report a graceful stop with this many open connections."""
+        self._queue("STOPPING=1", f"STATUS=stopping; {connections} connections were open")
 
     def succeeded_by(self, pid: int) -> None:
-        """Another process is the service from now on; nothing that this one says would count."""
-        self._say(f"MAINPID={pid}")
+        """Report another main process. Later messages of this process would be ignored."""
+        self._queue(f"MAINPID={pid}")
         self._main = False
 
 
 def _watchdog_interval() -> float | None:
-    """Seconds between signs of life: half of what sd_watchdog_enabled(3) allows. None if nobody wants them."""
+    """Return seconds between watchdog messages: half of what sd_watchdog_enabled(3) allows. None if disabled."""
     pid = os.environ.pop("WATCHDOG_PID", "")
     microseconds = os.environ.get("WATCHDOG_USEC", "")
     if not microseconds.isdigit() or pid not in ("", str(os.getpid())):

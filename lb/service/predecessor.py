@@ -1,6 +1,6 @@
-"""The process whose place this one takes, as this one sees it: what it hands over, and what it has to be told.
+"""The predecessor of an upgrade, as seen from the new process: inherited sockets and messages.
 
-The other side is :mod:`lb.service.successor`.
+The counterpart is :mod:`lb.service.successor`.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ import socket
 from collections.abc import Iterable
 from contextlib import suppress
 
-from lb.address import Address
-from lb.admin.sockets import ADMIN, BACKLOG
-from lb.binds import Place, moves
+from lb.control.bindings import ADMIN, BACKLOG
+from lb.control.inherited import RuntimeState
 from lb.model import Config
-from lb.service.given_sockets import GivenSockets
-from lb.service.handover import Document, Knowledge, place_as_json
-from lb.service.talk import Talk, say_now
+from lb.model.address import Address
+from lb.model.binds import Place, binding_changes, binds_of
+from lb.net.activation import GivenSockets
+from lb.service.handover import HandoverDocument, place_as_json
+from lb.service.talk import Talk, send_now
 
 __all__ = ["HANDOVER", "Predecessor"]
 
 HANDOVER = "LB_UPGRADE"
-"""The environment variable that holds the number of a descriptor, where the document is."""
+"""Environment variable with the descriptor of the handover document."""
 
 
 class Predecessor:
-    """Until :meth:`take` has been asked, the sockets are nobody's."""
+    """The predecessor. It owns the inherited sockets until :meth:`take` is called."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: HandoverDocument) -> None:
         self.given = GivenSockets.of_descriptors(document.given)
         self._channel = _inherited(document.channel)
         self._sockets = {place: [_inherited(fd) for fd in fds] for place, fds in document.sockets.items()}
@@ -37,26 +38,28 @@ class Predecessor:
 
     @classmethod
     def of_environment(cls) -> Predecessor | None:
-        """The one that started this process, if one did. Raises HandoverError."""
+        """Return the predecessor that started this process, if any. Raises HandoverError."""
         number = os.environ.pop(HANDOVER, "")
         if not number:
             return None
         with open(int(number), "rb") as file:  # noqa: PTH123 - a descriptor
             file.seek(0)
-            return cls(Document.from_json(file.read()))
+            return cls(HandoverDocument.from_json(file.read()))
 
     def take(self, config: Config) -> dict[Place, list[socket.socket]]:
-        """The sockets that a configuration has a use for; the others are closed, here."""
-        admin = (ADMIN, config.admin.bind) if config.admin is not None else None
+        """Return the sockets that a configuration uses. Closes the others in this process."""
         bound: dict[str, list[Address]] = {}
         for name, address in self._sockets:
             bound.setdefault(name, []).append(address)
+        wanted = binds_of(config) | ({ADMIN: (config.admin.bind,)} if config.admin is not None else {})
+        changes = binding_changes(bound, wanted)
+        givers = dict(changes.moved)
         taken = {
-            (name, address): (name, address)
-            for name, address in self._sockets
-            if (name in config.listeners and address in config.listeners[name].bind) or (name, address) == admin
+            (name, address): (givers.get((name, address), name), address)
+            for name, addresses in wanted.items()
+            for address in addresses
+            if (name, address) not in changes.opened
         }
-        taken |= {(name, address): (giver, address) for (name, address), giver in moves(bound, config).items()}
         self._taken = [*taken.values()]
         for place in self._sockets.keys() - self._taken:
             _close(self._sockets[place])
@@ -66,36 +69,36 @@ class Predecessor:
         return {place: self._sockets[theirs] for place, theirs in taken.items()}
 
     def failed(self, reason: str) -> None:
-        """This process cannot take its place."""
-        with suppress(OSError):  # it is gone, and nobody is left to tell
-            say_now(self._channel, failed=reason)
+        """Report that this process cannot take over."""
+        with suppress(OSError):  # the predecessor is gone
+            send_now(self._channel, failed=reason)
 
-    # Within trio
+    # Methods that need trio
 
-    def open_talk(self) -> None:
+    def open_channel(self) -> None:
         self._talk = Talk(self._channel)
 
-    async def knowledge(self) -> Knowledge:
-        """What it knows of the servers now; nothing if it is gone."""
-        await self._talk.say(want="health")
-        message = await self._talk.hear()
-        return Knowledge.from_json(message) if message else Knowledge()
+    async def runtime_state(self) -> RuntimeState:
+        """Request the current state of the servers; empty if the predecessor is gone."""
+        await self._talk.send(want="health")
+        message = await self._talk.receive()
+        return RuntimeState.from_json(message) if message else RuntimeState()
 
-    async def make_way(self) -> None:
-        """Tell it that this process serves; returns when it accepts nobody any more."""
-        for sock, backlog in self._backlogs:  # not before: they are one queue, and its own as long as this may fail
+    async def take_over(self) -> None:
+        """Report that this process serves, and wait until the predecessor no longer accepts clients."""
+        for sock, backlog in self._backlogs:  # not before: the shared queue is still the predecessor's
             sock.listen(backlog)
-        await self._talk.say(ready=[place_as_json(place) for place in self._taken])
-        await self._talk.hear()
+        await self._talk.send(ready=[place_as_json(place) for place in self._taken])
+        await self._talk.receive()
 
     async def gone(self) -> None:
-        """Return when it has ended."""
-        while await self._talk.hear() is not None:
+        """Wait until the predecessor has ended."""
+        while await self._talk.receive() is not None:
             pass
 
 
 def _inherited(fd: int) -> socket.socket:
-    """A socket that came through exec; it goes no further."""
+    """Return a socket inherited through exec. Children do not inherit it."""
     sock = socket.socket(fileno=fd)
     sock.set_inheritable(False)
     return sock

@@ -1,4 +1,4 @@
-"""Becoming another user, for good: what has to be root to listen need not stay root."""
+"""Drop root privileges permanently after binding."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import os
 import pwd
 from collections.abc import Iterable
 
-from lb.errors import describe_error
 from lb.model import ProcessSpec
+from lb.net.errors import describe_error
 
 __all__ = ["PrivilegesError", "give_up"]
 
 
 class PrivilegesError(Exception):
-    """The process cannot become who it should be, and must not go on; the text says why, in one line."""
+    """Privileges cannot be dropped, and the process must exit. The message is one line."""
 
 
 def give_up(spec: ProcessSpec, files: Iterable[str]) -> None:
-    """Become the configured user and group. ``files``, which this process has made, come along.
+    """Switch to the configured user and group, and give them ``files``, which this process has created.
 
-    Does nothing if no user is configured, or if it is this one already. Raises PrivilegesError.
+    Does nothing without a configured user, or if it is the current one. Raises PrivilegesError.
     """
     if not spec.user:
         return
@@ -29,14 +29,14 @@ def give_up(spec: ProcessSpec, files: Iterable[str]) -> None:
         return
     try:
         for path in files:
-            os.chown(path, uid, gid, follow_symlinks=False)  # it may have been exchanged
-        os.initgroups(spec.user, gid)  # first the groups, as the user has no right to change them any more
+            os.chown(path, uid, gid, follow_symlinks=False)  # it may have been replaced by a link
+        os.initgroups(spec.user, gid)  # groups first: the user has no right to change them
         os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)  # that of all threads, nptl(7)
+        os.setresuid(uid, uid, uid)  # of all threads, nptl(7)
     except OSError as error:
         raise PrivilegesError(f"cannot become user {spec.user!r}: {describe_error(error)}") from error
     if uid and _can_return():
-        raise PrivilegesError(f"user {spec.user!r} can become root again")
+        raise PrivilegesError(f"user {spec.user!r} can regain root privileges")
 
 
 def _ids(spec: ProcessSpec) -> tuple[int, int]:
@@ -53,7 +53,7 @@ def _ids(spec: ProcessSpec) -> tuple[int, int]:
 
 
 def _can_return() -> bool:
-    """It was given up for good, or not: somebody who may have it again may be made to."""
+    """Return whether the process can regain root, so that an attacker could, too."""
     try:
         os.setuid(0)
     except PermissionError:

@@ -1,4 +1,4 @@
-"""The channel between a process and the one that takes its place: JSON objects, one a line, over a unix socket."""
+"""The channel between predecessor and successor: JSON objects, one per line, over a unix socket."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 
 import trio
 
-__all__ = ["Talk", "say_now"]
+__all__ = ["Talk", "send_now"]
 
 
 class Talk:
-    """One end."""
+    """One end of the channel."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         self._read = b""
 
-    async def say(self, **message: object) -> None:
-        """Does nothing once the other side is gone: :meth:`hear` tells."""
+    async def send(self, **message: object) -> None:
+        """Send a message. Does nothing once the peer is gone: :meth:`receive` reports that."""
         try:
             await self._stream.send_all(_line(message))
         except trio.BrokenResourceError:
             await trio.lowlevel.checkpoint()
 
-    async def hear(self) -> dict[str, Any] | None:
-        """The next message; None once the other side is gone."""
+    async def receive(self) -> dict[str, Any] | None:
+        """Return the next message; None once the peer is gone."""
         while b"\n" not in self._read:
             try:
                 chunk = await self._stream.receive_some()
@@ -44,8 +44,8 @@ class Talk:
         await self._stream.aclose()
 
 
-def say_now(sock: socket.socket, **message: object) -> None:
-    """Say it without trio, at the end of a process. Raises OSError if the other side is gone."""
+def send_now(sock: socket.socket, **message: object) -> None:
+    """Send a message without trio, at the end of a process. Raises OSError if the peer is gone."""
     sock.setblocking(True)
     sock.sendall(_line(message))
 

@@ -1,7 +1,7 @@
-"""SIGUSR2: a new process, of the version that is installed now, takes this one's place; no connection notices.
+"""Upgrade (SIGUSR2): a new process, of the version installed now, takes over without interrupting a connection.
 
-It inherits the listening sockets. Once it serves, this process accepts nobody any more, and lets its connections
-finish. If it cannot, this process goes on as if nothing had happened.
+The successor inherits the listening sockets. Once it serves, this process stops accepting and lets its connections
+finish. If the successor fails, this process continues unchanged.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import signal
 import trio
 
 from lb.admin.admin import Admin
-from lb.errors import describe_error
+from lb.control.balancer import Balancer
 from lb.events import Fault, Sink
-from lb.server import Balancer
-from lb.service.given_sockets import GivenSockets
+from lb.events.process import UpgradeDone, UpgradeFailed, UpgradeIgnored, UpgradeStarted
+from lb.net.activation import GivenSockets
+from lb.net.errors import describe_error
 from lb.service.notify import Notifier
 from lb.service.successor import Successor, SuccessorError
-from lb.service_events import UpgradeDone, UpgradeFailed, UpgradeIgnored, UpgradeStarted
 
 __all__ = ["Upgrades"]
 
-PATIENCE = 60.0
-"""Seconds until a new process that says nothing counts as failed. A guess: many times what 10,000 servers take."""
+UPGRADE_TIMEOUT = 60.0
+"""Seconds until a successor without a report counts as failed. A guess: many times what 10,000 servers take."""
 
 
 class Upgrades:
-    """One after another; ``changing`` is held while anything about the configuration or the process changes."""
+    """Runs upgrades, one at a time. ``changing`` is held during every change of the configuration or the process."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Upgrades:
         changing: trio.Lock,
     ) -> None:
         self.successor: Successor | None = None
-        """Who serves in this process's place."""
+        """The process that has taken over; None before."""
         self._balancer = balancer
         self._admin = admin
         self._given = given
@@ -48,7 +48,7 @@ class Upgrades:
         self._attempt: trio.CancelScope | None = None
 
     async def run(self) -> None:
-        """Try, and if it works let the connections finish."""
+        """Try an upgrade; on success let the connections of this process finish."""
         if self._balancer.stopping:
             self._sink(UpgradeIgnored("this process stops"))
             return
@@ -57,46 +57,46 @@ class Upgrades:
             return
         with trio.CancelScope() as attempt:
             self._attempt = attempt
-            async with self._changing, self._balancer.changing:  # what it knows shall not change while it hands it over
+            async with self._changing, self._balancer.changing:  # no change of the state during the handover
                 await self._try()
         self._attempt = None
         if self.successor is not None:
             await self._balancer.drain()
 
-    def abandon(self) -> None:
-        """The process stops: what has not served yet shall not."""
+    def cancel(self) -> None:
+        """Cancel an upgrade whose successor does not serve yet, as this process stops."""
         if self._attempt is not None and self.successor is None:
             self._attempt.cancel()
             self._sink(UpgradeFailed("this process was told to stop"))
 
     async def _try(self) -> None:
         try:
-            await self._succeed(Successor({**self._balancer.listening, **self._admin.listening}, self._given))
+            await self._hand_over(Successor({**self._balancer.listening, **self._admin.listening}, self._given))
         except SuccessorError as error:
             self._sink(UpgradeFailed(str(error)))
         except OSError as error:
             self._sink(UpgradeFailed(f"cannot be started: {describe_error(error)}"))
-        except Exception as exception:  # noqa: BLE001 - a bug here, or in the other version; this process goes on
+        except Exception as exception:  # noqa: BLE001 - a bug here or in the other version; this process continues
             self._sink(Fault("upgrade", exception))
             self._sink(UpgradeFailed(f"{type(exception).__name__}: {exception}"))
 
-    async def _succeed(self, successor: Successor) -> None:
+    async def _hand_over(self, successor: Successor) -> None:
         self._sink(UpgradeStarted(successor.pid))
         taken = None
         try:
-            with trio.move_on_after(PATIENCE):
-                taken = await successor.ready(self._balancer.knowledge)
+            with trio.move_on_after(UPGRADE_TIMEOUT):
+                taken = await successor.ready(self._balancer.runtime_state)
             if taken is None:
-                raise SuccessorError(f"it did not serve in {PATIENCE:g} s")
+                raise SuccessorError(f"it did not serve in {UPGRADE_TIMEOUT:g} s")
         finally:
             if taken is None:
                 with trio.CancelScope(shield=True):
                     await successor.kill()
-        with trio.CancelScope(shield=True):  # it serves: there is no way back
+        with trio.CancelScope(shield=True):  # the successor serves: no rollback from here
             self.successor = successor
             self._sink(UpgradeDone(successor.pid))
             self._notifier.succeeded_by(successor.pid)
             self._admin.leave(taken)
             await self._balancer.stop_listening(signal.SIGUSR2.name, taken)
-            await self._notifier.all_said()  # or the service manager would not know who speaks to it next
+            await self._notifier.all_sent()  # else the service manager would not know the new main process
             await successor.left()

@@ -1,1 +1,1 @@
-"""TLS with clients and with servers, and which server a client asks for."""
+"""TLS with clients and with servers, and the server name (SNI) in a ClientHello."""

@@ -1,36 +1,39 @@
-"""Which server a TLS client asks for, read from its first bytes by OpenSSL. No I/O.
+"""SNI parsing: OpenSSL reads the server name from a client's first bytes. No I/O.
 
-The handshake that is begun here goes no further than the ClientHello: once OpenSSL has told the name, it is given up.
+The handshake started here stops at the ClientHello: once OpenSSL reports the name, the handshake is aborted.
 """
 
 from __future__ import annotations
 
 import ssl
 
-from lb.tls.layer import names_as_they_come
+from lb.tls.layer import ignore_undecodable_names
 
-__all__ = ["LARGEST", "ClientHello", "NotTlsError"]
+__all__ = ["MAX_CLIENT_HELLO", "ClientHello", "NotTlsError"]
 
-LARGEST = 64 * 1024
-"""Bytes of a ClientHello that are looked at. Those of today have a few hundred to two thousand."""
+MAX_CLIENT_HELLO = 64 * 1024
+"""Maximum bytes of a ClientHello. Current ones have a few hundred to two thousand."""
 
 
 class NotTlsError(Exception):
-    """The client does not begin as TLS does; the text says what OpenSSL minds."""
+    """The client's first bytes are not a TLS ClientHello. The text is OpenSSL's reason."""
 
 
 class ClientHello:
-    """What a client says first, as it comes in."""
+    """A ClientHello, parsed as its bytes arrive."""
 
     def __init__(self) -> None:
         self._incoming = ssl.MemoryBIO()
         self._handshake = _CONTEXT.wrap_bio(self._incoming, ssl.MemoryBIO(), server_side=True)
 
-    def read(self, more: bytes) -> str | None:
-        """The name in it, in lower case, "" if it names none; None as long as it is not whole. Raises NotTlsError."""
-        self._incoming.write(more)
+    def read(self, received: bytes) -> str | None:
+        """Add received bytes. Return the server name in lower case, "" without SNI, None while it is incomplete.
+
+        Raises NotTlsError.
+        """
+        self._incoming.write(received)
         try:
-            with names_as_they_come():
+            with ignore_undecodable_names():
                 self._handshake.do_handshake()
         except ssl.SSLWantReadError:
             return None
@@ -39,21 +42,21 @@ class ClientHello:
             if found is None:
                 raise NotTlsError(error.reason or str(error)) from error
             return str(found)
-        raise AssertionError("a handshake without a certificate has ended well")
+        raise AssertionError("a handshake without a certificate has succeeded")
 
 
-def _note(hello: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int:
-    """OpenSSL's call, with the name or without one; the answer ends the handshake."""
+def _store_name(hello: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> int:
+    """OpenSSL's SNI callback, with or without a name. The returned alert aborts the handshake."""
     hello.found = (name or "").lower()  # type: ignore[attr-defined]
     return ssl.ALERT_DESCRIPTION_INTERNAL_ERROR
 
 
 def _context() -> ssl.SSLContext:
-    """Whatever the client can do is fine: whether it is good enough is for the server to say."""
+    """Return a context that accepts every version and cipher: the server behind the balancer decides about them."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers("ALL:COMPLEMENTOFALL:@SECLEVEL=0")
-    context.sni_callback = _note
+    context.sni_callback = _store_name
     return context
 
 

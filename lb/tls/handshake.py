@@ -1,4 +1,4 @@
-"""The handshake of TLS on a socket that nobody else waits for."""
+"""The TLS handshake on a socket that no other task uses."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lb.tls.layer import Tls
 
 __all__ = ["shake_hands"]
 
-PIECE = 16 * 1024
-"""Bytes read at once. What comes behind the handshake is kept, so this is also what may be read too early."""
+HANDSHAKE_READ_SIZE = 16 * 1024
+"""Maximum bytes per read. Bytes after the handshake are kept for the stream, so this also bounds early data."""
 
 
 async def shake_hands(sock: socket.SocketType, tls: Tls) -> None:
-    """Until both sides agree. Raises ssl.SSLError if they do not, another OSError if the peer is gone."""
+    """Complete the handshake. Raises ssl.SSLError if it fails, another OSError if the peer is gone."""
     received = b""
     while True:
         try:
             done = tls.shake_hands(received)
         except ssl.SSLError:
-            with suppress(OSError):  # it is told why, if it takes it
+            with suppress(OSError):  # send the alert, if the peer accepts it
                 sock.send(tls.to_send())
             raise
         await _send_all(sock, tls.to_send())
@@ -46,6 +46,6 @@ async def _receive(sock: socket.SocketType) -> bytes:
     while True:
         await trio.lowlevel.checkpoint()
         try:
-            return sock.recv(PIECE)
+            return sock.recv(HANDSHAKE_READ_SIZE)
         except BlockingIOError:
             await trio.lowlevel.wait_readable(sock)

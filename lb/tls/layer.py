@@ -1,7 +1,7 @@
-"""What stands between a socket's bytes and a stream's: nothing, or TLS. No I/O: the bytes come and go as values.
+"""The layer between a socket's bytes and a stream's bytes: plain TCP or TLS. No I/O: bytes are arguments and results.
 
-Each direction of a TLS connection ends by itself, with an alert called close_notify (RFC 8446, 6.1), which is to TLS
-what FIN is to TCP. A FIN without one may be somebody else's doing, so it is an error here.
+Each direction of a TLS connection ends on its own with a close_notify alert (RFC 8446, 6.1), the equivalent of a TCP
+FIN. A FIN without close_notify may come from an attacker, so it is an error here.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
-__all__ = ["Clear", "Layer", "Tls", "names_as_they_come"]
+__all__ = ["Clear", "Layer", "Tls", "ignore_undecodable_names"]
 
 RECORD = 16 * 1024
-"""Bytes of the stream in one record at most, RFC 8446, 5.1; one read of OpenSSL's gives one record."""
+"""Maximum stream bytes in one record, RFC 8446, 5.1. One OpenSSL read returns one record."""
 
 
 @contextmanager
-def names_as_they_come() -> Iterator[None]:
-    """Within a handshake: a client that asks for a server in letters beyond ASCII fails, and that is all.
+def ignore_undecodable_names() -> Iterator[None]:
+    """Suppress the traceback for a server name (SNI) that is not ASCII. The handshake of that client fails anyway.
 
-    Python tells our callback no such name, and prints a traceback; anybody could fill the log with them.
+    Python does not call the SNI callback for such a name, and prints a traceback. Any client could fill the log so.
     """
     before = sys.unraisablehook
 
@@ -38,27 +38,27 @@ def names_as_they_come() -> Iterator[None]:
 
 
 class Layer(Protocol):
-    """One end of a connection: what its socket says goes in, what it shall say comes out, in order."""
+    """One side of a connection: it decodes received bytes and encodes bytes to send, in order."""
 
     @property
     def early(self) -> bytes:
-        """The stream's first bytes, if they came before the relay began."""
+        """The stream's first bytes, if they arrived before the relay started."""
 
     @property
     def ended(self) -> bool:
-        """The peer has finished its direction, in order; what :meth:`open` has returned so far is all."""
+        """True if the peer has ended its direction in an orderly way: :meth:`open` returns no more bytes."""
 
     def open(self, received: bytes) -> bytes:
-        """The stream's bytes in what the socket has received, maybe none yet; ``b""`` received is its end of file.
+        """Decode received bytes to stream bytes, possibly none yet. ``b""`` is the socket's end of file.
 
-        Raises ssl.SSLError if the peer breaks the protocol, ssl.SSLEOFError if the stream is cut off.
+        Raises ssl.SSLError if the peer violates the protocol, ssl.SSLEOFError if the stream is truncated.
         """
 
     def seal(self, data: bytes) -> bytes:
-        """What to send for these bytes of the stream."""
+        """Encode stream bytes to the bytes to send."""
 
     def finish(self) -> bytes:
-        """What to send after the last byte, before a FIN."""
+        """Return the bytes to send after the last stream byte, before a FIN."""
 
 
 class Clear:
@@ -84,8 +84,8 @@ class Clear:
 class Tls:
     """TLS, once :meth:`shake_hands` has returned True. Implements :class:`Layer`.
 
-    ``server_name`` is for the client's role: the server that is asked for and, if the context checks names, the one
-    that its certificate must name; an IP address is checked, and not asked for.
+    ``server_name`` is for the client role: the name sent as SNI. If the context checks names, the certificate must
+    match it. An IP address is checked, but not sent.
     """
 
     __slots__ = ("_incoming", "_object", "_outgoing", "early", "ended")
@@ -100,13 +100,13 @@ class Tls:
         self.ended = False
 
     def shake_hands(self, received: bytes = b"") -> bool:
-        """The next step of the handshake; True if it was the last. After each, :meth:`to_send` goes out.
+        """Do the next step of the handshake. Return True if it is complete. After each step, send :meth:`to_send`.
 
-        Raises ssl.SSLError; then, too, :meth:`to_send` tells the peer why.
+        Raises ssl.SSLError. Send :meth:`to_send` in that case too: it holds the alert for the peer.
         """
         self._incoming.write(received)
         try:
-            with names_as_they_come():
+            with ignore_undecodable_names():
                 self._object.do_handshake()
         except ssl.SSLWantReadError:
             return False
@@ -114,7 +114,7 @@ class Tls:
         return True
 
     def to_send(self) -> bytes:
-        """What the handshake has to say."""
+        """Return the handshake bytes to send."""
         return self._outgoing.read()
 
     def open(self, received: bytes) -> bytes:
@@ -126,7 +126,7 @@ class Tls:
         return self._read_all()
 
     def _read_all(self) -> bytes:
-        """All that has come: OpenSSL takes bytes of the stream that :meth:`finish` finds for an error."""
+        """Read all received stream bytes. If :meth:`finish` found unread ones, OpenSSL would report an error."""
         pieces = []
         try:
             while piece := self._object.read(RECORD):
@@ -134,16 +134,16 @@ class Tls:
             self.ended = True
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:  # the same as b"", once our own direction has ended
+        except ssl.SSLZeroReturnError:  # the same as b"", after this side's own close_notify
             self.ended = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def seal(self, data: bytes) -> bytes:
-        """Sealed. An answer that TLS itself owes to the peer (RFC 8446, 4.6.3) goes before it, as it should."""
+        """Encrypt the bytes. A reply that TLS itself has to send (KeyUpdate, RFC 8446, 4.6.3) goes before them."""
         self._object.write(data)
         return self._outgoing.read()
 
     def finish(self) -> bytes:
-        with suppress(ssl.SSLWantReadError):  # the peer's own end, which comes when it comes
+        with suppress(ssl.SSLWantReadError):  # the peer's close_notify may come later
             self._object.unwrap()
         return self._outgoing.read()

@@ -1,4 +1,4 @@
-"""The TLS contexts that a process has in use, made from what the configuration says of certificates."""
+"""The TLS contexts of a process, made from the certificates in the configuration."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ TlsSpec: TypeAlias = ListenerTlsSpec | PoolTlsSpec
 
 
 class TlsStore:
-    """Contexts by what is configured, files included: the same certificate read again is the same context."""
+    """TLS contexts, by their configuration with file contents: an unchanged certificate keeps its context."""
 
     def __init__(self) -> None:
         self._contexts: dict[TlsSpec, ssl.SSLContext] = {}
         self._making = trio.Lock()
 
     async def make(self, spec: TlsSpec) -> ssl.SSLContext:
-        """Get one, made if need be; in a thread, as the system's authorities take 50 ms. Raises OSError."""
+        """Return the context, and make it if missing. Runs in a thread: loading the system's CAs takes 50 ms.
+
+        Raises OSError.
+        """
         async with self._making:
             context = self._contexts.get(spec)
             if context is None:
@@ -32,11 +35,11 @@ class TlsStore:
             return context
 
     def __getitem__(self, spec: TlsSpec) -> ssl.SSLContext:
-        """One that was made."""
+        """Return a context that :meth:`make` has made."""
         return self._contexts[spec]
 
     def keep(self, specs: Iterable[TlsSpec | None]) -> None:
-        """Forget all but these; connections that use the others go on."""
+        """Drop all contexts but these. Open connections keep theirs."""
         for spec in self._contexts.keys() - set(specs):
             del self._contexts[spec]
 
@@ -46,7 +49,7 @@ def _context(spec: TlsSpec) -> ssl.SSLContext:
 
 
 def tls_of(config: Config) -> set[TlsSpec]:
-    """All that a configuration needs."""
+    """Return all TLS settings of a configuration."""
     found: set[TlsSpec | None] = {listener.tls for listener in config.listeners.values()}
     found |= {pool.tls for pool in config.pools.values()}
     return {spec for spec in found if spec is not None}

@@ -1,1 +1,1 @@
-"""Several processes that carry the traffic, and the supervisor that leads them."""
+"""The data plane in several worker processes, and their supervisor."""

@@ -1,6 +1,6 @@
-"""Messages between the supervisor and a worker: pickled, over a unix socket, with descriptors if need be.
+"""A channel between the supervisor and a worker: pickled messages, with optional descriptors, over a unix socket.
 
-Sending never waits: what the other side does not take is queued, up to a limit, and a task sends it.
+Sending never waits: messages are queued, up to a limit, and a task sends them.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ import trio
 __all__ = ["Channel", "ChannelFullError", "encode"]
 
 HEADER = struct.Struct("=QI")
-"""Of each message: its length in bytes, and how many descriptors belong to it."""
+"""Header of a message: length in bytes, number of descriptors."""
 MOST_FDS = 250
-"""Descriptors in one system call; SCM_MAX_FD is 253 (unix(7))."""
+"""Maximum descriptors per system call; SCM_MAX_FD is 253 (unix(7))."""
 CHUNK = 1 << 16
 LARGE = 1 << 16
-"""Bytes from which on a message is read in a thread, so that the traffic gets its turn. A guess: 1 ms."""
+"""Messages above this many bytes are unpickled in a thread, to keep the event loop free. A guess: 1 ms."""
 MOST_QUEUED = 1 << 28
-"""Bytes that may wait for a reader. A guess: far more than the largest configuration."""
+"""Maximum queued bytes. A guess: far more than the largest configuration."""
 
 
 class ChannelFullError(Exception):
-    """The other side has not read for long."""
+    """The queue is full: the peer has not read for long."""
 
 
 def encode(message: object) -> bytes:
-    """A message as it is sent: once for several receivers."""
+    """Encode a message, once for all receivers."""
     return pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
 
 
 class Channel:
-    """One end. :meth:`run` must be running for anything to be sent."""
+    """One end of a channel. Messages are sent while :meth:`run` runs."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -52,9 +52,9 @@ class Channel:
         self._fds: list[int] = []
 
     def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
-        """Queue what :func:`encode` gave. The descriptors are duplicated. Raises ChannelFullError.
+        """Queue a message from :func:`encode`. The descriptors are duplicated. Raises ChannelFullError.
 
-        Does nothing once the other side is gone: :meth:`receive` tells.
+        Does nothing once the peer is gone: :meth:`receive` reports that.
         """
         if self._gone:
             return
@@ -65,12 +65,12 @@ class Channel:
         self._arrived.set()
 
     async def all_sent(self) -> None:
-        """Return when the other side's socket has everything, or the other side is gone."""
+        """Wait until the peer's socket has all messages, or the peer is gone."""
         while self._queued:
             await self._sent.wait()
 
     async def run(self) -> None:
-        """Send what is queued, until the other side is gone; then what is left is forgotten."""
+        """Send queued messages until the peer is gone; then discard the rest."""
         try:
             while True:
                 await self._arrived.wait()
@@ -94,7 +94,7 @@ class Channel:
 
     async def _send(self, frame: bytes, fds: list[int]) -> None:
         data = memoryview(frame)
-        for first in range(0, len(fds), MOST_FDS):  # each part goes with a byte of its own
+        for first in range(0, len(fds), MOST_FDS):  # each batch needs a data byte of its own
             part = array.array("i", fds[first : first + MOST_FDS])
             sent = await self._sock.sendmsg([data[:1]], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, part)])
             data = data[sent:]
@@ -102,7 +102,7 @@ class Channel:
             data = data[await self._sock.send(data) :]
 
     async def receive(self) -> tuple[object, list[int]] | None:
-        """The next message, and the descriptors that came with it; None once the other side is gone."""
+        """Return the next message and its descriptors; None once the peer is gone."""
         header = await self._take(HEADER.size)
         if header is None:
             return None

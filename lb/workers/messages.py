@@ -1,4 +1,4 @@
-"""What the supervisor and its workers say to each other."""
+"""Messages between the supervisor and its workers."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import Literal
 
 import attrs
 
-from healthcheck.mirror import Standing
-from lb.address import Address, SocketAddress
-from lb.binds import Place
-from lb.figures import Wanted
+from healthcheck.mirror import HealthStatus
 from lb.model import Config
+from lb.model.address import Address, SocketAddress
+from lb.model.binds import BindingChanges, Place
+from lb.model.connection import ConnectionFilter
 
 __all__ = [
     "SIGNALS",
-    "Abandon",
-    "Ask",
     "CloseAll",
     "Commit",
     "ConnectFailed",
     "Connected",
     "Done",
-    "Judged",
+    "HealthChanged",
     "Lines",
     "Prepare",
+    "Query",
     "Resolved",
+    "Rollback",
     "Start",
     "StopListening",
 ]
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""The supervisor obeys them, for all. It blocks them in a worker from its birth, until the worker ignores them."""
+"""Signals that the supervisor handles for all processes. A worker starts with them blocked, then ignores them."""
 
-# From the supervisor. Start, Prepare, Commit, Ask and StopListening are orders, which a worker answers with Done.
+# From the supervisor. Start, Prepare, Commit, Query and StopListening are orders: the worker replies with Done.
 
 
 @attrs.frozen
 class Start:
-    """The first message; with it go the board and, for each worker, the eventfd that makes it look again."""
+    """The first message. Descriptors: the shared counters, then the wakeup eventfd of each worker."""
 
     index: int
     workers: int
@@ -46,41 +46,42 @@ class Start:
 
 @attrs.frozen
 class Prepare:
-    """Get ready for another configuration. With it go the sockets of ``opened``."""
+    """Prepare another configuration. Descriptors: the sockets of ``opened``."""
 
     config: Config
     slots: dict[str, int]
+    changes: BindingChanges
     opened: tuple[tuple[Place, int], ...]
-    """Whose they are, and how many each."""
+    """The listening places, with the number of sockets of each."""
 
 
 @attrs.frozen
 class Commit:
-    """Change to what was prepared, now."""
+    """Apply the prepared configuration now."""
 
-    standings: dict[tuple[str, str], Standing]
-    """By pool and server, of those about whom there is anything to say."""
+    statuses: dict[tuple[str, str], HealthStatus]
+    """Health by pool and server; default values are omitted."""
     targets: dict[Address, tuple[SocketAddress, ...]]
-    """What host names resolve to."""
+    """Resolved host names."""
 
 
 @attrs.frozen
-class Abandon:
-    """Forget what was prepared, or is being prepared."""
+class Rollback:
+    """Discard the configuration that was prepared or is being prepared."""
 
 
 @attrs.frozen
-class Judged:
-    """How it stands with a server now."""
+class HealthChanged:
+    """The health of a server has changed."""
 
     pool: str
     server: str
-    standing: Standing
+    status: HealthStatus
 
 
 @attrs.frozen
 class Resolved:
-    """The addresses of a server, the best first."""
+    """The addresses of a server have changed; the preferred one is first."""
 
     pool: str
     server: str
@@ -89,23 +90,23 @@ class Resolved:
 
 @attrs.frozen
 class StopListening:
-    """Accept what waits, then nobody; end by yourself once no connection is open."""
+    """Accept the clients in the backlogs, stop listening, and exit once no connection is open."""
 
     elsewhere: frozenset[Place]
-    """Whose sockets another process has taken over, with who waits there."""
+    """Places that another process has taken over, with the clients in their backlogs."""
 
 
 @attrs.frozen
 class CloseAll:
-    """End now; what is open is closed as ``stopped``."""
+    """Close all connections with reason ``stopped`` and exit."""
 
 
 @attrs.frozen
-class Ask:
-    """A question about the traffic; the answer is what the method of :class:`lb.traffic.Traffic` says."""
+class Query:
+    """A call of the method ``about`` of :class:`lb.dataplane.plane.DataPlane`; the reply has its result."""
 
-    about: Literal["survey", "timings", "live", "cut"]
-    wanted: Wanted
+    about: Literal["stats", "timings", "live", "cut"]
+    only: ConnectionFilter
 
 
 # From a worker
@@ -113,18 +114,18 @@ class Ask:
 
 @attrs.frozen
 class Done:
-    """The answer to an order of this kind."""
+    """The reply to an order of the type ``to``."""
 
     to: type[object]
     error: str = ""
-    """Why it cannot be; empty if all is well."""
+    """Why the order failed; empty on success."""
     answer: object = None
-    """To a question."""
+    """The result of a query."""
 
 
 @attrs.frozen
 class ConnectFailed:
-    """A connect to this server failed, by the server's or the network's fault."""
+    """A connect to this server failed because of the server or the network."""
 
     pool: str
     server: str
@@ -133,7 +134,7 @@ class ConnectFailed:
 
 @attrs.frozen
 class Connected:
-    """A connect to this server worked, and that matters."""
+    """A connect to this server succeeded, and the supervisor needs to know."""
 
     pool: str
     server: str
@@ -141,7 +142,7 @@ class Connected:
 
 @attrs.frozen
 class Lines:
-    """Lines of the log, without the last one's end."""
+    """Log lines, without the final newline."""
 
     text: str
     count: int

@@ -1,35 +1,32 @@
-"""One worker, as the supervisor sees it: a child process at the other end of a channel."""
+"""The supervisor's handle of a worker: a process and a channel to it."""
 
 from __future__ import annotations
 
 import itertools
-import os
-import signal
 import socket
-import subprocess
-import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
 import trio
 
 from lb.workers.channel import Channel, ChannelFullError
-from lb.workers.messages import SIGNALS, Done
+from lb.workers.fork_server import ForkedProcess, ForkServer
+from lb.workers.messages import Done
 
 __all__ = ["WorkerProcess"]
 
-LAST_CHANCE = 2.0
+WORKER_KILL_TIMEOUT = 2.0
 """Seconds between the end of the channel and SIGKILL."""
 
 
-class Answer:
-    """To an order: what went wrong, if anything."""
+class Reply:
+    """The reply to an order: an error, or success."""
 
     def __init__(self) -> None:
         self._error = ""
         self._here = trio.Event()
         self.content: object = None
-        """Of the answer to a question; None if there is none."""
+        """The result of a query; None if there is none."""
 
     def come(self, error: str, content: object = None) -> None:
         self._error = error
@@ -37,36 +34,45 @@ class Answer:
         self._here.set()
 
     async def wait(self) -> str:
-        """Why the order was not obeyed; empty if it was. The end of the process answers everything."""
+        """Return why the order failed; empty on success. The end of the process completes all replies."""
         await self._here.wait()
         return self._error
 
 
 class WorkerProcess:
-    """A worker. :meth:`run` must be running for anything to be sent."""
+    """A worker. Messages are sent while :meth:`run` runs."""
 
-    def __init__(self, index: int) -> None:
-        """Start the process. Raises OSError."""
+    def __init__(self, index: int, process: ForkedProcess, channel: Channel) -> None:
         self.index = index
         self.served = False
-        """It has taken a configuration."""
+        """Whether it has applied a configuration."""
         self.ended = ""
-        """Why it has; empty while it runs."""
+        """Why it ended; empty while it runs."""
+        self.pid = process.pid
+        self._process = process
+        self._channel = channel
         self._why_killed = ""
-        self._answers: defaultdict[type[object], deque[Answer]] = defaultdict(deque)
-        """Those still to come, by the kind of order; of one kind they come in order."""
+        self._answers: defaultdict[type[object], deque[Reply]] = defaultdict(deque)
+        """Outstanding replies by type of order. Replies of one type arrive in order."""
+
+    @classmethod
+    async def start(cls, index: int, forks: ForkServer) -> WorkerProcess:
+        """Start the process. Raises OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = _start(index, theirs.fileno())
-        self._channel = Channel(ours)
-        self.pid = self._process.pid
+            try:
+                process = await forks.fork(index, theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
+        return cls(index, process, Channel(ours))
 
     @property
     def ended_well(self) -> bool:
         return self.ended == "exit code 0"
 
     async def run(self, received: Callable[[object], None]) -> None:
-        """Hand over its messages until the process has ended; if cancelled, end it."""
+        """Receive messages until the process has ended. If cancelled, kill it."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._channel.run)
@@ -76,34 +82,28 @@ class WorkerProcess:
                     else:
                         received(message[0])
                 nursery.cancel_scope.cancel()
-            with trio.move_on_after(LAST_CHANCE):
-                await self._exited()
+            with trio.move_on_after(WORKER_KILL_TIMEOUT):
+                await self._process.exited()
         finally:
-            self._process.kill()  # does nothing to a process that has ended
-            code = self._process.wait()
+            self._process.kill()
+            with trio.CancelScope(shield=True):
+                await self._process.exited()
+            self._process.close()
             self._channel.close()
-            plain = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            self.ended = self._why_killed or plain
+            self.ended = self._why_killed or self._process.ended_text
             for answer in itertools.chain.from_iterable(self._answers.values()):
                 answer.come(self.ended)
 
-    async def _exited(self) -> None:
-        pidfd = os.pidfd_open(self.pid)
-        try:
-            await trio.lowlevel.wait_readable(pidfd)
-        finally:
-            os.close(pidfd)
-
     def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
-        """Send what :func:`lb.workers.channel.encode` gave."""
+        """Send a message from :func:`lb.workers.channel.encode`."""
         try:
             self._channel.send(message, fds)
         except ChannelFullError:
             self.kill("did not read its messages")
 
-    def order(self, kind: type[object], message: bytes, fds: Sequence[int] = ()) -> Answer:
-        """Send a message of a kind that has an answer."""
-        answer = Answer()
+    def order(self, kind: type[object], message: bytes, fds: Sequence[int] = ()) -> Reply:
+        """Send a message of a type that has a reply."""
+        answer = Reply()
         if self.ended:
             answer.come(self.ended)
         else:
@@ -112,18 +112,7 @@ class WorkerProcess:
         return answer
 
     def kill(self, why: str) -> None:
-        """SIGKILL, for a reason that is to be told."""
+        """Send SIGKILL. ``why`` is reported as the reason."""
         if not self.ended:
             self._why_killed = why
             self._process.kill()
-
-
-def _start(index: int, channel: int) -> subprocess.Popen[bytes]:
-    """With our own search path, so that it finds the plug-ins that we found, and nothing else."""
-    command = [sys.executable, "-P", "-m", "lb.workers.worker", str(index), str(channel)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=[channel])  # noqa: S603 - ourselves
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

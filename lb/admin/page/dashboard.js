@@ -1,16 +1,16 @@
-// The dashboard: asks for the status once a second, and at once when an event comes. Everything shown goes through
-// textContent, so that no name from a configuration or a server's answer can be markup.
+// The dashboard: requests the status once a second, and at once when an event arrives. All text is set with
+// textContent, so that no name from a configuration or a server's response can be markup.
 "use strict";
 
-const INTERVAL = 1000; // milliseconds between two questions
-const KEPT = 120; // points of each chart
+const INTERVAL = 1000; // milliseconds between two requests
+const POINTS = 120; // points of each chart
 const $ = (selector, root = document) => root.querySelector(selector);
 const rows = new Map(); // "pool/server" -> its row
 const charts = { active: [], rate: [], bytes: [], connect: [] };
-let before = null; // the last status, to tell what changed since
-let clockSkew = 0; // milliseconds that the balancer's clock is ahead of ours
+let before = null; // the previous status, to compute rates
+let clockSkew = 0; // milliseconds that the balancer's clock is ahead of the browser's
 
-// Words
+// Text
 
 const amount = (number) => number.toLocaleString("en", { maximumFractionDigits: number < 10 ? 1 : 0 });
 function bytes(number) {
@@ -28,15 +28,15 @@ function span(seconds) {
 const since = (timestamp) => span((Date.now() + clockSkew - Date.parse(timestamp)) / 1000);
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 function set(element, text) {
-  if (element.textContent !== text) element.textContent = text; // an unchanged page is not laid out anew
+  if (element.textContent !== text) element.textContent = text; // avoids a new layout of an unchanged page
 }
 function mark(element, name, value) {
   if (element.dataset[name] !== value) element.dataset[name] = value;
 }
 
-// Asking
+// Requests
 
-async function ask(path, method = "GET") {
+async function request(path, method = "GET") {
   const answer = await fetch(path, { method, cache: "no-store" });
   const body = await answer.json();
   if (!answer.ok && answer.status !== 422) throw new Error(body.error || answer.statusText);
@@ -46,7 +46,7 @@ async function act(path, button) {
   button.disabled = true;
   set($("#notice"), "");
   try {
-    await ask(path, "POST");
+    await request(path, "POST");
     await refresh();
   } catch (error) {
     set($("#notice"), error.message);
@@ -54,16 +54,16 @@ async function act(path, button) {
     button.disabled = false;
   }
 }
-let asking = false;
+let refreshing = false;
 let again = false;
 async function refresh() {
-  if (asking) {
+  if (refreshing) {
     again = true;
     return;
   }
-  asking = true;
+  refreshing = true;
   try {
-    const status = await ask("api/v1/status");
+    const status = await request("api/v1/status");
     clockSkew = Date.parse(status.timestamp) - Date.now();
     show(status);
     before = status;
@@ -71,9 +71,9 @@ async function refresh() {
     set($("#link"), "live");
   } catch (error) {
     mark($("#link"), "state", "lost");
-    set($("#link"), `no answer: ${error.message}`);
+    set($("#link"), `no response: ${error.message}`);
   } finally {
-    asking = false;
+    refreshing = false;
   }
   if (again) {
     again = false;
@@ -81,13 +81,13 @@ async function refresh() {
   }
 }
 
-// Showing
+// Status
 
 function show(status) {
   const without = Object.keys(status.pools).filter((name) => !status.pools[name].available);
   const notUp = Object.values(status.pools).flatMap((pool) => Object.values(pool.servers)).filter((server) => server.state !== "up").length;
   mark($("#verdict"), "ok", without.length ? "no" : "yes");
-  set($("#verdict"), without.length ? `No available server: ${without.join(", ")}` : notUp ? `All pools serve, ${plural(notUp, "server")} not up` : "All pools serve");
+  set($("#verdict"), without.length ? `No available server: ${without.join(", ")}` : notUp ? `All pools available, ${plural(notUp, "server")} not up` : "All pools available");
   document.title = `${without.length ? "✗" : notUp ? "!" : "✓"} trio-lb`;
   showFigures(status);
   showPools(status.pools);
@@ -101,7 +101,7 @@ function showFigures(status) {
   point("active", sum(status.listeners, "active"), amount);
   if (before === null) return;
   const seconds = (Date.parse(status.timestamp) - Date.parse(before.timestamp)) / 1000;
-  if (seconds < 0.5) return; // asked early, because of an event
+  if (seconds < 0.5) return; // an early request, because of an event
   const rise = (now, then) => Math.max(0, now - then);
   point("rate", rise(sum(status.listeners, "total"), sum(before.listeners, "total")) / seconds, amount);
   point("bytes", rise(status.bytes_in + status.bytes_out, before.bytes_in + before.bytes_out) / seconds, bytes);
@@ -113,13 +113,13 @@ function showFigures(status) {
 function point(name, value, text) {
   const points = charts[name];
   points.push(value);
-  if (points.length > KEPT) points.shift();
+  if (points.length > POINTS) points.shift();
   const figure = $(`[data-figure="${name}"]`);
   set($("output", figure), text(value));
   const top = Math.max(...points, 1e-9) * 1.1;
-  const line = points.map((each, index) => `${KEPT - points.length + index + 1},${(31 - (30 * each) / top).toFixed(2)}`);
+  const line = points.map((each, index) => `${POINTS - points.length + index + 1},${(31 - (30 * each) / top).toFixed(2)}`);
   $(".line", figure).setAttribute("d", `M${line.join("L")}`);
-  $(".area", figure).setAttribute("d", `M${KEPT - points.length + 1},32L${line.join("L")}L${KEPT},32Z`);
+  $(".area", figure).setAttribute("d", `M${POINTS - points.length + 1},32L${line.join("L")}L${POINTS},32Z`);
 }
 
 function showPools(pools) {
@@ -162,7 +162,7 @@ function showServers(section, pool, servers) {
     }
     showServer(row, name, server);
   }
-  sift(section);
+  filterServers(section);
 }
 function showServer(row, name, server) {
   mark(row, "state", server.state);
@@ -186,22 +186,22 @@ function showServer(row, name, server) {
   button.setAttribute("aria-label", `${drained ? "Enable" : "Drain"} ${name}`);
 }
 function why(server) {
-  const words = [];
-  if (server.backup) words.push("backup");
-  if (server.state === "draining" && server.override?.drained) words.push("drained by an operator");
-  if (server.reason) words.push(server.reason);
-  if (!["up", "draining"].includes(server.state)) words.push(`for ${since(server.last_change)}`);
-  if (server.failed_connects) words.push(plural(server.failed_connects, "failed connect"));
-  return words.join(", ");
+  const parts = [];
+  if (server.backup) parts.push("backup");
+  if (server.state === "draining" && server.override?.drained) parts.push("drained by an operator");
+  if (server.reason) parts.push(server.reason);
+  if (!["up", "draining"].includes(server.state)) parts.push(`for ${since(server.last_change)}`);
+  if (server.failed_connects) parts.push(plural(server.failed_connects, "failed connect"));
+  return parts.join(", ");
 }
-function sift(section) {
+function filterServers(section) {
   const text = $("#find").value.trim().toLowerCase();
   const trouble = $("#trouble").checked;
   let shown = 0;
   for (const row of section.querySelectorAll(".server")) {
-    const fits = $(".who", row).textContent.toLowerCase().includes(text) && !(trouble && row.dataset.state === "up");
-    row.hidden = !fits;
-    shown += fits;
+    const matches = $(".who", row).textContent.toLowerCase().includes(text) && !(trouble && row.dataset.state === "up");
+    row.hidden = !matches;
+    shown += matches;
   }
   $(".none", section).hidden = shown > 0;
 }
@@ -257,13 +257,13 @@ function showEvents(events) {
   );
 }
 
-// Open connections: on demand
+// Open connections, on demand
 
 async function showConnections() {
   const wanted = new URLSearchParams({ limit: 100 });
   for (const [key, value] of new FormData($("#filter"))) if (value) wanted.set(key, value);
   try {
-    const { connections, limit } = await ask(`api/v1/connections?${wanted}`);
+    const { connections, limit } = await request(`api/v1/connections?${wanted}`);
     fill($("#connections tbody"), connections, (each) => [each.client, each.server ?? "–", each.state, span(each.duration_ms / 1000), bytes(each.bytes_in), bytes(each.bytes_out), closing(each)]);
     $("#connections").hidden = !connections.length;
     set($("#shown"), connections.length < limit ? `${plural(connections.length, "connection")}.` : `The oldest ${limit}; filter for others.`);
@@ -279,7 +279,7 @@ function closing(connection) {
   button.addEventListener("click", async () => {
     if (!button.classList.contains("sure")) {
       button.classList.add("sure");
-      button.textContent = "Sure?";
+      button.textContent = "Confirm?";
       return;
     }
     await act(`api/v1/connections/${connection.id}/close`, button);
@@ -296,7 +296,7 @@ function showChanges(text) {
 }
 $("#preview").addEventListener("click", async () => {
   try {
-    const { changes, errors } = await ask("api/v1/reload");
+    const { changes, errors } = await request("api/v1/reload");
     showChanges((errors.length ? errors : changes).join("\n"));
     $("#reload").disabled = errors.length > 0;
   } catch (error) {
@@ -306,7 +306,7 @@ $("#preview").addEventListener("click", async () => {
 $("#reload").addEventListener("click", async () => {
   $("#reload").disabled = true;
   try {
-    const { applied, errors } = await ask("api/v1/reload", "POST");
+    const { applied, errors } = await request("api/v1/reload", "POST");
     showChanges(applied ? "Reloaded." : errors.join("\n"));
     await refresh();
   } catch (error) {
@@ -314,11 +314,11 @@ $("#reload").addEventListener("click", async () => {
   }
 });
 
-// Keeping up
+// Updates
 
-const siftAll = () => document.querySelectorAll(".pool").forEach(sift);
-$("#find").addEventListener("input", siftAll);
-$("#trouble").addEventListener("change", siftAll);
+const filterAll = () => document.querySelectorAll(".pool").forEach(filterServers);
+$("#find").addEventListener("input", filterAll);
+$("#trouble").addEventListener("change", filterAll);
 $("#filter").addEventListener("submit", (event) => {
   event.preventDefault();
   showConnections();

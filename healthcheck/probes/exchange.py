@@ -1,0 +1,98 @@
+"""The exchange probe: sends and expects bytes, in one or more steps; for protocols without a probe of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import attrs
+import trio
+
+from healthcheck.probe import Probe, ProbeFailed, Target, describe_broken
+from healthcheck.probes import options
+from healthcheck.probes.conversation import Conversation, conversation, quoted
+
+__all__ = ["ExchangeProbe"]
+
+
+@attrs.frozen
+class _Step:
+    """Bytes to send, then a pattern to expect in the bytes after the previous step's match."""
+
+    send: bytes
+    expect: re.Pattern[bytes]
+    label: str = ""
+    """The label in failure reasons: ``step 2 (login)``."""
+
+    async def run(self, connection: Conversation) -> bytes:
+        """Run the step and return the answer up to the end of the match.
+
+        Raises ProbeFailed; on a timeout too, if there is a better reason than "no answer in 1 s".
+        """
+        try:
+            if self.send:
+                await connection.send(self.send)
+            return await connection.until(self.expect)
+        except ProbeFailed as failure:
+            raise ProbeFailed(self._named(str(failure))) from failure
+        except trio.Cancelled:
+            if connection.unread and not self.expect.search(connection.unread):
+                raise ProbeFailed(self._named(f"answer {quoted(connection.unread)} does not match")) from None
+            if self.label:
+                raise ProbeFailed(self._named("no answer in time")) from None
+            raise
+        except trio.BrokenResourceError as error:
+            if not self.label:
+                raise
+            raise ProbeFailed(self._named(describe_broken(error))) from error
+
+    def _named(self, reason: str) -> str:
+        return f"{self.label}: {reason}" if self.label else reason
+
+
+class ExchangeProbe(Probe):
+    r"""Connect, send ``send``, and read until ``expect`` matches the bytes so far; or do so for each of ``steps``.
+
+    ``send`` is text, sent as UTF-8; omit it for protocols where the server speaks first. ``expect`` is a regular
+    expression for bytes; without it, the server passes if it accepts the connection and the bytes sent. Each of
+    ``steps`` is a table with these two keys and an optional ``name`` for failure reasons.
+    """
+
+    secrets = ("send", "steps")  # may contain a login
+
+    def __init__(self, send: str = "", expect: str = "", steps: Sequence[object] = ()) -> None:
+        if steps and (send or expect):
+            raise ValueError("steps: put 'send' and 'expect' into the steps")
+        if not (steps or send or expect):
+            raise ValueError("exchange needs 'send', 'expect' or both, or 'steps'")
+        text, pattern = options.secret("send", send), options.pattern("expect", expect)
+        self._steps = tuple(_read_steps(steps)) if steps else (_Step(text.encode(), pattern),)
+
+    async def check(self, target: Target) -> str:
+        answer = b""
+        async with conversation(target) as connection:
+            for step in self._steps:
+                answer = await step.run(connection) + connection.unread
+        sent = sum(len(step.send) for step in self._steps)
+        return f"answer {quoted(answer)}" if answer else f"sent {sent} bytes"
+
+
+def _read_steps(steps: Sequence[object]) -> Iterator[_Step]:
+    """Read the option ``steps``. Raises ValueError ``"steps: …"`` if it is not a list of tables with valid keys."""
+    for number, step in enumerate(options.items("steps", steps), start=1):
+        try:
+            yield _read_step(number, options.table(step))
+        except ValueError as error:
+            raise ValueError(f"steps: step {number}: {error}") from error
+
+
+def _read_step(number: int, step: dict[str, object]) -> _Step:
+    unknown = [key for key in step if key not in ("send", "expect", "name")]
+    if unknown:
+        raise ValueError(f"unknown key {unknown[0]!r}; a step has send, expect and name")
+    send = options.secret("send", step.get("send", ""))
+    expect = options.pattern("expect", step.get("expect", ""))
+    name = options.text("name", step.get("name", ""))
+    if not (send or step.get("expect")):
+        raise ValueError("needs 'send', 'expect' or both")
+    return _Step(send.encode(), expect, f"step {number} ({name})" if name else f"step {number}")

@@ -1,0 +1,81 @@
+"""Authorization of requests: the token, and protection against requests that other web pages make browsers send."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from typing import NamedTuple
+
+__all__ = ["Refusal", "refusal"]
+
+OPEN_TO_ALL = "/healthz"
+API = "/api/"
+SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+class Refusal(NamedTuple):
+    """A refusal as an HTTP response."""
+
+    status: int
+    detail: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def refusal(method: str, path: str, headers: Mapping[str, str], token: str) -> Refusal | None:
+    """Return None if the request is allowed. ``headers`` have lower-case names. Empty ``token`` = none needed.
+
+    A web page of a third party can make a browser send requests to the endpoint. With a name that resolves to the
+    endpoint's address (DNS rebinding): so without a token, Host must be an address or ``localhost``. Or directly
+    (cross-site request forgery): so requests that change state must not come from another origin, and requests below
+    ``/api/``, which cost work, must not come from another site. Links to the dashboard are allowed from anywhere.
+    """
+    if path == OPEN_TO_ALL:
+        return None
+    if token:
+        if not _has_token(headers.get("authorization", ""), token):
+            return Refusal(
+                401, "a token is required", (("WWW-Authenticate", 'Basic realm="trio-lb", charset="UTF-8"'),)
+            )
+    elif not _is_local_name(headers.get("host", "")):
+        return Refusal(421, "without a configured token, the Host header must be an address or localhost")
+    if method not in SAFE and not _same_origin(headers):
+        return Refusal(403, "cross-site request refused")
+    if path.startswith(API) and headers.get("sec-fetch-site") == "cross-site":
+        return Refusal(403, "cross-site request refused")
+    return None
+
+
+def _has_token(authorization: str, token: str) -> bool:
+    """Check ``Bearer TOKEN``, or ``Basic`` with the token as password (browsers prompt for it). In constant time."""
+    scheme, _, credentials = authorization.partition(" ")
+    shown = b""
+    if scheme.lower() == "bearer":
+        shown = credentials.strip().encode("latin-1")  # the encoding that the header was decoded with
+    elif scheme.lower() == "basic":
+        try:
+            shown = base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
+        except ValueError:  # not base64, or not even ASCII
+            return False
+    return hmac.compare_digest(shown, token.encode())
+
+
+def _is_local_name(host: str) -> bool:
+    """Return whether Host is an address, ``localhost`` or empty (Unix clients): not a name that others control."""
+    if host.partition(":")[0] in ("", "localhost"):
+        return True
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _same_origin(headers: Mapping[str, str]) -> bool:
+    """Check Sec-Fetch-Site and Origin. Browsers send one with cross-site requests; other clients send neither."""
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2] == headers.get("host", "")

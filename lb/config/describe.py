@@ -1,0 +1,205 @@
+"""Human-readable text of a whole configuration (``lb check``) and of single values (``lb diff``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import singledispatch
+
+from lb.model import (
+    CertificateSpec,
+    CheckSpec,
+    Config,
+    DnsSource,
+    HealthSpec,
+    ListenerSpec,
+    ListenerTlsSpec,
+    OutlierSpec,
+    PemSpec,
+    PluginSpec,
+    PoolSpec,
+    PoolTlsSpec,
+    ServerSpec,
+    Share,
+    TcpSettings,
+)
+from lb.model.address import Networks
+from lb.model.values import duration_text
+
+__all__ = ["describe", "listener_text", "server_text", "value_text"]
+
+
+def describe(config: Config) -> str:
+    """Return a summary: workers if more than one, user, listeners with their pools, then pools with their servers.
+
+    No final newline.
+    """
+    workers, user, group = config.process.workers, config.process.user, config.process.group
+    lines = [] if workers == 1 else [f"workers: {'one per CPU' if workers == 'auto' else workers}"]
+    if user:
+        lines.append(f"user: {user}, group {group}" if group else f"user: {user}")
+    lines += [f"listener {listener.name}: {listener_text(listener)}" for listener in config.listeners.values()]
+    for pool in config.pools.values():
+        lines.append(f"pool {pool.name}: {', '.join(_pool(pool))}")
+        width = max((len(server.name) for server in pool.servers), default=0)
+        lines += [f"  {server.name:{width}}  {server_text(server)}" for server in pool.servers]
+        lines += [f"  discovered: {source}" for source in _sources(pool)]
+    return "\n".join(lines)
+
+
+def listener_text(listener: ListenerSpec) -> str:
+    """Return addresses, TLS, pools and conditions: ``127.0.0.1:8080, [::1]:8080 -> pool web``."""
+    secured = f", TLS {value_text(listener.tls)}" if listener.tls is not None else ""
+    binds = ", ".join(map(str, listener.bind))
+    return f"{binds}{secured}{_destinations(listener)}{''.join(_conditions(listener))}"
+
+
+def _destinations(listener: ListenerSpec) -> str:
+    settings = listener.settings
+    if isinstance(settings, TcpSettings):
+        routes = "".join(f"{name} -> pool {pool}, " for name, pool in settings.sni or ())
+        others = ": " + routes + "others " if routes else " "
+        return f"{others}-> pool {settings.pool}"
+    return f", mode {listener.mode} -> {', '.join(f'pool {pool}' for pool in settings.pools) or 'no pool'}"
+
+
+def _conditions(listener: ListenerSpec) -> Iterator[str]:
+    """Yield the conditions that a client must meet."""
+    if listener.accept_proxy:
+        sources = f" from {listener.accept_proxy}" if isinstance(listener.accept_proxy, Networks) else ""
+        yield f"; PROXY header{sources}"
+    if listener.allow:
+        yield f"; allow {listener.allow}"
+    if listener.deny:
+        yield f"; deny {listener.deny}"
+    if listener.max_per_source:
+        yield f"; at most {listener.max_per_source} connections from one source"
+    if listener.rate_per_source:
+        yield f"; at most {listener.rate_per_source} a second from one source"
+    if isinstance(listener.settings, TcpSettings) and listener.settings.explain_sample:
+        yield f"; explains {value_text(listener.settings.explain_sample)} of the connections"
+
+
+def server_text(server: ServerSpec) -> str:
+    """Return ``10.0.0.1:80, weight 2, backup``: the address, then the settings that differ from the defaults."""
+    return ", ".join([server.address.text, *_settings(server)])
+
+
+def _settings(server: ServerSpec | DnsSource) -> Iterator[str]:
+    if server.weight != 1:
+        yield f"weight {server.weight}"
+    if server.backup:
+        yield "backup"
+    if server.max_connections:
+        yield f"at most {server.max_connections} connections"
+
+
+def _sources(pool: PoolSpec) -> Iterator[str]:
+    """Yield the sources of discovered servers."""
+    for source in pool.dns:
+        parts = [f"dns {source}", *_settings(source)]
+        if pool.nameservers:
+            parts.append(f"nameservers {value_text(pool.nameservers)}")
+        yield ", ".join(parts)
+    if pool.servers_file:
+        yield f"file {pool.servers_file}"
+
+
+def _pool(pool: PoolSpec) -> Iterator[str]:
+    yield value_text(pool.strategy)
+    yield value_text(pool.health) if pool.health else "no active checks"
+    if pool.passive.failures:
+        yield f"ejects after {pool.passive.failures} failed connects"
+    if pool.outlier is not None:
+        yield value_text(pool.outlier)
+    if pool.send_proxy != "off":
+        yield f"sends PROXY {pool.send_proxy}"
+    if pool.tls is not None:
+        yield f"TLS {value_text(pool.tls)}"
+    if pool.when_all_down != "reject":
+        yield f"when all are down: {pool.when_all_down}"
+    if pool.slow_start:
+        yield f"slow start {duration_text(pool.slow_start)}"
+    if pool.queue:
+        yield f"when all are full: {pool.queue} wait {duration_text(pool.queue_timeout)}"
+
+
+def _checks(health: HealthSpec) -> str:
+    if not health.checks:
+        return f"probe {value_text(health.probe)}"
+    return f"{health.require} of {value_text(health.checks)}"
+
+
+@singledispatch
+def value_text(value: object) -> str:
+    """Return a value of the model, spelled nearly as in the file. Floats are durations."""
+    return str(value) or "none"
+
+
+@value_text.register
+def _(_value: None) -> str:
+    return "off"
+
+
+@value_text.register
+def _(value: bool) -> str:
+    return "true" if value else "false"
+
+
+@value_text.register
+def _(value: float) -> str:
+    return duration_text(value)
+
+
+@value_text.register
+def _(value: Share) -> str:
+    return f"{100 * value:.10g} %"
+
+
+@value_text.register
+def _(value: tuple) -> str:  # type: ignore[type-arg]  # singledispatch needs a plain class
+    return ", ".join(map(value_text, value)) or "none"
+
+
+@value_text.register
+def _(value: PluginSpec) -> str:
+    options = ", ".join(f"{key}={option!r}" for key, option in value.options)
+    return f"{value.name} ({options})" if options else value.name
+
+
+@value_text.register
+def _(value: HealthSpec) -> str:
+    return f"{_checks(value)} every {duration_text(value.interval)}"
+
+
+@value_text.register
+def _(value: CheckSpec) -> str:
+    name = f"{value.name}: " if value.name else ""
+    return f"{name}{value_text(value.probe)}{f' on port {value.port}' if value.port else ''}"
+
+
+@value_text.register
+def _(value: OutlierSpec) -> str:
+    return f"{'reports' if value.dry_run else 'ejects'} servers {value.factor} times slower than the median"
+
+
+# Certificates: names and expiry date. Files: path only.
+
+
+@value_text.register
+def _(value: ListenerTlsSpec) -> str:
+    return value_text(value.certificates)
+
+
+@value_text.register
+def _(value: PoolTlsSpec) -> str:
+    return "verified" if value.verify else "not verified"
+
+
+@value_text.register
+def _(value: CertificateSpec) -> str:
+    return f"{value.chain.path} ({', '.join(value.names)}; until {value.until})"
+
+
+@value_text.register
+def _(value: PemSpec) -> str:
+    return value.path

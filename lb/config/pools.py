@@ -1,0 +1,269 @@
+"""Read pools from the configuration file: servers, health checks, strategy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from healthcheck import registry as probes
+from lb.config.plugins import read_plugin
+from lb.config.tls import read_pool_tls
+from lb.model import CheckSpec, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model.address import Address
+from lb.model.table import Table
+from lb.model.values import (
+    Reader,
+    boolean,
+    choice,
+    duration,
+    duration_above_zero,
+    file_name,
+    name,
+    server_address,
+    shown,
+    text,
+    whole_number,
+)
+from strategies import registry as strategies
+
+__all__ = ["nameserver", "read_dns_source", "read_pool", "read_server", "read_servers"]
+
+_HEAVIEST = 65_535  # ketama uses 160 points per unit: ten million points. A guess at "enough"
+_POOL: Mapping[str, Reader[object]] = {
+    "connect_timeout": duration_above_zero,
+    "retries": whole_number(),
+    "when_all_down": choice(PoolSpec, "when_all_down"),
+    "hold_timeout": duration_above_zero,
+    "queue": whole_number(),
+    "queue_timeout": duration_above_zero,
+    "on_down": choice(PoolSpec, "on_down"),
+    "on_remove": choice(PoolSpec, "on_remove"),
+    "drain_timeout": duration,
+    "slow_start": duration,
+    "resolve_interval": duration_above_zero,
+    "send_proxy": choice(PoolSpec, "send_proxy"),
+}
+_HEALTH: Mapping[str, Reader[object]] = {
+    "interval": duration_above_zero,
+    "fast_interval": duration_above_zero,
+    "timeout": duration_above_zero,
+    "rise": whole_number(least=1),
+    "fall": whole_number(least=1),
+    "port": whole_number(most=65_535),
+    "initial": choice(HealthSpec, "initial"),
+    "require": choice(HealthSpec, "require"),
+}
+_CHECK: Mapping[str, Reader[object]] = {
+    "port": whole_number(most=65_535),
+    "name": name,
+}
+_PASSIVE: Mapping[str, Reader[object]] = {
+    "failures": whole_number(),
+    "eject_for": duration_above_zero,
+}
+_OUTLIER: Mapping[str, Reader[object]] = {
+    "interval": duration_above_zero,
+    "factor": whole_number(least=2),
+    "min_difference": duration,
+    "first_byte": boolean,
+    "min_servers": whole_number(least=3),  # of two servers, none can be twice as slow as their median
+    "min_samples": whole_number(least=1),
+    "max_ejected_percent": whole_number(most=100),
+    "eject_for": duration_above_zero,
+    "dry_run": boolean,
+}
+SERVER_KEYS: Mapping[str, Reader[object]] = {
+    "weight": whole_number(most=_HEAVIEST),
+    "backup": boolean,
+    "max_connections": whole_number(),
+}
+
+
+def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
+    """Read the table ``[pools.<pool>]``. Paths are relative to ``directory``. Errors are added to the table."""
+    table.convert(pool, name, table.path)
+    file = table.value("servers_file", file_name)
+    servers, dns = read_servers(table)
+    nameservers = (table.convert(value, nameserver, path) for path, value in table.items("nameservers"))
+    strategy = _strategy(table)
+    health = _health(table)
+    passive_table = table.table("passive")
+    passive = PassiveSpec(**passive_table.values(_PASSIVE))
+    passive_table.finish()
+    outlier = _outlier(table, most_servers=math.inf if dns or file else len(servers))
+    tls = read_pool_tls(table, servers, directory)
+    values = table.values(_POOL)
+    table.finish()
+    return PoolSpec(
+        pool,
+        servers,
+        strategy,
+        health=health,
+        passive=passive,
+        outlier=outlier,
+        tls=tls,
+        dns=dns,
+        nameservers=tuple(address for address in nameservers if address),
+        servers_file=str(directory / file) if file else "",
+        **values,
+    )
+
+
+def _outlier(table: Table, most_servers: float) -> OutlierSpec | None:
+    """Read ``[pools.<pool>.outlier]``; None if it is absent or false."""
+    if not table.has("outlier") or table.content["outlier"] is False:
+        return None
+    outlier = table.below({}, table.at("outlier")) if table.content["outlier"] is True else table.table("outlier")
+    spec = OutlierSpec(**outlier.values(_OUTLIER))
+    outlier.finish()
+    if most_servers < spec.min_servers:
+        outlier.complain(f"has no effect: the pool has {most_servers} servers, and min_servers is {spec.min_servers}")
+    return spec
+
+
+def _strategy(table: Table) -> PluginSpec:
+    """Read ``strategy``: a name, or a table of a name and options."""
+    if not table.has("strategy"):
+        return PoolSpec("").strategy
+    given, at = table.content["strategy"], table.at("strategy")
+    if not isinstance(given, str | dict):
+        table.complain(f"must be a name or a table with a name, not {shown(given)}", at)
+        return PluginSpec("")
+    options = table.below(given if isinstance(given, dict) else {"name": given}, at)
+    strategy = options.value("name", text)
+    if strategy is None:
+        if "name" not in options.content:
+            options.complain("missing, the name of a strategy", options.at("name"))
+        return PluginSpec("")
+    return read_plugin(strategies, strategy, at, options)
+
+
+def _health(table: Table) -> HealthSpec | None:
+    """Read ``[pools.<pool>.health]``: common keys and the probe's options; None for ``health = false``."""
+    if table.has("health") and table.content["health"] is False:
+        return None
+    health = table.table("health")
+    values = health.values(_HEALTH)
+    checks = tuple(_check(health.below(content, path)) for path, content in health.items("checks"))
+    if health.content.get("checks") == []:
+        health.complain("must not be empty", health.at("checks"))
+    if not checks:
+        return HealthSpec(probe=_probe(health), **values)
+    if health.has("probe"):
+        health.complain("cannot be combined with 'checks'; add it to them", health.at("probe"))
+    health.finish()
+    return HealthSpec(checks=checks, **values)
+
+
+def _check(table: Table) -> CheckSpec:
+    """Read one of several checks: a probe and its options."""
+    values = table.values(_CHECK)
+    return CheckSpec(probe=_probe(table), **values)
+
+
+def _probe(table: Table) -> PluginSpec:
+    """Read ``probe``; its options are the keys of the table that have not been read yet."""
+    probe = table.value("probe", text) if table.has("probe") else HealthSpec().probe.name
+    return PluginSpec("") if probe is None else read_plugin(probes, probe, table.at("probe"), table)
+
+
+def read_servers(table: Table) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource, ...]]:
+    """Read the list ``servers`` of a pool or of a listener with an inline pool. Return the servers and the DNS names.
+
+    An empty list is an error: it is mostly the result of a broken template, and the pool would refuse all clients.
+    """
+    if not (table.has("servers") or table.content.get("servers_file")):
+        table.complain("missing, a pool needs at least one server", table.at("servers"))
+    elif table.content.get("servers") == []:
+        table.complain("a pool needs at least one server", table.at("servers"))
+    servers: dict[str, ServerSpec] = {}
+    dns: dict[str, DnsSource] = {}
+    owners: dict[str, str] = {}
+    for path, value in table.items("servers"):
+        entry: ServerSpec | DnsSource | None
+        if isinstance(value, dict) and "dns" in value:
+            entry = read_dns_source(table.below(value, path), SERVER_KEYS)
+        else:
+            entry = read_server(value, path, table)
+        if entry is None:
+            continue
+        own_name = entry.name if isinstance(entry, ServerSpec) else f"dns {entry}"
+        if own_name in owners:
+            use = "the name of" if isinstance(entry, ServerSpec) else "looked up by"
+            table.complain(f"{own_name!r} is already {use} {owners[own_name]}", path)
+        owners.setdefault(own_name, path)
+        if isinstance(entry, ServerSpec):
+            servers[own_name] = entry
+        else:
+            dns[own_name] = entry
+    return tuple(servers.values()), tuple(dns.values())
+
+
+def read_server(value: object, path: str, table: Table) -> ServerSpec | None:
+    """Read a server: an address or a table with an address. None if there is no valid address."""
+    if isinstance(value, str):
+        plain_address = table.convert(value, server_address, path)
+        return ServerSpec(plain_address.text, plain_address) if plain_address else None
+    if not isinstance(value, dict):
+        table.complain(f"must be an address or a table, not {shown(value)}", path)
+        return None
+    entry = table.below(value, path)
+    address = entry.value("address", server_address)
+    if not entry.has("address"):
+        entry.complain("missing, as in '127.0.0.1:9001'", entry.at("address"))
+    own_name = entry.value("name", _server_name(value.get("address")))
+    values = entry.values(SERVER_KEYS)
+    entry.finish()
+    return ServerSpec(own_name or address.text, address, **values) if address else None
+
+
+def _server_name(address: object) -> Reader[str]:
+    """Read a server's name. The address, which is the default, is valid even with '/' (``unix:/path``)."""
+    return lambda value: text(value) if value == address else name(value)
+
+
+_LONGEST = 253  # characters of a name: RFC 1035 section 2.3.4, less the length bytes of the wire format
+_DNS_PORT = 53
+
+
+def read_dns_source(entry: Table, server_keys: Mapping[str, Reader[object]]) -> DnsSource | None:
+    """Read a table with ``dns``: a host name and a ``port``, or a name of SRV records, which starts with ``_``."""
+    name = entry.value("dns", _dns_name)
+    values = entry.values({"port": whole_number(least=1, most=65_535), **server_keys})
+    if name is not None and name.startswith("_"):
+        for key in ("port", "weight"):
+            if key in entry.content:
+                entry.complain("is set by the SRV records; remove it", entry.at(key))
+                values.pop(key, None)
+    elif name is not None and not entry.has("port"):
+        entry.complain(
+            "missing; only the SRV records of a name like '_http._tcp.web.internal' set it", entry.at("port")
+        )
+    entry.finish()
+    return DnsSource(name, **values) if name is not None else None
+
+
+def _dns_name(value: object) -> str:
+    """Read a name to look up in DNS."""
+    name = text(value)
+    try:
+        good = Address.parse(f"{name}:1").is_name and len(name) <= _LONGEST
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(f"must be a name to look up in DNS, like 'web.internal', not {shown(name)}")
+    return name
+
+
+def nameserver(value: object) -> Address:
+    """Read the address of a name server: an IP address, with or without a port."""
+    given = text(value)
+    for candidate in (given, f"{given}:{_DNS_PORT}", f"[{given}]:{_DNS_PORT}"):
+        try:
+            parsed = Address.parse(candidate)
+        except ValueError:
+            continue
+        if parsed.host and parsed.port and not parsed.is_name:
+            return parsed
+    raise ValueError(f"must be an address like '10.0.0.53' or '10.0.0.53:5353', not {shown(given)}")

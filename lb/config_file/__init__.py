@@ -1,1 +1,0 @@
-"""The parts of the configuration file, read by :mod:`lb.config`."""

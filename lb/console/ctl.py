@@ -1,0 +1,149 @@
+"""``lb ctl``: inspect and control a running balancer over its admin endpoint."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lb.console import tables
+from lb.console.client import AdminClient, AdminError
+from lb.console.endpoint import BAD_USAGE, OK, print_errors, with_client
+from lb.console.text import printable
+
+__all__ = ["ctl"]
+
+
+def ctl(options: argparse.Namespace) -> int:
+    """Run the command ``options.action`` and return the exit code. A failure is one line on stderr."""
+    return with_client(options, lambda client: ACTIONS[options.action](client, options))
+
+
+# Queries
+
+
+def _status(client: AdminClient, options: argparse.Namespace) -> int:
+    answer = client.status()
+    if options.json:
+        return _print_json(answer)
+    tables.show(tables.status_table(answer))
+    return OK
+
+
+def _servers(client: AdminClient, options: argparse.Namespace) -> int:
+    status = client.status()
+    pools: Mapping[str, Any] = status["pools"]
+    if options.pool is not None and options.pool not in pools:
+        raise AdminError(f"there is no pool {options.pool!r}")
+    found = [
+        {"pool": pool, "server": name, **server}
+        for pool in pools
+        if options.pool in (None, pool)
+        for name, server in pools[pool]["servers"].items()
+    ]
+    answer = {"servers": found}
+    if options.json:
+        return _print_json(answer)
+    tables.show(tables.servers_table(answer, status["timestamp"]))
+    return OK
+
+
+def _connections(client: AdminClient, options: argparse.Namespace) -> int:
+    answer = client.get(
+        "connections",
+        listener=options.listener,
+        pool=options.pool,
+        server=options.server,
+        client=options.client,
+        limit=options.limit,
+    )
+    if options.json:
+        return _print_json(answer)
+    tables.show(tables.connections_table(answer))
+    return OK
+
+
+def _explain(client: AdminClient, options: argparse.Namespace) -> int:
+    """The part of ``lb explain`` that asks a running balancer."""
+    answer = client.get(
+        "explain", listener=options.listener, source=options.source, name=options.name, without=options.without
+    )
+    if options.json:
+        return _print_json(answer)
+    tables.show(tables.explanation_table(answer))
+    return OK
+
+
+def _events(client: AdminClient, options: argparse.Namespace) -> int:
+    """Print events until an interrupt or until the balancer stops."""
+    for number, fields in client.events(options.after):
+        if options.json:
+            print(json.dumps({"number": number, **fields}), flush=True)
+        else:
+            tables.show(tables.event_line(fields))
+            sys.stdout.flush()
+    return OK
+
+
+# Operations
+
+
+def _override(client: AdminClient, options: argparse.Namespace) -> int:
+    pool, server = options.server
+    body = {"weight": options.weight} if options.action == "weight" else None
+    answer = client.post("pools", pool, "servers", server, options.action, body=body)
+    if options.json:
+        return _print_json(answer)
+    print(printable(f"{pool}/{server}: {answer['state']}, weight {answer['weight']}"))
+    return OK
+
+
+def _close(client: AdminClient, options: argparse.Namespace) -> int:
+    if isinstance(options.target, int):
+        answer = client.post("connections", str(options.target), "close")
+    else:
+        pool, server = options.target
+        answer = client.post("pools", pool, "servers", server, "close")
+    if options.json:
+        return _print_json(answer)
+    print(f"{answer['closed']} closed")
+    return OK
+
+
+def _reload(client: AdminClient, options: argparse.Namespace) -> int:
+    """Reload. If the file is rejected, print all its errors on stderr and return 2, as ``lb check`` does."""
+    try:
+        answer = client.get("reload") if options.dry_run else client.post("reload")
+    except AdminError as error:
+        if "errors" not in error.answer:
+            raise
+        answer = dict(error.answer)
+    if options.json:
+        _print_json(answer)
+    elif answer["errors"]:
+        print_errors(BAD_USAGE, *answer["errors"])
+    else:
+        print("\n".join(map(printable, answer["changes"] if options.dry_run else ["applied"])))
+    return BAD_USAGE if answer["errors"] else OK
+
+
+def _print_json(answer: object) -> int:
+    print(json.dumps(answer, indent=2))
+    return OK
+
+
+Action = Callable[[AdminClient, argparse.Namespace], int]
+ACTIONS: Mapping[str, Action] = {
+    "status": _status,
+    "servers": _servers,
+    "connections": _connections,
+    "events": _events,
+    "explain": _explain,
+    "drain": _override,
+    "enable": _override,
+    "weight": _override,
+    "close": _close,
+    "reload": _reload,
+}

@@ -1,0 +1,83 @@
+"""``lb explain``: which server a client gets, by a running balancer or by the configuration file alone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import attrs
+
+from lb.config.load import ConfigError, load
+from lb.console import tables
+from lb.console.ctl import ctl
+from lb.console.endpoint import BAD_USAGE, OK, print_errors
+from lb.discovery.sources import with_servers_files
+from lb.events import Event, Fault
+from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name
+from lb.model import PoolSpec
+from lb.pools.pool import Pool
+from strategies.driver import finish
+
+__all__ = ["explain_command"]
+
+
+def explain_command(options: argparse.Namespace) -> int:
+    """Run ``lb explain`` and return the exit code."""
+    if options.running or options.admin or options.config is None:
+        options.action = "explain"
+        return ctl(options)
+    try:
+        answer = _answer(options, options.config)
+    except ConfigError as error:
+        return print_errors(BAD_USAGE, *error.errors)
+    except (ValueError, LookupError) as error:
+        return print_errors(BAD_USAGE, f"lb: {error}")
+    if options.json:
+        print(json.dumps(answer, indent=2))
+    else:
+        tables.show(tables.explanation_table(answer))
+    return OK
+
+
+def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
+    """Return the answer as JSON. Raises ConfigError; ValueError or LookupError for invalid arguments."""
+    config = with_servers_files(load(path))
+    listener = listener_of(config.listeners, options.listener)
+    try:
+        client = client_of_text(options.source)
+    except ValueError as error:
+        raise ValueError(f"--source {error}") from error
+    question = ExplainQuestion(listener, client, options.name or "", tuple(options.without))
+    spec = config.pools[pool_name(listener, question.asks_for)]
+    notes = ["computed from the file alone: all servers count as up and idle"]
+    if spec.dns:
+        notes.append("servers from DNS are not included")
+    turns = "the server whose turn is next is known only to the running balancer"
+    faults: dict[str, None] = {}
+    answer = finish(explanation(question, _pool(spec, faults), turns=turns, notes=notes))
+    print_errors(OK, *faults)
+    return answer
+
+
+def _pool(spec: PoolSpec, faults: dict[str, None]) -> Pool:
+    """Return a pool without health checks, all servers up. Adds each fault of the strategy to ``faults`` once.
+
+    Raises ValueError if the strategy cannot be built with the servers.
+    """
+
+    def fault(event: Event) -> None:
+        assert isinstance(event, Fault)  # noqa: S101 - the only event possible here
+        faults[f"lb: {_failed(spec, event.exception)}"] = None
+
+    pool = Pool(spec.name, fault, lambda _pool, _backend, _change: None)
+    try:
+        prepared = finish(pool.prepare(attrs.evolve(spec, health=None)))
+    except Exception as error:  # third-party code may raise anything
+        raise ValueError(_failed(spec, error)) from error
+    pool.apply(prepared, {}, now=0.0)
+    return pool
+
+
+def _failed(spec: PoolSpec, error: BaseException) -> str:
+    return f"pool {spec.name}: the strategy {spec.strategy.name!r} fails: {type(error).__name__}: {error}"

@@ -1,0 +1,210 @@
+"""Tables of the admin endpoint's responses, in colour on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from lb.console.screen import LEVEL_STYLES, STATE_STYLES
+from lb.console.text import Json, event_cells, local_time, printable, since, size, weight, why
+from lb.model.values import duration_text
+
+__all__ = ["connections_table", "event_line", "explanation_table", "servers_table", "show", "status_table"]
+
+UNBOUNDED = 100_000
+"""Width if the output is not a terminal: a program that reads lines needs them unwrapped."""
+CELL_STYLES = {
+    **STATE_STYLES,
+    "open": "green", "greeting": "yellow", "connecting": "yellow", "held": "yellow",
+}  # fmt: skip
+CRITERIA = {
+    "client": "by a hash of the client",
+    "load": "by load",
+    "turn": "by turn",
+    "chance": "at random",
+    "unknown": "the strategy does not report its criterion",
+}
+WITHOUT_SERVER = {
+    "reject": "no server: the connection is closed",
+    "hold": "no server: the connection is held until one is available",
+    "queue": "no server: the connection waits in the queue",
+}
+NUMBERS = (
+    "weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect",
+    "turn", "credit", "picks ago", "load", "share", "distance",
+)  # fmt: skip
+"""Right-aligned columns."""
+
+
+def show(picture: RenderableType) -> None:
+    """Print to stdout."""
+    console = Console(soft_wrap=False) if sys.stdout.isatty() else Console(width=UNBOUNDED)
+    console.print(picture)
+
+
+def status_table(answer: Json) -> RenderableType:
+    """Return the tables of ``lb ctl status``."""
+    listeners = [
+        (name, ", ".join(each["bind"]), each["pool"], each["active"], each["total"])
+        for name, each in answer["listeners"].items()
+    ]
+    pools = [
+        (
+            name,
+            each["strategy"],
+            _available(each["available"], len(each["servers"])),
+            each["connects"],
+            f"{each['connect_seconds'] / each['connects'] * 1000:.1f} ms" if each["connects"] else "",
+            each["retries"],
+        )
+        for name, each in answer["pools"].items()
+    ]
+    parts = [
+        _table(("listener", "bind", "pool", "active", "total"), listeners),
+        _table(("pool", "strategy", "available", "connects", "mean connect", "retries"), pools),
+    ]
+    if answer["ended"]:
+        parts.append(_table(("ended", "count"), answer["ended"].items()))
+    traffic = Text(f"{size(answer['bytes_in'])} in, {size(answer['bytes_out'])} out")
+    return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts), traffic)
+
+
+def servers_table(answer: Json, now: str) -> RenderableType:
+    """Return the table of ``lb ctl servers``. ``answer`` is that of its ``--json``; ``now`` is the balancer's clock."""
+    rows = [
+        (
+            f"{each['pool']}/{each['server']}",
+            each["address"],
+            each["state"],
+            since(each["last_change"], now),
+            weight(each),
+            each["active"],
+            each["total"],
+            each["failed_connects"],
+            why(each),
+        )
+        for each in answer["servers"]
+    ]
+    return _table(("server", "address", "state", "since", "weight", "active", "total", "failed", ""), rows)
+
+
+def connections_table(answer: Json) -> RenderableType:
+    """Return the table of ``lb ctl connections``."""
+    rows = [
+        (
+            each["id"],
+            each["client"],
+            each["listener"],
+            f"{each['pool']}/{each['server']}" if each["server"] else each["pool"],
+            each["state"],
+            duration_text(int(each["duration_ms"]) // 1000),
+            size(each["bytes_in"]),
+            size(each["bytes_out"]),
+        )
+        for each in answer["connections"]
+    ]
+    return _table(("id", "client", "listener", "server", "state", "for", "in", "out"), rows)
+
+
+def explanation_table(answer: Json) -> RenderableType:
+    """Return the output of ``lb explain``: the server that a client gets, and why not the others."""
+    key = answer.get("key", {})
+    where = f" ({key['key']} is at {key['position']} of {key['of']})" if key else ""
+    lines = [
+        f"{answer['source']} on {answer['listener']} gets {_target(answer)}",
+        f"pool {answer['pool']}, {answer['strategy']}: {CRITERIA.get(answer['decides'], answer['decides'])}{where}",
+    ]
+    if answer["denied"] is not None:
+        lines.insert(0, f"denied: {answer['denied']}; if it were allowed:")
+    parts: list[RenderableType] = [Text(printable(line)) for line in lines]
+    parts += [Text(""), _considered(answer["servers"])]
+    if "without" in answer:
+        parts += [Text(""), *(Text(printable(line)) for line in _without(answer["without"]))]
+    if answer["notes"]:
+        parts += [Text(""), *(Text(f"note: {printable(note)}") for note in answer["notes"])]
+    return Group(*parts)
+
+
+def _target(answer: Json) -> str:
+    if answer["chosen"] is not None:
+        return str(answer["chosen"])
+    if "otherwise" in answer:
+        return WITHOUT_SERVER[answer["otherwise"]]
+    return f"one of {answer['counts']['candidate']}"
+
+
+def _considered(servers: Sequence[Json]) -> Table:
+    seen = list(dict.fromkeys(name for server in servers for name in server["saw"]))
+    rows = [
+        (
+            server["server"],
+            Text("chosen", "green") if server["verdict"] == "chosen" else server["verdict"],
+            *(_figure(name, server["saw"].get(name)) for name in seen),
+            server.get("reason", ""),
+        )
+        for server in servers
+    ]
+    return _table(("server", "verdict", *(name.replace("_", " ") for name in seen), ""), rows)
+
+
+def _figure(name: str, figure: float | None) -> str:
+    if figure is None:
+        return ""
+    return f"{figure:.1%}" if name == "share" else f"{figure:g}"
+
+
+def _without(then: Json) -> Iterable[str]:
+    names = then["names"]
+    they_are, them = ("it is", "it") if len(names) == 1 else ("they are", "them")
+    yield f"without {' and '.join(names)}: {_target(then)}"
+    if "otherwise" in then:
+        yield "100.0% of the clients get no server"
+    elif then["moves"] is not None:
+        yield f"{then['moves']['down']:.1%} of the clients get another server while {they_are} down, then return"
+        yield f"{then['moves']['removed']:.1%} get another server if {they_are} removed from the configuration"
+    elif then["share"] is not None:
+        yield f"clients are not tied to a server; {then['share']:.1%} of the new connections go to another server"
+    else:
+        yield f"clients are not tied to a server; only those connected to {them} are affected"
+
+
+def event_line(fields: Json) -> RenderableType:
+    """Return a line like ``2026-01-31 12:00:00+00:00  warning  backend.ejected pool=web server=a``."""
+    when = local_time(fields["timestamp"]).isoformat(" ", "seconds")
+    line = Text.assemble(
+        (when, "dim"),
+        "  ",
+        (f"{fields['level']:7}", LEVEL_STYLES.get(fields["level"], "")),
+        "  ",
+        (printable(fields["event"]), "bold"),
+    )
+    for key, value in event_cells(fields).items():
+        line.append(f" {key}=", "dim").append(value)
+    return line
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, head in enumerate(heads):
+        last = number == len(heads) - 1
+        table.add_column(head, justify="right" if head in NUMBERS else "left", no_wrap=not last, overflow="fold")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    return table
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, Text):
+        return value
+    text = printable(value)
+    return Text(text, CELL_STYLES.get(text, ""))
+
+
+def _available(count: int, servers: int) -> Text:
+    style = "red" if not count else "green" if count == servers else "yellow"
+    return Text(f"{count} of {servers}", style)

@@ -1,0 +1,1 @@
+"""The control plane: configuration, listening sockets, health, overrides."""

@@ -1,0 +1,311 @@
+"""The running balancer, which starts, reloads and stops all parts: :class:`Balancer`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack
+from typing import NoReturn
+
+import trio
+
+from healthcheck.state import Change
+from lb.control.bindings import Bindings, BoundNames
+from lb.control.inherited import HealthSnapshots, Inherited, RuntimeState
+from lb.control.monitor import ServerMonitor
+from lb.control.outliers import Outliers
+from lb.control.overrides import Override, Overrides, ServerPlace, overridden, still_valid, weights
+from lb.control.plan import Plan, plan
+from lb.control.planes import make_plane
+from lb.dataplane.host import Host
+from lb.dataplane.plane import DataPlane, DataPlaneError
+from lb.discovery.watcher import Discovery
+from lb.events import (
+    BackendOverridden,
+    ConfigApplied,
+    ConfigRejected,
+    Event,
+    Fault,
+    ServerStopped,
+    ServerStopping,
+    Sink,
+)
+from lb.model import Config, PoolSpec, ServerSpec
+from lb.model.address import Address, SocketAddress
+from lb.model.binds import Place
+from lb.net.resolver import targets_of
+from lb.net.sockets import Opened
+from lb.pools.backend import Backend
+from lb.pools.pool import Pool
+from lb.pools.pool_set import Pools, new_servers
+
+__all__ = ["Balancer", "StartError", "why_rejected"]
+
+
+class StartError(Exception):
+    """The balancer cannot start. The message is one line."""
+
+
+class Balancer:
+    """The balancer. Start it with ``await nursery.start(balancer.run, config)``; then :meth:`reload`, :meth:`stop`.
+
+    It is the control plane: configuration, listening sockets, health. The data plane is this process or, with
+    ``workers`` above 1, that many processes, whose log lines, one or more at a time, go to ``write(lines, count)``.
+    ``inherited`` is the state of a predecessor, ``host`` the interface to the machine.
+    ``dedicated``: the process does nothing else, so its other tasks may wait a millisecond for the traffic.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        *,
+        dedicated: bool = False,
+        workers: int = 1,
+        write: Callable[[str, int], None] = lambda _lines, _count: None,
+        inherited: Inherited = Inherited(),  # noqa: B008 - frozen
+        host: Host = Host(),  # noqa: B008 - has no state
+    ) -> None:
+        self.config = Config()
+        """The configuration in use, with discovered servers and overrides."""
+        self.written = Config()
+        """The configuration as written: without discovered servers and overrides."""
+        self.overrides: dict[ServerPlace, Override] = {}
+        """Operator overrides, by server."""
+        self._sink = sink
+        self._dedicated = dedicated
+        self._host = host
+        self.workers = workers
+        self._write = write
+        self._bindings = Bindings(inherited, sink, host)
+        self._inherited_state = inherited.runtime_state
+        self._snapshots: HealthSnapshots = {}
+        self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._make_backend))
+        self._discovery: Discovery
+        self._data_plane: DataPlane
+        self._monitor: ServerMonitor
+        self._outliers: Outliers
+        self.stopping = False
+        """The balancer is stopping and accepts no further change."""
+        self._stopped = trio.Event()
+        self.changing = trio.Lock()
+        """Held during every change. Hold it to keep the configuration unchanged."""
+
+    @property
+    def bound(self) -> BoundNames:
+        """The bound addresses, by listener."""
+        return self._bindings.bound
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        return self._pools.by_name
+
+    async def run(self, config: Config, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until stopped. Reports ``started`` when all listeners are bound.
+
+        Raises StartError if an address cannot be bound, and any exception of a strategy's constructor.
+        """
+        async with trio.open_nursery() as nursery:
+            self._discovery = Discovery(nursery, self._sink)
+            await self._discovery.begin(config)
+            complete = self._discovery.complete(config)
+            self._data_plane = make_plane(
+                complete,
+                self._pools,
+                self._sink,
+                self._bindings.sockets,
+                workers=self.workers,
+                write=self._write,
+                dedicated=self._dedicated,
+                host=self._host,
+            )
+            self._monitor = ServerMonitor(nursery, self._sink, self._data_plane.resolved, self._host)
+            self._outliers = Outliers(nursery, self._sink, self._data_plane)
+            await nursery.start(self._data_plane.run)
+            known = await self._inherited_state()
+            self.overrides = still_valid(known.overrides, known.configured, weights(complete))
+            try:
+                await self._change_to(overridden(complete, self.overrides), self._inherited_state)
+            except OSError as error:
+                raise StartError(error.strerror or str(error)) from error
+            except DataPlaneError as error:
+                raise StartError(str(error)) from error
+            self.written = config
+            self._monitor.end_ejections(self.pools)
+            nursery.start_soon(self._keep_up)
+            task_status.started()
+            await self._stopped.wait()
+            self._bindings.release_all()
+            await self._data_plane.end()
+            self._bindings.announce_closed()
+            nursery.cancel_scope.cancel()
+        self._sink(ServerStopped())
+
+    def _make_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
+        backend = self._data_plane.new_backend(pool, server, now)
+        if (pool.name, server.name) in self._snapshots:
+            backend.recall(self._snapshots[pool.name, server.name], now)
+        return backend
+
+    def _health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:
+        if change is not None:
+            self._monitor.health_changed(pool, backend, change)
+        self._data_plane.health_changed(pool, backend, change)
+
+    # Reload
+
+    async def reload(self, config: Config) -> None:
+        """Apply another configuration completely. If this raises, or a stop begins meanwhile, nothing changes.
+
+        Raises OSError if an address cannot be bound, DataPlaneError if a worker cannot apply it, and any exception of a
+        strategy's constructor.
+        """
+        async with self.changing:
+            try:
+                await self._discovery.begin(config)
+                before, complete = self._discovery.complete(self.written), self._discovery.complete(config)
+                overrides = still_valid(self.overrides, weights(before), weights(complete))
+                steps = await self._change_to(overridden(complete, overrides))
+                if steps is not None:
+                    self.written, self.overrides = config, overrides
+                    self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
+            finally:
+                self._discovery.keep_to(self.written)
+
+    def _in_force(self, overrides: Overrides) -> Config:
+        return overridden(self._discovery.complete(self.written), overrides)
+
+    async def override(self, pool: str, server: str, change: Callable[[Override], Override]) -> None:
+        """Change the override of one server. Everything else stays unchanged, as in a reload.
+
+        Raises KeyError if there is no such server, and what :meth:`reload` raises.
+        """
+        async with self.changing:
+            configured = self._discovery.complete(self.written)
+            weight = weights(configured)[pool, server]
+            override = change(self.overrides.get((pool, server), Override()))
+            others = {place: each for place, each in self.overrides.items() if place != (pool, server)}
+            overrides = others if override == Override() else {**others, (pool, server): override}
+            if await self._change_to(overridden(configured, overrides)) is not None:
+                self.overrides = overrides
+                self._sink(BackendOverridden(pool, server, override.drained, override.applied_to(weight)))
+
+    @property
+    def data_plane(self) -> DataPlane:
+        """The data plane. Available once the balancer has started."""
+        return self._data_plane
+
+    @property
+    def checks(self) -> dict[str, int]:
+        """The number of health checks so far, by result."""
+        return self._monitor.checks
+
+    @property
+    def discovery_failures(self) -> dict[str, int]:
+        """The number of failed discovery look-ups so far, by pool."""
+        return self._discovery.failures
+
+    async def _keep_up(self) -> NoReturn:
+        """Apply discovered servers as they arrive. Waits for a reload in progress."""
+        while True:
+            await self._discovery.news()
+            try:
+                async with self.changing:
+                    steps = await self._change_to(self._in_force(self.overrides))
+            except Exception as exception:  # noqa: BLE001 - as in a reload: report it and keep the old servers
+                for event in why_rejected("discovery", exception):
+                    self._sink(event)
+            else:
+                if steps is not None and not steps.is_empty:
+                    self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
+
+    async def _change_to(
+        self, config: Config, read_state: Callable[[], Awaitable[RuntimeState]] | None = None
+    ) -> Plan | None:
+        """Prepare all that takes time or can fail, while traffic continues; then apply the change at once.
+
+        Returns None, without a change, if a stop has begun meanwhile.
+        """
+        steps = plan(self.config, config)
+        with ExitStack() as undo:
+            opened = self._bindings.open(config, steps.bindings, undo)
+            prepared = await self._pools.prepare(config)
+            targets = await self._resolve(new_servers(prepared))
+            async with self._data_plane.change(config, steps.bindings, opened) as commit:
+                self._snapshots = (await read_state()).snapshots if read_state else {}
+                if self.stopping:
+                    return None
+                undo.pop_all()
+                left = self._pools.apply(prepared, targets, trio.current_time())
+                self._monitor.stop_obsolete(self.pools)
+                self._outliers.keep(self.pools)
+                self._bindings.rebind(config, steps.bindings, opened)
+                self.config = config
+                await commit(left)
+        await self._monitor.start_missing(self.pools)
+        self._bindings.announce_closed()
+        return steps
+
+    async def _resolve(self, servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:
+        """Resolve the servers' addresses. Looks up only names that are new."""
+        known = {
+            backend.spec.address: backend.targets for pool in self.pools.values() for backend in pool.backends.values()
+        }
+        return await targets_of(servers, known)
+
+    @property
+    def open_connections(self) -> int:
+        return self._data_plane.open_connections
+
+    # State for a successor
+
+    @property
+    def listening(self) -> Opened:
+        """The sockets of all listeners, by listener and address."""
+        return self._bindings.sockets.by_place
+
+    def runtime_state(self) -> RuntimeState:
+        now = trio.current_time()
+        places = [(pool.name, backend) for pool in self.pools.values() for backend in pool.backends.values()]
+        snapshots = {(pool, backend.name): backend.memory(now) for pool, backend in places}
+        return RuntimeState(snapshots, self.overrides, weights(self._discovery.complete(self.written)))
+
+    def recheck_backlog(self) -> None:
+        """Accept clients that a predecessor with the same sockets may have left in the backlogs."""
+        self._data_plane.recheck_backlog()
+
+    # Stop
+
+    async def stop(self, signal: str) -> None:
+        """Stop gracefully: stop listening, wait up to ``stop_timeout`` for open connections, then close them."""
+        if not self.stopping:
+            await self.stop_listening(signal)
+            await self.drain()
+
+    async def stop_listening(self, signal: str, elsewhere: Collection[Place] = ()) -> None:
+        """Stop listening. Sockets ``elsewhere`` belong to a successor, which accepts the clients in their backlogs."""
+        self.stopping = True
+        self._sink(ServerStopping(signal, self._data_plane.open_connections))
+        self._bindings.release_all(elsewhere)
+        await self._data_plane.stop_listening(elsewhere)
+        self._bindings.announce_closed()
+
+    async def drain(self) -> None:
+        """Wait for open connections, then stop."""
+        with trio.move_on_after(self.config.process.stop_timeout):
+            await self._data_plane.none_open()
+        self.stop_now()
+
+    def stop_now(self) -> None:
+        """Close all open connections and stop."""
+        self._stopped.set()
+
+
+def why_rejected(where: str, exception: Exception) -> Iterator[Event]:
+    """Yield the events to report for an exception of a change. ``where`` is the origin, for a :class:`Fault`."""
+    match exception:
+        case OSError():
+            yield ConfigRejected((exception.strerror or str(exception),))
+        case DataPlaneError():
+            yield ConfigRejected((str(exception),))
+        case _:  # a strategy rejects the new servers
+            yield Fault(where, exception)
+            yield ConfigRejected((f"{type(exception).__name__}: {exception}",))

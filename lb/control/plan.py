@@ -1,0 +1,284 @@
+"""The difference between two configurations: the steps of a reload, to print or to apply.
+
+Listeners, pools and servers (within their pool) are identified by name. An object that keeps its name is changed in
+place and keeps its sockets, health, counters and connections. Unchanged objects are not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias, TypeVar
+
+import attrs
+
+from lb.config.describe import listener_text, server_text, value_text
+from lb.explain.disruption import keys_moved
+from lb.model import (
+    AdminSpec,
+    Config,
+    HealthSpec,
+    ListenerSpec,
+    ListenerTlsSpec,
+    OutlierSpec,
+    PassiveSpec,
+    PoolSpec,
+    PoolTlsSpec,
+    ServerSpec,
+)
+from lb.model.address import Address
+from lb.model.binds import BindingChanges, binding_changes, binds_of
+
+__all__ = ["FIXED", "KeyChange", "ListenerChange", "Plan", "PoolChange", "ServerChange", "plan"]
+
+Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec)
+SUBTABLES = (HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec)
+DiffLine: TypeAlias = tuple[str, str, str]  # a line of `lb diff`: action, subject, details
+
+FIXED = {"workers": "upgrade or restart", "user": "restart", "group": "restart"}
+"""Keys of ``process`` that a reload cannot change, and the way to change them."""
+
+
+@attrs.frozen
+class KeyChange:
+    """A changed key. ``key`` is its path in the table, as in the file: ``health.interval``."""
+
+    key: str
+    old: object
+    new: object
+
+    def __str__(self) -> str:
+        return f"{self.key} {value_text(self.old)} -> {value_text(self.new)}"
+
+
+@attrs.frozen
+class ServerChange:
+    """A server with changed settings."""
+
+    old: ServerSpec
+    new: ServerSpec
+
+    @property
+    def keys(self) -> tuple[KeyChange, ...]:
+        return _keys(self.old, self.new)
+
+    @property
+    def is_reweight(self) -> bool:
+        """Whether only the weight differs."""
+        return attrs.evolve(self.old, weight=self.new.weight) == self.new
+
+
+@attrs.frozen
+class ListenerChange:
+    """A listener with changed settings. An unchanged address keeps its socket."""
+
+    old: ListenerSpec
+    new: ListenerSpec
+
+    @property
+    def binds_added(self) -> tuple[Address, ...]:
+        return tuple(bind for bind in self.new.bind if bind not in self.old.bind)
+
+    @property
+    def binds_removed(self) -> tuple[Address, ...]:
+        return tuple(bind for bind in self.old.bind if bind not in self.new.bind)
+
+    @property
+    def keys(self) -> tuple[KeyChange, ...]:
+        return _keys(self.old, self.new)
+
+
+@attrs.frozen
+class PoolChange:
+    """A pool with changed settings or servers."""
+
+    old: PoolSpec
+    new: PoolSpec
+
+    @property
+    def servers_added(self) -> tuple[ServerSpec, ...]:
+        return _missing(self.new.servers, self.old.servers)
+
+    @property
+    def servers_removed(self) -> tuple[ServerSpec, ...]:
+        return _missing(self.old.servers, self.new.servers)
+
+    @property
+    def servers_changed(self) -> tuple[ServerChange, ...]:
+        before = {server.name: server for server in self.old.servers}
+        pairs = [(before[server.name], server) for server in self.new.servers if server.name in before]
+        return tuple(ServerChange(old, new) for old, new in pairs if old != new)
+
+    @property
+    def is_reordered(self) -> bool:
+        """Whether the remaining servers are in another order, which affects round-robin turns and ties."""
+        before, after = ([server.name for server in pool.servers] for pool in (self.old, self.new))
+        stay = set(before) & set(after)
+        return [name for name in before if name in stay] != [name for name in after if name in stay]
+
+    @property
+    def keys(self) -> tuple[KeyChange, ...]:
+        """The changed keys, without ``servers``."""
+        return _keys(self.old, self.new, without="servers")
+
+
+@attrs.frozen
+class Plan:
+    """The steps of a reload. Objects that are in no step stay unchanged."""
+
+    listeners_added: tuple[ListenerSpec, ...] = ()
+    listeners_removed: tuple[ListenerSpec, ...] = ()
+    listeners_changed: tuple[ListenerChange, ...] = ()
+    pools_added: tuple[PoolSpec, ...] = ()
+    pools_removed: tuple[PoolSpec, ...] = ()
+    pools_changed: tuple[PoolChange, ...] = ()
+    bindings: BindingChanges = BindingChanges()
+    """Changes of listening sockets."""
+    process: tuple[KeyChange, ...] = ()
+    log: tuple[KeyChange, ...] = ()
+    admin: tuple[KeyChange, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return self == Plan()
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Added listeners, and servers as ``pool/server``, for ``config.applied``."""
+        servers = [(pool.name, pool.servers) for pool in self.pools_added]
+        servers += [(change.new.name, change.servers_added) for change in self.pools_changed]
+        return (*(listener.name for listener in self.listeners_added), *_paths(servers))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Removed listeners, and servers as ``pool/server``."""
+        servers = [(pool.name, pool.servers) for pool in self.pools_removed]
+        servers += [(change.new.name, change.servers_removed) for change in self.pools_changed]
+        return (*(listener.name for listener in self.listeners_removed), *_paths(servers))
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Changed listeners, servers (also reweighted ones), and pools with changed settings or order."""
+        names = [change.new.name for change in self.listeners_changed]
+        for change in self.pools_changed:
+            if change.keys or change.is_reordered:
+                names.append(change.new.name)
+            names += _paths([(change.new.name, [server.new for server in change.servers_changed])])
+        return tuple(dict.fromkeys(names))
+
+    def lines(self) -> tuple[str, ...]:
+        """Return one line per step, or ``no changes``.
+
+        Builds the tables of hash pools to count moved keys, which can take seconds for large pools.
+        """
+        steps = [*self._listener_steps(), *self._pool_steps(), *self._process_steps()]
+        steps += [*_changed("log", self.log), *_changed("admin", self.admin)]
+        if not steps:
+            return ("no changes",)
+        width = max(len(subject) for _, subject, _ in steps)
+        return tuple(f"{verb:10}  {subject:{width}}  {detail}" for verb, subject, detail in steps)
+
+    def _listener_steps(self) -> Iterator[DiffLine]:
+        for listener in self.listeners_added:
+            yield "added", f"listener {listener.name}", listener_text(listener)
+        for listener in self.listeners_removed:
+            yield "removed", f"listener {listener.name}", listener_text(listener)
+        for change in self.listeners_changed:
+            yield from _changed(f"listener {change.new.name}", change.keys)
+        for (listener_name, address), giver in self.bindings.moved:
+            yield "moves", f"listener {listener_name}", f"{address} with its socket from listener {giver}"
+
+    def _pool_steps(self) -> Iterator[DiffLine]:
+        for pool in self.pools_added:
+            yield "added", f"pool {pool.name}", value_text(pool.strategy)
+            yield from _servers("added", pool.name, pool.servers)
+        for pool in self.pools_removed:
+            yield "removed", f"pool {pool.name}", value_text(pool.strategy)
+            yield from _servers("removed", pool.name, pool.servers)
+        for change in self.pools_changed:
+            yield from _pool_change(change)
+
+    def _process_steps(self) -> Iterator[DiffLine]:
+        for change in self.process:
+            if change.key in FIXED:
+                yield "refused", "process", f"{change}: a reload cannot change it; {FIXED[change.key]}"
+            else:
+                yield "changed", "process", str(change)
+
+
+def plan(old: Config, new: Config) -> Plan:
+    """Return the steps from ``old`` to ``new``. Fast, without side effects."""
+    return Plan(
+        listeners_added=_missing(new.listeners.values(), old.listeners.values()),
+        listeners_removed=_missing(old.listeners.values(), new.listeners.values()),
+        listeners_changed=tuple(ListenerChange(*pair) for pair in _differing(old.listeners, new.listeners)),
+        pools_added=_missing(new.pools.values(), old.pools.values()),
+        pools_removed=_missing(old.pools.values(), new.pools.values()),
+        pools_changed=tuple(PoolChange(*pair) for pair in _differing(old.pools, new.pools)),
+        bindings=binding_changes(binds_of(old), binds_of(new)),
+        process=_keys(old.process, new.process),
+        log=_keys(old.log, new.log),
+        admin=_admin_keys(old.admin, new.admin),
+    )
+
+
+def _missing(specs: Iterable[Spec], others: Iterable[Spec]) -> tuple[Spec, ...]:
+    """Return the specs whose names are not in ``others``."""
+    names = {other.name for other in others}
+    return tuple(spec for spec in specs if spec.name not in names)
+
+
+def _differing(old: Mapping[str, Spec], new: Mapping[str, Spec]) -> Iterator[tuple[Spec, Spec]]:
+    return ((old[name], spec) for name, spec in new.items() if name in old and old[name] != spec)
+
+
+def _keys(old: attrs.AttrsInstance, new: attrs.AttrsInstance, without: str = "") -> tuple[KeyChange, ...]:
+    """Return the keys whose values differ; nested tables key by key."""
+    changes: list[KeyChange] = []
+    for field in attrs.fields(type(new)):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if before == after or field.name == without:
+            continue
+        if field.name == "settings" and type(before) is type(after):  # keys of the mode are in the listener's table
+            changes += _keys(before, after)
+            continue
+        if isinstance(before, SUBTABLES) and after:
+            changes += (attrs.evolve(change, key=f"{field.name}.{change.key}") for change in _keys(before, after))
+        else:
+            changes.append(KeyChange(field.name, before, after))
+    return tuple(changes)
+
+
+def _admin_keys(old: AdminSpec | None, new: AdminSpec | None) -> tuple[KeyChange, ...]:
+    if old is not None and new is not None:
+        return _keys(old, new)
+    return (KeyChange("bind", old and old.bind, new and new.bind),) if old is not new else ()
+
+
+def _paths(servers: Iterable[tuple[str, Iterable[ServerSpec]]]) -> list[str]:
+    return [f"{pool}/{server.name}" for pool, members in servers for server in members]
+
+
+def _changed(subject: str, keys: Iterable[KeyChange]) -> Iterator[DiffLine]:
+    return (("changed", subject, str(key)) for key in keys)
+
+
+def _servers(verb: str, pool: str, servers: Iterable[ServerSpec]) -> Iterator[DiffLine]:
+    return ((verb, f"{pool}/{server.name}", server_text(server)) for server in servers)
+
+
+def _pool_change(change: PoolChange) -> Iterator[DiffLine]:
+    pool = change.new.name
+    yield from _changed(f"pool {pool}", change.keys)
+    if change.is_reordered:
+        yield "changed", f"pool {pool}", "order of its servers"
+    yield from _servers("added", pool, change.servers_added)
+    yield from _servers("removed", pool, change.servers_removed)
+    for server in change.servers_changed:
+        subject = f"{pool}/{server.new.name}"
+        if server.is_reweight:
+            yield "reweighted", subject, f"{server.old.weight} -> {server.new.weight}"
+        else:
+            yield from _changed(subject, server.keys)
+    moved = keys_moved(change.old, change.new)
+    if moved is not None:
+        yield "moves", f"pool {pool}", f"{moved:.1%} of the keys"

@@ -1,0 +1,44 @@
+"""Select the data plane of a process. No other module depends on the implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lb.dataplane.host import Host
+from lb.dataplane.plane import DataPlane
+from lb.events import Sink
+from lb.model import Config
+from lb.net.sockets import ListeningSockets
+from lb.pools.pool_set import Pools
+
+__all__ = ["make_plane"]
+
+RESERVED_DESCRIPTORS = 64
+"""Descriptors reserved for the rest of the process; two more per server are reserved for health checks."""
+
+
+def make_plane(
+    config: Config,
+    pools: Pools,
+    sink: Sink,
+    sockets: ListeningSockets,
+    *,
+    workers: int,
+    write: Callable[[str, int], None],
+    dedicated: bool,
+    host: Host,
+) -> DataPlane:
+    """Return the data plane: this process, or ``workers`` processes, which log to ``write(lines, count)``.
+
+    ``dedicated``: this process does nothing else, so its other tasks may wait a millisecond for the traffic.
+    """
+    if workers > 1:
+        from lb.workers.workers import Workers  # noqa: PLC0415 - not needed in one process
+
+        return Workers(workers, pools, sink, write, sockets)
+    from lb.dataplane.local import LocalDataPlane  # noqa: PLC0415 - not needed in a supervisor
+
+    servers = sum(len(pool.servers) for pool in config.pools.values())
+    return LocalDataPlane(
+        pools, sink, sockets=sockets, reserve=RESERVED_DESCRIPTORS + 2 * servers, dedicated=dedicated, host=host
+    )

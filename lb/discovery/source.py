@@ -1,0 +1,23 @@
+"""What a discovery source is: DNS, a file, or another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn, Protocol, TypeAlias
+
+from lb.model import ServerSpec
+
+__all__ = ["Found", "Source"]
+
+Found: TypeAlias = Callable[[tuple[ServerSpec, ...], tuple[str, ...]], None]
+"""Receives the servers and the errors of one look-up."""
+
+
+class Source(Protocol):
+    """A place where servers are discovered. Sources compare by value: an equal one need not be watched anew."""
+
+    async def watch(self, found: Found, fault: Callable[[Exception], None]) -> NoReturn:
+        """Look up the servers for ever, and pass on what each look-up found; ``fault`` receives bugs."""
+
+    def read(self) -> tuple[tuple[ServerSpec, ...], tuple[str, ...]] | None:
+        """Return servers and errors at once, for commands; None if that takes a network."""

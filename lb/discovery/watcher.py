@@ -1,0 +1,106 @@
+"""Watch DNS names and files for servers, in background tasks. The control plane applies the results."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import attrs
+import trio
+
+from lb.discovery.dns import AskNameserver, dns_client
+from lb.discovery.merge import Known, SourceKey, complete
+from lb.discovery.source import Source
+from lb.discovery.sources import sources
+from lb.events import Fault, Sink
+from lb.model import Config, ServerSpec
+
+__all__ = ["Discovery"]
+
+FIRST_LOOK = 2.0
+"""Seconds that a start or a reload waits for the first look-up of new sources. A guess: a healthy name server takes
+milliseconds, and a dead one must not prevent other pools from serving."""
+
+
+@attrs.define(eq=False)
+class Followed:
+    """A watched source."""
+
+    source: Source
+    known: Known = attrs.field(factory=Known)
+    looked: trio.Event = attrs.field(factory=trio.Event)
+    """Set after the first look-up, successful or not."""
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+class Discovery:
+    """Watches the sources of a configuration, with tasks in the caller's nursery."""
+
+    def __init__(
+        self, nursery: trio.Nursery, sink: Sink, new_client: Callable[[], Awaitable[AskNameserver]] = dns_client
+    ) -> None:
+        self._nursery = nursery
+        self._sink = sink
+        self._new_client = new_client
+        self._followed: dict[SourceKey, Followed] = {}
+        self.failures: dict[str, int] = {}
+        """Look-ups that failed, completely or partly, by pool; including removed sources."""
+        self._news = trio.Event()
+
+    async def begin(self, config: Config) -> None:
+        """Watch the new sources of a configuration as well. Waits up to FIRST_LOOK for their first look-up."""
+        found = sources(config, self._new_client)
+        new = [self._follow(key, source) for key, source in found.items() if key not in self._followed]
+        with trio.move_on_after(FIRST_LOOK):
+            for followed in new:
+                await followed.looked.wait()
+        for key, followed in self._followed.items():
+            if followed in new and not followed.looked.is_set():
+                self._take(key, followed, (), (f"no answer in {FIRST_LOOK:g} s, still waiting",))
+
+    def keep_to(self, config: Config) -> None:
+        """Stop watching sources that are not in this configuration."""
+        wanted = sources(config, self._new_client)
+        for key, followed in list(self._followed.items()):
+            if key not in wanted:
+                followed.scope.cancel()
+                del self._followed[key]
+            elif followed.source != wanted[key]:
+                followed.scope.cancel()
+                self._follow(key, wanted[key], followed.known)
+
+    def complete(self, config: Config) -> Config:
+        """Return the configuration with the servers known now."""
+        return complete(config, {key: followed.known.servers for key, followed in self._followed.items()})
+
+    async def news(self) -> None:
+        """Wait until the known servers change after the end of the last wait."""
+        await self._news.wait()
+        self._news = trio.Event()
+
+    def _follow(self, key: SourceKey, source: Source, known: Known | None = None) -> Followed:
+        self._followed[key] = followed = Followed(source, known or Known())
+        self.failures.setdefault(key.pool, 0)
+        self._nursery.start_soon(self._watch, key, followed)
+        return followed
+
+    def _take(
+        self, key: SourceKey, followed: Followed, servers: tuple[ServerSpec, ...], errors: tuple[str, ...]
+    ) -> None:
+        before = followed.known.servers
+        event = followed.known.take(key, servers, errors)
+        self.failures[key.pool] += bool(followed.known.failures)
+        if event is not None:
+            self._sink(event)
+        if followed.known.servers != before:
+            self._news.set()
+
+    async def _watch(self, key: SourceKey, followed: Followed) -> None:
+        def found(servers: tuple[ServerSpec, ...], errors: tuple[str, ...]) -> None:
+            self._take(key, followed, servers, errors)
+            followed.looked.set()
+
+        def fault(exception: Exception) -> None:
+            self._sink(Fault(f"pool {key.pool}: {key.text}", exception))
+
+        with followed.scope:
+            await followed.source.watch(found, fault)

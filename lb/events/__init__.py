@@ -1,0 +1,81 @@
+"""Events as frozen values. One sink passes them to all observers (log, metrics, demo). No event is emitted per chunk.
+
+The attributes of an event are the keys of its log line; ``name`` is the value of ``event``.
+"""
+
+from __future__ import annotations
+
+from lb.events.backends import (
+    BackendAdvised,
+    BackendEjected,
+    BackendOverridden,
+    BackendRestored,
+    BackendSlow,
+    CheckWarning,
+    DiscoveryFailed,
+    DiscoveryRestored,
+    ResolveFailed,
+)
+from lb.events.base import Event, Level, Sink
+from lb.events.connection import Attempt, ConnectionClosed, EndedBy, Reason
+from lb.events.process import (
+    AcceptPaused,
+    AcceptResumed,
+    AdminStarted,
+    ConfigApplied,
+    ConfigRejected,
+    Fault,
+    ListenerStarted,
+    ListenerStopped,
+    LogDropped,
+    NotifyFailed,
+    ServerStarted,
+    ServerStopped,
+    ServerStopping,
+    SocketUnused,
+    UpgradeDone,
+    UpgradeFailed,
+    UpgradeIgnored,
+    UpgradeStarted,
+    WorkerDied,
+    WorkerStarted,
+)
+
+__all__ = [
+    "AcceptPaused",
+    "AcceptResumed",
+    "AdminStarted",
+    "Attempt",
+    "BackendAdvised",
+    "BackendEjected",
+    "BackendOverridden",
+    "BackendRestored",
+    "BackendSlow",
+    "CheckWarning",
+    "ConfigApplied",
+    "ConfigRejected",
+    "ConnectionClosed",
+    "DiscoveryFailed",
+    "DiscoveryRestored",
+    "EndedBy",
+    "Event",
+    "Fault",
+    "Level",
+    "ListenerStarted",
+    "ListenerStopped",
+    "LogDropped",
+    "NotifyFailed",
+    "Reason",
+    "ResolveFailed",
+    "ServerStarted",
+    "ServerStopped",
+    "ServerStopping",
+    "Sink",
+    "SocketUnused",
+    "UpgradeDone",
+    "UpgradeFailed",
+    "UpgradeIgnored",
+    "UpgradeStarted",
+    "WorkerDied",
+    "WorkerStarted",
+]

@@ -1,0 +1,206 @@
+"""Events of processes: start and stop, listeners, reloads, upgrades, workers, faults."""
+
+from __future__ import annotations
+
+import attrs
+
+from lb.events.base import Event
+
+__all__ = [
+    "AcceptPaused",
+    "AcceptResumed",
+    "AdminStarted",
+    "ConfigApplied",
+    "ConfigRejected",
+    "Fault",
+    "ListenerStarted",
+    "ListenerStopped",
+    "LogDropped",
+    "NotifyFailed",
+    "ServerStarted",
+    "ServerStopped",
+    "ServerStopping",
+    "SocketUnused",
+    "UpgradeDone",
+    "UpgradeFailed",
+    "UpgradeIgnored",
+    "UpgradeStarted",
+    "WorkerDied",
+    "WorkerStarted",
+]
+
+
+@attrs.frozen
+class ServerStarted(Event):
+    name = "server.started"
+    pid: int
+    version: str
+    config: str
+
+
+@attrs.frozen
+class ServerStopping(Event):
+    name = "server.stopping"
+    signal: str
+    open_connections: int
+
+
+@attrs.frozen
+class ServerStopped(Event):
+    name = "server.stopped"
+
+
+@attrs.frozen
+class WorkerStarted(Event):
+    """A worker process started."""
+
+    name = "worker.started"
+    worker: int
+    """Number of the worker, from 0."""
+    pid: int
+
+
+@attrs.frozen
+class WorkerDied(Event):
+    """A worker process ended unexpectedly, and its connections are lost. A new worker replaces it."""
+
+    name = "worker.died"
+    level = "error"
+    worker: int
+    pid: int | None
+    """None if the worker could not be started."""
+    reason: str
+    connections: int
+    """Number of lost connections."""
+
+
+@attrs.frozen
+class AdminStarted(Event):
+    name = "admin.started"
+    bind: str
+    """The bound address."""
+
+
+@attrs.frozen
+class ListenerStarted(Event):
+    name = "listener.started"
+    listener: str
+    bind: str
+    """The bound address, with the port that the system chose for port 0."""
+
+
+@attrs.frozen
+class ListenerStopped(Event):
+    name = "listener.stopped"
+    listener: str
+    bind: str
+
+
+@attrs.frozen
+class AcceptPaused(Event):
+    """Too few file descriptors for another connection; new ones wait in the backlog. Emitted once per pause."""
+
+    name = "accept.paused"
+    level = "warning"
+    reason: str
+    worker: int | None = None
+    """The worker that is out of descriptors; None with a single process."""
+
+
+@attrs.frozen
+class AcceptResumed(Event):
+    name = "accept.resumed"
+    worker: int | None = None
+
+
+@attrs.frozen
+class ConfigApplied(Event):
+    """A configuration took effect. The lists hold ``pool/server`` and listener names."""
+
+    name = "config.applied"
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@attrs.frozen
+class ConfigRejected(Event):
+    name = "config.rejected"
+    level = "error"
+    errors: tuple[str, ...]
+
+
+@attrs.frozen
+class Fault(Event):
+    """An internal error: in a plug-in, an observer, or the balancer itself. Network errors are no faults.
+
+    ``where`` names the component; the log shows the traceback of ``exception``.
+    """
+
+    name = "fault"
+    level = "error"
+    where: str
+    exception: BaseException
+
+
+@attrs.frozen
+class LogDropped(Event):
+    """The reader of the log was too slow, and ``lines`` log lines were dropped."""
+
+    name = "log.dropped"
+    level = "warning"
+    lines: int
+
+
+@attrs.frozen
+class UpgradeStarted(Event):
+    """An upgrade started: the successor process was started."""
+
+    name = "upgrade.started"
+    pid: int
+
+
+@attrs.frozen
+class UpgradeDone(Event):
+    """The successor serves; this process lets its connections finish."""
+
+    name = "upgrade.done"
+    pid: int
+
+
+@attrs.frozen
+class UpgradeFailed(Event):
+    """The successor could not take over; this process continues to serve."""
+
+    name = "upgrade.failed"
+    level = "error"
+    reason: str
+
+
+@attrs.frozen
+class UpgradeIgnored(Event):
+    """An upgrade was requested, but no process was started."""
+
+    name = "upgrade.ignored"
+    level = "warning"
+    reason: str
+
+
+@attrs.frozen
+class SocketUnused(Event):
+    """The service manager passed a listening socket that no listener uses."""
+
+    name = "socket.unused"
+    level = "warning"
+    bind: str
+    socket: str
+    """The socket's name in its unit."""
+
+
+@attrs.frozen
+class NotifyFailed(Event):
+    """A notification to the service manager failed. Emitted once."""
+
+    name = "notify.failed"
+    level = "warning"
+    error: str

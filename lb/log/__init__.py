@@ -1,0 +1,1 @@
+"""Write events as log lines."""

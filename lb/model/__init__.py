@@ -1,0 +1,39 @@
+"""The data model: servers, pools, listeners. Values only: no I/O, no clock.
+
+A class whose name ends in ``Spec`` is a frozen part of the configuration; :mod:`lb.config` creates it.
+Durations are in seconds; ``math.inf`` means "never".
+"""
+
+from __future__ import annotations
+
+from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
+from lb.model.listener import ListenerSpec, ModeSettings, Share, TcpSettings
+from lb.model.plugin import PluginSpec, Secret
+from lb.model.pool import CheckSpec, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec
+from lb.model.server import Server, ServerSpec
+from lb.model.tls import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
+
+__all__ = [
+    "AdminSpec",
+    "CertificateSpec",
+    "CheckSpec",
+    "Config",
+    "DnsSource",
+    "HealthSpec",
+    "ListenerSpec",
+    "ListenerTlsSpec",
+    "LogSpec",
+    "ModeSettings",
+    "OutlierSpec",
+    "PassiveSpec",
+    "PemSpec",
+    "PluginSpec",
+    "PoolSpec",
+    "PoolTlsSpec",
+    "ProcessSpec",
+    "Secret",
+    "Server",
+    "ServerSpec",
+    "Share",
+    "TcpSettings",
+]

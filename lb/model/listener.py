@@ -1,0 +1,81 @@
+"""A listener as configured, and the lookup of routes by server name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
+
+import attrs
+
+from lb.model.address import Address, IPAddress, Networks
+from lb.model.tls import ListenerTlsSpec
+
+__all__ = ["ListenerSpec", "ModeSettings", "Share", "TcpSettings", "find"]
+
+
+class Share(float):
+    """A fraction from 0 to 1. Other floats in the configuration are durations."""
+
+
+class ModeSettings(Protocol):
+    """The configuration keys of a listener that are specific to its mode. A frozen value."""
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The names of the pools that the listener routes to."""
+
+
+@attrs.frozen
+class TcpSettings:
+    """The keys of mode ``tcp``: one pool, or several pools selected by the SNI server name."""
+
+    pool: str
+    idle_timeout: float = 600.0
+    half_close_timeout: float = 60.0
+    sni: tuple[tuple[str, str], ...] | None = None
+    """Server names, or wildcards like ``*.example.org``, and the pool of each. All other clients go to ``pool``."""
+    explain_sample: Share = Share(0)
+    """Fraction of connections whose log records explain the choice of the server."""
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([self.pool, *(pool for _, pool in self.sni or ())]))
+
+
+@attrs.frozen
+class ListenerSpec:
+    """The addresses that accept clients, and the mode that handles them."""
+
+    name: str
+    bind: tuple[Address, ...]
+    settings: ModeSettings
+    mode: str = "tcp"
+    max_connections: int = 0
+    backlog: int = 4096
+    accept_proxy: bool | Networks = False
+    """Whether clients must send a PROXY header. With networks, clients in them must, and all others are denied."""
+    header_timeout: float = 10.0
+    allow: Networks = attrs.field(factory=Networks)
+    """Empty = all clients."""
+    deny: Networks = attrs.field(factory=Networks)
+    max_per_source: int = 0
+    """0 = no limit."""
+    rate_per_source: int = 0
+    """New connections per second; 0 = no limit."""
+    tls: ListenerTlsSpec | None = None
+
+    def admits(self, address: IPAddress | None) -> bool:
+        """Return whether the access list admits this client address; None is a client of a unix socket."""
+        return address not in self.deny and (not self.allow or address in self.allow)
+
+
+T = TypeVar("T")
+
+
+def find(known: Mapping[str, T], name: str) -> T | None:
+    """Return the entry for a name: its exact match, else that of the longest matching wildcard."""
+    found = known.get(name)
+    while found is None and name:
+        _, _, name = name.partition(".")
+        found = known.get(f"*.{name}")
+    return found

@@ -1,0 +1,39 @@
+"""The listener modes by name: built in, installed (entry points ``lb.modes``) or ``module:Name``.
+
+A mode is a subclass of :class:`lb.proxy.mode.Mode`. This module holds the part that the configuration needs.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+
+from lb.model.listener import ModeSettings
+from lb.model.plugin import Registry
+from lb.model.pool import PoolSpec
+from lb.model.table import Table
+
+__all__ = ["ModeBase", "load", "names"]
+
+
+class ModeBase(abc.ABC):
+    """The part of a mode that the configuration needs."""
+
+    @classmethod
+    @abc.abstractmethod
+    def read_settings(cls, listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> ModeSettings:
+        """Read the mode's own keys from the table ``[listeners.<listener>]``; report errors with ``table.complain``.
+
+        The caller reads the keys that all listeners have; the table reports unknown keys.
+        """
+
+
+_REGISTRY = Registry(
+    kind="mode",
+    base=ModeBase,  # type: ignore[type-abstract]  # any subclass of it
+    group="lb.modes",
+    built_in={"tcp": "lb.tcp.mode:TcpMode"},
+)
+
+names = _REGISTRY.names
+load = _REGISTRY.load

@@ -1,0 +1,1 @@
+"""Network helpers: sockets, DNS lookups, deadlines, the file descriptor budget."""

@@ -1,0 +1,47 @@
+"""Texts for network errors, as logs, status and tests show them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl
+
+__all__ = ["EXHAUSTED", "describe_error"]
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that mean this host is out of descriptors or memory. From accept(2) and pipe(2)."""
+
+ERROR_TEXTS = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+    errno.ETIMEDOUT: "timed out",
+    errno.EHOSTUNREACH: "no route to host",
+    errno.ENETUNREACH: "network unreachable",
+    errno.EAGAIN: "backlog full",  # of a unix socket, connect(2)
+    errno.ENOENT: "no such socket",
+    errno.EMFILE: "out of file descriptors",
+    errno.ENFILE: "out of file descriptors",
+    errno.EADDRNOTAVAIL: "out of local ports",
+    errno.ECANCELED: "server removed",  # by a reload, during the connect
+}
+
+
+def describe_error(error: OSError) -> str:
+    """Return a short text without numbers, stable for each cause: ``connection refused``, ``timed out`` …"""
+    if isinstance(error, ssl.SSLError):
+        return _describe_tls(error)
+    if error.errno in ERROR_TEXTS:
+        return ERROR_TEXTS[error.errno]
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return str(error) or type(error).__name__
+
+
+def _describe_tls(error: ssl.SSLError) -> str:
+    """Return, for example, ``certificate verify failed: certificate has expired`` or ``TLS: wrong version number``."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message.removesuffix('.')}"
+    if error.reason is not None:
+        return f"TLS: {error.reason.lower().replace('_', ' ')}"
+    return f"TLS: {error.strerror or error}"

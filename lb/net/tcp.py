@@ -1,0 +1,51 @@
+"""TCP details: socket options, closing with a reset, and detection of a socket connected to itself."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from pathlib import Path
+
+import trio
+
+__all__ = ["TCP_OPTIONS", "end_with_reset", "is_self_connected"]
+
+
+def _own_ports() -> range:
+    """Return the system's range of ephemeral ports, ip(7)."""
+    try:
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
+    except OSError:
+        return range(1024, 65536)
+    return range(int(low), int(high) + 1)
+
+
+OWN_PORTS = _own_ports()
+
+
+def is_self_connected(sock: socket.SocketType | trio.socket.SocketType, target: object) -> bool:
+    """Return True if TCP has connected this socket to itself.
+
+    That can happen when the target is a local port in the ephemeral range and no process listens on it (simultaneous
+    open, RFC 9293, section 3.5). The socket then looks like a server that is up and echoes.
+    """
+    if not isinstance(target, tuple) or target[1] not in OWN_PORTS:
+        return False
+    own = sock.getsockname()
+    return bool(own[1] == target[1] and own == sock.getpeername())
+
+
+TCP_OPTIONS = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY),  # send small writes at once
+    (socket.SOL_SOCKET, socket.SO_OOBINLINE),  # otherwise a read skips the urgent byte, tcp(7)
+)
+"""Options of relayed sockets. Accepted sockets inherit them from the listening socket."""
+
+
+def end_with_reset(sock: socket.SocketType) -> None:
+    """Make the close of this socket send a RST: SO_LINGER with timeout 0, socket(7)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    except OSError as error:  # some systems refuse it if the peer is gone; no RST is needed then
+        if error.errno not in (errno.EINVAL, errno.ENOTCONN):
+            raise

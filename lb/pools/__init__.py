@@ -1,0 +1,1 @@
+"""Pools at run time: picks, leases, queues, slow start, outlier detection."""

@@ -1,0 +1,301 @@
+"""A pool at run time: its servers, their availability, and the leases that connections hold.
+
+No I/O and no clock: the caller passes the time, and a sink receives the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Generator, Mapping
+from typing import TypeAlias
+
+import attrs
+
+import strategies.registry
+from healthcheck.result import CheckResult
+from healthcheck.state import Change
+from lb.events import BackendAdvised, BackendEjected, BackendRestored, Fault, Sink
+from lb.model import PoolSpec, Server, ServerSpec
+from lb.model.address import Address, Client, SocketAddress
+from lb.pools.backend import Backend, NewBackend, new_backend
+from lb.pools.priority_group import PriorityGroup
+from lb.pools.slow_start import SlowStart
+from lb.pools.wait_queue import Waiter, WaitQueue
+from strategies.base import Strategy
+
+__all__ = ["Changed", "Pool", "Prepared"]
+
+Changed: TypeAlias = "Callable[[Pool, Backend, Change | None], None]"
+"""Called after each change of a server's health, or (with None) of its agent check, once the pool is up to date."""
+
+
+@attrs.frozen
+class Prepared:
+    """The result of :meth:`Pool.prepare` for a new list of servers; the argument of :meth:`Pool.apply`."""
+
+    spec: PoolSpec
+    primary: Strategy
+    primary_built: object
+    backups: Strategy
+    backups_built: object
+
+
+def _members(spec: PoolSpec, *, backup: bool) -> list[ServerSpec]:
+    """Return the primaries or the backups with a weight above 0: the members that a strategy sees."""
+    return [server for server in spec.servers if server.backup is backup and server.weight > 0]
+
+
+class Pool:
+    """The servers of one pool."""
+
+    def __init__(self, name: str, sink: Sink, changed: Changed, new_backend: NewBackend = new_backend) -> None:
+        self.name = name
+        self.backends: dict[str, Backend] = {}
+        self.leaving: dict[str, Backend] = {}
+        self.spec = PoolSpec(name)
+        self._sink = sink
+        self._changed = changed
+        self._new_backend = new_backend
+        self._primary = PriorityGroup(strategies.registry.create(self.spec.strategy), self._strategy_fault)
+        self._backups = PriorityGroup(strategies.registry.create(self.spec.strategy), self._strategy_fault)
+        self.groups = (self._primary, self._backups)
+        self._sorts_by_load = False  # the strategy needs each load change; most do not
+        self._load_matters = False  # to the strategy, or because a server has max_connections
+        self._limited: set[Backend] = set()
+        """Servers in service that have ``max_connections``: a connection may queue for them."""
+        self._wait_queue = WaitQueue()
+        self._slow_start = SlowStart()
+
+    # The list of servers
+
+    def prepare(self, spec: PoolSpec) -> Generator[None, None, Prepared]:
+        """Build the strategies' tables for a new list, in slices. Changes nothing. Raises any error of a plug-in."""
+        primary, backups = self._primary.strategy, self._backups.strategy
+        if spec.strategy != self.spec.strategy:
+            primary, backups = (strategies.registry.create(spec.strategy) for _ in range(2))
+        primary_built = yield from primary.build(_members(spec, backup=False))
+        backups_built = yield from backups.build(_members(spec, backup=True))
+        return Prepared(spec, primary, primary_built, backups, backups_built)
+
+    def apply(
+        self, prepared: Prepared, targets: Mapping[Address, tuple[SocketAddress, ...]], now: float
+    ) -> list[Backend]:
+        """Apply a new list of servers; ``targets`` holds the resolved addresses known so far.
+
+        Servers with the same name keep their health, counters and connections. Returns the removed servers.
+        """
+        spec = prepared.spec
+        known = {name: backend for name, backend in self.leaving.items() if backend.active} | self.backends
+        self.spec = spec
+        self.backends = {
+            server.name: self._updated(known.pop(server.name, None), server, now) for server in spec.servers
+        }
+        for backend in self.backends.values():
+            backend.targets = backend.targets or targets.get(backend.spec.address, ())
+        left = self._leave(known, now)
+        self._sorts_by_load = type(prepared.primary).load_changed is not Strategy.load_changed
+        self._load_matters = self._sorts_by_load or any(server.max_connections for server in spec.servers)
+        self._primary.use(prepared.primary, prepared.primary_built, self._members(backup=False))
+        self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
+        for backend in self.backends.values():
+            self.note(backend, backend.health.expire(now), now)  # an ejection that expired while the server was removed
+            change = backend.health.respec(spec.health, spec.passive, now)
+            self._apply_advice(backend, now)
+            self.note(backend, change, now)
+            self._update_limited(backend)
+        self._wake()
+        return left
+
+    def empty(self, now: float) -> list[Backend]:
+        """Remove all servers, as the pool left the configuration. Returns them.
+
+        Wakes the queued connections, so that they fail.
+        """
+        left = self._leave({**self.leaving, **self.backends}, now)
+        self.backends = {}
+        self.spec = PoolSpec(self.name)
+        self._wait_queue.let_try(lambda: True)
+        return left
+
+    def _leave(self, gone: dict[str, Backend], now: float) -> list[Backend]:
+        left = [backend for backend in gone.values() if not backend.leaving]
+        for backend in left:
+            if backend.spec.weight > 0:
+                self._group_of(backend).disable(backend)
+            backend.leaving = True
+            self._update_limited(backend)
+            self._slow_start.end(backend)
+            backend.drain_deadline = now + (self.spec.drain_timeout if self.spec.on_remove == "drain" else 0)
+        self.leaving = {name: backend for name, backend in gone.items() if backend.active}
+        return left
+
+    def _updated(self, backend: Backend | None, spec: ServerSpec, now: float) -> Backend:
+        if backend is None:
+            backend = self._new_backend(self.spec, spec, now)
+            backend.starts_slowly = bool(self.backends)
+            self._slow_start.note(backend, now)
+            return backend
+        if backend.spec.address != spec.address:
+            backend.targets = ()
+        backend.change(now, spec=spec)
+        backend.leaving = False
+        backend.set_share()
+        return backend
+
+    def _members(self, *, backup: bool) -> list[Backend]:
+        return [self.backends[server.name] for server in _members(self.spec, backup=backup)]
+
+    def _refresh(self, backend: Backend) -> None:
+        """Update in the strategy whether this server may be chosen."""
+        if not backend.leaving and backend.spec.weight > 0:
+            self._group_of(backend).refresh(backend)
+
+    def _group_of(self, backend: Backend) -> PriorityGroup:
+        return self._backups if backend.spec.backup else self._primary
+
+    def _strategy_fault(self, exception: Exception) -> None:
+        self._sink(Fault(f"pool {self.name}: strategy {self.spec.strategy}", exception))
+
+    # Leases
+
+    def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
+        """Choose an available server that is not in ``tried`` and acquire a lease; None if there is none."""
+        backend = self._primary.pick(client, tried) or self._backups.pick(client, tried)
+        if backend is None and self.spec.when_all_down == "any" and not self.may_queue(tried):
+            backend = self._primary.pick_any(client, tried) or self._backups.pick_any(client, tried)
+        return None if backend is None else self._acquire(backend)
+
+    def _acquire(self, backend: Backend) -> Backend:
+        backend.leases.add(1)
+        backend.total += 1
+        if self._load_matters:
+            self._load_changed(backend)
+        return backend
+
+    def release(self, backend: Backend) -> None:
+        """Release a lease when the connection or the attempt ends."""
+        backend.leases.add(-1)
+        if self._load_matters:
+            self._load_changed(backend)
+        if backend.leaving:
+            if not backend.active and self.leaving.get(backend.name) is backend:
+                del self.leaving[backend.name]
+        elif self._wait_queue and backend.spec.max_connections:
+            self._wake()
+
+    def _load_changed(self, backend: Backend) -> None:
+        if backend.leaving or backend.spec.weight == 0:
+            return
+        if self._sorts_by_load:
+            self._group_of(backend).load_changed(backend)
+        if backend.spec.max_connections:
+            self._refresh(backend)
+
+    # Health
+
+    def checked(self, backend: Backend, result: CheckResult, now: float) -> None:
+        """Process the result of a health check."""
+        backend.last_check = result
+        backend.history.append(result.passed)
+        if not result.passed and backend.targets:
+            backend.turn_from(backend.targets[0])
+        if result.exception is not None:
+            self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
+        backend.health.heed(result.advice)
+        change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
+        self._apply_advice(backend, now)
+        self.note(backend, change, now)
+
+    def connect_failed(self, backend: Backend, error: str, now: float) -> None:
+        """Record a failed connect, caused by the server or the network."""
+        backend.failed_connects += 1
+        if not backend.leaving:
+            self.note(backend, backend.health.connect_failed(error, now), now)
+
+    def connected(self, backend: Backend, now: float) -> None:
+        """Record a successful connect."""
+        if not backend.leaving:
+            self.note(backend, backend.health.connected(now), now)
+
+    def expire(self, backend: Backend, now: float) -> None:
+        """End an ejection whose time has expired."""
+        if not backend.leaving:
+            self.note(backend, backend.health.expire(now), now)
+
+    def note(self, backend: Backend, change: Change | None, now: float) -> None:
+        """Apply a change of a server's health, and emit its event."""
+        if change is None:
+            return
+        self._slow_start.note(backend, now)
+        self._refresh(backend)
+        self._update_limited(backend)
+        self._emit_change(backend, change)
+        self._changed(self, backend, change)
+        if backend.available:
+            self._wake()
+
+    def ramp(self, now: float) -> bool:
+        """Advance the slow starts; return True while a server ramps.
+
+        Call it repeatedly while it returns True, and after each change of health or of the list. Slow start depends
+        on these calls.
+        """
+        for backend in self._slow_start.step(self.spec.slow_start, now):
+            self._set_share(backend)
+        for group in (self._primary, self._backups):
+            group.pace(ramping=bool(self._slow_start))
+        return bool(self._slow_start)
+
+    def _set_share(self, backend: Backend) -> None:
+        before = backend.share
+        backend.set_share()
+        if backend.share != before and not backend.leaving and backend.spec.weight > 0:
+            self._group_of(backend).share_changed(backend)
+
+    def _apply_advice(self, backend: Backend, now: float) -> None:
+        """Apply the agent check's share and state, if they changed."""
+        advice = backend.health.advice
+        if advice == backend.advice:
+            return
+        backend.change(now, advice=advice)
+        self._set_share(backend)
+        self._refresh(backend)
+        self._update_limited(backend)
+        self._emit_advice(backend)
+        self._changed(self, backend, None)
+        if backend.available:
+            self._wake()
+
+    def _emit_advice(self, backend: Backend) -> None:
+        self._sink(BackendAdvised(self.name, backend.name, backend.advice.percent, backend.advice.admin or "ready"))
+
+    def _emit_change(self, backend: Backend, change: Change) -> None:
+        """Emit the event of a change. No event is lost: the health of a removed server does not change."""
+        if change.new in ("down", "ejected") and change.old not in ("down", "ejected"):
+            self._sink(BackendEjected(self.name, backend.name, change.reason, change.source))
+        elif change.new == "up":
+            self._sink(BackendRestored(self.name, backend.name))
+
+    # Queued connections
+
+    def may_queue(self, tried: Collection[Server]) -> bool:
+        """Return whether a connection without a server may wait for a full server that is not in ``tried``."""
+        return self._wait_queue.count.total < self.spec.queue and not self._limited.issubset(tried)
+
+    def wait(self, waiter: Waiter) -> None:
+        """Append a connection to the queue; ``waiter.server_available()`` is called when it may retry."""
+        self._wait_queue.join(waiter)
+
+    def stop_waiting(self, waiter: Waiter) -> None:
+        """Remove a connection from the queue, if it is there."""
+        self._wait_queue.leave(waiter)
+
+    def _update_limited(self, backend: Backend) -> None:
+        spec = backend.spec
+        in_service = spec.weight > 0 and backend.health.serving and backend.advice.wants_new and not backend.leaving
+        if spec.max_connections and in_service:
+            self._limited.add(backend)
+        else:
+            self._limited.discard(backend)
+
+    def _wake(self) -> None:
+        self._wait_queue.let_try(lambda: self._primary.has_any or self._backups.has_any)

@@ -1,0 +1,151 @@
+"""A priority group of a pool, primaries or backups, and the strategy that chooses among its servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
+
+import attrs
+
+from lb.model import Server
+from lb.model.address import Client
+from lb.pools.backend import Backend
+from lb.pools.slow_start import Pacing, gaps
+from strategies.base import Strategy, View
+
+__all__ = ["PriorityGroup"]
+
+
+class PriorityGroup:
+    """Calls a strategy and shields connections from its bugs; ``fault`` receives each exception.
+
+    A leaving server and a server of weight 0 are not members: the strategy does not see them.
+    """
+
+    def __init__(self, strategy: Strategy, fault: Callable[[Exception], None]) -> None:
+        self.strategy = strategy
+        self._fault = fault
+        self._pacing: Pacing | None = None
+        """Only while a server ramps."""
+
+    def use(self, strategy: Strategy, built: object, members: Sequence[Backend]) -> None:
+        """Use a strategy, new or the same, for a new list; ``built`` is the result of its ``build``."""
+        self.strategy = strategy
+        if self._pacing is not None:
+            self._pacing.keep(members)
+        try:
+            strategy.use(members, built)
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not interrupt a reload
+            self._fault(exception)
+        for backend in members:
+            self.refresh(backend)
+
+    # Choosing
+
+    @property
+    def has_any(self) -> bool:
+        """True if a server can be picked."""
+        held = self._pacing.held if self._pacing is not None else ()
+        return bool(self.strategy.available) or any(backend.available for backend in held)
+
+    def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
+        """Return the strategy's choice; None if it raises or returns an unavailable server."""
+        if self._pacing is not None:
+            return self._pick_paced(self._pacing, client, tried)
+        return self._pick_unpaced(client, tried)
+
+    def _pick_paced(self, pacing: Pacing, client: Client, tried: Collection[Server]) -> Backend | None:
+        pacing.free_those_due()
+        backend = self._pick_unpaced(client, tried)
+        if backend is None and pacing.held:
+            pacing.free_all()
+            backend = self._pick_unpaced(client, tried)
+        if backend is not None:
+            pacing.picked(backend)
+        return backend
+
+    def _pick_unpaced(self, client: Client, tried: Collection[Server]) -> Backend | None:
+        strategy = self.strategy
+        if not strategy.available:
+            return None
+        try:
+            server = strategy.pick(client, tried)
+            if server is None:
+                return None
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must affect this pick only
+            self._fault(exception)
+            return None
+        if not isinstance(server, Backend) or server not in strategy.available or server in tried:
+            self._fault(ValueError(f"the strategy chose {server!r}, which is not available"))
+            return None
+        return server
+
+    def pick_any(self, client: Client, tried: Collection[Server]) -> Backend | None:
+        """Let the strategy choose among all servers that are open to new connections, whatever their health.
+
+        Expensive with many servers, but rare: called only if no healthy server is left.
+        """
+        strategy = self.strategy
+        unhealthy = [server for server in strategy.servers if isinstance(server, Backend) and not server.available]
+        enabled = [backend for backend in unhealthy if backend.open_to_new]
+        for backend in enabled:
+            self._call(strategy.enable, backend)
+        chosen = self._pick_unpaced(client, tried)
+        for backend in enabled:
+            self._call(strategy.disable, backend)
+        return chosen
+
+    # Explaining
+
+    @property
+    def held_back(self) -> set[Backend]:
+        """Members that the next pick skips because of slow start, if there is another member."""
+        return self._pacing.held_at_next_pick if self._pacing is not None else set()
+
+    def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:
+        """Return the strategy's view of a pick; ``unknown`` if it raises or returns figures that are not numbers."""
+        try:
+            view = self.strategy.explain(client, candidates)
+            figures = {server: {name: +figure for name, figure in factors.items()} for server, factors in view.order}
+            return attrs.evolve(view, order=tuple(figures.items()))
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach a connection
+            self._fault(exception)
+            return View("unknown", ())
+
+    # Updates of the strategy
+
+    def refresh(self, backend: Backend) -> None:
+        """Enable or disable a member, by its availability."""
+        held = self._pacing is not None and backend in self._pacing.held
+        self._call(self.strategy.enable if backend.available and not held else self.strategy.disable, backend)
+
+    def disable(self, backend: Backend) -> None:
+        """Disable a member that leaves."""
+        self._call(self.strategy.disable, backend)
+
+    def load_changed(self, backend: Backend) -> None:
+        """Report that a lease on a member was acquired or released."""
+        self._call(self.strategy.load_changed, backend)
+
+    def share_changed(self, backend: Backend) -> None:
+        """Report that a member's share of its weight changed."""
+        self._call(self.strategy.share_changed, backend)
+
+    def pace(self, *, ramping: bool) -> None:
+        """Update the pacing to the members' ``ramp``; stop it if no server is ``ramping``."""
+        wanted = {}
+        if ramping and self.strategy.paced:
+            servers = self.strategy.servers
+            wanted = gaps([server for server in servers if isinstance(server, Backend) and server.available])
+        if wanted and self._pacing is None:
+            self._pacing = Pacing(self.refresh)
+        if self._pacing is not None:
+            self._pacing.use(wanted)
+            if not wanted:
+                self._pacing = None
+
+    def _call(self, hook: Callable[[Server], None], backend: Backend) -> None:
+        try:
+            hook(backend)
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach a connection
+            self._fault(exception)

@@ -1,0 +1,1 @@
+"""Parts shared by all listener modes: listeners, filters, connectors, routes, server handshakes."""

@@ -1,0 +1,295 @@
+"""The connector: pick a server for a client, connect, do the server handshake; on failure retry, hold or queue.
+
+Nothing has been read from the client's stream yet, so a retry has nothing to replay. Every mode connects to its servers
+through a :class:`Connector`.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Literal, Protocol
+
+import attrs
+
+from lb.events import Attempt, EndedBy, Reason
+from lb.model.address import Client, SocketAddress
+from lb.net.deadlines import DeadlineQueue
+from lb.net.errors import EXHAUSTED, describe_error
+from lb.net.tcp import TCP_OPTIONS
+from lb.pools.backend import Backend
+from lb.proxy.context import ConnectionContext
+from lb.proxy.pending import Pending
+from lb.proxy.route import Route
+from lb.relay.splicer import Connecting
+from lb.tls.layer import Layer
+
+__all__ = ["LOCAL_ERRORS", "Connector", "ConnectorOwner"]
+
+MOST_ATTEMPTS = 20
+"""Maximum failed attempts kept for the log record. The latest are kept, because a held connection may make many."""
+LOCAL_ERRORS = EXHAUSTED | {errno.EADDRNOTAVAIL, errno.EACCES, errno.ECANCELED}
+"""Connect errors caused by this host, not by the server: no resources or no permission. From connect(2)."""
+
+
+class ConnectorOwner(Protocol):
+    """A client that needs a server."""
+
+    sock: socket.SocketType
+    """The client's socket. Its disconnect is detected while it waits for a server."""
+    client: Client
+    """The client address for strategies."""
+    destination: Client | None
+    """The client's destination, if it is not the socket's own address."""
+
+    def connected(self, server: socket.SocketType, layer: Layer | None) -> None:
+        """A server is ready for the client's bytes, through ``layer`` if there is one."""
+
+    def no_server(self, ended_by: EndedBy, reason: Reason) -> None:
+        """The client gets no server."""
+
+    def failed(self) -> None:
+        """The server handshake raised because of a bug: end with a reset."""
+
+
+class Connector:
+    """Connects its owner to a server, and holds the lease on the server until :meth:`release`.
+
+    ``now`` is the start of the first attempt.
+    """
+
+    __slots__ = (
+        "_addresses_left",
+        "_attempt_at",
+        "_context",
+        "_deadline_queue",
+        "_in_progress",
+        "_pending",
+        "_round",
+        "_route",
+        "_target",
+        "_tried",
+        "attempts",
+        "backend",
+        "connect_ms",
+        "owner",
+        "pool",
+    )
+
+    def __init__(self, context: ConnectionContext, route: Route, owner: ConnectorOwner, now: float) -> None:
+        self.owner = owner
+        self.pool = route.pool
+        self.backend: Backend | None = None
+        """The leased server."""
+        self.attempts: tuple[Attempt, ...] = ()
+        """Failed attempts."""
+        self.connect_ms: float | None = None
+        """Duration of the successful attempt in milliseconds, including the handshake."""
+        self._context = context
+        self._route = route
+        self._attempt_at = now
+        self._tried: tuple[Backend, ...] = ()
+        self._round = 0
+        """Failed attempts since the start or since the last hold."""
+        self._pending: Pending | None = None
+        self._target: SocketAddress | None = None
+        self._addresses_left = 0
+        """Addresses of the server that this attempt has not tried yet."""
+        self._in_progress: Connecting | None = None
+        """The connect or handshake in progress."""
+        self._deadline_queue: DeadlineQueue | None = None
+        """The queue of the attempt's deadline."""
+
+    def pick(self) -> Backend | None:
+        """Pick the next server and acquire a lease on it. Return None if none is available."""
+        return self.pool.pick(self.owner.client, self._tried)
+
+    def start(self) -> None:
+        """Connect to the server that the strategy picks. On failure try the next, within the pool's retries."""
+        spec = self.pool.spec
+        while self._round <= spec.retries:
+            self.backend = backend = self.pick()
+            if backend is None:
+                self._none_available()
+                return
+            if self.attempts or self._pending:  # the first attempt began at ``now``
+                self._attempt_at = self._context.clock()
+            self._addresses_left = len(backend.targets)
+            failure = self._connect(backend)
+            if failure is None:
+                self._deadline_queue = self._route.connect_queue
+                self._deadline_queue.enter(self, self._attempt_at)
+                return
+            self._attempt_failed(backend, failure)
+        if spec.when_all_down == "hold":
+            self._none_available()
+        else:
+            self.owner.no_server("lb", "connect_failed")
+
+    def _connect(self, backend: Backend) -> OSError | None:
+        """Start to connect to the server's first address that does not fail at once. Return the error if all fail."""
+        failure = None
+        while self._addresses_left and backend.targets:
+            self._addresses_left -= 1
+            self._target = backend.targets[0]
+            try:
+                self._in_progress = self._context.splicer.connect(self._target, self)
+            except OSError as error:
+                failure = error
+                backend.turn_from(self._target)
+            else:
+                return None
+        return failure or OSError(f"cannot look up {backend.spec.address.host}")
+
+    # Callbacks of the splicer
+
+    def connected(self, server: socket.SocketType) -> None:
+        handshake = self._route.handshake
+        if handshake is None:
+            self.ready(server)
+        else:
+            handshake.begin(self, server)
+
+    def connect_failed(self, error: OSError) -> None:
+        """Try the server's next address, or the next server."""
+        backend = self.backend
+        assert backend is not None and self._target is not None  # noqa: S101, PT018 - a connect was in progress
+        backend.turn_from(self._target)
+        failure: OSError | None = error
+        if self._addresses_left and error.errno != errno.ETIMEDOUT:
+            failure = self._connect(backend)
+        if failure is not None:
+            self._attempt_failed(backend, failure)
+            self.start()
+
+    def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - there is only one queue
+        """The attempt timed out."""
+        if self._in_progress is not None:
+            self._in_progress.cancel()
+        self.connect_failed(TimeoutError(errno.ETIMEDOUT, "timed out"))
+
+    def _attempt_failed(self, backend: Backend, error: OSError) -> None:
+        now = self._context.clock()
+        text = describe_error(error)
+        attempt = Attempt(backend.name, text, (now - self._attempt_at) * 1000)
+        self.attempts = (*self.attempts, attempt)[-MOST_ATTEMPTS:]
+        self._tried += (backend,)
+        self._round += 1
+        self._in_progress = None
+        if self._deadline_queue is not None:
+            self._deadline_queue.discard(self)
+        self.release()
+        if error.errno not in LOCAL_ERRORS:
+            self.pool.connect_failed(backend, text, now)
+
+    # The handshake. Implements lb.proxy.server_handshake.Handshaking
+
+    @property
+    def client(self) -> Client:
+        return self.owner.client
+
+    @property
+    def destination(self) -> Client | None:
+        return self.owner.destination
+
+    @property
+    def client_socket(self) -> socket.SocketType:
+        return self.owner.sock
+
+    def run_task(self, server: socket.SocketType, run: Callable[[], Awaitable[None]]) -> None:
+        self._context.splicer.release(server)
+        self._in_progress = _Handshake(self._context.spawn(run, self.owner.failed), server)
+
+    def handshake_failed(self, error: OSError) -> None:
+        """The server handshake failed: treat it like a failed connect."""
+        if self._in_progress is not None:
+            self._in_progress.cancel()
+        self.connect_failed(error)
+
+    def ready(self, server: socket.SocketType, layer: Layer | None = None) -> None:
+        """The server is ready for the client's bytes."""
+        backend = self.backend
+        assert backend is not None  # noqa: S101 - a connect was in progress
+        now = self._context.clock()
+        self._in_progress = None
+        self._stop_waiting()
+        self.connect_ms = (now - self._attempt_at) * 1000
+        if backend.timing is not None:
+            backend.timing.connect.add(now - self._attempt_at)
+        if server.family != socket.AF_UNIX:
+            for level, option in TCP_OPTIONS:
+                server.setsockopt(level, option, 1)
+        self.pool.connected(backend, now)
+        self.owner.connected(server, layer)
+
+    # No server available
+
+    def _none_available(self) -> None:
+        """All servers are down, ejected, draining, full or already tried: queue, hold or end the connection."""
+        queued = self._round <= self.pool.spec.retries and self.pool.may_queue(self._tried)
+        if not queued and self.pool.spec.when_all_down != "hold":
+            self.owner.no_server("lb", "no_server")
+            return
+        now = self._context.clock()
+        if self._pending is None:
+            queue = self._route.full_queue if queued else self._route.hold_queue
+            self._pending = Pending(self, self.owner.sock, self.pool, queue, self._context, now)
+        elif self._pending.timed_out(now):
+            self.owner.no_server("lb", "hold_timeout")
+            return
+        if queued:
+            self._pending.wait_for_slot()
+        else:
+            self._round = 0
+            self._tried = ()
+            self._pending.wait(now)
+
+    def hold_timed_out(self) -> None:
+        """The hold timed out. An attempt in progress continues and is the last."""
+        if self._in_progress is None:
+            self.owner.no_server("lb", "hold_timeout")
+
+    def client_left(self, reason: Literal["eof", "reset"]) -> None:
+        """The client disconnected while it waited for a server."""
+        self.owner.no_server("client", reason)
+
+    # The end
+
+    def server_removed(self) -> None:
+        """The server was removed from the configuration: if the attempt is still in progress, try another server."""
+        if self._in_progress is not None and self.backend is not None:
+            self._in_progress.cancel()
+            self._attempt_failed(self.backend, OSError(errno.ECANCELED, "server removed"))
+            self.start()
+
+    def cancel(self) -> None:
+        """Stop connecting, without further calls to the owner. The lease stays until :meth:`release`."""
+        if self._in_progress is not None:
+            self._in_progress.cancel()
+            self._in_progress = None
+        self._stop_waiting()
+
+    def release(self) -> None:
+        """Release the lease, if there is one. No other code does."""
+        backend, self.backend = self.backend, None
+        if backend is not None:
+            self.pool.release(backend)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline_queue is not None:
+            self._deadline_queue.discard(self)
+        if self._pending is not None:
+            self._pending.end()
+
+
+@attrs.frozen
+class _Handshake:
+    """The task of a server handshake, and the server's socket. Implements :class:`lb.relay.splicer.Connecting`."""
+
+    task: Connecting
+    server: socket.SocketType
+
+    def cancel(self) -> None:
+        self.task.cancel()
+        self.server.close()

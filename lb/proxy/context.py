@@ -1,0 +1,89 @@
+"""The context shared by all connections of a process: the splicer, the event sink, the open connections."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from lb.events import Fault, Sink
+from lb.net.deadlines import Deadlines
+from lb.net.disconnects import Watch
+from lb.proxy.downstream import OpenConnection
+from lb.proxy.source_limits import SourceLimits
+from lb.relay.splicer import Splicer
+from lb.tls.store import TlsStore
+
+__all__ = ["ConnectionContext"]
+
+HOLD_RETRY = 0.5
+"""Seconds until a held connection retries servers that refused it but are up. Equal to the fast check interval."""
+
+
+class ConnectionContext:
+    """The context shared by all connections of the process.
+
+    ``next_id`` returns the id of each new connection; by default ids count from 1. ``source_limits`` is passed to a
+    worker, because all workers count sources together. ``run`` must be running for :meth:`spawn` and ``disconnects``.
+    """
+
+    def __init__(
+        self,
+        *,
+        splicer: Splicer,
+        deadlines: Deadlines,
+        disconnects: Watch,
+        sink: Sink,
+        next_id: Callable[[], int] | None = None,
+        source_limits: SourceLimits | None = None,
+    ) -> None:
+        self.clock = trio.lowlevel.current_clock().current_time
+        """The clock behind trio.current_time(), without its lookup, which adds up over several calls per connection."""
+        self.splicer = splicer
+        self.disconnects = disconnects
+        self.sink = sink
+        self.open: set[OpenConnection] = set()
+        self.tls = TlsStore()
+        self.deadlines = deadlines
+        self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
+        self.source_limits = source_limits or SourceLimits.of_process()
+        self.next_id = next_id or itertools.count(1).__next__
+        self._closed = trio.Event()
+        self._nursery: trio.Nursery
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the tasks of connections until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self.disconnects.run)
+            task_status.started()
+            await trio.sleep_forever()
+
+    def spawn(self, run: Callable[[], Awaitable[None]], failed: Callable[[], None]) -> trio.CancelScope:
+        """Start a task and return its cancel scope. If it raises, report a fault and call ``failed``."""
+        scope = trio.CancelScope()
+        self._nursery.start_soon(self._contained, scope, run, failed)
+        return scope
+
+    async def _contained(
+        self, scope: trio.CancelScope, run: Callable[[], Awaitable[None]], failed: Callable[[], None]
+    ) -> None:
+        with scope:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            try:
+                await run()
+            except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
+                self.sink(Fault("connection", exception))
+                failed()
+
+    async def none_open(self) -> None:
+        """Wait until no connection is open."""
+        while self.open:
+            self._closed = trio.Event()
+            await self._closed.wait()
+
+    def closed(self, connection: OpenConnection) -> None:
+        """Remove a connection from the open ones."""
+        self.open.discard(connection)
+        if not self.open:
+            self._closed.set()

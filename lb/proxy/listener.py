@@ -1,0 +1,256 @@
+"""A listener: its sockets, its limits, its admission of accepted clients."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+
+import trio
+
+from lb.events import AcceptPaused, AcceptResumed, Sink
+from lb.model import ListenerSpec
+from lb.model.address import Address, Networks, client_of
+from lb.model.server import Count, LocalCount
+from lb.net.deadlines import DeadlineQueue, Deadlines
+from lb.net.descriptors import Descriptors
+from lb.net.errors import describe_error
+from lb.pools.pool import Pool
+from lb.proxy.access_filter import AccessFilter
+from lb.proxy.context import ConnectionContext
+from lb.proxy.filters import Admission, Filter, FilterChain
+from lb.proxy.mode import Mode, make_mode
+from lb.proxy.proxy_header_filter import ProxyHeaderFilter, TrustedProxies
+from lb.proxy.source_limits import SourceLimits
+from lb.proxy.tls_filters import TlsFilter
+from lb.relay.splicer import Acceptor
+from lb.tls.store import TlsStore
+
+__all__ = ["Listener", "Pressure", "make_admission"]
+
+SIDES = 2
+"""Descriptors per connection."""
+ACCEPT_TURN = 8
+"""Clients that a worker accepts before it moves behind the other workers that listen on the same socket.
+
+The kernel wakes the process that has waited longest on the socket. Under low load, that would be the same one for
+nearly all clients. Moving back costs two system calls.
+"""
+CALM = 1.0
+"""Seconds without a shortage until accepting counts as resumed. Under sustained load, shortages follow each other."""
+
+
+class Pressure:
+    """Pauses accepting when descriptors run out, reports it once, and resumes all listeners when some are free.
+
+    ``others`` is for a worker, which shares its listening sockets: it makes the other workers check the backlogs when
+    this one cannot accept. ``worker`` is the worker's number.
+    """
+
+    def __init__(
+        self,
+        descriptors: Descriptors,
+        deadlines: Deadlines,
+        sink: Sink,
+        others: Callable[[], None] | None = None,
+        worker: int | None = None,
+    ) -> None:
+        self.listeners: set[Listener] = set()
+        self.descriptors = descriptors
+        self._sink = sink
+        self.shared = others is not None
+        """Other processes listen on the same sockets."""
+        self._others = others
+        self._worker = worker
+        self._standing_aside = False
+        self._paused = False
+        self._calm = deadlines.queue("calm", CALM)
+        descriptors.on_free = self._resume
+
+    def pause(self, reason: str) -> None:
+        self._calm.touch(self, trio.current_time())
+        if not self._paused:
+            self._paused = True
+            self._sink(AcceptPaused(reason, self._worker))
+
+    def _resume(self) -> None:
+        self._standing_aside = False
+        for listener in self.listeners:
+            listener.resume()
+
+    def _stand_aside(self, others: Callable[[], None]) -> None:
+        """Leave new clients, and those in the backlogs, to other processes."""
+        for listener in self.listeners:
+            listener.stand_aside()
+        if not self._standing_aside:
+            self._standing_aside = True
+            others()
+
+    def may_accept(self) -> bool:
+        """Return True if descriptors are left for both sides of one more connection."""
+        if not self.descriptors.has(SIDES):
+            self.pause(f"all {self.descriptors.limit} file descriptors for connections are in use")
+            if self._others is not None:
+                self._stand_aside(self._others)
+            return False
+        return True
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """There was no new shortage for CALM seconds. Report the end, unless descriptors are still short."""
+        if not self.descriptors.has(SIDES):
+            queue.touch(self, trio.current_time())
+            return
+        self._paused = False
+        self._sink(AcceptResumed(self._worker))
+
+
+class Listener:
+    """A running listener of the configuration. It survives reloads, with the sockets that stay."""
+
+    def __init__(
+        self,
+        spec: ListenerSpec,
+        pools: Mapping[str, Pool],
+        *,
+        pressure: Pressure,
+        context: ConnectionContext,
+        count: Count | None = None,
+    ) -> None:
+        self.count = LocalCount() if count is None else count
+        """Open connections."""
+        self.total = 0
+        """Connections accepted by this process since its start."""
+        self.bound: dict[Address, list[socket.socket]] = {}
+        self.mode: Mode
+        """The mode that handles its clients."""
+        self._acceptors: dict[Address, list[Acceptor]] = {}
+        self._pressure = pressure
+        self._descriptors = pressure.descriptors
+        self._context = context
+        self._mode_name = ""
+        self.configure(spec, pools)
+
+    @property
+    def active(self) -> int:
+        """Open connections, of all processes."""
+        return self.count.total
+
+    def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
+        """Apply new settings to new connections. Listening sockets do not change.
+
+        ``pools`` maps names to pools. It contains those that the settings name, and their TLS contexts exist.
+        """
+        self.spec = spec
+        if spec.mode != self._mode_name:
+            self.mode = make_mode(spec.mode, self._context, self.connection_closed)
+            self._mode_name = spec.mode
+        self.mode.configure(spec, pools)
+        self.admission = make_admission(spec, self._context.source_limits, self._context.tls, self.mode.filters(spec))
+        for sockets in self.bound.values():
+            for sock in sockets:
+                sock.listen(spec.backlog)
+        self.resume()
+
+    def open(self, address: Address, sockets: list[socket.socket]) -> None:
+        """Accept on further sockets, which are bound to ``address``."""
+        self._pressure.listeners.add(self)
+        self.bound[address] = sockets
+        self._acceptors[address] = [
+            self._context.splicer.listen(
+                sock, may_accept=self._may_accept, accepted=self._accepted, exhausted=self._exhausted
+            )
+            for sock in sockets
+        ]
+
+    def hand_over(self, address: Address) -> list[socket.socket]:
+        """Stop accepting on an address and return its sockets, which keep listening."""
+        for acceptor in self._acceptors.pop(address):
+            acceptor.detach()
+        return self.bound.pop(address)
+
+    def leave(self, address: Address) -> None:
+        """Stop accepting on an address, whose sockets and backlog another process serves too."""
+        self.hand_over(address)
+        self._discard_if_unbound()
+
+    def close(self, *addresses: Address) -> None:
+        """Accept the clients in the backlogs of these addresses, and no more after that. Open connections continue.
+
+        The sockets stay open. Their owner closes them.
+        """
+        for address in addresses:
+            del self.bound[address]
+            for acceptor in self._acceptors.pop(address):
+                acceptor.finish()
+        self._discard_if_unbound()
+
+    def _discard_if_unbound(self) -> None:
+        if not self.bound:
+            self._pressure.listeners.discard(self)
+
+    def stand_aside(self) -> None:
+        """Leave clients to the other processes until resumed."""
+        for acceptors in self._acceptors.values():
+            for acceptor in acceptors:
+                acceptor.stand_aside()
+
+    def resume(self) -> None:
+        """Accept clients again, including those in the backlog."""
+        for acceptors in self._acceptors.values():
+            for acceptor in acceptors:
+                acceptor.resume()
+
+    def _may_accept(self) -> bool:
+        if 0 < self.spec.max_connections <= self.active:
+            return False
+        return self._pressure.may_accept()
+
+    def _accepted(self, sock: socket.SocketType, peer: object) -> None:
+        self.count.add(1)
+        self.total += 1
+        self._descriptors.take(SIDES)
+        if self._pressure.shared and not self.total % ACCEPT_TURN:
+            self.stand_aside()
+            self.resume()
+        downstream = self.mode.accepted(sock, client_of(peer))
+        if self.admission is None:
+            downstream.start()
+        else:
+            self.admission.begin(downstream)
+
+    def _exhausted(self, error: OSError) -> None:
+        self._pressure.pause(describe_error(error))
+
+    def connection_closed(self) -> None:
+        """A connection of this listener has ended.
+
+        The process that frees a slot accepts waiting clients, whichever process had made them wait. The shared count
+        does not tell whether the listener was full: when two processes free slots at once, each may see the other's
+        change.
+        """
+        self.count.add(-1)
+        self._descriptors.give(SIDES)
+        if self.spec.max_connections:
+            self.resume()
+
+
+def make_admission(
+    spec: ListenerSpec, source_limits: SourceLimits, tls: TlsStore, mode_filters: Sequence[Filter] = ()
+) -> Admission | None:
+    """Return the admission of a listener's clients; None for a plain listener, which serves them at once.
+
+    Cheap filters come before expensive ones: a denied client costs no handshake. Filters of the mode come last.
+    """
+    limited = spec.allow or spec.deny or spec.max_per_source or spec.rate_per_source
+    access = AccessFilter(spec, source_limits) if limited else None
+    before: list[Filter] = []
+    if isinstance(spec.accept_proxy, Networks):
+        before.append(TrustedProxies(spec.accept_proxy))
+    if spec.accept_proxy:
+        before.append(ProxyHeaderFilter())
+    after: list[Filter] = []
+    if spec.tls is not None:
+        after.append(TlsFilter(tls[spec.tls]))
+    after += mode_filters
+    if not (before or after):
+        return access  # it needs no task, because it does not wait
+    return FilterChain([*before, *([access] if access else []), *after], spec.header_timeout)

@@ -1,0 +1,48 @@
+"""The base class of running listener modes: ``mode = "tcp"`` and others."""
+
+from __future__ import annotations
+
+import abc
+import socket
+from collections.abc import Callable, Mapping, Sequence
+
+from lb.model import ListenerSpec
+from lb.model.address import Client
+from lb.model.modes import ModeBase, load
+from lb.pools.pool import Pool
+from lb.proxy.context import ConnectionContext
+from lb.proxy.downstream import Downstream
+from lb.proxy.filters import Filter
+
+__all__ = ["Mode", "make_mode"]
+
+
+class Mode(ModeBase):
+    """The handling of one listener's clients. Base class of all modes.
+
+    ``context`` is shared by all connections of the process. The mode must call ``closed()`` when an accepted connection
+    has ended.
+    """
+
+    @abc.abstractmethod
+    def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None: ...
+
+    @abc.abstractmethod
+    def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
+        """Apply new settings to new connections. ``pools`` contains the pools that the settings name."""
+
+    def filters(self, spec: ListenerSpec) -> Sequence[Filter]:  # noqa: ARG002 - subclasses use it
+        """Return the mode's own listener filters. Clients pass them after the listener's filters."""
+        return ()
+
+    @abc.abstractmethod
+    def accepted(self, sock: socket.SocketType, client: Client) -> Downstream:
+        """Return the downstream of an accepted client. The listener's filters then start it or let it in."""
+
+
+def make_mode(name: str, context: ConnectionContext, closed: Callable[[], None]) -> Mode:
+    """Make the mode with this name for one listener. Raises ValueError if the name is not a mode."""
+    mode = load(name)
+    if not issubclass(mode, Mode):
+        raise ValueError(f"mode {name!r}: {mode.__name__} is not a subclass of lb.proxy.mode.Mode")  # noqa: TRY004
+    return mode(context, closed)

@@ -1,0 +1,144 @@
+"""Operations of a running balancer: signals, and requests of the admin endpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import trio
+
+from lb.admin.admin import Admin
+from lb.config.load import ConfigError, load
+from lb.control.balancer import Balancer, why_rejected
+from lb.control.plan import FIXED, plan
+from lb.discovery.sources import with_servers_files
+from lb.events import ConfigRejected, Event
+from lb.events.base import Observers
+from lb.log.log import Log
+from lb.model import Config, ProcessSpec
+from lb.net.activation import GivenSockets
+from lb.service.notify import Notifier
+from lb.service.upgrade import Upgrades
+from lb.workers.messages import SIGNALS
+
+__all__ = ["SIGNALS", "Operations", "worker_count"]
+
+
+def worker_count(spec: ProcessSpec) -> int:
+    """Return the number of processes that carry traffic; "auto" is one per CPU that this process may use."""
+    if spec.workers != "auto":
+        return spec.workers
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+
+
+class Operations:
+    """Handles signals and requests of the admin endpoint, and applies ``admin`` of the configuration.
+
+    Reloads and upgrades wait for each other. A stop never waits.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        balancer: Balancer,
+        log: Log,
+        sink: Observers,
+        notifier: Notifier,
+        path: Path,
+        given: GivenSockets,
+    ) -> None:
+        self.admin = Admin(balancer, sink, self, nursery)
+        self._nursery = nursery
+        self._balancer = balancer
+        self._log = log
+        self._sink = sink
+        self._notifier = notifier
+        self._changing = trio.Lock()
+        self._upgrades = Upgrades(balancer, self.admin, given, sink, notifier, self._changing)
+        self._path = path
+
+    async def run(self, signals: AsyncIterator[int]) -> None:
+        """Handle signals: the first stop signal stops gracefully, the second one at once."""
+        stop_requested = False
+        async for number in signals:
+            match number:
+                case signal.SIGHUP:
+                    self._nursery.start_soon(self.reload)
+                case signal.SIGUSR2:
+                    self._nursery.start_soon(self._upgrades.run)
+                case _ if stop_requested:
+                    self._balancer.stop_now()
+                case _:
+                    stop_requested = True
+                    self._upgrades.cancel()
+                    self._nursery.start_soon(self._stop, signal.Signals(number).name)
+
+    async def _stop(self, name: str) -> None:
+        if self._upgrades.successor is None:
+            self._notifier.stopping(self._balancer.open_connections)
+        await self._balancer.stop(name)
+
+    async def reload(self) -> tuple[str, ...]:
+        """Reload the file, completely or not at all. Returns the errors; empty on success."""
+        async with self._changing:  # includes reading the file, or an older version might be applied last
+            if self._upgrades.successor is not None:
+                self._upgrades.successor.pass_on(signal.SIGHUP)
+                return ()
+            if self._balancer.stopping:
+                return ("the balancer is stopping",)
+            self._notifier.reloading()
+            errors = await self._change()
+            if not self._balancer.stopping:
+                self._notifier.ready(f"serving; the last reload was rejected: {errors[0]}" if errors else "serving")
+            return errors
+
+    async def preview(self) -> tuple[str, ...]:
+        """Return the changes of a reload, one line each. Raises ConfigError if it would be rejected."""
+        return await trio.to_thread.run_sync(_preview, self._path, self._balancer.written)
+
+    async def _change(self) -> tuple[str, ...]:
+        """Reload the configuration. Returns the errors; empty on success."""
+        try:
+            config = await trio.to_thread.run_sync(load, self._path)  # in a thread: 15 ms for 1,000 servers
+            _check_process(self._balancer.config.process, config.process, self._path)
+            await self._change_to(config)
+        except ConfigError as error:
+            events: list[Event] = [ConfigRejected(error.errors)]
+        except Exception as exception:  # noqa: BLE001 - report any error of a reload; nothing has changed
+            events = list(why_rejected("reload", exception))
+        else:
+            self._log.configure(config.log)
+            return ()
+        for event in events:
+            self._sink(event)
+        return tuple(error for event in events if isinstance(event, ConfigRejected) for error in event.errors)
+
+    async def _change_to(self, config: Config) -> None:
+        with ExitStack() as undo:
+            opened = self.admin.open(config.admin)
+            for sock in opened:
+                undo.enter_context(sock)
+            await self._balancer.reload(config)
+            undo.pop_all()
+        self.admin.follow(config.admin, opened)
+
+
+def _preview(path: Path, old: Config) -> tuple[str, ...]:
+    new = load(path)
+    _check_process(old.process, new.process, path)
+    return plan(with_servers_files(old), with_servers_files(new)).lines()
+
+
+def _check_process(old: ProcessSpec, new: ProcessSpec, path: Path) -> None:
+    """Raise ConfigError if a key has changed that a reload cannot change."""
+    errors = []
+    for key, remedy in FIXED.items():
+        before, after = ((worker_count(s) if key == "workers" else getattr(s, key) or "none") for s in (old, new))
+        if before != after:
+            errors.append(f"{path}: process.{key}: a reload cannot change it ({before} -> {after}); {remedy}")
+    if errors:
+        raise ConfigError(errors)

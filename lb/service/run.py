@@ -1,0 +1,135 @@
+"""``lb run``: the balancer as a process, with signals, log and exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from lb import __version__
+from lb.config.load import ConfigError, load
+from lb.control.balancer import Balancer, StartError
+from lb.control.bindings import ADMIN, open_admin
+from lb.control.inherited import Inherited
+from lb.events import ServerStarted
+from lb.events.base import Observers
+from lb.log.log import Log
+from lb.model import Config
+from lb.net.activation import GivenError, GivenSockets
+from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
+from lb.net.descriptors import raise_limit
+from lb.net.sockets import open_sockets
+from lb.service.handover import HandoverError
+from lb.service.notify import Notifier
+from lb.service.operations import Operations, worker_count
+from lb.service.predecessor import Predecessor
+from lb.service.privileges import PrivilegesError, give_up
+from lb.workers.messages import SIGNALS
+
+__all__ = ["run"]
+
+
+def run(path: Path) -> int:
+    """Serve a configuration file until a stop signal. Returns the exit code."""
+    try:
+        predecessor = Predecessor.of_environment()
+        given = predecessor.given if predecessor else GivenSockets.of_environment()
+    except (HandoverError, GivenError) as error:
+        return _failed(None, [f"lb: {error}"])
+    try:
+        config = load(path)
+    except ConfigError as error:
+        return _failed(predecessor, error.errors, code=2)
+    raise_limit()
+    keep_threads_short()
+    try:
+        inherited = _listen(config, predecessor, given)
+    except (OSError, PrivilegesError) as error:
+        return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])
+    if worker_count(config.process) > 1:
+        from lb.workers.fork_server import begin  # noqa: PLC0415 - not needed in one process
+
+        begin()
+    failures: list[StartError] = []
+    try:
+        trio.run(_serve, path, config, inherited, predecessor)
+    except* StartError as group:
+        failures = _leaves(group)
+    return _failed(predecessor, [f"lb: {failure}" for failure in failures]) if failures else 0
+
+
+def _failed(predecessor: Predecessor | None, reasons: Sequence[str], code: int = 1) -> int:
+    """Report a failed start: to the predecessor, which logs it, or to stderr."""
+    if predecessor is not None:
+        predecessor.failed("; ".join(reason.removeprefix("lb: ") for reason in reasons))
+    else:
+        print("\n".join(reasons), file=sys.stderr)
+    return code
+
+
+def _listen(config: Config, predecessor: Predecessor | None, given: GivenSockets) -> Inherited:
+    """Open all sockets, then drop privileges, before anything else runs.
+
+    Raises OSError and PrivilegesError.
+    """
+    inherited = predecessor.take(config) if predecessor else {}
+    opened = {
+        (name, address): open_sockets(address, spec.backlog, given)
+        for name, spec in config.listeners.items()
+        for address in spec.bind
+        if (name, address) not in inherited
+    }
+    if config.admin is not None and (ADMIN, config.admin.bind) not in inherited:
+        opened[ADMIN, config.admin.bind] = open_admin(config.admin.bind)
+    files = [address.path for _, address in opened if address.is_unix and not given.has_file(address)]
+    give_up(config.process, files)
+    opened |= inherited
+    admin = opened.pop((ADMIN, config.admin.bind)) if config.admin is not None else []
+    return (
+        Inherited(opened, given, admin, predecessor.runtime_state) if predecessor else Inherited(opened, given, admin)
+    )
+
+
+def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:
+    leaves: list[StartError] = []
+    for exception in group.exceptions:
+        leaves += _leaves(exception) if isinstance(exception, BaseExceptionGroup) else [exception]
+    return leaves
+
+
+async def _serve(path: Path, config: Config, inherited: Inherited, predecessor: Predecessor | None) -> None:
+    log = Log(config.log)
+    sink = Observers(log)
+    notifier = Notifier(sink)
+    workers = worker_count(config.process)
+    balancer = Balancer(sink, dedicated=True, workers=workers, write=log.write, inherited=inherited)
+    if predecessor is not None:
+        predecessor.open_channel()
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        async with trio.open_nursery() as outer:
+            outer.start_soon(log.run)
+            outer.start_soon(notifier.run)
+            async with trio.open_nursery() as nursery:
+                await nursery.start(_balance, balancer, config, nursery)
+                operations = Operations(nursery, balancer, log, sink, notifier, path, inherited.given)
+                operations.admin.follow(config.admin, inherited.admin)
+                keep_garbage_collection_short()
+                sink(ServerStarted(os.getpid(), __version__, str(path)))
+                outer.start_soon(operations.run, signals)
+                if predecessor is not None:
+                    await predecessor.take_over()
+                    balancer.recheck_backlog()
+                notifier.ready()
+            await notifier.all_sent()
+            outer.cancel_scope.cancel()
+
+
+async def _balance(
+    balancer: Balancer, config: Config, nursery: trio.Nursery, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Run the balancer until stopped, then cancel a reload in progress."""
+    await balancer.run(config, task_status=task_status)
+    nursery.cancel_scope.cancel()

@@ -1,1 +1,0 @@
-"""Moving bytes: accept, connect, join. The fast splicer and the portable one."""

@@ -1,1 +1,0 @@
-"""What a strategy is worth: ``lb strategy``."""

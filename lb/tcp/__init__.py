@@ -1,0 +1,1 @@
+"""The mode ``"tcp"``: relay bytes between a client and a server, unchanged."""

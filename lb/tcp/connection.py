@@ -1,0 +1,243 @@
+"""A client connection of mode ``tcp``, from accept to its log record: connect to a server, relay, end.
+
+The main path is :meth:`Connection.start` → :meth:`Connection.connected` → :meth:`Connection.relay_ended`. The only I/O
+here is to close a client that gets no server. The splicer does the rest and calls back. :mod:`lb.proxy.connector`
+connects to a server.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from lb.events import ConnectionClosed, EndedBy, Reason
+from lb.model.address import Client
+from lb.model.connection import LiveConnection, LiveState
+from lb.model.decision import Decision
+from lb.net.tcp import end_with_reset
+from lb.pools.backend import Backend
+from lb.proxy.connector import Connector
+from lb.proxy.context import ConnectionContext
+from lb.proxy.route import Route
+from lb.relay.splicer import Connecting, Relay
+from lb.tcp.frontend import Frontend
+from lb.tls.layer import Clear, Layer
+
+__all__ = ["Connection"]
+
+
+class Connection:
+    """A client and, once connected, its server. Every path ends in :meth:`_finish`, with one event.
+
+    Implements :class:`lb.proxy.downstream.Downstream` for the listener's filters,
+    :class:`lb.proxy.downstream.OpenConnection` for the process, :class:`lb.proxy.connector.ConnectorOwner` and
+    :class:`lb.relay.splicer.RelayOwner`.
+    """
+
+    __slots__ = (
+        "_accepted_at",
+        "_connector",
+        "_context",
+        "_filtering",
+        "_finished",
+        "_frontend",
+        "_layer",
+        "_on_close",
+        "_peer",
+        "_relay",
+        "_route",
+        "client",
+        "destination",
+        "id",
+        "server_name",
+        "sock",
+    )
+
+    def __init__(self, context: ConnectionContext, frontend: Frontend, sock: socket.SocketType, client: Client) -> None:
+        self._accepted_at = context.clock()
+        self._context = context
+        self._frontend = frontend
+        self._route: Route = frontend.route
+        self.sock = sock
+        self.client = client
+        self.id = context.next_id()
+        self.destination: Client | None = None
+        """The client's destination, if it is not the socket's own address."""
+        self.server_name: str | None = None
+        self._peer: Client | None = None
+        """The peer of the client's socket, if it is a proxy and not the client."""
+        self._on_close: tuple[Callable[[], None], ...] = ()
+        self._layer: Layer | None = None
+        """TLS on the client's side."""
+        self._filtering: Connecting | None = None
+        """The task of the listener's filters."""
+        self._connector: Connector | None = None
+        """Connects to the server, and holds the lease on it."""
+        self._relay: Relay | None = None
+        self._finished = False
+        context.open.add(self)
+
+    @property
+    def backend(self) -> Backend | None:
+        return self._connector.backend if self._connector is not None else None
+
+    @property
+    def server(self) -> Backend | None:
+        return self.backend if self._relay is not None else None
+
+    @property
+    def bytes_in(self) -> int:
+        return self._relay.bytes_in if self._relay is not None else 0
+
+    @property
+    def bytes_out(self) -> int:
+        return self._relay.bytes_out if self._relay is not None else 0
+
+    def live(self) -> LiveConnection:
+        backend = self.backend
+        return LiveConnection(
+            self.id,
+            self._frontend.name,
+            self._route.pool.name,
+            backend.name if backend is not None else None,
+            str(self.client),
+            self._state,
+            (self._context.clock() - self._accepted_at) * 1000,
+            self.bytes_in,
+            self.bytes_out,
+        )
+
+    @property
+    def _state(self) -> LiveState:
+        if self._relay is not None:
+            return "open"
+        if self.backend is not None:
+            return "connecting"
+        return "held" if self._filtering is None else "greeting"
+
+    # Calls of the listener's filters
+
+    def run_task(self, run: Callable[[], Awaitable[None]]) -> None:
+        self._filtering = self._context.spawn(run, self.failed)
+
+    def speaks_for(self, client: Client, destination: Client) -> None:
+        self._peer, self.client, self.destination = self.client, client, destination
+
+    def secured(self, tls: Layer) -> None:
+        self._layer = tls
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        self._on_close += (callback,)
+
+    def refuse(self, ended_by: EndedBy, reason: Reason) -> None:
+        self._filtering = None
+        self._finish(ended_by, reason)
+
+    def let_in(self) -> None:
+        self._filtering = None
+        self._route = self._frontend.route_for(self.server_name)
+        self._connect(self._context.clock())
+
+    def start(self) -> None:
+        self._connect(self._accepted_at)
+
+    # Connect
+
+    def _connect(self, now: float) -> None:
+        self._connector = connector = self._new_connector(now)
+        connector.start()
+
+    def _new_connector(self, now: float) -> Connector:
+        return Connector(self._context, self._route, self, now)
+
+    def no_server(self, ended_by: EndedBy, reason: Reason) -> None:
+        self._finish(ended_by, reason)
+
+    def failed(self) -> None:
+        """A task raised because of a bug: reset, so that a truncated stream does not look complete."""
+        self.close("reset")
+
+    # Relay
+
+    def connected(self, server: socket.SocketType, layer: Layer | None) -> None:
+        frontend = self._frontend
+        timing = self.backend.timing if self.backend is not None else None
+        relay = self._context.splicer.relay
+        if layer is not None or self._layer is not None:
+            layers = (self._layer or Clear(), layer or Clear())
+            relay = partial(self._context.splicer.relay_layered, layers=layers)
+        self._relay = relay(
+            self.sock,
+            server,
+            self,
+            idle=frontend.idle_queue,
+            half_close=frontend.half_close_queue,
+            first_byte=timing.first_byte if timing is not None else None,
+        )
+
+    def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
+        """The splicer has closed both sides."""
+        self._finish(ended_by, reason)
+
+    # End
+
+    def server_removed(self) -> None:
+        if self._relay is not None:
+            self.close("server_removed")
+        elif self._connector is not None:
+            self._connector.server_removed()
+
+    def close(self, reason: Reason) -> None:
+        """Close the connection now, in any state. Both sides get a reset: a truncated stream must not look complete."""
+        if self._finished:
+            return
+        if self._filtering is not None:
+            self._filtering.cancel()
+        if self._relay is not None:
+            self._relay.close(reset=True)
+        else:
+            end_with_reset(self.sock)
+        self._finish("lb", reason)
+
+    def _finish(self, ended_by: EndedBy, reason: Reason) -> None:
+        """End the connection. Every path ends here."""
+        self._finished = True
+        context = self._context
+        now = context.clock()
+        relay, self._relay = self._relay, None
+        connector, self._connector = self._connector, None  # break the reference cycle
+        if relay is None:
+            if connector is not None:
+                connector.cancel()
+            self.sock.close()
+        server = None
+        if connector is not None:
+            server = connector.backend.name if connector.backend is not None else None
+            connector.release()
+        for callback in self._on_close:
+            callback()
+        context.closed(self)
+        self._frontend.closed()
+        context.sink(
+            ConnectionClosed(
+                self.id,
+                self._frontend.name,
+                self._route.pool.name,
+                server,
+                self.client,
+                connector.attempts if connector is not None else (),
+                connector.connect_ms if connector is not None else None,
+                (now - self._accepted_at) * 1000,
+                relay.bytes_in if relay is not None else 0,
+                relay.bytes_out if relay is not None else 0,
+                ended_by,
+                reason,
+                self._peer,
+                self._decisions(),
+            )
+        )
+
+    def _decisions(self) -> tuple[Decision, ...] | None:
+        """Return the decisions of a sampled connection, see :mod:`lb.tcp.explained`; None for others."""
+        return None

@@ -1,0 +1,47 @@
+"""The settings of a tcp listener that apply to its new connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from lb.model import TcpSettings
+from lb.model.listener import find
+from lb.net.deadlines import DeadlineQueue
+from lb.pools.pool import Pool
+from lb.proxy.context import ConnectionContext
+from lb.proxy.route import Route, make_route
+
+__all__ = ["Frontend"]
+
+
+class Frontend:
+    """The listener, as its connections see it. ``closed()`` is called when a connection has ended."""
+
+    name: str
+    """The listener's name."""
+    route: Route
+    """The route of clients whose server name (SNI) has no route of its own."""
+    idle_queue: DeadlineQueue
+    half_close_queue: DeadlineQueue
+
+    def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
+        self.closed = closed
+        self._context = context
+        self._routes: dict[str, Route] = {}
+
+    def configure(self, name: str, settings: TcpSettings, pools: Mapping[str, Pool]) -> None:
+        """Apply new settings. The TLS contexts of the pools exist already."""
+        deadlines, tls = self._context.deadlines, self._context.tls
+        self.name = name
+        self.route = make_route(pools[settings.pool], deadlines, tls)
+        self._routes = {name: make_route(pools[pool], deadlines, tls) for name, pool in settings.sni or ()}
+        self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
+        self.half_close_queue = (
+            deadlines.queue("half_close", settings.half_close_timeout)
+            if settings.half_close_timeout <= settings.idle_timeout
+            else self.idle_queue
+        )
+
+    def route_for(self, name: str | None) -> Route:
+        """Return the route for this server name (SNI): "" without SNI, None if no filter has read it."""
+        return (find(self._routes, name) if name else None) or self.route

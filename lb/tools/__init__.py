@@ -1,0 +1,1 @@
+"""Tools beside the balancer: demo, rehearsal, strategy kit."""

@@ -1,0 +1,135 @@
+"""The clients of the demo: short and long sessions, each classified when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+
+import trio
+
+from lb.events import ConnectionClosed
+from lb.model.address import Client
+from lb.net.errors import describe_error
+from lb.tools.demo.ledger import Ledger
+from lb.tools.demo.process import ServerProcess
+
+__all__ = ["Load"]
+
+SHORT_CLIENTS, LONG_CLIENTS = 4, 3
+LONG_REQUESTS = 20
+LONG_PAUSE = 0.1
+"""Seconds between the requests of a long session."""
+SHORT_PAUSE = 0.02
+"""Seconds between two short sessions of a client. The load is light."""
+REPLY_TIMEOUT = 5.0
+"""Seconds to wait for a reply."""
+RECORD_GRACE = 1.0
+"""Seconds to wait for the ``connection.closed`` event of a broken session and for the exit of its server."""
+
+
+class WrongReplyError(Exception):
+    """A reply to another request, or extra bytes."""
+
+
+class EndedEarlyError(Exception):
+    """The stream ended before a complete reply."""
+
+
+class Load:
+    """Clients of the balancer. Pass each ``connection.closed`` event to :meth:`closed`."""
+
+    def __init__(self, servers: Mapping[str, ServerProcess], ledger: Ledger) -> None:
+        self._servers = servers
+        self._ledger = ledger
+        self._numbers = count(1)
+        self._broken: dict[str, ConnectionClosed] = {}
+        """Events, by client, of connections that the client did not end. Each session should be ended by its client."""
+        self._recorded = trio.Event()
+
+    async def run(self, port: int) -> None:
+        """Run sessions until cancelled. Interrupted sessions are not counted."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(SHORT_CLIENTS):
+                nursery.start_soon(self._client, port, 1, SHORT_PAUSE)
+            for _ in range(LONG_CLIENTS):
+                nursery.start_soon(self._client, port, LONG_REQUESTS, LONG_PAUSE)
+
+    async def _client(self, port: int, requests: int, pause: float) -> None:
+        while True:
+            await self._session(port, requests, pause)
+            await trio.sleep(pause)
+
+    async def _session(self, port: int, requests: int, pause: float) -> None:
+        """Run one session and count its result in the ledger."""
+        started = trio.current_time()
+        try:
+            stream = await trio.open_tcp_stream("127.0.0.1", port)
+        except OSError as error:
+            self._ledger.failures[f"cannot connect: {describe_error(error)}"] += 1
+            return
+        client = str(Client(*stream.socket.getsockname()))
+        try:
+            async with stream:
+                await self._exchange(stream, requests, pause)
+        except (EndedEarlyError, trio.BrokenResourceError):
+            await self._judge_broken(client, started)
+        except WrongReplyError as error:
+            self._ledger.failures[f"wrong reply: {error}"] += 1
+        except trio.TooSlowError:
+            self._ledger.failures[f"no reply in {REPLY_TIMEOUT:g} s"] += 1
+        else:
+            self._ledger.ok += 1
+
+    async def _exchange(self, stream: trio.SocketStream, requests: int, pause: float) -> None:
+        """Send requests and read replies, half-close, read to the end. One server must send all replies."""
+        replied_by = set()
+        for number in range(requests):
+            if number:
+                await trio.sleep(pause)
+            request = f"request {next(self._numbers)}"
+            with trio.fail_after(REPLY_TIMEOUT):
+                await stream.send_all(f"{request}\n".encode())
+                reply = await _read_line(stream)
+            server, _, echoed = reply.removesuffix("\n").partition(" ")
+            replied_by.add(server)
+            if echoed != request or len(replied_by) > 1 or server not in self._servers:
+                raise WrongReplyError(f"{reply!r} to {request!r}")
+        with trio.fail_after(REPLY_TIMEOUT):
+            await stream.send_eof()
+            if rest := await stream.receive_some():
+                raise WrongReplyError(f"{rest!r} after the last request")
+
+    def closed(self, record: ConnectionClosed) -> None:
+        """Note the ``connection.closed`` event of a connection."""
+        if record.ended_by != "client":
+            self._broken[str(record.client)] = record
+            self._recorded.set()
+            self._recorded = trio.Event()
+
+    async def _judge_broken(self, client: str, started: float) -> None:
+        """Count a broken session as cut by a kill or as failed. Both of its ends are closed.
+
+        A session counts as cut if its connection reached a server that died after the session started: a connection
+        to a dead server is refused and retried on another one. All other broken sessions are failures of the balancer.
+        """
+        reason = "broken without a record"
+        with trio.move_on_after(RECORD_GRACE):
+            while client not in self._broken:
+                await self._recorded.wait()
+            record = self._broken.pop(client)
+            reason = f"{record.reason}, ended by {record.ended_by}"
+            if record.server is not None:
+                await self._servers[record.server].dead_since(started)
+                self._ledger.cut += 1
+                return
+        self._ledger.failures[reason] += 1
+
+
+async def _read_line(stream: trio.SocketStream) -> str:
+    line = b""
+    while b"\n" not in line:
+        chunk = await stream.receive_some()
+        if not chunk:
+            raise EndedEarlyError
+        line += chunk
+    return line.decode(errors="replace")

@@ -1,0 +1,1 @@
+"""``lb rehearse``: the balancer in virtual time, on a simulated host."""

@@ -1,0 +1,193 @@
+"""Records and counts the events and clients of a rehearsal. No I/O; the time is an argument."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Literal, TypeAlias
+
+import attrs
+
+from lb.events import (
+    BackendAdvised,
+    BackendEjected,
+    BackendRestored,
+    ConfigApplied,
+    ConfigRejected,
+    ConnectionClosed,
+    Event,
+    Fault,
+)
+from lb.model.connection import LiveConnection
+from lb.tools.rehearse.scenario import Does
+
+__all__ = ["SLICES", "Burst", "End", "Moment", "Recorder", "Slice", "end_of"]
+
+End: TypeAlias = Literal["ok", "failed", "cut", "left"]
+"""How a session ended. ``failed``: it never had a server. ``cut``: its server or the balancer ended it early. ``left``:
+its client gave up."""
+VERBS: Mapping[Does, str] = {
+    "die": "dies",
+    "vanish": "vanishes",
+    "hang": "hangs",
+    "slow": "slows down",
+    "fail": "fails its checks",
+    "flap": "flaps",
+    "join": "joins",
+    "recover": "recovers",
+}
+SLICES = 120
+"""Parts of the time in charts."""
+BURST_PAUSE = 10.0
+"""Seconds without a further failed session that end a burst. An estimate."""
+
+
+def end_of(record: ConnectionClosed) -> End:
+    """Classify a ``connection.closed`` event, of a simulated or a real client."""
+    if record.reason == "eof":
+        return "ok"
+    if record.ended_by == "client":
+        return "left"
+    return "failed" if record.connect_ms is None else "cut"
+
+
+@attrs.frozen
+class Moment:
+    """A line of the timeline."""
+
+    at: float
+    kind: Literal["happening", "ejected", "restored", "reload", "sessions", "fault"]
+    text: str
+    server: str = ""
+    """``pool/server``, if the line is about a server."""
+    does: Does | None = None
+    """Fault of the server."""
+
+
+@attrs.define
+class Burst:
+    """A series of sessions that failed in the same way, at most BURST_PAUSE apart."""
+
+    end: End
+    reason: str
+    listener: str
+    first: float
+    last: float
+    count: int = 1
+
+
+@attrs.define
+class Slice:
+    """The counts of one part of the time."""
+
+    arrived: int = 0
+    moved: int = 0
+    ends: Counter[End] = attrs.field(factory=Counter)
+    served: Counter[str] = attrs.field(factory=Counter)
+    """Sessions that began in this part, per ``pool/server``."""
+    waits: array[float] = attrs.field(factory=lambda: array("d"))
+    """Seconds that clients waited for their server, for clients joined to one in this part."""
+
+
+class Recorder:
+    """Counts sessions and collects the timeline. ``now`` is seconds from the start, at most ``duration``."""
+
+    def __init__(self, duration: float) -> None:
+        self.slices = [Slice() for _ in range(SLICES + 1)]
+        self.moments: list[Moment] = []
+        self.bursts: list[Burst] = []
+        self.ends: Counter[End] = Counter()
+        self.reasons: Counter[tuple[End, str]] = Counter()
+        self.served: Counter[str] = Counter()
+        """Sessions that had a server, per ``pool/server``; after :meth:`finish`, with those still open."""
+        self.arrived = 0
+        self.moved = 0
+        self.retries = 0
+        self.open = 0
+        self.faults = 0
+        self._per_second = SLICES / duration
+        self._current: dict[tuple[End, str, str], Burst] = {}
+
+    def client_arrived(self, now: float) -> None:
+        """Count a new client."""
+        self.arrived += 1
+        self.slices[int(now * self._per_second)].arrived += 1
+
+    def client_refused(self, now: float, listener: str) -> None:
+        """Count a client that no listener accepted."""
+        self._count_failure(now, "failed", "refused", listener)
+
+    def client_joined(self, now: float, waited: float) -> None:
+        """Record how long a client waited for its server."""
+        self.slices[int(now * self._per_second)].waits.append(waited)
+
+    def injected(self, now: float, server: str, does: Does) -> None:
+        """Record a fault that the scenario injects."""
+        self.moments.append(Moment(now, "happening", f"{server} {VERBS[does]}", server, does))
+
+    def reloading(self, now: float, file: str) -> None:
+        """Record a reload."""
+        self.moments.append(Moment(now, "reload", f"reload of {file}"))
+
+    def observe(self, now: float, event: Event) -> None:
+        """Record an event of the balancer."""
+        match event:
+            case ConnectionClosed():
+                self._closed(now, event)
+            case BackendEjected(pool, server, reason, source):
+                name = f"{pool}/{server}"
+                self.moments.append(Moment(now, "ejected", f"{name} ejected: {reason} ({source})", name))
+            case BackendRestored(pool, server):
+                name = f"{pool}/{server}"
+                self.moments.append(Moment(now, "restored", f"{name} restored", name))
+            case BackendAdvised():
+                pass
+            case ConfigApplied(added, removed, changed):
+                lists = {"added": added, "removed": removed, "changed": changed}
+                steps = "; ".join(f"{verb} {', '.join(names)}" for verb, names in lists.items() if names)
+                self.moments.append(Moment(now, "reload", f"configuration applied: {steps or 'no changes'}"))
+            case ConfigRejected(errors):
+                self.moments.append(Moment(now, "reload", f"configuration rejected: {'; '.join(errors)}"))
+            case Fault(where, exception):
+                self.faults += 1
+                text = f"fault: {where}: {type(exception).__name__}: {exception}"
+                self.moments.append(Moment(now, "fault", text))
+
+    def _closed(self, now: float, record: ConnectionClosed) -> None:
+        end = end_of(record)
+        if record.connect_ms is not None:
+            self._served(now - record.duration_ms / 1000, f"{record.pool}/{record.server}")
+        if record.attempts:
+            self.retries += len(record.attempts)
+            if record.connect_ms is not None and record.attempts[-1].server != record.server:
+                self.moved += 1
+                self.slices[int(now * self._per_second)].moved += 1
+        if end == "ok":
+            self.ends["ok"] += 1
+            self.slices[int(now * self._per_second)].ends["ok"] += 1
+        else:
+            self._count_failure(now, end, record.reason, record.listener)
+
+    def _served(self, since: float, name: str) -> None:
+        self.served[name] += 1
+        self.slices[int(since * self._per_second)].served[name] += 1
+
+    def _count_failure(self, now: float, end: End, reason: str, listener: str) -> None:
+        self.ends[end] += 1
+        self.reasons[end, reason] += 1
+        self.slices[int(now * self._per_second)].ends[end] += 1
+        kind = (end, reason, listener)
+        burst = self._current.get(kind)
+        if burst is None or now - burst.last > BURST_PAUSE:
+            self._current[kind] = burst = Burst(end, reason, listener, now, now, 0)
+            self.bursts.append(burst)
+        burst.last = now
+        burst.count += 1
+
+    def finish(self, now: float, live: Iterable[LiveConnection]) -> None:
+        """End the recording. ``live`` are the connections still open."""
+        self.open = self.arrived - self.ends.total()
+        for connection in live:
+            if connection.state == "open":
+                self._served(now - connection.duration_ms / 1000, f"{connection.pool}/{connection.server}")

@@ -1,0 +1,86 @@
+"""The scenario as frozen values: clients, servers, faults, reloads. Times are seconds from the start."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+import attrs
+
+from lb.model import Config
+
+__all__ = ["ClientsSpec", "ConductSpec", "Does", "FaultSpec", "Reload", "Scenario"]
+
+Does: TypeAlias = Literal["die", "vanish", "hang", "slow", "fail", "flap", "join", "recover"]
+
+
+@attrs.frozen
+class ClientsSpec:
+    """Clients of one kind. ``math.inf`` means never."""
+
+    name: str
+    listener: str
+    rate: float
+    """Sessions per second."""
+    session: float = 1.0
+    """Mean length in seconds, counted from when the session has a server."""
+    distribution: Literal["exponential", "fixed", "lognormal"] = "exponential"
+    """Distribution of the lengths."""
+    arrivals: Literal["random", "even"] = "random"
+    sources: str = "10.0.0.0/16"
+    """Network of the random client addresses."""
+    patience: float = math.inf
+    """Seconds that a client waits for a server, or for a server that has become silent."""
+    begins: float = 0.0
+    ends: float = math.inf
+
+
+@attrs.frozen
+class ConductSpec:
+    """Default behaviour of healthy servers."""
+
+    connect: float = 0.001
+    """Seconds until a connect succeeds or is refused."""
+    answer: float = 0.005
+    """Seconds until a health check has its reply, if the probe does more than connect."""
+
+
+@attrs.frozen
+class FaultSpec:
+    """A fault of servers."""
+
+    at: float
+    servers: tuple[str, ...]
+    """``pool/server``."""
+    does: Does
+    by: float = 10.0
+    """Factor of ``slow``."""
+    every: float = 20.0
+    """Seconds between two changes of ``flap``."""
+    lasts: float = math.inf
+    """Seconds until the servers recover."""
+
+
+@attrs.frozen
+class Reload:
+    """A reload of the balancer."""
+
+    at: float
+    file: str
+    """Name in the scenario file."""
+    config: Config
+
+
+@attrs.frozen
+class Scenario:
+    """A scenario."""
+
+    duration: float = 3600.0
+    seed: int = 1
+    clients: tuple[ClientsSpec, ...] = ()
+    conduct: ConductSpec = ConductSpec()
+    """Default for all servers."""
+    conducts: dict[str, ConductSpec] = attrs.field(factory=dict)
+    """Per ``pool/server``."""
+    fault_specs: tuple[FaultSpec, ...] = ()
+    reloads: tuple[Reload, ...] = ()

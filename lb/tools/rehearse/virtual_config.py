@@ -1,0 +1,54 @@
+"""The configuration for a simulation: without features that need bytes or the network."""
+
+from __future__ import annotations
+
+import attrs
+
+from lb.config.load import ConfigError
+from lb.discovery.sources import with_servers_files
+from lb.model import Config, ListenerSpec, PoolSpec, TcpSettings
+
+__all__ = ["not_simulated", "virtual_config"]
+
+
+def virtual_config(config: Config) -> Config:
+    """Return the configuration for a simulation, with the servers of its servers files.
+
+    Raises ConfigError, also for a pool without servers.
+    """
+    config = with_servers_files(config)
+    empty = [
+        f"pools.{pool.name}: has only servers from DNS, which a rehearsal does not look up"
+        for pool in config.pools.values()
+        if not pool.servers
+    ]
+    if empty:
+        raise ConfigError(empty)
+    return attrs.evolve(
+        config,
+        listeners={name: _listener(spec) for name, spec in config.listeners.items()},
+        pools={name: _pool(spec) for name, spec in config.pools.items()},
+        admin=None,
+    )
+
+
+def _listener(spec: ListenerSpec) -> ListenerSpec:
+    bind = tuple(attrs.evolve(address, path="") for address in spec.bind)  # creates and removes no socket file
+    settings = attrs.evolve(spec.settings, sni=None) if isinstance(spec.settings, TcpSettings) else spec.settings
+    return attrs.evolve(spec, bind=bind, settings=settings, tls=None, accept_proxy=False)
+
+
+def _pool(spec: PoolSpec) -> PoolSpec:
+    return attrs.evolve(spec, tls=None, send_proxy="off", dns=(), servers_file="")
+
+
+def not_simulated(config: Config) -> list[str]:
+    """Return the parts of the configuration that are not simulated, a line each."""
+    lines = [
+        f"listeners.{listener.name}.sni: all clients go to pool {listener.settings.pool}"
+        for listener in config.listeners.values()
+        if isinstance(listener.settings, TcpSettings) and listener.settings.sni
+    ]
+    for pool in config.pools.values():
+        lines += [f"pools.{pool.name}: servers from DNS: {dns}" for dns in pool.dns]
+    return lines

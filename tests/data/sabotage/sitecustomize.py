@@ -1,0 +1,108 @@
+"""Breaks the balancer in every process that has this folder in PYTHONPATH, to see whether a storm finds out.
+
+``LB_SABOTAGE`` says how, in words: ``byte`` loses one of every so many reads, ``lease`` and ``descriptor`` are not
+given back, ``record`` is written twice, ``truncation`` makes what was cut look complete, ``failover`` does not happen,
+``memory`` is kept for each connection.
+"""
+
+import itertools
+import os
+import socket
+
+from lb.pools import pool
+from lb.proxy import connector, listener
+from lb.relay import epoll_relay
+from lb.tcp import connection
+
+SOMETIMES = 40
+KEPT = 4096
+BYTES, LEASES, ENDS, RECORDS = (itertools.count(1) for _ in range(4))
+
+
+def loses_bytes():
+    original = epoll_relay.Side._pass_on
+
+    def pass_on(side):
+        if not next(BYTES) % SOMETIMES:
+            side.sock.recv(1)
+        return original(side)
+
+    epoll_relay.Side._pass_on = pass_on
+
+
+def leaks_leases():
+    original = pool.Pool.release
+
+    def release(self, backend):
+        if next(LEASES) % SOMETIMES:
+            original(self, backend)
+
+    pool.Pool.release = release
+
+
+def leaks_descriptors():
+    original = listener.Listener.connection_closed
+
+    def connection_closed(self):
+        if not next(ENDS) % SOMETIMES:
+            socket.socket().detach()
+        original(self)
+
+    listener.Listener.connection_closed = connection_closed
+
+
+def keeps_memory():
+    original = listener.Listener.connection_closed
+    kept = []
+
+    def connection_closed(self):
+        kept.append(bytes(KEPT))
+        original(self)
+
+    listener.Listener.connection_closed = connection_closed
+
+
+def doubles_records():
+    original = connection.Connection._finish
+
+    def finish(self, ended_by, reason):
+        sink = self._context.sink
+
+        def twice(event):
+            sink(event)
+            if not next(RECORDS) % SOMETIMES:
+                sink(event)
+
+        self._context.sink = twice
+        try:
+            original(self, ended_by, reason)
+        finally:
+            self._context.sink = sink
+
+    connection.Connection._finish = finish
+
+
+def truncates():
+    def end_orderly(sock):
+        sock.shutdown(socket.SHUT_RDWR)
+
+    for module in (connection, epoll_relay):
+        module.end_with_reset = end_orderly
+
+
+def does_not_fail_over():
+    connector.Connector.connect_failed = lambda self, error: self.owner.no_server("lb", "connect_failed")
+
+
+WAYS = {
+    "byte": loses_bytes,
+    "lease": leaks_leases,
+    "descriptor": leaks_descriptors,
+    "memory": keeps_memory,
+    "record": doubles_records,
+    "truncation": truncates,
+    "failover": does_not_fail_over,
+}
+
+for way in os.environ.get("LB_SABOTAGE", "").split():
+    WAYS[way]()

@@ -1,0 +1,174 @@
+"""The dashboard in a real browser: Debian's chromium, headless, through playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from functools import partial
+
+import pytest
+import trio
+from playwright.sync_api import sync_playwright
+
+from tests.support.balancer import PATIENCE, ask, config, connect, request
+from tests.support.operating import ADMIN, operated
+from tests.support.servers import Named, backends
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
+]
+SOON = 2.0  # seconds until the page shows a change
+
+
+async def browse(lb, visit, **options):
+    """Open the dashboard and call ``visit(page)`` in a thread, as playwright requires."""
+    bind = lb.of("admin.started")[0]["bind"]
+    await trio.to_thread.run_sync(partial(_visit, f"http://{bind}/", visit, options))
+
+
+def _visit(url, visit, options):
+    complaints = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(**options)
+        page.set_default_timeout(PATIENCE * 1000)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(url)
+        page.wait_for_selector(".server")
+        visit(page)
+        browser.close()
+    assert not complaints
+    assert not [each for each in asked if not each.startswith((url, "data:"))], (
+        "the page sends requests to another host"
+    )
+
+
+def row(page, server):
+    return page.locator(f'.server[data-server="{server}"]')
+
+
+def state(page, server):
+    return row(page, server).locator(".state").inner_text()
+
+
+def wait_for_state(page, server, wanted, seconds=PATIENCE):
+    page.wait_for_selector(f'.server[data-server="{server}"][data-state="{wanted}"]', timeout=seconds * 1000)
+
+
+async def test_a_killed_server_is_on_the_page_within_two_seconds_of_its_verdict_and_says_why(tmp_path):
+    async with backends("a", "b") as servers, operated(tmp_path, config(*servers, top=ADMIN)) as (lb, _):
+
+        def visit(page):
+            assert state(page, "b") == "up"
+            assert page.locator("#verdict").inner_text() == "All pools available"
+            trio.from_thread.run(servers[1].kill)
+            trio.from_thread.run(partial(lb.event, "backend.ejected", server="b"))
+            changed_at = time.monotonic()
+            wait_for_state(page, "b", "down")
+            assert time.monotonic() - changed_at < SOON
+            assert "connection refused" in row(page, "b").locator(".why").inner_text()
+            assert page.locator("#verdict").inner_text() == "All pools available, 1 server not up"
+            assert "failed" in row(page, "b").locator("svg").get_attribute("aria-label")
+            assert "backend.ejected" in page.locator("#events li").first.inner_text()
+
+        await browse(lb, visit)
+
+
+async def test_a_click_drains_a_server_and_another_one_enables_it(tmp_path):
+    async with backends("a", "b") as servers, operated(tmp_path, config(*servers, top=ADMIN)) as (lb, _):
+
+        def visit(page):
+            row(page, "a").get_by_role("button", name="Drain a").click()
+            wait_for_state(page, "a", "draining")
+            assert "drained by an operator" in row(page, "a").locator(".why").inner_text()
+            assert {trio.from_thread.run(ask, lb.port) for _ in range(4)} == {b"b\n"}
+            page.keyboard.press("/")
+            page.keyboard.type("a")
+            button = row(page, "a").get_by_role("button", name="Enable a")
+            button.focus()
+            page.keyboard.press("Enter")
+            wait_for_state(page, "a", "up")
+            assert {trio.from_thread.run(ask, lb.port) for _ in range(4)} == {b"a\n", b"b\n"}
+
+        await browse(lb, visit)
+
+
+async def test_the_page_says_what_a_reload_would_change_and_does_it(tmp_path):
+    async with backends("a", "b") as (a, b), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+        lb.config_file.write_text(config(a, b, top=ADMIN))
+
+        def visit(page):
+            page.get_by_role("button", name="Show changes").click()
+            page.wait_for_selector("#changes:not([hidden])")
+            assert "web/b" in page.locator("#changes").inner_text()
+            page.get_by_role("button", name="Reload", exact=True).click()
+            wait_for_state(page, "b", "up")
+
+        await browse(lb, visit)
+
+
+async def test_names_are_text_and_never_markup(tmp_path):
+    bold = Named("<b>a<img src=x onerror=alert(1)>", "127.0.0.1:9")
+    async with operated(tmp_path, config(bold, top=ADMIN, health=None)) as (lb, _):
+
+        def visit(page):
+            assert page.locator(".server strong").inner_text() == bold.name
+            assert page.locator(".server b, .server img").count() == 0
+
+        await browse(lb, visit)
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+async def test_two_hundred_servers_fit_on_any_screen(tmp_path, width, color_scheme):
+    servers = [Named(f"server-{number:03}.internal.example", f"127.0.1.{number + 1}:9") for number in range(200)]
+    async with operated(tmp_path, config(*servers, top=ADMIN, health=None)) as (lb, _):
+
+        def visit(page):
+            assert page.locator(".server").count() == 200
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.locator("#find").fill("server-123")
+            assert page.locator(".server:visible").count() == 1
+            page.locator("#find").fill("")
+            page.locator("#trouble").check()
+            assert page.locator(".server:visible").count() == 0
+
+        await browse(lb, visit, viewport={"width": width, "height": 800}, color_scheme=color_scheme)
+
+
+async def test_open_connections_are_listed_and_one_is_closed_after_a_second_thought(tmp_path):
+    async with backends("a") as (a,), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+        stream = await connect(lb.port)
+        assert await request(stream, b"name") == b"a"
+        client = "{}:{}".format(*stream.socket.getsockname())
+
+        def visit(page):
+            page.get_by_role("button", name="Show").click()
+            button = page.get_by_role("button", name=f"Close the connection of {client}")
+            button.click()
+            assert button.inner_text() == "Confirm?"
+            button.click()
+            page.wait_for_selector("#connections", state="hidden")
+
+        await browse(lb, visit)
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        await stream.aclose()
+
+
+async def test_a_balancer_that_is_gone_is_said(tmp_path):
+    async with backends("a") as (a,), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+
+        def visit(page):
+            page.wait_for_selector('#link[data-state="live"]')
+            lb.process.kill()
+            page.wait_for_selector('#link[data-state="lost"]')
+
+        with pytest.raises(AssertionError, match="ERR_"):
+            await browse(lb, visit)

@@ -1,0 +1,161 @@
+"""The command line: output and exit code of each command."""
+
+from __future__ import annotations
+
+import socket
+from importlib.metadata import version
+
+import pytest
+
+from tests.support.balancer import ask, balancer, config, run_lb
+from tests.support.servers import Named, serving
+
+pytestmark = pytest.mark.slow
+A, B = Named("a", "127.0.0.1:9001"), Named("b", "127.0.0.1:9002")
+WRONG = """
+[listeners.web]
+bind = "127.0.0.1"
+pool = "wbe"
+[pools.web]
+stratgy = "weighted"
+servers = [{ address = "127.0.0.1:1", weight = 1 }, { address = "127.0.0.1:2", weight = -3 }]
+"""
+
+
+async def check_rejected(path, *arguments):
+    """Check that stderr has all errors of WRONG, one per line."""
+    code, out, err = await run_lb(*arguments)
+    assert (code, out) == (2, "")
+    lines = err.splitlines()
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    assert f"{path}: pools.web.servers[1].weight: must be 0 or more, not -3" in lines
+    for key in ("listeners.web.bind", "listeners.web.pool", "pools.web.stratgy"):
+        (line,) = [line for line in lines if f": {key}: " in line]
+        assert key == "listeners.web.bind" or "did you mean" in line
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize("command", [["check", "--config"], ["--config"], ["run", "--config"], ["run", "-c"]])
+async def test_a_bad_configuration_tells_all_its_errors_and_exits_2(tmp_path, command):
+    path = tmp_path / "lb.toml"
+    path.write_text(WRONG)
+    await check_rejected(path, *command, path)
+
+
+async def test_a_syntax_error_has_its_line_and_column(tmp_path):
+    path = tmp_path / "lb.toml"
+    path.write_text('[listeners.web]\nbind = "127.0.0.1:80\n')
+    code, _, err = await run_lb("check", "--config", path)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "line 2, column 21" in err
+
+
+async def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    for command in ("check", "run"):
+        code, _, err = await run_lb(command, "--config", tmp_path / "none.toml")
+        assert (code, err) == (2, f"{tmp_path / 'none.toml'}: cannot be read: No such file or directory\n")
+
+
+async def test_check_prints_what_would_run_and_opens_no_socket(tmp_path):
+    path = tmp_path / "lb.toml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        path.write_text(config(A, (B, "weight = 2\nbackup = true"), bind=bind))
+        code, out, err = await run_lb("check", "--config", path)
+    assert (code, err) == (0, "")
+    for word in ("listener web", bind, "pool web", "127.0.0.1:9001", "127.0.0.1:9002", "weight 2", "backup"):
+        assert word in out
+
+
+async def test_diff_prints_what_a_reload_would_do(tmp_path):
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text(config(A, B))
+    new.write_text(config((B, "weight = 3"), Named("c", "127.0.0.1:9003"), pool='connect_timeout = "1s"'))
+    code, out, err = await run_lb("diff", old, new)
+    assert (code, err) == (0, "")
+    changes = [line.split()[:2] for line in out.splitlines()]
+    for line in (["added", "web/c"], ["removed", "web/a"], ["reweighted", "web/b"], ["changed", "pool"]):
+        assert line in changes
+    assert (await run_lb("diff", old, old))[:2] == (0, "no changes\n")
+
+
+async def test_diff_of_a_hash_pool_tells_how_many_keys_move(tmp_path):
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text(config(A, B, pool='strategy = "consistent-hash"'))
+    new.write_text(config(A, B, Named("c", "127.0.0.1:9003"), pool='strategy = "consistent-hash"'))
+    code, out, _ = await run_lb("diff", old, new)
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "%" in line]
+    share = float(line.rpartition("%")[0].split()[-1])
+    assert 25 < share < 42, "a third server takes about a third of the keys"
+
+
+async def test_diff_with_a_bad_file_tells_the_errors_of_both(tmp_path):
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text(config(A))
+    bad.write_text(WRONG)
+    await check_rejected(bad, "diff", good, bad)
+    code, _, err = await run_lb("diff", bad, tmp_path / "none.toml")
+    assert (code, len(err.splitlines())) == (2, 5)
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["check"], ["diff"], ["demo"]])
+async def test_every_command_has_help(command):
+    code, out, err = await run_lb(*command, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(" ".join(["usage: lb", *command]))
+    assert len(out.splitlines()) > 4
+
+
+async def test_version():
+    assert await run_lb("--version") == (0, f"trio-lb {version('trio-lb')}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["run"], ["check"], ["diff", "one.toml"], ["run", "--prot", "1"]]
+)
+async def test_bad_usage_exits_2_and_shows_the_usage(arguments):
+    code, out, err = await run_lb(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: lb")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [["--config"], ["run", "--config"]])
+async def test_a_port_in_use_is_one_line_and_exit_1(tmp_path, command):
+    path = tmp_path / "lb.toml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        path.write_text(config(A, bind=["127.0.0.1:0", bind]))
+        code, out, err = await run_lb(*command, path)
+    assert (code, out) == (1, "")
+    assert err == f"lb: cannot listen on {bind}: address already in use\n"
+
+
+async def test_run_says_who_it_is_and_where_it_listens(tmp_path):
+    async with serving() as server, balancer(tmp_path, config(server)) as lb:
+        assert await lb.stop() == 0
+    assert [event["event"] for event in lb.events] == [
+        "listener.started",
+        "server.started",
+        "server.stopping",
+        "listener.stopped",
+        "server.stopped",
+    ]
+    started = lb.of("server.started")[0]
+    assert (started["pid"], started["version"]) == (lb.process.pid, version("trio-lb"))
+    assert started["config"] == str(lb.config_file)
+    for event in lb.events:
+        assert {"event", "level", "timestamp"} <= event.keys()
+        assert event["timestamp"].endswith("Z")
+
+
+async def test_a_port_can_be_taken_again_at_once_after_a_stop(tmp_path):
+    """Connections that the balancer closed first occupy the port for a minute (TIME_WAIT)."""
+    async with serving() as server, balancer(tmp_path, config(server)) as lb:
+        port = lb.port
+        assert await ask(port, b"close") == b""
+        assert await lb.stop() == 0
+        async with balancer(tmp_path, config(server, bind=f"127.0.0.1:{port}")) as again:
+            assert again.port == port

@@ -1,0 +1,190 @@
+"""Dropping privileges after binding. Most tests need root."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import site
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import trio
+
+from lb.model import ProcessSpec
+from lb.service.privileges import PrivilegesError, give_up
+from tests.support.balancer import ask, balancer, config, run_lb
+from tests.support.paths import ROOT
+from tests.support.servers import serving
+
+USER, GROUP = "nobody", "daemon"
+AS_USER = f'[process]\nuser = "{USER}"\ngroup = "{GROUP}"'
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+slow = pytest.mark.slow
+one_process_or_two = pytest.mark.usefixtures("worker_count")
+PRIVILEGED_PORTS = range(1000, 1023)
+"""Candidates. The next port after the range must be privileged, too."""
+
+
+IMPORTS = {"PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
+
+
+@pytest.fixture
+def python():
+    """A Python that the other user can run, as workers and upgrades do: ours or the system's."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for path in (sys.executable, f"/usr/bin/python{version}"):
+        try:
+            subprocess.run(
+                [path, "-c", "import lb.workers.worker"],
+                check=True,
+                capture_output=True,
+                user=USER,
+                group=GROUP,
+                extra_groups=[],
+                env={**os.environ, **IMPORTS},
+            )
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return path
+    pytest.skip(f"{USER} may not run {sys.executable}")
+
+
+@pytest.fixture
+def home():
+    """A directory that other users may read, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as path:
+        home = Path(path)
+        home.chmod(0o755)
+        yield home
+
+
+def as_root(home, text, python):
+    return balancer(home, text, through=[python], env=IMPORTS)
+
+
+def status(pid):
+    """Return the user, groups and capabilities of a process."""
+    lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return {key: lines[key].split() for key in ("Uid", "Gid", "Groups", "CapPrm", "CapEff", "CapAmb")}
+
+
+def powerless():
+    user, group = pwd.getpwnam(USER).pw_uid, pwd.getpwnam(GROUP).pw_gid
+    none = ["0000000000000000"]
+    groups = [str(each) for each in sorted(os.getgrouplist(USER, group))]
+    return {
+        "Uid": 4 * [str(user)],
+        "Gid": 4 * [str(group)],
+        "Groups": groups,
+        "CapPrm": none,
+        "CapEff": none,
+        "CapAmb": none,
+    }
+
+
+@pytest.fixture
+def privileged_port():
+    """A free port that only root may bind."""
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= PRIVILEGED_PORTS.stop:
+        pytest.skip("every user may bind any port here")
+    for port in PRIVILEGED_PORTS:
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)):
+                return port
+    pytest.skip("no port is free")
+
+
+def test_without_a_user_nothing_happens():
+    give_up(ProcessSpec(), ["/nowhere"])
+
+
+def test_who_is_that_user_already_may_go_on():
+    me = pwd.getpwuid(os.geteuid())
+    give_up(ProcessSpec(user=me.pw_name), ["/nowhere"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (ProcessSpec(user="no-such"), "process.user: there is no user 'no-such'"),
+        (ProcessSpec(user="root", group="no-such"), "process.group: there is no group 'no-such'"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_an_error(spec, message):
+    with pytest.raises(PrivilegesError, match=message):
+        give_up(spec, [])
+
+
+@needs_root
+def test_who_may_not_become_somebody_else_does_not_go_on(python):
+    imports = "from lb.model import ProcessSpec; from lb.service.privileges import give_up"
+    script = f"{imports}; give_up(ProcessSpec(user='root'), [])"
+    done = subprocess.run(
+        [python, "-c", script],
+        check=False,
+        capture_output=True,
+        text=True,
+        user=USER,
+        group=GROUP,
+        extra_groups=[],
+        env={**os.environ, **IMPORTS},
+    )
+    assert "PrivilegesError: cannot become user 'root': operation not permitted" in done.stderr
+
+
+@slow
+@needs_root
+@one_process_or_two
+async def test_it_binds_as_root_and_serves_as_somebody_without_any_right(home, python, privileged_port):
+    (home / "run").mkdir()
+    path = home / "run" / "front"
+    binds = [f"127.0.0.1:{privileged_port}", f"unix:{path}"]
+    async with serving() as server, as_root(home, config(server, bind=binds, top=AS_USER), python) as lb:
+        assert await ask(privileged_port) == b"s\n"
+        for pid in [lb.process.pid, *(event["pid"] for event in lb.of("worker.started"))]:
+            assert status(pid) == powerless()
+        owner = path.stat()
+        assert (owner.st_uid, owner.st_gid) == (pwd.getpwnam(USER).pw_uid, pwd.getpwnam(GROUP).pw_gid)
+
+        rejected = await lb.reload(config(server, bind=binds, top='[process]\nuser = "daemon"'))
+        assert rejected["errors"] == [
+            f"{lb.config_file}: process.user: a reload cannot change it (nobody -> daemon); restart",
+            f"{lb.config_file}: process.group: a reload cannot change it (daemon -> none); restart",
+        ]
+        applied = await lb.reload(config(server, bind=binds, top=AS_USER, pool="retries = 0"))
+        assert applied["event"] == "config.applied"
+        assert await ask(privileged_port) == b"s\n"
+
+
+@slow
+@needs_root
+@one_process_or_two
+async def test_an_upgrade_works_without_rights_as_the_sockets_are_open(home, python, privileged_port):
+    async with serving() as server:
+        text = config(server, bind=f"127.0.0.1:{privileged_port}", top=AS_USER)
+        async with as_root(home, text, python) as lb:
+            pid = (await lb.upgrade())["pid"]
+            await lb.event("server.stopped")
+            assert status(pid) == powerless()
+            assert await ask(privileged_port) == b"s\n"
+            lb.config_file.write_text(text.replace(f'user = "{USER}"', 'user = "root"'))
+            assert "cannot become user 'root'" in (await lb.upgrade())["reason"]
+            lb.config_file.write_text(text.replace(str(privileged_port), str(privileged_port + 1)))
+            assert "permission denied" in (await lb.upgrade())["reason"]
+            assert await ask(privileged_port) == b"s\n"
+            lb.signal(signal.SIGTERM)
+            await lb.gone(pid)
+
+
+@slow
+@needs_root
+async def test_a_user_that_does_not_exist_ends_the_start_in_one_line(tmp_path):
+    file = tmp_path / "lb.toml"
+    file.write_text('[process]\nuser = "no-such"\n[listeners.web]\nbind = "127.0.0.1:0"\nservers = ["127.0.0.1:1"]\n')
+    with trio.fail_after(15):
+        assert await run_lb("--config", file) == (1, "", "lb: process.user: there is no user 'no-such'\n")

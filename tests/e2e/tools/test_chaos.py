@@ -1,0 +1,47 @@
+"""Half a minute of storm with the real command, and a storm with a broken one, whose defects must be found."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaos.ledger import Ledger
+from chaos.storm import storm
+from chaos.verdict import lines, table
+from tests.support.paths import DATA
+
+pytestmark = pytest.mark.slow
+SEED = 20261125
+SHORT_SEED = 93
+"""Seed of a plan that kills a server, and makes others reset and cut replies in half, within three seconds."""
+SABOTAGE = DATA / "sabotage"
+
+
+async def test_half_a_minute_of_storm():
+    ledger = Ledger()
+    outcome = await storm(ledger, SEED, 30, lambda _action: None)
+    results = lines(ledger, outcome)
+    assert not any(line.wrong for line in results), f"\n{table(results)}"
+    assert len(ledger.sessions) > 1000
+    happened = ("config.applied", "config.rejected", "backend.ejected", "worker.died", "accept.paused")
+    assert all(outcome.event_counts[event] for event in happened), outcome.event_counts
+
+
+async def test_a_broken_balancer_is_found_out(monkeypatch):
+    """Validates the test above. The defects are in ``tests/data/sabotage/sitecustomize.py``."""
+    monkeypatch.setenv("PYTHONPATH", str(SABOTAGE))
+    monkeypatch.setenv("LB_SABOTAGE", "byte lease descriptor record truncation failover")
+    monkeypatch.setattr("chaos.balancer.CALM_PATIENCE", 1)  # leaked descriptors are never closed
+    monkeypatch.setattr("chaos.clients.HOLD_PATIENCE", 3)
+    ledger = Ledger()
+    outcome = await storm(ledger, SHORT_SEED, 3, lambda _action: None)
+    text = "\n".join(each for line in lines(ledger, outcome) for each in line.wrong)
+    for complaint in (
+        "wrong byte",
+        "leases leaked",
+        "has more descriptors than before",
+        "2 records",
+        "became an orderly end",
+        "its server saw an orderly end",
+        "connect_failed",
+    ):
+        assert complaint in text, f"not found: {complaint}"

@@ -1,0 +1,176 @@
+"""``lb demo``: the real command, with and without a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import termios
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+import trio
+
+from lb.tools.demo import demo, load
+from tests.support.balancer import LB
+from tests.support.terminals import on_pipe, on_terminal
+
+
+def running(*options):
+    """Run ``lb demo`` with a pipe as output."""
+    return on_pipe("demo", *options)
+
+
+def running_on_terminal():
+    """Run ``lb demo`` on a pseudoterminal; yields it and the terminal's descriptor."""
+    return on_terminal("demo")
+
+
+async def introduction(running_demo):
+    """Return name -> pid of the servers, as printed."""
+    pids = {}
+    for name in ("s1", "s2", "s3"):
+        pids[name] = int((await running_demo.until(rf"Server {name} listens on 127.0.0.1:\d+, pid (\d+)"))[1])
+    return pids
+
+
+@asynccontextmanager
+async def none_outlives(pids):
+    """Check that these running processes exit within 5 s after the block."""
+    watched = [os.pidfd_open(pid) for pid in pids]
+    try:
+        yield
+        with trio.fail_after(5):
+            for descriptor in watched:
+                await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        for descriptor in watched:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.close(descriptor)
+
+
+def sessions(text):
+    """Return (ok, failed, cut) of the last count in the text."""
+    return tuple(map(int, re.findall(r"sessions: (\d+) ok, (\d+) failed, (\d+) cut by a kill", text)[-1]))
+
+
+# Without a terminal
+
+
+@pytest.mark.slow
+async def test_it_kills_and_revives_a_server_and_no_session_fails():
+    async with running("--seconds", "6") as running_demo:
+        pids = await introduction(running_demo)
+        async with none_outlives(pids.values()):
+            await running_demo.until(rf"kill -9 {pids['s1']}")
+            await running_demo.until("s1 is ejected: ")
+            await running_demo.until("s1 is restarted")
+            await running_demo.until("s1 is restored")
+            text, code = await running_demo.rest()
+    ok, failed, cut = sessions(text)
+    assert code == 0, text
+    assert ok > 100
+    assert failed == 0
+    assert cut <= load.SHORT_CLIENTS + load.LONG_CLIENTS
+    assert text.rstrip().endswith("cut by a kill")
+    assert "connection.closed" not in running_demo.text
+
+
+@pytest.mark.slow
+async def test_the_printed_commands_kill_revive_and_end():
+    async with running() as running_demo:
+        pids = await introduction(running_demo)
+        kill, revive, end = [
+            (await running_demo.until(rf"\n +{command} +(\d+) +#"))[1] for command in ("kill -9", "kill -USR1", "kill")
+        ]
+        assert (int(kill), int(revive), int(end)) == (pids["s1"], running_demo.process.pid, running_demo.process.pid)
+        os.kill(pids["s2"], signal.SIGKILL)
+        await running_demo.until("s2 is ejected: ")
+        os.kill(running_demo.process.pid, signal.SIGUSR1)
+        revived = int((await running_demo.until(r"s2 is restarted, pid (\d+)"))[1])
+        await running_demo.until("s2 is restored")
+        async with none_outlives([pids["s1"], revived, pids["s3"]]):
+            running_demo.process.terminate()
+            text, code = await running_demo.rest()
+    assert code == 0, text
+    assert sessions(text)[1] == 0
+
+
+@pytest.mark.slow
+async def test_ctrl_c_ends_it_with_130():
+    async with running() as running_demo:
+        pids = await introduction(running_demo)
+        async with none_outlives(pids.values()):
+            running_demo.process.send_signal(signal.SIGINT)
+            text, code = await running_demo.rest()
+    assert code == 130, text
+    assert "Traceback" not in text
+
+
+@pytest.mark.slow
+async def test_servers_end_when_the_demo_is_killed_even_a_frozen_one():
+    async with running() as running_demo:
+        pids = await introduction(running_demo)
+        async with none_outlives(pids.values()):
+            os.kill(pids["s1"], signal.SIGSTOP)
+            await running_demo.until("s1 is ejected: no answer in 0.5 s")
+            running_demo.process.kill()
+
+
+@pytest.mark.slow
+async def test_a_reader_that_goes_away_ends_it_without_a_traceback():
+    process = await trio.lowlevel.open_process([LB, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    await process.stdout.receive_some(1)
+    await process.stdout.aclose()
+    with trio.fail_after(20):
+        errors = b"".join([chunk async for chunk in process.stderr])
+        assert await process.wait() == 1
+    assert errors == b""
+    await process.stderr.aclose()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
+def test_seconds_that_make_no_sense(seconds, capsys):
+    assert demo(seconds) == 2
+    assert "--seconds must be more than 0" in capsys.readouterr().err
+
+
+# On a terminal
+
+
+@pytest.mark.slow
+async def test_keys_kill_revive_reload_and_quit():
+    async with running_on_terminal() as (running_demo, terminal):
+        before = termios.tcgetattr(terminal)
+        await running_demo.until("Press  1  to kill a server")
+        pids = [int((await running_demo.until(rf" {number}   s{number} +\d+ +(\d+) "))[1]) for number in (1, 2, 3)]
+        assert termios.tcgetattr(terminal) != before
+        async with none_outlives(pids):
+            running_demo.press("1")
+            await running_demo.until(r"s1 +\d+ +dead +1 +● (ejected|down) .* connection refused")
+            await running_demo.until("s1 is ejected: connection refused")
+            running_demo.press("1")
+            await running_demo.until("s1 is restored")
+            running_demo.press("r")
+            await running_demo.until(r"s3 +\d+ +\d+ +3 ")
+            running_demo.press("c")
+            await running_demo.until(r'name = "s3", address = "127.0.0.1:\d+", weight = 3')
+            running_demo.press("q")
+            text = (await running_demo.until(r"sessions: \d+ ok, \d+ failed, \d+ cut by a kill\n(failed: .*)?"))[0]
+            with trio.fail_after(5):
+                code = await running_demo.process.wait()
+        assert code == 0, text
+        assert termios.tcgetattr(terminal) == before
+
+
+@pytest.mark.slow
+async def test_ctrl_c_leaves_the_terminal_as_it_was():
+    async with running_on_terminal() as (running_demo, terminal):
+        before = termios.tcgetattr(terminal)
+        await running_demo.until("sessions")
+        running_demo.process.send_signal(signal.SIGINT)
+        with trio.fail_after(20):
+            assert await running_demo.process.wait() == 130
+        assert termios.tcgetattr(terminal) == before

@@ -1,0 +1,135 @@
+"""The metrics: their names follow the rules of Prometheus; the reference and the Grafana dashboard have exactly these.
+
+Debian's ``prometheus``, whose ``promtool check metrics`` has the same rules, takes 332 MB.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from lb.admin.exposition import ServerFigures, Values, exposition
+from lb.dataplane.stats import Counters
+from lb.events import Attempt, ConnectionClosed
+from lb.model.address import Client
+from tests.support.paths import ROOT
+
+DASHBOARD = json.loads((ROOT / "examples" / "grafana" / "trio-lb.json").read_text())
+SCRAPED = {"instance", "job"}  # labels that Prometheus adds to every target
+
+
+def values():
+    """Values with at least one series per metric."""
+    figures = Counters(batches=3, edges=7)
+    tried = (Attempt("b", "connection refused", 0.1),)
+    client = Client("10.0.0.9", 5555)
+    figures.note(ConnectionClosed(1, "web", "web", "a", client, tried, 0.7, 3.0, 10, 20, "client", "eof"))
+    return Values(
+        version="1.2.3",
+        figures=figures,
+        active={"web": 2},
+        servers=(ServerFigures("web", "a", True, "up", 2, 1), ServerFigures("web", "b", False, "down", 0, 1)),
+        checks={"pass": 5, "fail": 1},
+        reloads={"applied": 1, "rejected": 0},
+        discovery_failures={"web": 4},
+        log_lines_dropped=0,
+    )
+
+
+FAMILIES = list(text_string_to_metric_families(exposition(values()).decode()))
+SAMPLES = {}
+for _family in FAMILIES:
+    for _sample in _family.samples:
+        SAMPLES.setdefault(_sample.name, set()).update(_sample.labels)
+
+
+def in_text():
+    """Return the names of the metric families in the text, by type."""
+    found = re.findall(r"^# TYPE (\w+) (\w+)$", exposition(values()).decode(), re.MULTILINE)
+    return dict(found)
+
+
+@pytest.mark.parametrize(("name", "kind"), in_text().items())
+def test_a_name_follows_the_rules_of_prometheus(name, kind):
+    """The rules of ``promtool check metrics`` and of https://prometheus.io/docs/practices/naming/."""
+    assert re.fullmatch(r"lb_[a-z]+(_[a-z]+)*", name)
+    assert name.endswith("_total") == (kind == "counter")
+    assert not name.endswith(("_count", "_sum", "_bucket"))
+    assert not re.search(r"_(counter|gauge|histogram|summary|milliseconds|ms|kilobytes|minutes|percent)(_|$)", name)
+    assert not {label for label in SAMPLES.get(name, ()) if not re.fullmatch(r"[a-z]+", label) or label == "type"}
+
+
+def test_every_metric_says_what_it_is():
+    assert not [family.name for family in FAMILIES if not family.documentation.endswith(".")]
+
+
+def test_the_reference_has_every_metric_with_its_labels():
+    text = (ROOT / "docs" / "reference" / "admin.md").read_text().partition("## Metrics")[2]
+    rows = re.findall(r"^\| `(lb_\w+)` \|([^|]*)\|", text, re.MULTILINE)
+    documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+    exposed = {name: SAMPLES.get(name, SAMPLES.get(f"{name}_bucket", set())) - {"le"} for name in in_text()}
+    assert documented == exposed
+
+
+# The dashboard
+
+
+def expressions():
+    targets = [target for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+    queries = [
+        variable["query"]["query"] for variable in DASHBOARD["templating"]["list"] if variable["type"] == "query"
+    ]
+    return [target["expr"] for target in targets] + queries
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_a_panel_asks_for_what_there_is(expression):
+    asked = re.findall(r"\b(lb_\w+)(?:\{([^}]*)\})?", expression)
+    assert asked
+    labels = set()
+    for name, matchers in asked:
+        assert name in SAMPLES
+        known = SAMPLES[name] | SCRAPED
+        assert set(re.findall(r"(\w+)(?:=~|!~|!=|=)", matchers)) <= known, name
+        labels |= known
+    grouped = re.findall(r"\bby \(([^)]*)\)", expression)
+    assert {label.strip() for group in grouped for label in group.split(",")} <= labels
+    counted = [name for name, _ in asked if name.endswith(("_total", "_bucket", "_sum", "_count"))]
+    assert all(re.search(rf"\b(rate|increase)\({name}\b", expression) for name in counted), "a counter by itself"
+
+
+def test_every_metric_is_on_the_dashboard():
+    asked = set(re.findall(r"\blb_\w+", " ".join(expressions())))
+    assert set(SAMPLES) == asked
+
+
+def test_a_legend_names_only_labels_that_are_left():
+    for panel in DASHBOARD["panels"]:
+        for target in panel.get("targets", ()):
+            grouped = re.match(r"\w+ by \(([^)]*)\)", target["expr"])
+            left = {label.strip() for label in grouped[1].split(",")} if grouped else set()
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) == left, panel["title"]
+
+
+def test_panels_take_the_data_source_that_is_chosen_and_lie_side_by_side():
+    variables = [variable["name"] for variable in DASHBOARD["templating"]["list"]]
+    assert variables == ["datasource", "instance", "pool"]
+    taken = set()
+    for panel in DASHBOARD["panels"]:
+        if panel["type"] != "row":
+            assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+            assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,72 @@
+"""The feed of the last events."""
+
+from __future__ import annotations
+
+import trio
+
+import lb.admin.feed
+from lb.admin.feed import Feed
+from lb.events import ConfigApplied, ConfigRejected, Fault, LogDropped
+from tests.unit.dataplane.test_stats import record
+
+
+def rejected(feed, *texts):
+    for text in texts:
+        feed(ConfigRejected((text,)))
+
+
+async def read(feed, after, count):
+    texts = []
+    for _ in range(count):
+        entry = await feed.next(after)
+        after = entry.number
+        texts.append(entry.fields["errors"][0])
+    return texts
+
+
+async def test_who_comes_gets_the_events_after_the_one_it_knows():
+    feed = Feed()
+    rejected(feed, "1", "2", "3")
+    assert await read(feed, 1, 2) == ["2", "3"]
+
+
+async def test_who_waits_is_told_at_once(nursery, autojump_clock):
+    feed = Feed()
+
+    async def speak():
+        await trio.sleep(5)
+        rejected(feed, "news")
+
+    nursery.start_soon(speak)
+    assert await read(feed, 0, 1) == ["news"]
+
+
+async def test_a_slow_reader_misses_the_oldest_and_costs_nothing(monkeypatch):
+    monkeypatch.setattr(lb.admin.feed, "MAX_EVENTS", 3)
+    feed = Feed()
+    rejected(feed, *"abcdefgh")
+    assert await read(feed, 0, 3) == ["f", "g", "h"]
+    assert len(feed.last(100)) == 3
+
+
+def test_connections_are_too_many_to_keep():
+    feed = Feed()
+    feed(record())
+    assert feed.newest == 0
+    assert feed.last(5) == []
+
+
+def test_reloads_and_lost_lines_are_counted():
+    feed = Feed()
+    rejected(feed, "a", "b")
+    feed(ConfigApplied((), (), ()))
+    feed(LogDropped(3))
+    feed(LogDropped(4))
+    assert feed.reloads == {"applied": 1, "rejected": 2}
+    assert feed.lines_dropped == 7
+
+
+def test_a_bug_is_kept_as_text():
+    feed = Feed()
+    feed(Fault("here", ValueError("what")))
+    assert feed.last(1)[0].fields["exception"] == "ValueError('what')"

@@ -1,0 +1,272 @@
+import errno
+import itertools
+import math
+import random
+
+import attrs
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from healthcheck.checker import Checks
+from healthcheck.probe import Probe, ProbeFailed, Target, Word
+from healthcheck.result import Advice, CheckResult
+from lb.model import CheckSpec, HealthSpec, PluginSpec
+from lb.model.address import Address
+
+TARGET = Target("web", "a", Address.parse("10.0.0.1:80"), ())
+SPEC = HealthSpec(interval=10.0, fast_interval=1.0, timeout=2.0)
+
+
+class FakeProbe(Probe):
+    """Runs one script per check, and repeats the last one: a plain or async function without arguments."""
+
+    def __init__(self, *scripts):
+        self.scripts = list(scripts)
+        self.starts, self.targets = [], []
+
+    async def check(self, target):
+        self.starts.append(trio.current_time())
+        self.targets.append(target)
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        return await script()
+
+
+async def passes():
+    return "fine"
+
+
+async def fails():
+    raise ProbeFailed("HTTP 503")
+
+
+def raises(exception):
+    async def script():
+        raise exception
+
+    return script
+
+
+def takes(seconds):
+    async def script():
+        await trio.sleep(seconds)
+        return "late"
+
+    return script
+
+
+async def results_of(*probes, count=1, spec=SPEC, in_balance=lambda: False, target=lambda: TARGET):
+    """Return the results of the first checks; the clock jumps while they wait."""
+    results = []
+
+    def report(result):
+        results.append(result)
+        if len(results) == count:
+            scope.cancel()
+
+    checks = Checks(probes, spec, target=target, in_balance=in_balance, report=report, rng=random.Random(1))
+    with trio.CancelScope() as scope:
+        await checks.run()
+    return results
+
+
+async def verdict_of(script):
+    (result,) = await results_of(FakeProbe(script))
+    return result.passed, result.detail
+
+
+def gaps(probe):
+    return [later - earlier for earlier, later in itertools.pairwise(probe.starts)]
+
+
+@pytest.mark.parametrize(
+    ("script", "passed", "detail"),
+    [
+        (passes, True, "fine"),
+        (fails, False, "HTTP 503"),
+        (raises(ProbeFailed()), False, "failed without a reason"),
+        (takes(1.9), True, "late"),
+        (takes(2.1), False, "no answer in 2 s"),
+        (raises(ConnectionRefusedError(errno.ECONNREFUSED, "x")), False, "connection refused"),
+        (raises(ValueError("oops")), False, "probe error: ValueError: oops"),
+        (raises(ProbeFailed("two\x1b\nlines")), False, "two?"),
+    ],
+)
+async def test_verdicts(autojump_clock, script, passed, detail):
+    assert await verdict_of(script) == (passed, detail)
+
+
+async def test_a_connection_that_breaks_is_a_failure_with_the_system_s_reason(autojump_clock):
+    async def script():
+        raise trio.BrokenResourceError("x") from ConnectionResetError(errno.ECONNRESET, "x")
+
+    assert await verdict_of(script) == (False, "connection reset")
+
+
+async def test_the_time_taken_is_in_the_result(autojump_clock):
+    assert await results_of(FakeProbe(takes(1.5))) == [CheckResult(passed=True, detail="late", ms=pytest.approx(1500))]
+
+
+async def test_a_broken_probe_hands_out_its_exception_and_goes_on(autojump_clock):
+    bug = KeyError("oops")
+    broken, fine = await results_of(FakeProbe(raises(bug), passes), count=2)
+    assert broken.exception is bug
+    assert fine.passed
+    assert fine.exception is None
+
+
+async def test_a_bug_in_a_task_of_the_probe_s_own_does_not_get_out_either(autojump_clock):
+    async def script():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(raises(ValueError("oops")))
+
+    (result,) = await results_of(FakeProbe(script))
+    assert isinstance(result.exception, ExceptionGroup)
+
+
+async def test_a_probe_that_forgets_to_return_a_detail_passes(autojump_clock):
+    assert await verdict_of(trio.lowlevel.checkpoint) == (True, "None")
+
+
+async def test_a_lack_of_descriptors_of_our_own_is_no_verdict(autojump_clock):
+    probe = FakeProbe(raises(OSError(errno.EMFILE, "x")), raises(OSError(errno.EMFILE, "x")), passes)
+    (result,) = await results_of(probe)
+    assert result.passed
+    assert len(probe.starts) == 3
+
+
+async def test_a_probe_may_say_what_was_amiss_when_its_time_ran_out(autojump_clock):
+    async def script():
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled:
+            raise ProbeFailed("half an answer") from None
+
+    assert await verdict_of(script) == (False, "half an answer")
+
+
+async def test_no_verdict_is_reported_when_the_checks_are_cancelled(autojump_clock):
+    began = trio.Event()
+
+    async def script():
+        began.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ProbeFailed("cancelled")
+
+    results = []
+    spec = HealthSpec(timeout=math.inf)
+    checks = Checks(
+        [FakeProbe(script)],
+        spec,
+        target=lambda: TARGET,
+        in_balance=lambda: False,
+        report=results.append,
+        rng=random.Random(),
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(checks.run)
+        await began.wait()
+        nursery.cancel_scope.cancel()
+    assert results == []
+
+
+async def test_checks_are_an_interval_apart_from_start_to_start(autojump_clock):
+    probe = FakeProbe(takes(1.0))
+    await results_of(probe, count=20)
+    assert all(9.0 <= gap <= 11.0 for gap in gaps(probe))
+    assert 9.5 < sum(gaps(probe)) / 19 < 10.5
+
+
+async def test_the_fast_interval_applies_from_the_verdict_on_that_entered_the_balance(autojump_clock):
+    probe = FakeProbe(passes, fails, fails, passes)
+    verdicts = iter([False, True, True, False, False])
+    await results_of(probe, count=5, in_balance=lambda: bool(probe.starts) and next(verdicts))
+    assert ["fast" if gap < 2 else "normal" for gap in gaps(probe)] == ["normal", "fast", "fast", "normal"]
+
+
+async def test_a_server_that_waits_for_its_first_pass_is_checked_within_the_fast_interval(autojump_clock):
+    probe = FakeProbe(passes)
+    began = trio.current_time()
+    await results_of(probe, in_balance=lambda: True)
+    assert probe.starts[0] - began <= 1.1
+
+
+async def test_checks_longer_than_the_interval_never_overlap(autojump_clock):
+    running = 0
+
+    async def script():
+        nonlocal running
+        running += 1
+        assert running == 1
+        await trio.sleep(5.0)
+        running -= 1
+
+    probe = FakeProbe(script)
+    spec = HealthSpec(interval=1.0, timeout=20.0)
+    assert all(result.passed for result in await results_of(probe, count=5, spec=spec))
+    assert gaps(probe) == pytest.approx([5.0] * 4)
+
+
+async def test_each_check_goes_where_the_name_points_then(autojump_clock):
+    probe = FakeProbe(passes)
+    addresses = iter("abcd")
+    await results_of(probe, count=3, target=lambda: Target("web", next(addresses), TARGET.address, ()))
+    assert [target.server for target in probe.targets] == ["b", "c", "d"], "only the name of the first is used"
+
+
+async def test_the_port_of_the_checks_replaces_the_server_s(autojump_clock):
+    probe = FakeProbe(passes)
+    await results_of(probe, spec=HealthSpec(port=8080))
+    assert probe.targets[0].address.text == "10.0.0.1:8080"
+
+
+async def test_several_checks_are_made_at_the_same_time_and_are_one_verdict(autojump_clock):
+    checks = (CheckSpec(PluginSpec("tcp")), CheckSpec(PluginSpec("http"), port=8080, name="ready"))
+    probes = [FakeProbe(takes(1.5), fails), FakeProbe(takes(1.8), takes(3.0))]
+    spec = attrs.evolve(SPEC, checks=checks, port=9090)
+    fine, bad = await results_of(*probes, count=2, spec=spec)
+    assert fine == CheckResult(True, "check 1 (tcp): late; check 2 (ready): late", pytest.approx(1800))
+    assert bad == CheckResult(False, "check 1 (tcp): HTTP 503; check 2 (ready): no answer in 2 s", pytest.approx(2000))
+    assert probes[0].starts == probes[1].starts
+    assert [probe.targets[0].address.text for probe in probes] == ["10.0.0.1:9090", "10.0.0.1:8080"]
+
+
+async def test_a_check_that_cannot_be_made_leaves_the_verdict_to_the_next_time(autojump_clock):
+    unable = FakeProbe(raises(OSError(errno.EMFILE, "x")), passes)
+    spec = attrs.evolve(SPEC, checks=(CheckSpec(), CheckSpec()))
+    (result,) = await results_of(FakeProbe(passes), unable, spec=spec)
+    assert result.passed
+    assert len(unable.starts) == 2
+
+
+async def test_the_word_of_a_server_about_itself_counts_at_once(autojump_clock):
+    async def script():
+        return Word(passed=False, detail="down: as told", advice=Advice(share=20))
+
+    (result,) = await results_of(FakeProbe(script))
+    assert result == CheckResult(False, "down: as told", 0.0, at_once=True, advice=Advice(share=20))
+
+
+async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
+    probe = FakeProbe(passes)
+    checks = Checks(
+        [probe],
+        HealthSpec(interval=1000.0, fast_interval=1.0),
+        target=lambda: TARGET,
+        in_balance=lambda: False,
+        report=lambda result: None,
+        rng=random.Random(1),
+    )
+    checks.hurry()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(checks.run)
+        await wait_all_tasks_blocked()
+        hurried = trio.current_time()
+        checks.hurry()
+        await trio.sleep(1.0)
+        assert len(probe.starts) == 1
+        assert probe.starts[0] <= hurried + 1.0
+        nursery.cancel_scope.cancel()

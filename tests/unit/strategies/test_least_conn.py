@@ -1,0 +1,101 @@
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strategies.least_conn import LeastConn
+from tests.support.strategy_driver import lease, make_servers, release, start, use
+
+
+def test_the_server_with_the_fewest_connections_per_weight_is_next():
+    strategy = start(LeastConn(), make_servers(1, 2))
+    assert [lease(strategy).name for _ in range(6)] == ["s1", "s2", "s2", "s1", "s2", "s2"]
+
+
+def test_the_end_of_a_connection_counts():
+    strategy = start(LeastConn(), servers := make_servers(1, 1, 1))
+    for _ in range(6):
+        lease(strategy)
+    release(strategy, servers[1])
+    assert lease(strategy) is servers[1]
+
+
+def test_idle_servers_take_turns():
+    strategy = start(LeastConn(), make_servers(1, 1, 1))
+    names = []
+    for _ in range(6):
+        server = lease(strategy)
+        names.append(server.name)
+        release(strategy, server)
+    assert names == ["s1", "s2", "s3", "s1", "s2", "s3"]
+
+
+def test_connections_counted_while_a_server_was_out_are_not_forgotten():
+    first, second = servers = make_servers(1, 1)
+    strategy = start(LeastConn(), servers)
+    strategy.disable(first)
+    first.leases.add(5)
+    strategy.load_changed(first)
+    strategy.enable(first)
+    assert [lease(strategy) for _ in range(5)] == [second] * 5
+
+
+def test_a_reload_keeps_turns_and_takes_the_new_weight():
+    first, second = servers = make_servers(1, 1)
+    strategy = start(LeastConn(), servers)
+    assert lease(strategy) is first
+    release(strategy, first)
+    use(strategy, servers)
+    assert lease(strategy) is second  # the first had its turn before the reload
+    assert lease(strategy) is first
+    second.spec = attrs.evolve(second.spec, weight=3)
+    use(strategy, servers)
+    assert [lease(strategy) for _ in range(2)] == [second, second]
+
+
+operations = st.sampled_from(["lease", "lease", "release", "enable", "disable", "retry", "share"])
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.lists(st.tuples(operations, st.integers(0, 5))))
+@settings(max_examples=200, deadline=None)
+def test_every_pick_is_that_of_a_linear_search(weights, operations):
+    servers = make_servers(*weights)
+    strategy, available, last_pick = start(LeastConn(), servers), set(servers), dict.fromkeys(servers, -1)
+    for turn, (operation, number) in enumerate(operations):
+        server = servers[number % len(servers)]
+        if operation == "share":
+            server.share = 1 + 30 * number % 100
+            strategy.share_changed(server)
+        if operation == "release" and server.active:
+            release(strategy, server)
+        elif operation == "enable":
+            strategy.enable(server)
+            available.add(server)
+        elif operation == "disable":
+            strategy.disable(server)
+            available.discard(server)
+        elif operation in {"lease", "retry"}:
+            tried = [server] if operation == "retry" else []
+            possible = [s for s in servers if s in available and s not in tried]
+            expected = min(possible, key=lambda s: (s.load, last_pick[s]), default=None)
+            assert lease(strategy, tried) is expected
+            last_pick[expected] = turn
+
+
+def test_a_share_of_the_weight_counts_at_once():
+    first, second = servers = make_servers(1, 1)
+    strategy = start(LeastConn(), servers)
+    for _ in range(8):
+        lease(strategy)
+    second.share = 50
+    strategy.share_changed(second)
+    assert [lease(strategy) for _ in range(4)] == [first] * 4
+    assert first.load == second.load == 8.0
+
+
+def test_out_of_date_heap_entries_stay_bounded():
+    strategy = start(LeastConn(), servers := make_servers(*[1] * 50))
+    busy = servers[7]
+    for _ in range(5000):  # entries of loaded servers never come to the top by themselves
+        busy.leases.add(1)
+        strategy.load_changed(busy)
+    assert len(strategy._heap) <= 2 * 50 + 16

@@ -1,0 +1,167 @@
+from collections import Counter
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from strategies.weighted import Weighted
+from tests.support.strategy_driver import CLIENT, make_servers, picked_names, start, use
+
+weights = st.lists(st.integers(1, 6), min_size=1, max_size=8)
+
+
+class NaiveWeighted:
+    """nginx's loop as documented: every server gains, the one with the highest credit pays."""
+
+    def __init__(self, servers):
+        self.credit = dict.fromkeys(servers, 0)
+
+    def pick(self, candidates):
+        if not candidates:
+            return None
+        for server in candidates:
+            self.credit[server] += server.weight * server.share
+        winner = max(candidates, key=self.credit.__getitem__)  # max keeps the first of equals
+        self.credit[winner] -= sum(server.weight * server.share for server in candidates)
+        return winner
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ([5, 1, 1], "1 1 2 1 3 1 1"),
+        ([4, 2, 1], "1 2 1 3 1 2 1"),
+        ([1, 1, 1], "1 2 3"),
+        ([2, 3], "2 1 2 1 2"),
+    ],
+)
+def test_the_sequence_is_that_of_nginx(weights, expected):
+    names = [f"s{number}" for number in expected.split()]
+    assert picked_names(start(Weighted(), make_servers(*weights)), 2 * len(names)) == 2 * names
+
+
+@given(weights)
+@settings(deadline=None)
+def test_over_a_cycle_the_counts_equal_the_weights(weights):
+    servers = make_servers(*weights)
+    strategy = start(Weighted(), servers)
+    for _ in range(2):
+        counts = Counter(strategy.pick(CLIENT, ()) for _ in range(sum(weights)))
+        assert [counts[server] for server in servers] == weights
+
+
+@given(weights, st.lists(st.tuples(st.sampled_from(["enable", "disable", "pick", "pick", "retry"]), st.integers(0, 7))))
+@settings(max_examples=300, deadline=None)
+def test_the_sequence_is_that_of_the_naive_algorithm_through_outages_and_retries(weights, operations):
+    servers = make_servers(*weights)
+    strategy, naive = start(Weighted(), servers), NaiveWeighted(servers)
+    available = set(servers)
+    for operation, number in operations:
+        server = servers[number % len(servers)]
+        if operation == "enable":
+            strategy.enable(server)
+            available.add(server)
+        elif operation == "disable":
+            strategy.disable(server)
+            available.discard(server)
+        else:
+            tried = [server] if operation == "retry" else []
+            expected = naive.pick([s for s in servers if s in available and s not in tried])
+            assert strategy.pick(CLIENT, tried) is expected
+
+
+def test_a_reload_that_changes_nothing_does_not_disturb_the_sequence():
+    servers = make_servers(5, 1, 1)
+    strategy = start(Weighted(), servers)
+    names = []
+    for _ in range(7):
+        names += picked_names(strategy, 1)
+        use(strategy, servers)
+    assert names == ["s1", "s1", "s2", "s1", "s3", "s1", "s1"]
+
+
+def test_credits_follow_the_server_when_it_is_reweighted_and_moved():
+    first, second, third = make_servers(2, 2, 2)
+    strategy = start(Weighted(), [first, second, third])
+    assert picked_names(strategy, 1) == ["s1"]
+    second.spec = attrs.evolve(second.spec, weight=1)
+    use(strategy, [third, first, second])
+    assert picked_names(strategy, 2) == ["s3", "s2"]  # the first has had its turn
+
+
+@pytest.mark.parametrize("before", [(1000, 1, 1), (1, 1000, 1)])
+def test_a_server_made_light_neither_starves_nor_bursts(before):
+    servers = make_servers(*before)
+    strategy = start(Weighted(), servers)
+    picked_names(strategy, 500)
+    for server in servers:
+        server.spec = attrs.evolve(server.spec, weight=1)
+    use(strategy, servers)
+    names = picked_names(strategy, 30)
+    assert all(7 <= names.count(server.name) <= 13 for server in servers)
+
+
+@given(weights, st.lists(st.integers(1, 100), min_size=8, max_size=8), st.integers(0, 30))
+@settings(deadline=None)
+def test_over_a_cycle_the_counts_equal_the_shares_of_the_weights(weights, shares, picks):
+    servers = make_servers(*weights)
+    strategy = start(Weighted(), servers)
+    picked_names(strategy, picks)
+    for server, share in zip(servers, shares, strict=False):
+        server.share = share
+        strategy.share_changed(server)
+    one_round = sum(server.weight * server.share for server in servers)
+    picked_names(strategy, 3 * len(servers))  # how long the earlier credits last
+    counts = Counter(picked_names(strategy, one_round))
+    assert all(abs(counts[server.name] - server.weight * server.share) <= 2 for server in servers)
+
+
+def test_a_share_changes_the_sequence_as_the_weight_would():
+    servers = make_servers(4, 2, 1)
+    servers[0].share = 50
+    strategy = start(Weighted(), servers)
+    assert picked_names(strategy, 5) == picked_names(start(Weighted(), make_servers(2, 2, 1)), 5)
+
+
+@pytest.mark.parametrize("before", [(1000, 1, 1), (1, 1000, 1)])
+def test_a_server_that_wants_little_neither_starves_nor_bursts(before):
+    """A hundredth of its weight is still ten times that of the others."""
+    servers = make_servers(*before)
+    strategy = start(Weighted(), servers)
+    picked_names(strategy, 500)
+    heavy = max(servers, key=lambda server: server.weight)
+    heavy.share = 1
+    strategy.share_changed(heavy)
+    names = picked_names(strategy, 120)
+    assert 90 <= names.count(heavy.name) <= 110
+    assert all(5 <= names.count(server.name) <= 20 for server in servers if server is not heavy)
+
+
+def test_a_share_that_a_server_wants_while_it_is_out_counts_when_it_returns():
+    servers = make_servers(1, 1)
+    strategy = start(Weighted(), servers)
+    strategy.disable(servers[0])
+    servers[0].share = 50
+    strategy.share_changed(servers[0])
+    strategy.enable(servers[0])
+    assert Counter(picked_names(strategy, 30)) == {"s1": 10, "s2": 20}
+
+
+def test_a_server_that_returns_makes_no_burst():
+    servers = make_servers(1, 1, 1, 1)
+    strategy = start(Weighted(), servers)
+    strategy.disable(servers[0])
+    picked_names(strategy, 3000)
+    strategy.enable(servers[0])
+    assert picked_names(strategy, 12).count("s1") in {3, 4}
+
+
+def test_out_of_date_heap_entries_stay_bounded():
+    strategy = start(Weighted(), servers := make_servers(*[1] * 50))
+    for turn in range(5000):
+        strategy.pick(CLIENT, [servers[turn % 50]])
+        strategy.disable(servers[turn % 50])
+        strategy.enable(servers[turn % 50])
+    (weight_class,) = strategy._classes.values()
+    assert len(weight_class._heap) <= 2 * 50 + 16

@@ -1,0 +1,151 @@
+"""Classification of the demo's sessions, and the failures that decide the exit code of ``lb demo``."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+
+import pytest
+import trio
+
+from lb.events import ConnectionClosed
+from lb.tools.demo import load
+from lb.tools.demo.ledger import Ledger
+from lb.tools.demo.load import Load
+from lb.tools.demo.process import ServerProcess
+
+
+def test_a_demo_without_failures_has_no_problems():
+    ledger = Ledger(ok=5, cut=1, ejected={"s1"}, restored={"s1"})
+    assert ledger.problems("s1") == []
+    assert str(ledger) == "sessions: 5 ok, 0 failed, 1 cut by a kill"
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"ok": 0}, "no session was served"),
+        ({"failures": {"no_server": 2}}, "failed: 2 x no_server"),
+        ({"faults": ["strategy: ZeroDivisionError()"]}, "internal error: strategy: ZeroDivisionError()"),
+        ({"ejected": {"s2"}}, "s1 was not ejected"),
+        ({"restored": set()}, "s1 was not restored"),
+    ],
+)
+def test_each_problem_is_named(change, problem):
+    ledger = Ledger(ok=5, ejected={"s1"}, restored={"s1"})
+    for field, value in change.items():
+        getattr(ledger, field).update(value) if field == "failures" else setattr(ledger, field, value)
+    assert ledger.problems("s1") == [problem]
+
+
+def test_a_server_that_nobody_killed_need_not_be_ejected():
+    assert Ledger(ok=1).problems(None) == []
+
+
+CLIENT = "127.0.0.1:5555"
+
+
+def record(server, ended_by="server", reason="reset"):
+    return ConnectionClosed(
+        id=1,
+        listener="demo",
+        pool="demo",
+        server=server,
+        client=CLIENT,
+        attempts=(),
+        connect_ms=None,
+        duration_ms=0,
+        bytes_in=0,
+        bytes_out=0,
+        ended_by=ended_by,
+        reason=reason,
+    )
+
+
+async def judge(records, *, died_at=None):
+    """Return the ledger's counts for a session that starts at second 5 and breaks at second 10."""
+    server = ServerProcess("s1")
+    ledger = Ledger()
+    judging = Load({"s1": server}, ledger)
+    started = trio.current_time() + 5
+    if died_at is not None:
+        server.died_at = trio.current_time() + died_at
+    for each in records:
+        judging.closed(each)
+    await trio.sleep(10)
+    await judging._judge_broken(CLIENT, started)
+    return ledger.cut, dict(ledger.failures)
+
+
+async def test_a_session_whose_server_died_is_cut_by_the_kill(autojump_clock):
+    assert await judge([record("s1")], died_at=7) == (1, {})
+
+
+async def test_a_session_whose_server_lives_has_failed(autojump_clock):
+    assert await judge([record("s1")]) == (0, {"reset, ended by server": 1})
+
+
+async def test_a_session_that_began_after_the_death_has_failed(autojump_clock):
+    assert await judge([record("s1")], died_at=4) == (0, {"reset, ended by server": 1})
+
+
+async def test_a_session_that_got_no_server_has_failed(autojump_clock):
+    assert await judge([record(None, "lb", "no_server")], died_at=7) == (0, {"no_server, ended by lb": 1})
+
+
+async def test_a_broken_session_without_a_record_has_failed(autojump_clock):
+    assert await judge([record("s1", ended_by="client")], died_at=7) == (0, {"broken without a record": 1})
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (b"s1 something else\n", "wrong reply: "),
+        (b"s9 %s\n", "wrong reply: "),
+        (b"s1 %s\nmore", "wrong reply: "),
+        (b"s1 %s", "broken without a record"),
+    ],
+    ids=["another question's", "another server's", "too much", "cut short"],
+)
+async def test_a_wrong_answer_is_a_failed_session(answer, failure, monkeypatch):
+    monkeypatch.setattr(load, "RECORD_GRACE", 0)
+
+    async def serve(stream):
+        question = await stream.receive_some()
+        await stream.send_all(answer.replace(b"%s", question.strip()))
+        await stream.aclose()
+
+    ledger = Ledger()
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), serve, 0)
+        port = listener.socket.getsockname()[1]
+        await Load({"s1": ServerProcess("s1")}, ledger)._session(port, 1, 0)
+        nursery.cancel_scope.cancel()
+    [reason] = ledger.failures
+    assert reason.startswith(failure)
+    assert (ledger.ok, ledger.cut) == (0, 0)
+
+
+async def test_a_refused_connection_is_a_failed_session():
+    ledger = Ledger()
+    with socket.socket() as not_listening:
+        not_listening.bind(("127.0.0.1", 0))
+        await Load({}, ledger)._session(not_listening.getsockname()[1], 1, 0)
+    assert ledger.failed == 1
+
+
+async def test_a_killed_server_has_its_port_again_though_others_look_for_one():
+    server = ServerProcess("s1")
+    with server.keep_port():
+        port = server.port
+        for _ in range(2):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(server.run)
+                async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                    await stream.send_all(b"1\n")
+                    assert await stream.receive_some() == b"s1 1\n"
+                server.kill()
+            with socket.socket() as client, pytest.raises(ConnectionRefusedError):
+                client.connect(("127.0.0.1", port))
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))

@@ -1,0 +1,235 @@
+"""The scenario file: all keys, and all errors at once."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import attrs
+import pytest
+
+from lb.config.load import ConfigError, parse
+from lb.model.values import duration
+from lb.tools.rehearse.scenario import ClientsSpec, ConductSpec, FaultSpec, Scenario
+from lb.tools.rehearse.scenario_file import read_scenario
+from lb.tools.rehearse.virtual_config import not_simulated, virtual_config
+from tests.support.paths import DOCS
+from tests.support.rehearsing import config_of
+from tests.test_docs import default, rows
+
+REFERENCE = DOCS / "reference" / "rehearse.md"
+WORDS = "'die' or 'vanish' or 'hang' or 'slow' or 'fail' or 'flap' or 'join' or 'recover'"
+LB = '[listeners.web]\nbind = "127.0.0.1:0"\nservers = ["10.0.0.9:80"]\n'
+
+
+def read(tmp_path, text, config=None):
+    (tmp_path / "scenario.toml").write_text(text)
+    return read_scenario(tmp_path / "scenario.toml", config or config_of("a", "b"))
+
+
+def errors(tmp_path, text, config=None):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text, config)
+    start = f"{tmp_path / 'scenario.toml'}: "
+    assert all(error.startswith(start) for error in caught.value.errors)
+    return [error.removeprefix(start) for error in caught.value.errors]
+
+
+def test_the_least_scenario(tmp_path):
+    assert read(tmp_path, "[clients.all]\nrate = 200") == Scenario(clients=(ClientsSpec("all", "web", 200.0),))
+
+
+def test_everything_that_one_may_say(tmp_path):
+    (tmp_path / "new.toml").write_text(LB)
+    scenario = read(
+        tmp_path,
+        """
+        duration = "10m"
+        seed = 0
+        [clients.few]
+        listener = "web"
+        rate = 0.5
+        session = "1m"
+        distribution = "lognormal"
+        arrivals = "even"
+        sources = "2001:db8::/64"
+        patience = "5s"
+        begins = "1m"
+        ends = "2m"
+        [servers]
+        answer = "20ms"
+        [servers."web/b"]
+        connect = "2ms"
+        [[events]]
+        at = "1m"
+        server = ["web/a", "web/b"]
+        does = "slow"
+        by = 3
+        lasts = "30s"
+        [[events]]
+        at = "2m"
+        server = "web/b"
+        does = "flap"
+        every = "5s"
+        [[events]]
+        at = "3m"
+        reload = "new.toml"
+        """,
+    )
+    (reload,) = scenario.reloads
+    assert (reload.at, reload.file, [*reload.config.listeners]) == (180, "new.toml", ["web"])
+    assert attrs.evolve(scenario, reloads=()) == Scenario(
+        duration=600,
+        seed=0,
+        clients=(ClientsSpec("few", "web", 0.5, 60, "lognormal", "even", "2001:db8::/64", 5, 60, 120),),
+        conduct=ConductSpec(answer=0.02),
+        conducts={"web/b": ConductSpec(connect=0.002, answer=0.02)},
+        fault_specs=(
+            FaultSpec(60, ("web/a", "web/b"), "slow", by=3.0, lasts=30),
+            FaultSpec(120, ("web/b",), "flap", every=5),
+        ),
+    )
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path):
+    text = """
+    duraton = "1h"
+    [clients.all]
+    listener = "wbe"
+    rate = 0
+    sesion = "2s"
+    arrivals = "evne"
+    [servers]
+    conect = "1ms"
+    [servers."web/x"]
+    connect = "1ms"
+    [clients.late]
+    rate = 1
+    begins = "1h"
+    [clients.never]
+    rate = 1
+    begins = "2m"
+    ends = "1m"
+    [[events]]
+    at = "2h"
+    server = "web/c"
+    does = "dye"
+    [[events]]
+    server = 3
+    does = "die"
+    by = 2
+    every = "1s"
+    [[events]]
+    at = "1m"
+    reload = "nowhere.toml"
+    server = "web/a"
+    [[events]]
+    at = "1m"
+    does = "recover"
+    lasts = "1m"
+    [[events]]
+    at = "1m"
+    server = "b"
+    does = "die"
+    [[events]]
+    at = "1m"
+    server = []
+    does = "die"
+    """
+    assert sorted(errors(tmp_path, text)) == [
+        "clients.all.arrivals: must be 'random' or 'even', not 'evne', did you mean 'even'?",
+        "clients.all.listener: there is no listener 'wbe', did you mean 'web'?",
+        "clients.all.rate: must be a number above 0, not 0",
+        "clients.all.sesion: unknown key, did you mean 'session'?",
+        "clients.late.begins: must be less than the duration of the scenario",
+        "clients.never.ends: must be after 'begins'",
+        "duraton: unknown key, did you mean 'duration'?",
+        "events[0].at: must be less than the duration of the scenario",
+        f"events[0].does: must be {WORDS}, not 'dye', did you mean 'die'?",
+        "events[0].server: there is no server 'web/c', did you mean 'web/b'?",
+        'events[1].at: missing, as in at = "10m"',
+        "events[1].by: is allowed for 'slow' only",
+        "events[1].every: is allowed for 'flap' only",
+        "events[1].server: must be a string, not 3",
+        f"events[2].reload: {tmp_path / 'nowhere.toml'}: cannot be read: No such file or directory",
+        "events[2].server: unknown key",
+        "events[3].lasts: is allowed for 'die' or 'vanish' or 'hang' or 'slow' or 'fail' or 'flap' only",
+        'events[3].server: missing, as in server = "pool/server"',
+        "events[4].server: there is no server 'b', did you mean 'web/b'?",
+        "events[5].server: must name at least one server",
+        "servers.'web/x': there is no server 'web/x', did you mean 'web/b'?",
+        "servers.conect: unknown key, did you mean 'connect'?",
+    ]
+
+
+def test_there_must_be_clients_and_a_rate(tmp_path):
+    assert errors(tmp_path, "") == ["clients: at least one is needed, as in [clients.all]"]
+    assert errors(tmp_path, "[clients.all]") == ["clients.all.rate: missing, as in rate = 200 (sessions per second)"]
+
+
+def test_with_several_listeners_one_has_to_be_named(tmp_path):
+    config = config_of("a")
+    config.listeners["other"] = config.listeners["web"]
+    assert errors(tmp_path, "[clients.all]\nrate = 1", config) == ["clients.all.listener: missing: one of web, other"]
+
+
+def test_servers_and_listeners_of_a_reload_may_be_named(tmp_path):
+    (tmp_path / "new.toml").write_text(LB.replace("web", "late"))
+    text = '[clients.all]\nrate = 1\nlistener = "late"\n[[events]]\nat = "1m"\nreload = "new.toml"\n'
+    event = '[[events]]\nat = "2m"\nserver = "late/10.0.0.9:80"\ndoes = "die"'
+    assert read(tmp_path, text + event).fault_specs[0].servers == ("late/10.0.0.9:80",)
+
+
+def test_what_looks_at_bytes_or_outside_is_left_out(tmp_path):
+    (tmp_path / "more").write_text("10.0.0.7:80\n")
+    text = """
+    [listeners.web]
+    bind = "unix:/run/web.sock"
+    accept_proxy = true
+    pool = "web"
+    sni = { "api.example.org" = "web" }
+    [pools.web]
+    servers = ["10.0.0.8:80"]
+    servers_file = "more"
+    send_proxy = "v2"
+    """
+    written = parse(text, str(tmp_path / "lb.toml"))
+    config = virtual_config(written)
+    (address,) = config.listeners["web"].bind
+    assert address.text == "unix:/run/web.sock"
+    assert not address.is_unix, "the file of a balancer that runs here is not to be removed"
+    pool = config.pools["web"]
+    assert [server.name for server in pool.servers] == ["10.0.0.8:80", "10.0.0.7:80"]
+    assert (pool.send_proxy, pool.servers_file, config.listeners["web"].accept_proxy) == ("off", "", False)
+    assert not_simulated(written) == ["listeners.web.sni: all clients go to pool web"]
+
+
+def test_a_pool_whose_servers_are_found_in_dns_only_cannot_be_rehearsed():
+    config = parse('[listeners.web]\nbind = ":80"\nservers = [{ dns = "web.internal", port = 80 }]', "lb.toml")
+    with pytest.raises(ConfigError, match="only servers from DNS"):
+        virtual_config(config)
+
+
+SECTIONS = {
+    "## `[clients.NAME]`": (ClientsSpec, {"name"}, set()),
+    "## `[servers]`": (ConductSpec, set(), set()),
+    "## `[[events]]`": (FaultSpec, {"servers"}, {"server", "reload"}),
+}
+
+
+@pytest.mark.parametrize("heading", SECTIONS)
+def test_the_reference_has_every_key_and_its_default(heading):
+    spec, not_keys, more = SECTIONS[heading]
+    _, found, rest = REFERENCE.read_text().partition(f"\n{heading}\n")
+    assert found
+    table = rows(re.split(r"^## ", rest, maxsplit=1, flags=re.MULTILINE)[0].partition("\n\n| `does`")[0])
+    fields = {field.name: field.default for field in attrs.fields(spec) if field.name not in not_keys}
+    assert table.keys() == fields.keys() | more
+    for key, value in fields.items():
+        given = default(table[key][1])
+        if given is None:
+            assert value in (attrs.NOTHING, math.inf), key
+        elif isinstance(value, float) and isinstance(given, str):
+            assert duration(given) == (0 if value == math.inf else value), key
+        else:
+            assert given == value, key
