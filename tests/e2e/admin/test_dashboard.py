@@ -149,7 +149,7 @@ async def test_open_connections_are_listed_and_one_is_closed_after_a_second_thou
         client = "{}:{}".format(*stream.socket.getsockname())
 
         def visit(page):
-            page.get_by_role("button", name="Show").click()
+            page.get_by_role("button", name="Show", exact=True).click()
             button = page.get_by_role("button", name=f"Close the connection of {client}")
             button.click()
             assert button.inner_text() == "Confirm?"

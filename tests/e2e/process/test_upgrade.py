@@ -187,11 +187,10 @@ async def test_an_ejection_ends_when_it_would_have_in_the_old_process(tmp_path):
 
 
 async def test_a_newly_installed_version_is_taken(tmp_path, monkeypatch):
-    """The version is that of the first package on the path, which is replaced while the old process runs."""
+    """The version is that of the code on the path, which is replaced while the old process runs."""
     for version in ("1.0", "2.0"):
-        info = tmp_path / version / "trio_lb-0.dist-info"
-        info.mkdir(parents=True)
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: trio-lb\nVersion: {version}\n")
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "sitecustomize.py").write_text(f'import lb\n\nlb.__version__ = "{version}"\n')
     current = tmp_path / "current"
     current.symlink_to("1.0")
     monkeypatch.setenv("PYTHONPATH", str(current))
