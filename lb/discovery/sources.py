@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from lb.config.load import ConfigError
-from lb.discovery.dns import AskNameserver, DnsServers, dns_client
 from lb.discovery.file import FileServers
 from lb.discovery.merge import SourceKey, complete, key_of_dns, key_of_file
 from lb.discovery.source import Source
-from lb.model import Config
+from lb.model import Config, DnsSource, PoolSpec
+
+if TYPE_CHECKING:
+    from lb.discovery.dns import AskNameserver
 
 __all__ = ["sources", "with_servers_files"]
 
 
-def sources(config: Config, new_client: Callable[[], Awaitable[AskNameserver]] = dns_client) -> dict[SourceKey, Source]:
-    """Return all discovery sources that a configuration names."""
+def sources(
+    config: Config, new_client: Callable[[], Awaitable[AskNameserver]] | None = None
+) -> dict[SourceKey, Source]:
+    """Return all discovery sources that a configuration names. ``new_client`` replaces the real DNS client."""
     found: dict[SourceKey, Source] = {}
     for pool in config.pools.values():
         for dns in pool.dns:
-            found[key_of_dns(pool, dns)] = DnsServers(dns.dns, dns.port, pool.nameservers, new_client)
+            found[key_of_dns(pool, dns)] = _dns_servers(pool, dns, new_client)
         if pool.servers_file:
             found[key_of_file(pool)] = FileServers(pool.servers_file)
     return found
+
+
+def _dns_servers(pool: PoolSpec, dns: DnsSource, new_client: Callable[[], Awaitable[AskNameserver]] | None) -> Source:
+    from lb.discovery.dns import DnsServers, dns_client  # noqa: PLC0415 - most configurations do not use DNS discovery
+
+    return DnsServers(dns.dns, dns.port, pool.nameservers, new_client or dns_client)
 
 
 def with_servers_files(config: Config) -> Config:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
-from lb.discovery.dns import AskNameserver, dns_client
 from lb.discovery.merge import Known, SourceKey, complete
 from lb.discovery.source import Source
 from lb.discovery.sources import sources
 from lb.events import Fault, Sink
 from lb.model import Config, ServerSpec
+
+if TYPE_CHECKING:
+    from lb.discovery.dns import AskNameserver
 
 __all__ = ["Discovery"]
 
@@ -36,7 +39,7 @@ class Discovery:
     """Watches the sources of a configuration, with tasks in the caller's nursery."""
 
     def __init__(
-        self, nursery: trio.Nursery, sink: Sink, new_client: Callable[[], Awaitable[AskNameserver]] = dns_client
+        self, nursery: trio.Nursery, sink: Sink, new_client: Callable[[], Awaitable[AskNameserver]] | None = None
     ) -> None:
         self._nursery = nursery
         self._sink = sink

@@ -24,6 +24,9 @@ class Mode(ModeBase):
     has ended.
     """
 
+    accepted: Callable[[socket.SocketType, Client], Downstream]
+    """Makes the downstream of an accepted client. The listener's filters start it or let it in. Set by ``configure``."""
+
     @abc.abstractmethod
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None: ...
 
@@ -34,10 +37,6 @@ class Mode(ModeBase):
     def filters(self, spec: ListenerSpec) -> Sequence[Filter]:  # noqa: ARG002 - subclasses use it
         """Return the mode's own listener filters. Clients pass them after the listener's filters."""
         return ()
-
-    @abc.abstractmethod
-    def accepted(self, sock: socket.SocketType, client: Client) -> Downstream:
-        """Return the downstream of an accepted client. The listener's filters then start it or let it in."""
 
 
 def make_mode(name: str, context: ConnectionContext, closed: Callable[[], None]) -> Mode:

@@ -128,7 +128,8 @@ class EpollLoop:
 
         The loop's epoll stays registered: adding an epoll to another one scans every socket in it.
         """
-        self._handlers: dict[int, Handler] = {}
+        self.handlers: dict[int, Handler] = {}
+        """By descriptor. A watched descriptor may be given another handler here."""
         self._again: deque[Handler] = deque()
         self._queue: deque[BulkHandler] = deque()
         """Handlers with more data than the turn's budget allowed, oldest first."""
@@ -139,7 +140,7 @@ class EpollLoop:
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
         self._bridge.register(self._epoll, 0)
-        self._handlers[self._wakeup] = _WakeupHandler()
+        self.handlers[self._wakeup] = _WakeupHandler()
         self._nursery: trio.Nursery
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -177,7 +178,7 @@ class EpollLoop:
         turn.budget = 0 if self._queue else TURN_BYTES  # queued bulk goes before bulk from new edges
         waiting = bool(self._queue)
         self._in_batch = True
-        handlers = self._handlers
+        handlers = self.handlers
         for fd, mask in edges:
             handler = handlers.get(fd)  # None: closed by an earlier edge of this batch
             if handler is not None:
@@ -258,19 +259,11 @@ class EpollLoop:
     def watch(self, fd: int, handler: Handler, edges: int = EDGES) -> None:
         """Register a new descriptor and send its edges to ``handler``. Existing readiness counts as an edge."""
         self._epoll.register(fd, edges)
-        self._handlers[fd] = handler
-
-    def watched_by(self, fd: int) -> Handler | None:
-        """Return the handler of a descriptor, or None if it is not registered."""
-        return self._handlers.get(fd)
-
-    def rewatch(self, fd: int, handler: Handler) -> None:
-        """Send the edges of a registered descriptor to another handler."""
-        self._handlers[fd] = handler
+        self.handlers[fd] = handler
 
     def unwatch(self, fd: int) -> None:
         """Unregister a descriptor and leave it open."""
-        del self._handlers[fd]
+        del self.handlers[fd]
         self._epoll.unregister(fd)
 
     def close(self, sock: socket.SocketType) -> None:
@@ -279,7 +272,7 @@ class EpollLoop:
         Within a batch, the socket is closed after the batch's edges. The kernel reuses a closed descriptor number at
         once, so a later edge of the old socket would otherwise reach the new one.
         """
-        self._handlers.pop(sock.fileno(), None)
+        self.handlers.pop(sock.fileno(), None)
         if self._in_batch:
             self._closing.append(sock)
         else:

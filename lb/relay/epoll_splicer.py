@@ -81,19 +81,19 @@ class EpollSplicer:
         first_byte: Histogram | None,
     ) -> EpollRelay:
         loop = self._loop
-        connecting = loop.watched_by(server.fileno())
+        connecting = loop.handlers[server.fileno()]
         assert isinstance(connecting, EpollConnecting)  # noqa: S101 - servers come from connect()
         if first_byte is None:
             relay = EpollRelay(loop, client, server, owner, half_close, connecting.ready)
         else:
             relay = TimedRelay(loop, client, server, owner, half_close, connecting.ready, first_byte)
         loop.watch(client.fileno(), relay.client)
-        loop.rewatch(server.fileno(), relay.server)
+        loop.handlers[server.fileno()] = relay.server
         relay.enter(idle)
         return relay
 
     def release(self, server: socket.SocketType) -> None:
-        if self._loop.watched_by(server.fileno()) is not None:
+        if server.fileno() in self._loop.handlers:
             self._loop.unwatch(server.fileno())
 
     def relay_layered(

@@ -21,9 +21,9 @@ from lb.events.base import Observers
 from lb.log.log import Log
 from lb.model import Config, ProcessSpec
 from lb.net.activation import GivenSockets
+from lb.net.processes import SIGNALS
 from lb.service.notify import Notifier
 from lb.service.upgrade import Upgrades
-from lb.workers.messages import SIGNALS
 
 __all__ = ["SIGNALS", "Operations", "worker_count"]
 

@@ -21,13 +21,13 @@ from lb.model import Config
 from lb.net.activation import GivenError, GivenSockets
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.descriptors import raise_limit
+from lb.net.processes import SIGNALS
 from lb.net.sockets import open_sockets
 from lb.service.handover import HandoverError
 from lb.service.notify import Notifier
 from lb.service.operations import Operations, worker_count
 from lb.service.predecessor import Predecessor
 from lb.service.privileges import PrivilegesError, give_up
-from lb.workers.messages import SIGNALS
 
 __all__ = ["run"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
-from functools import partial
+from typing import ClassVar
 
-from lb.events import ConnectionClosed, EndedBy, Reason
+from lb.events import Attempt, ConnectionClosed, EndedBy, Reason
 from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
 from lb.model.decision import Decision
@@ -53,6 +53,10 @@ class Connection:
         "server_name",
         "sock",
     )
+
+    new_connector: ClassVar[type[Connector]] = Connector
+    decisions: tuple[Decision, ...] | None = None
+    """Why it got its server, of a sampled connection: :mod:`lb.tcp.explained`."""
 
     def __init__(self, context: ConnectionContext, frontend: Frontend, sock: socket.SocketType, client: Client) -> None:
         self._accepted_at = context.clock()
@@ -134,22 +138,17 @@ class Connection:
         self._filtering = None
         self._finish(ended_by, reason)
 
+    def start(self) -> None:
+        self._connector = connector = self.new_connector(self._context, self._route, self, self._accepted_at)
+        connector.start()
+
     def let_in(self) -> None:
         self._filtering = None
         self._route = self._frontend.route_for(self.server_name)
-        self._connect(self._context.clock())
-
-    def start(self) -> None:
-        self._connect(self._accepted_at)
-
-    # Connect
-
-    def _connect(self, now: float) -> None:
-        self._connector = connector = self._new_connector(now)
+        self._connector = connector = self.new_connector(self._context, self._route, self, self._context.clock())
         connector.start()
 
-    def _new_connector(self, now: float) -> Connector:
-        return Connector(self._context, self._route, self, now)
+    # Connect
 
     def no_server(self, ended_by: EndedBy, reason: Reason) -> None:
         self._finish(ended_by, reason)
@@ -161,20 +160,26 @@ class Connection:
     # Relay
 
     def connected(self, server: socket.SocketType, layer: Layer | None) -> None:
-        frontend = self._frontend
-        timing = self.backend.timing if self.backend is not None else None
-        relay = self._context.splicer.relay
-        if layer is not None or self._layer is not None:
-            layers = (self._layer or Clear(), layer or Clear())
-            relay = partial(self._context.splicer.relay_layered, layers=layers)
-        self._relay = relay(
-            self.sock,
-            server,
-            self,
-            idle=frontend.idle_queue,
-            half_close=frontend.half_close_queue,
-            first_byte=timing.first_byte if timing is not None else None,
-        )
+        frontend, connector = self._frontend, self._connector
+        assert connector is not None and connector.backend is not None  # noqa: S101, PT018 - it has just connected
+        timing = connector.backend.timing
+        idle, half_close = frontend.idle_queue, frontend.half_close_queue
+        first_byte = timing.first_byte if timing is not None else None
+        splicer = self._context.splicer
+        if layer is None and self._layer is None:
+            self._relay = splicer.relay(
+                self.sock, server, self, idle=idle, half_close=half_close, first_byte=first_byte
+            )
+        else:
+            self._relay = splicer.relay_layered(
+                self.sock,
+                server,
+                self,
+                layers=(self._layer or Clear(), layer or Clear()),
+                idle=idle,
+                half_close=half_close,
+                first_byte=first_byte,
+            )
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """The splicer has closed both sides."""
@@ -207,16 +212,20 @@ class Connection:
         now = context.clock()
         relay, self._relay = self._relay, None
         connector, self._connector = self._connector, None  # break the reference cycle
-        if relay is None:
-            if connector is not None:
-                connector.cancel()
-            self.sock.close()
-        server = None
+        server, connect_ms = None, None
+        attempts: tuple[Attempt, ...] = ()
         if connector is not None:
-            server = connector.backend.name if connector.backend is not None else None
-            connector.release()
-        for callback in self._on_close:
-            callback()
+            if relay is None:
+                connector.cancel()
+            if connector.backend is not None:
+                server = connector.backend.spec.name
+                connector.release()
+            attempts, connect_ms = connector.attempts, connector.connect_ms
+        if relay is None:
+            self.sock.close()
+        if self._on_close:
+            for callback in self._on_close:
+                callback()
         context.closed(self)
         self._frontend.closed()
         context.sink(
@@ -226,18 +235,14 @@ class Connection:
                 self._route.pool.name,
                 server,
                 self.client,
-                connector.attempts if connector is not None else (),
-                connector.connect_ms if connector is not None else None,
+                attempts,
+                connect_ms,
                 (now - self._accepted_at) * 1000,
                 relay.bytes_in if relay is not None else 0,
                 relay.bytes_out if relay is not None else 0,
                 ended_by,
                 reason,
                 self._peer,
-                self._decisions(),
+                self.decisions,
             )
         )
-
-    def _decisions(self) -> tuple[Decision, ...] | None:
-        """Return the decisions of a sampled connection, see :mod:`lb.tcp.explained`; None for others."""
-        return None

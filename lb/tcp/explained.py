@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 
+from lb.events import EndedBy, Reason
 from lb.explain.explain import explain, otherwise
 from lb.model.address import Client
 from lb.model.decision import Decision
@@ -42,37 +43,14 @@ class Sampler:
         return kind(context, frontend, sock, client)
 
 
-class ExplainedConnection(Connection):
-    """A connection whose log record explains the pick of its server."""
-
-    __slots__ = ("_picks",)
-
-    def __init__(self, context: ConnectionContext, frontend: Frontend, sock: socket.SocketType, client: Client) -> None:
-        super().__init__(context, frontend, sock, client)
-        self._picks: deque[Decision] = deque(maxlen=MOST_DECISIONS)
-
-    def _new_connector(self, now: float) -> Connector:
-        return ExplainedConnector(self._context, self._route, self, now, self._picks)
-
-    def _decisions(self) -> tuple[Decision, ...]:
-        return tuple(self._picks)
-
-
 class ExplainedConnector(Connector):
     """A connector that records the reasons of each pick. It costs other connections nothing."""
 
-    __slots__ = ("_decisions",)
+    __slots__ = ("decisions",)
 
-    def __init__(
-        self,
-        context: ConnectionContext,
-        route: Route,
-        owner: ConnectorOwner,
-        now: float,
-        decisions: deque[Decision],
-    ) -> None:
+    def __init__(self, context: ConnectionContext, route: Route, owner: ConnectorOwner, now: float) -> None:
         super().__init__(context, route, owner, now)
-        self._decisions = decisions
+        self.decisions: deque[Decision] = deque(maxlen=MOST_DECISIONS)
 
     def pick(self) -> Backend | None:
         pool, tried = self.pool, self._tried
@@ -82,5 +60,21 @@ class ExplainedConnector(Connector):
             decision = expected.choosing(None, otherwise(pool, tried))
         else:
             decision = expected.choosing(backend.name, "")
-        self._decisions.append(decision.shortened())
+        self.decisions.append(decision.shortened())
         return backend
+
+
+class ExplainedConnection(Connection):
+    """A connection whose log record explains the pick of its server."""
+
+    __slots__ = ("_explained",)
+    new_connector = ExplainedConnector
+
+    def _finish(self, ended_by: EndedBy, reason: Reason) -> None:
+        self._explained = self._connector
+        super()._finish(ended_by, reason)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:  # type: ignore[override]  # a constant there
+        explained = self._explained
+        return tuple(explained.decisions) if isinstance(explained, ExplainedConnector) else ()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from lb.model import ListenerSpec, PoolSpec, TcpSettings
-from lb.model.address import Client
 from lb.model.table import Table
 from lb.pools.pool import Pool
 from lb.proxy.context import ConnectionContext
@@ -27,7 +26,6 @@ class TcpMode(Mode):
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self._context = context
         self._frontend = Frontend(context, closed)
-        self._new_connection: Callable[[ConnectionContext, Frontend, socket.SocketType, Client], Connection]
 
     @classmethod
     def read_settings(cls, listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> TcpSettings:
@@ -37,11 +35,9 @@ class TcpMode(Mode):
         settings = spec.settings
         assert isinstance(settings, TcpSettings)  # noqa: S101 - read_settings returns this type
         self._frontend.configure(spec.name, settings, pools)
-        self._new_connection = Sampler(settings.explain_sample) if settings.explain_sample else Connection
+        kind = Sampler(settings.explain_sample) if settings.explain_sample else Connection
+        self.accepted = partial(kind, self._context, self._frontend)
 
     def filters(self, spec: ListenerSpec) -> Sequence[Filter]:
         settings = spec.settings
         return [SniFilter()] if isinstance(settings, TcpSettings) and settings.sni is not None else []
-
-    def accepted(self, sock: socket.SocketType, client: Client) -> Connection:
-        return self._new_connection(self._context, self._frontend, sock, client)

@@ -37,8 +37,7 @@ from typing import NoReturn
 import trio
 
 from lb.net.errors import describe_error
-from lb.net.processes import exit_text, wait_for_exit
-from lb.workers.messages import SIGNALS
+from lb.net.processes import SIGNALS, exit_text, wait_for_exit
 
 __all__ = ["ForkServer", "ForkedProcess", "begin"]
 

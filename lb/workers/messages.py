@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Literal
 
 import attrs
@@ -14,7 +13,6 @@ from lb.model.binds import BindingChanges, Place
 from lb.model.connection import ConnectionFilter
 
 __all__ = [
-    "SIGNALS",
     "CloseAll",
     "Commit",
     "ConnectFailed",
@@ -30,8 +28,6 @@ __all__ = [
     "StopListening",
 ]
 
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""Signals that the supervisor handles for all processes. A worker starts with them blocked, then ignores them."""
 
 # From the supervisor. Start, Prepare, Commit, Query and StopListening are orders: the worker replies with Done.
 

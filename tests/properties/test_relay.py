@@ -176,7 +176,7 @@ async def check_nothing_leaks(bench, descriptors_before):
     assert open_descriptors() == descriptors_before + bench.descriptors.used, "counted and open descriptors differ"
     if hasattr(bench.splicer, "_loop"):
         assert bench.splicer._loop.turn.pipes.lent == 0
-        assert len(bench.splicer._loop._handlers) == 1, "only the wakeup descriptor is left"
+        assert len(bench.splicer._loop.handlers) == 1, "only the wakeup descriptor is left"
         assert not bench.splicer._loop._again
     else:
         assert bench.descriptors.used == 0

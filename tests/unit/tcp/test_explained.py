@@ -50,7 +50,7 @@ async def test_the_sample_is_not_in_step_with_turns(make_world):
 
 async def test_without_a_sample_connections_are_none_but_plain_ones(make_world):
     world = make_world()
-    assert world.listener.mode._new_connection is Connection
+    assert world.listener.mode.accepted.func is Connection
     assert not any(await sampled(world, 10))
 
 
