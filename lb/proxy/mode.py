@@ -25,7 +25,10 @@ class Mode(ModeBase):
     """
 
     accepted: Callable[[socket.SocketType, Client], Downstream]
-    """Makes the downstream of an accepted client. The listener's filters start it or let it in. Set by ``configure``."""
+    """Makes the downstream of an accepted client, which the listener's filters start or let in.
+
+    ``configure`` sets it.
+    """
 
     @abc.abstractmethod
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None: ...
