@@ -36,7 +36,6 @@ from typing import NoReturn
 
 import trio
 
-from lb.net.errors import describe_error
 from lb.net.processes import SIGNALS, exit_text, wait_for_exit
 
 __all__ = ["ForkServer", "ForkedProcess", "begin"]
@@ -116,6 +115,8 @@ class ForkServer:
         self._requested: deque[_Request] = deque()
         """Requests without a reply yet, in order."""
         self._up = trio.Event()
+        self._waiting = trio.lowlevel.ParkingLot()
+        """Requests that found it gone before that was noticed."""
 
     async def run(self) -> NoReturn:
         """Receive messages; start another fork server if it is gone."""
@@ -138,6 +139,7 @@ class ForkServer:
                 await self._listen()
             finally:
                 self._up = trio.Event()
+                self._waiting.unpark_all()
                 self._sock.close()
                 self._lost()
                 if program is not None:
@@ -145,16 +147,9 @@ class ForkServer:
 
     async def fork(self, index: int, channel: int) -> ForkedProcess:
         """Start a worker process. Raises OSError."""
-        await self._up.wait()
         request = _Request()
-        self._requested.append(request)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [channel]))]
-        try:
-            await self._sock.sendmsg([NUMBER.pack(index)], rights)
-        except OSError as error:
-            if request in self._requested:
-                self._requested.remove(request)
-            raise OSError(error.errno, f"the fork server is gone: {describe_error(error)}") from error
+        while not await self._send(request, index, channel):
+            pass
         try:
             await request.answered.wait()
         except trio.Cancelled:
@@ -163,6 +158,22 @@ class ForkServer:
         if request.process is None:
             raise request.error
         return request.process
+
+    async def _send(self, request: _Request, index: int, channel: int) -> bool:
+        """Send a request; False if the fork server is gone: its successor is up then."""
+        await self._up.wait()
+        sock = self._sock
+        self._requested.append(request)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [channel]))]
+        try:
+            await sock.sendmsg([NUMBER.pack(index)], rights)
+        except (BrokenPipeError, ConnectionResetError):
+            if request in self._requested:
+                self._requested.remove(request)
+            if sock is self._sock and self._up.is_set():  # not noticed yet
+                await self._waiting.park()
+            return False
+        return True
 
     async def _listen(self) -> None:
         """Receive messages until the fork server is gone."""
