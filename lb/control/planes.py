@@ -1,4 +1,4 @@
-"""Select the data plane of a process. No other module depends on the implementations."""
+"""Select the data plane of a process. No other module of the control plane depends on the implementations."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class DnsServers:
         return servers_of(services, {target: answers.addresses(target) for target in targets})
 
     def read(self) -> None:
-        """A look-up takes a network."""
+        """Return None: a look-up needs the network."""
 
 
 def _both_kinds(name: str) -> list[DnsQuestion]:

@@ -14,7 +14,7 @@ Found: TypeAlias = Callable[[tuple[ServerSpec, ...], tuple[str, ...]], None]
 
 
 class Source(Protocol):
-    """A place where servers are discovered. Sources compare by value: an equal one need not be watched anew."""
+    """A place where servers are discovered. Compared by value: a reload keeps watching an equal source."""
 
     async def watch(self, found: Found, fault: Callable[[Exception], None]) -> NoReturn:
         """Look up the servers for ever, and pass on what each look-up found; ``fault`` receives bugs."""

@@ -135,7 +135,7 @@ class FakeHandshake:
 
 
 @pytest.fixture
-async def introduced(nursery):
+async def handshaking(nursery):
     """A world of two servers. The first is connected, and its handshake is not complete."""
     world = world_maker(nursery)("ab")
     frontend = world.listener.mode._frontend
@@ -145,8 +145,8 @@ async def introduced(nursery):
     return world
 
 
-async def test_a_server_is_joined_once_it_has_heard_us(autojump_clock, introduced):
-    world = introduced
+async def test_a_server_is_joined_once_it_has_heard_us(autojump_clock, handshaking):
+    world = handshaking
     assert not world.splicer.joined
     await trio.sleep(1)
     ((connector, server),) = world.listener.mode._frontend.route.handshake.begun
@@ -157,8 +157,8 @@ async def test_a_server_is_joined_once_it_has_heard_us(autojump_clock, introduce
     assert (world.record.reason, world.record.connect_ms) == ("eof", 1000.0)
 
 
-async def test_a_server_that_does_not_hear_us_is_a_failed_connect(autojump_clock, introduced):
-    world = introduced
+async def test_a_server_that_does_not_hear_us_is_a_failed_connect(autojump_clock, handshaking):
+    world = handshaking
     ((connector, server),) = world.listener.mode._frontend.route.handshake.begun
     with server:
         connector.handshake_failed(ConnectionResetError(104, "reset"))
@@ -172,8 +172,8 @@ async def test_a_server_that_does_not_hear_us_is_a_failed_connect(autojump_clock
     assert world.record.server == "b"
 
 
-async def test_the_connects_deadline_holds_for_the_introduction_too(autojump_clock, introduced):
-    world = introduced
+async def test_the_connects_deadline_holds_for_the_introduction_too(autojump_clock, handshaking):
+    world = handshaking
     await trio.sleep(3.5)
     assert not world.splicer.connects[0].open
     assert len(world.splicer.connects) == 2
