@@ -21,11 +21,10 @@ from lb.events.base import Observers
 from lb.log.log import Log
 from lb.model import Config, ProcessSpec
 from lb.net.activation import GivenSockets
-from lb.net.processes import SIGNALS
 from lb.service.notify import Notifier
 from lb.service.upgrade import Upgrades
 
-__all__ = ["SIGNALS", "Operations", "worker_count"]
+__all__ = ["Operations", "worker_count"]
 
 
 def worker_count(spec: ProcessSpec) -> int:

@@ -53,12 +53,12 @@ class Predecessor:
             bound.setdefault(name, []).append(address)
         wanted = binds_of(config) | ({ADMIN: (config.admin.bind,)} if config.admin is not None else {})
         changes = binding_changes(bound, wanted)
-        givers = dict(changes.moved)
+        givers = {place: giver for place, giver in changes.moved if place[0] != ADMIN}  # others' rights are not its own
         taken = {
             (name, address): (givers.get((name, address), name), address)
             for name, addresses in wanted.items()
             for address in addresses
-            if (name, address) not in changes.opened
+            if (name, address) in givers or address in bound.get(name, ())
         }
         self._taken = [*taken.values()]
         for place in self._sockets.keys() - self._taken:

@@ -67,14 +67,14 @@ class ExplainedConnector(Connector):
 class ExplainedConnection(Connection):
     """A connection whose log record explains the pick of its server."""
 
-    __slots__ = ("_explained",)
+    __slots__ = ("_decisions",)
     new_connector = ExplainedConnector
 
     def _finish(self, ended_by: EndedBy, reason: Reason) -> None:
-        self._explained = self._connector
+        connector = self._connector
+        self._decisions = tuple(connector.decisions) if isinstance(connector, ExplainedConnector) else ()
         super()._finish(ended_by, reason)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:  # type: ignore[override]  # a constant there
-        explained = self._explained
-        return tuple(explained.decisions) if isinstance(explained, ExplainedConnector) else ()
+        return self._decisions

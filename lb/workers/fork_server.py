@@ -20,6 +20,7 @@ the fork server  ``ended``, process id,      nothing
 from __future__ import annotations
 
 import array
+import errno
 import gc
 import os
 import select
@@ -42,10 +43,8 @@ __all__ = ["ForkServer", "ForkedProcess", "begin"]
 
 NUMBER = struct.Struct("=i")
 NEWS = struct.Struct("=7sii")
-"""``started`` or ``ended``, process id, status."""
+"""``started``, ``ended`` or ``failed``; process id; status, or the errno of a failure."""
 STARTED, ENDED, FAILED = b"started", b"ended\0\0", b"failed\0"
-FORK_SERVER_PAUSE = 0.5
-"""Seconds until another fork server is tried, if none could be started. A guess."""
 KILL_TIMEOUT = 2.0
 """Seconds that a fork server has to end before it is killed."""
 PRELOADED = (
@@ -110,105 +109,115 @@ class ForkServer:
     """The supervisor's end. :meth:`run` must be running."""
 
     def __init__(self) -> None:
-        self._sock: trio.socket.SocketType
         self._processes: dict[int, ForkedProcess] = {}
-        self._requested: deque[_Request] = deque()
+        self._unsent: deque[_Request] = deque()
+        self._sent: deque[_Request] = deque()
         """Requests without a reply yet, in order."""
-        self._up = trio.Event()
-        self._waiting = trio.lowlevel.ParkingLot()
-        """Requests that found it gone before that was noticed."""
-
-    async def run(self) -> NoReturn:
-        """Receive messages; start another fork server if it is gone."""
-        global _begun
-        begun, _begun = _begun, None
-        while True:
-            program: subprocess.Popen[bytes] | None = None
-            try:
-                if begun is not None:
-                    sock = begun
-                else:
-                    sock, program = _started()
-            except OSError:  # say, out of descriptors: workers wait, and the others serve
-                await trio.sleep(FORK_SERVER_PAUSE)
-                continue
-            self._sock = trio.socket.from_stdlib_socket(sock)
-            begun = None
-            self._up.set()
-            try:
-                await self._listen()
-            finally:
-                self._up = trio.Event()
-                self._waiting.unpark_all()
-                self._sock.close()
-                self._lost()
-                if program is not None:
-                    await _reap(program)
+        self._wanted = trio.Event()
+        """There are unsent requests."""
 
     async def fork(self, index: int, channel: int) -> ForkedProcess:
         """Start a worker process. Raises OSError."""
-        request = _Request()
-        while not await self._send(request, index, channel):
-            pass
+        request = _Request(index, channel)
+        self._unsent.append(request)
+        self._wanted.set()
         try:
             await request.answered.wait()
         except trio.Cancelled:
             request.cancelled = True
+            if request in self._unsent:
+                self._unsent.remove(request)
             raise
         if request.process is None:
             raise request.error
         return request.process
 
-    async def _send(self, request: _Request, index: int, channel: int) -> bool:
-        """Send a request; False if the fork server is gone: its successor is up then."""
-        await self._up.wait()
-        sock = self._sock
-        self._requested.append(request)
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [channel]))]
-        try:
-            await sock.sendmsg([NUMBER.pack(index)], rights)
-        except (BrokenPipeError, ConnectionResetError):
-            if request in self._requested:
-                self._requested.remove(request)
-            if sock is self._sock and self._up.is_set():  # not noticed yet
-                await self._waiting.park()
-            return False
-        return True
+    async def run(self) -> NoReturn:
+        """Serve requests. Another fork server is started when one is requested and none is there."""
+        global _begun
+        begun, _begun = _begun, None
+        if begun is not None:
+            await self._use(begun)
+        while True:
+            await self._wanted.wait()
+            try:
+                sock, program = _started()
+            except OSError as error:  # say, out of descriptors: who asked tries again after a pause
+                self._fail(self._unsent, error)
+                self._wanted = trio.Event()
+                continue
+            try:
+                await self._use(sock)
+            finally:
+                await _reap(program)
 
-    async def _listen(self) -> None:
+    async def _use(self, sock: socket.socket) -> None:
+        """Serve requests with this fork server until it is gone."""
+        with trio.socket.from_stdlib_socket(sock) as server:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send, server)
+                    await self._receive(server)
+                    nursery.cancel_scope.cancel()
+            finally:
+                for process in self._processes.values():
+                    process.ended(None)  # it continues, and nobody reports its exit status
+                self._processes.clear()
+                self._fail(self._sent, OSError("the fork server is gone"))
+
+    async def _send(self, server: trio.socket.SocketType) -> None:
+        """Send requests until the fork server is gone."""
+        while True:
+            await self._wanted.wait()
+            while self._unsent:
+                request = self._unsent.popleft()
+                self._sent.append(request)
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [request.channel]))]
+                try:
+                    await server.sendmsg([NUMBER.pack(request.index)], rights)
+                except (BrokenPipeError, ConnectionResetError):  # the next fork server gets the request
+                    self._sent.remove(request)
+                    self._unsent.appendleft(request)
+                    return
+                except OSError as error:  # say, too many descriptors are in flight
+                    self._sent.remove(request)
+                    request.fail(error)
+            self._wanted = trio.Event()
+
+    async def _receive(self, server: trio.socket.SocketType) -> None:
         """Receive messages until the fork server is gone."""
+        space = socket.CMSG_SPACE(array.array("i").itemsize)
         while True:
             try:
-                message, ancillary, _, _ = await self._sock.recvmsg(
-                    NEWS.size, socket.CMSG_SPACE(array.array("i").itemsize), socket.MSG_CMSG_CLOEXEC
-                )
+                message, ancillary, _, _ = await server.recvmsg(NEWS.size, space, socket.MSG_CMSG_CLOEXEC)
             except ConnectionResetError:
                 return
             if not message:
                 return
             what, pid, status = NEWS.unpack(message)
-            if what == STARTED:
+            if what == ENDED:
+                if pid in self._processes:
+                    self._processes.pop(pid).ended(os.waitstatus_to_exitcode(status))
+            elif what == STARTED and ancillary:
                 (pidfd,) = array.array("i", ancillary[0][2])
                 process = self._processes[pid] = ForkedProcess(pid, pidfd)
-                self._requested.popleft().answer(process)
-            elif what == FAILED:
-                self._requested.popleft().fail(OSError(status, os.strerror(status)))
-            else:
-                self._processes.pop(pid).ended(os.waitstatus_to_exitcode(status))
+                self._sent.popleft().answer(process)
+            else:  # without the descriptor, this process has none free; the worker ends with its channel
+                number = status or errno.EMFILE
+                self._sent.popleft().fail(OSError(number, os.strerror(number)))
 
-    def _lost(self) -> None:
-        """The fork server is gone: its workers continue, with unknown exit status."""
-        for process in self._processes.values():
-            process.ended(None)
-        self._processes.clear()
-        while self._requested:
-            self._requested.popleft().fail(OSError("the fork server is gone"))
+    @staticmethod
+    def _fail(requests: deque[_Request], error: OSError) -> None:
+        while requests:
+            requests.popleft().fail(error)
 
 
 class _Request:
     """A request for a worker, and its reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, index: int, channel: int) -> None:
+        self.index = index
+        self.channel = channel
         self.process: ForkedProcess | None = None
         self.error = OSError()
         self.answered = trio.Event()
@@ -248,7 +257,7 @@ def _started() -> tuple[socket.socket, subprocess.Popen[bytes]]:
 async def _reap(program: subprocess.Popen[bytes]) -> None:
     """Wait for a fork server that ends because its socket is closed; kill it if it does not."""
     with trio.CancelScope(shield=True):
-        with trio.move_on_after(KILL_TIMEOUT):
+        with trio.move_on_after(KILL_TIMEOUT), suppress(OSError):  # no descriptor is free: it is killed at once
             await wait_for_exit(program.pid)
         program.kill()
         program.wait()  # which takes no time after SIGKILL
@@ -311,6 +320,8 @@ def _handle_requests(channel: socket.socket) -> None:
                 if not message:
                     return
                 try:
+                    if not fds:
+                        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))  # noqa: TRY301 - like a failed fork
                     pid, pidfd = _fork(NUMBER.unpack(message)[0], fds[0])
                 except OSError as error:
                     channel.send(NEWS.pack(FAILED, 0, error.errno or 0))
@@ -331,7 +342,12 @@ def _fork(index: int, channel: int) -> tuple[int, int]:
         pid = os.fork()
         if not pid:
             _work_and_exit(index, channel)
-        return pid, os.pidfd_open(pid)
+        try:
+            return pid, os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
     finally:
         os.close(channel)
 
@@ -344,6 +360,8 @@ def _work_and_exit(index: int, channel: int) -> NoReturn:
         _keep_only(channel)
         _name_process(f"lb worker {index}")
         code = run_worker(channel)
+        sys.stdout.flush()
+        sys.stderr.flush()
     except BaseException:  # noqa: BLE001 - no caller handles it
         traceback.print_exc()
     finally:

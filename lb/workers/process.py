@@ -69,7 +69,7 @@ class WorkerProcess:
 
     @property
     def ended_well(self) -> bool:
-        return self.ended == "exit code 0"
+        return self.ended in ("exit code 0", "ended")  # the status is unknown if the fork server was gone
 
     async def run(self, received: Callable[[object], None]) -> None:
         """Receive messages until the process has ended. If cancelled, kill it."""
