@@ -176,13 +176,20 @@ class ForkServer:
                 try:
                     await server.sendmsg([NUMBER.pack(request.index)], rights)
                 except (BrokenPipeError, ConnectionResetError):  # the next fork server gets the request
-                    self._sent.remove(request)
-                    self._unsent.appendleft(request)
+                    self._requeue(request)
                     return
+                except trio.Cancelled:  # the same, noticed where messages are received
+                    self._requeue(request)
+                    raise
                 except OSError as error:  # say, too many descriptors are in flight
                     self._sent.remove(request)
                     request.fail(error)
             self._wanted = trio.Event()
+
+    def _requeue(self, request: _Request) -> None:
+        self._sent.remove(request)
+        self._unsent.appendleft(request)
+        self._wanted.set()
 
     async def _receive(self, server: trio.socket.SocketType) -> None:
         """Receive messages until the fork server is gone."""

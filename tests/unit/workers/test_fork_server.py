@@ -51,6 +51,12 @@ def name(pid):
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
+async def named(process):
+    """Return once a worker has closed what it inherited, and has its name."""
+    while "fork" in name(process.pid):  # noqa: ASYNC110 - only the system knows
+        await trio.sleep(0.001)
+
+
 def link(fd):
     """What one of our own descriptors is."""
     return str(Path(f"/proc/self/fd/{fd}").readlink())
@@ -79,8 +85,8 @@ async def test_a_worker_has_none_of_our_descriptors_and_a_name(forks):
     with socket.socket() as secret:
         os.set_inheritable(secret.fileno(), True)
         async with worker(forks, 1) as (first, _), worker(forks, 2) as (second, _):
-            while "fork" in name(first.pid) + name(second.pid):  # noqa: ASYNC110 - only the system knows
-                await trio.sleep(0.001)
+            await named(first)
+            await named(second)
             assert (name(first.pid), name(second.pid)) == ("lb worker 1", "lb worker 2")
             links = descriptors(second.pid)
             assert links[0] == os.devnull
@@ -90,6 +96,7 @@ async def test_a_worker_has_none_of_our_descriptors_and_a_name(forks):
 async def test_a_fork_server_that_is_gone_is_replaced_and_its_workers_go_on(forks):
     async with worker(forks) as (first, channel):
         server = parent(first.pid)
+        await named(first)  # before that it holds the fork server's socket, too
         os.kill(server, signal.SIGKILL)
         await wait_for_exit(server)
         async with worker(forks) as (second, _):
