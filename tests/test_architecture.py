@@ -93,7 +93,7 @@ SAME_MEANING = {
     "end_of_header": "the two versions of the PROXY header",
     "load": "registries load a class by name, the configuration a file: read as modes.load, config.load.load",
     "main": "programs of their own",
-    "names": "the registries: all known names",
+    "names": "the registries, and the names that workers count under",
     "parse": "codecs: text or bytes to values",
     "secret": "readers of the configuration, and of the options of probes",
     "text": "readers of the configuration, and of the options of probes",

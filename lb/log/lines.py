@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias
 
 import trio
 
-__all__ = ["LineOutput", "LineQueue", "LineWriter"]
+__all__ = ["LineOutput", "LineQueue", "LineWriter", "NewOutput"]
 
 MAX_QUEUED_LINES = 10_000
 """Maximum queued lines for a slow reader; further lines are dropped and counted. A guess: about 4 MB."""

@@ -13,7 +13,7 @@ from lb.model.plugin import Registry
 from lb.model.pool import PoolSpec
 from lb.model.table import Table
 
-__all__ = ["ModeBase", "load", "names"]
+__all__ = ["ModeBase", "load"]
 
 
 class ModeBase(abc.ABC):
@@ -35,5 +35,4 @@ _REGISTRY = Registry(
     built_in={"tcp": "lb.tcp.mode:TcpMode"},
 )
 
-names = _REGISTRY.names
 load = _REGISTRY.load

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
 from contextlib import suppress
 
 from lb.control.bindings import ADMIN, BACKLOG
@@ -16,6 +15,7 @@ from lb.model import Config
 from lb.model.address import Address
 from lb.model.binds import Place, binding_changes, binds_of
 from lb.net.activation import GivenSockets
+from lb.net.sockets import close_all
 from lb.service.handover import HandoverDocument, place_as_json
 from lb.service.talk import Talk, send_now
 
@@ -61,8 +61,7 @@ class Predecessor:
             if (name, address) in givers or address in bound.get(name, ())
         }
         self._taken = [*taken.values()]
-        for place in self._sockets.keys() - self._taken:
-            _close(self._sockets[place])
+        close_all({place: self._sockets[place] for place in self._sockets.keys() - self._taken})
         for (name, _), place in taken.items():
             backlog = config.listeners[name].backlog if name in config.listeners else BACKLOG
             self._backlogs += ((sock, backlog) for sock in self._sockets[place])
@@ -102,8 +101,3 @@ def _inherited(fd: int) -> socket.socket:
     sock = socket.socket(fileno=fd)
     sock.set_inheritable(False)
     return sock
-
-
-def _close(sockets: Iterable[socket.socket]) -> None:
-    for sock in sockets:
-        sock.close()
