@@ -238,9 +238,10 @@ def _keys(old: attrs.AttrsInstance, new: attrs.AttrsInstance, without: str = "")
         before, after = getattr(old, field.name), getattr(new, field.name)
         if before == after or field.name == without:
             continue
-        if field.name == "settings":  # keys of the mode stand beside the listener's own; another mode is a key itself
-            if type(before) is type(after) and attrs.has(type(after)):
-                changes += _keys(before, after)
+        if field.name == "settings" and type(before) is not type(after):
+            continue  # another mode, which is a key itself
+        if field.name == "settings" and attrs.has(type(after)):  # its keys stand beside the listener's own
+            changes += _keys(before, after)
             continue
         if isinstance(before, SUBTABLES) and after:
             changes += (attrs.evolve(change, key=f"{field.name}.{change.key}") for change in _keys(before, after))

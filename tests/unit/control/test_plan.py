@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import attrs
 from hypothesis import given
@@ -34,6 +35,8 @@ def config(*servers: ServerSpec, **changes: object) -> Config:
 
 def with_listener(base: Config, **changes: object) -> Config:
     front = base.listeners["front"]
+    if "settings" in changes:
+        return attrs.evolve(base, listeners={"front": attrs.evolve(front, **changes)})
     settings = attrs.evolve(front.settings, **{key: changes.pop(key) for key in [*changes] if key in SETTINGS})
     return attrs.evolve(base, listeners={"front": attrs.evolve(front, settings=settings, **changes)})
 
@@ -92,6 +95,20 @@ def test_a_changed_listener_tells_its_keys_and_binds() -> None:
     )
     (back,) = plan(with_listener(BASE, bind=binds), BASE).listeners_changed
     assert (back.binds_added, back.binds_removed) == ((), binds[:1])
+
+
+class PlainSettings(NamedTuple):
+    """Settings of a mode that is not ours."""
+
+    pools: tuple[str, ...] = ("web",)
+    limit: int = 1
+
+
+def test_settings_that_are_no_attrs_class_are_a_change_too_and_another_mode_is_one_key() -> None:
+    plain = with_listener(BASE, mode="x:Y", settings=PlainSettings())
+    todo = plan(plain, with_listener(BASE, mode="x:Y", settings=PlainSettings(limit=2)))
+    assert [change.key for change in todo.listeners_changed[0].keys] == ["settings"]
+    assert [change.key for change in plan(BASE, plain).listeners_changed[0].keys] == ["mode"]
 
 
 def test_listeners_and_pools_come_and_go() -> None:
