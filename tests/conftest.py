@@ -7,6 +7,7 @@ import os
 import hypothesis
 import pytest
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a balancer starts in half the time from compiled files
 hypothesis.settings.register_profile("fast", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))

@@ -12,6 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from healthcheck.result import Advice, CheckResult
 from lb.events import BackendEjected, BackendRestored, Fault
 from lb.model import HealthSpec, PassiveSpec, PluginSpec
+from tests.support.effort import DEEP
 from tests.support.pooling import BUILT_IN, Harness, server, servers
 
 
@@ -167,4 +168,4 @@ class AnyOrder(RuleBasedStateMachine):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = hypothesis.settings(stateful_step_count=40)
+TestAnyOrder.settings = hypothesis.settings(stateful_step_count=40, max_examples=1000 if DEEP else 25)

@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.effort import DEEP
 from tests.support.splicing import open_descriptors, reset, running_splicer
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
@@ -184,7 +185,9 @@ async def check_nothing_leaks(bench, descriptors_before):
         assert len(queue) == 0
 
 
-@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.settings(
+    max_examples=1000 if DEEP else 25, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
 @hypothesis.given(
     script=st.lists(STEPS, max_size=14),
     unix=st.booleans(),

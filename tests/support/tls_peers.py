@@ -116,13 +116,13 @@ class TlsEnd:
         return b"".join(received)
 
     async def receive_exactly(self, count):
-        received = b""
+        received = bytearray()
         while len(received) < count:
             piece = await self.receive_some()
             assert piece, f"end of stream after {len(received)} of {count} bytes"
             received += piece
         assert len(received) == count
-        return received
+        return bytes(received)
 
     def reset(self):
         """Close with a RST."""
