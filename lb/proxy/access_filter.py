@@ -15,15 +15,12 @@ from lb.proxy.downstream import Downstream
 from lb.proxy.filters import FilterFailed
 from lb.proxy.source_limits import SourceLimits
 
-__all__ = ["AccessFilter"]
+__all__ = ["AccessFilter", "AccessOnly"]
 
 
 @attrs.frozen
 class AccessFilter:
-    """Admits clients by address and by the limits of their source.
-
-    Implements :class:`lb.proxy.filters.Filter`, and :class:`lb.proxy.filters.Admission` for a listener without others.
-    """
+    """Admits clients by address and by the limits of their source. Implements :class:`lb.proxy.filters.Filter`."""
 
     spec: ListenerSpec
     sources: SourceLimits
@@ -35,16 +32,11 @@ class AccessFilter:
         return "denied"
 
     def begin(self, downstream: Downstream) -> None:
-        if self._admits(downstream):
-            downstream.start()
-        else:
-            downstream.refuse("lb", "denied")
-
-    async def apply(self, downstream: Downstream) -> None:
-        if not self._admits(downstream):
+        if not self.admits(downstream):
             raise FilterFailed
 
-    def _admits(self, downstream: Downstream) -> bool:
+    def admits(self, downstream: Downstream) -> bool:
+        """Return whether the client is admitted. If so, it counts for its source until the connection ends."""
         spec = self.spec
         address = address_of(downstream.client.host)
         if not spec.admits(address):
@@ -64,3 +56,16 @@ class AccessFilter:
             return False
         downstream.on_close(partial(sources.leave, cells))
         return True
+
+
+@attrs.frozen
+class AccessOnly:
+    """The admission of a listener that has no other filter. Implements :class:`lb.proxy.filters.Admission`."""
+
+    access: AccessFilter
+
+    def begin(self, downstream: Downstream) -> None:
+        if self.access.admits(downstream):
+            downstream.start()
+        else:
+            downstream.refuse("lb", self.access.reason)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Awaitable, Callable
 from typing import Literal, Protocol
-
-import attrs
 
 from lb.events import Attempt, EndedBy, Reason
 from lb.model.address import Client, SocketAddress
@@ -22,8 +19,8 @@ from lb.pools.backend import Backend
 from lb.proxy.context import ConnectionContext
 from lb.proxy.pending import Pending
 from lb.proxy.route import Route
-from lb.relay.splicer import Connecting
-from lb.tls.layer import Layer
+from lb.relay.splicer import Connecting, Handshake
+from lb.tls.layer import Tls
 
 __all__ = ["LOCAL_ERRORS", "Connector", "ConnectorOwner"]
 
@@ -43,8 +40,8 @@ class ConnectorOwner(Protocol):
     destination: Client | None
     """The client's destination, if it is not the socket's own address."""
 
-    def connected(self, server: socket.SocketType, layer: Layer | None) -> None:
-        """A server is ready for the client's bytes, through ``layer`` if there is one."""
+    def connected(self, server: socket.SocketType, tls: Tls | None) -> None:
+        """A server is ready for the client's bytes, through ``tls`` if it speaks TLS."""
 
     def no_server(self, ended_by: EndedBy, reason: Reason) -> None:
         """The client gets no server."""
@@ -197,9 +194,11 @@ class Connector:
     def client_socket(self) -> socket.SocketType:
         return self.owner.sock
 
-    def run_task(self, server: socket.SocketType, run: Callable[[], Awaitable[None]]) -> None:
-        self._context.splicer.release(server)
-        self._in_progress = _Handshake(self._context.spawn(run, self.owner.failed), server)
+    def handshake(self, server: socket.SocketType, handshake: Handshake) -> None:
+        self._in_progress = self._context.splicer.handshake(server, handshake)
+
+    def failed(self) -> None:
+        self.owner.failed()
 
     def handshake_failed(self, error: OSError) -> None:
         """The server handshake failed: treat it like a failed connect."""
@@ -207,7 +206,7 @@ class Connector:
             self._in_progress.cancel()
         self.connect_failed(error)
 
-    def ready(self, server: socket.SocketType, layer: Layer | None = None) -> None:
+    def ready(self, server: socket.SocketType, tls: Tls | None = None) -> None:
         """The server is ready for the client's bytes."""
         backend = self.backend
         assert backend is not None  # noqa: S101 - a connect was in progress
@@ -221,7 +220,7 @@ class Connector:
             for level, option in TCP_OPTIONS:
                 server.setsockopt(level, option, 1)
         self.pool.connected(backend, now)
-        self.owner.connected(server, layer)
+        self.owner.connected(server, tls)
 
     # No server available
 
@@ -281,15 +280,3 @@ class Connector:
             self._deadline_queue.discard(self)
         if self._pending is not None:
             self._pending.end()
-
-
-@attrs.frozen
-class _Handshake:
-    """The task of a server handshake, and the server's socket. Implements :class:`lb.relay.splicer.Connecting`."""
-
-    task: Connecting
-    server: socket.SocketType
-
-    def cancel(self) -> None:
-        self.task.cancel()
-        self.server.close()

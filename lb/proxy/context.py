@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import trio
 
-from lb.events import Fault, Sink
+from lb.events import Sink
 from lb.net.deadlines import Deadlines
 from lb.net.disconnects import Watch
 from lb.proxy.downstream import OpenConnection
@@ -58,23 +58,6 @@ class ConnectionContext:
             self._nursery.start_soon(self.disconnects.run)
             task_status.started()
             await trio.sleep_forever()
-
-    def spawn(self, run: Callable[[], Awaitable[None]], failed: Callable[[], None]) -> trio.CancelScope:
-        """Start a task and return its cancel scope. If it raises, report a fault and call ``failed``."""
-        scope = trio.CancelScope()
-        self._nursery.start_soon(self._contained, scope, run, failed)
-        return scope
-
-    async def _contained(
-        self, scope: trio.CancelScope, run: Callable[[], Awaitable[None]], failed: Callable[[], None]
-    ) -> None:
-        with scope:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            try:
-                await run()
-            except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
-                self.sink(Fault("connection", exception))
-                failed()
 
     async def none_open(self) -> None:
         """Wait until no connection is open."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from lb.events import EndedBy, Reason
 from lb.model.address import Client
 from lb.model.connection import LiveConnection
 from lb.pools.backend import Backend
-from lb.tls.layer import Layer
+from lb.relay.splicer import Handshake
+from lb.tls.layer import Tls
 
 __all__ = ["Downstream", "OpenConnection"]
 
@@ -19,6 +20,8 @@ class Downstream(Protocol):
     """An accepted client, as listener filters use it."""
 
     sock: socket.SocketType
+    accepted_at: float
+    """The time of the accept, in seconds of the process's clock."""
     client: Client
     """The client address for logs, strategies and access lists."""
     server_name: str | None
@@ -33,13 +36,16 @@ class Downstream(Protocol):
     def refuse(self, ended_by: EndedBy, reason: Reason) -> None:
         """End the connection: the client gets no server."""
 
-    def run_task(self, run: Callable[[], Awaitable[None]]) -> None:
-        """Run filters in a task. It is cancelled when the connection ends. A bug in it closes only this connection."""
+    def handshake(self, handshake: Handshake) -> None:
+        """Run filters on the client's socket. They are called off when the connection ends."""
+
+    def failed(self) -> None:
+        """A filter raised because of a bug: end with a reset."""
 
     def speaks_for(self, client: Client, destination: Client) -> None:
         """Set the client address from a PROXY header. The client connected to ``destination``."""
 
-    def secured(self, tls: Layer) -> None:
+    def secured(self, tls: Tls) -> None:
         """The TLS handshake with the client is complete."""
 
     def on_close(self, callback: Callable[[], None]) -> None:

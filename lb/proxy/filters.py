@@ -1,7 +1,7 @@
 """Listener filters: conditions that a client passes before a server is picked, such as a PROXY header or TLS handshake.
 
-Plain listeners have none. With filters, a connection has its own task until it has passed them. Filters read only what
-they need. The stream's bytes stay in the kernel, for the relay or the handshake.
+Plain listeners have none. Filters read only what they need. The stream's bytes stay in the kernel, for the relay or the
+next filter.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from functools import partial
 from typing import Protocol
 
 import attrs
-import trio
 
 from lb.events import EndedBy, Reason
+from lb.net.deadlines import DeadlineQueue
 from lb.proxy.downstream import Downstream
 
-__all__ = ["Admission", "Filter", "FilterChain", "FilterFailed"]
+__all__ = ["Admission", "Filter", "FilterChain", "FilterFailed", "FilterRun"]
 
 
 class FilterFailed(Exception):  # noqa: N818 - a client's error, not the program's
@@ -27,6 +27,25 @@ class FilterFailed(Exception):  # noqa: N818 - a client's error, not the program
         self.ended_by: EndedBy = ended_by
 
 
+class FilterRun(Protocol):
+    """A filter at work on one client, whose bytes it needs. See :class:`lb.relay.splicer.Handshake`."""
+
+    @property
+    def costly(self) -> bool: ...
+
+    @property
+    def writing(self) -> bool: ...
+
+    @property
+    def unread(self) -> int: ...
+
+    def proceed(self) -> bool:
+        """Continue: the socket may be ready. Return True when the client passes, False if the socket would block.
+
+        Raises FilterFailed. An OSError of the client's socket means that the client is gone.
+        """
+
+
 class Filter(Protocol):
     """A listener filter. One object serves all connections of a listener."""
 
@@ -34,12 +53,8 @@ class Filter(Protocol):
     def reason(self) -> Reason:
         """The reason in the log record when the filter fails or times out."""
 
-    async def apply(self, downstream: Downstream) -> None:
-        """Return when the client passes the filter. Raises FilterFailed.
-
-        The call is cancelled when the timeout passes or the connection ends. An OSError of the client's socket means
-        that the client is gone.
-        """
+    def begin(self, downstream: Downstream) -> FilterRun | None:
+        """Filter a client. Return None if it passes at once, without a byte from it. Raises FilterFailed."""
 
 
 class Admission(Protocol):
@@ -51,27 +66,86 @@ class Admission(Protocol):
 
 @attrs.frozen
 class FilterChain:
-    """The filters of a listener, in order, with one ``timeout`` in seconds for all. Implements :class:`Admission`."""
+    """The filters of a listener, in order. Implements :class:`Admission`.
+
+    ``deadlines`` is the queue with the timeout of a client's whole way through the chain.
+    """
 
     filters: Sequence[Filter]
-    timeout: float
+    deadlines: DeadlineQueue
 
     def begin(self, downstream: Downstream) -> None:
-        downstream.run_task(partial(self._run, downstream))
+        filtering = _Filtering(self, downstream)
+        if not filtering.advance():
+            self.deadlines.enter(filtering, downstream.accepted_at)
+            downstream.on_close(partial(self.deadlines.discard, filtering))
+            downstream.handshake(filtering)
 
-    async def _run(self, downstream: Downstream) -> None:
-        reason = self.filters[0].reason
-        ended_by: EndedBy = "lb"
-        with trio.move_on_after(self.timeout):
+
+class _Filtering:
+    """A client on its way through the filters. Implements :class:`lb.relay.splicer.Handshake`."""
+
+    __slots__ = ("_deadlines", "_downstream", "_filters", "_reason", "_run", "unread")
+    _reason: Reason
+
+    def __init__(self, chain: FilterChain, downstream: Downstream) -> None:
+        self._deadlines = chain.deadlines
+        self._filters = iter(chain.filters)
+        self._downstream = downstream
+        self._run: FilterRun | None = None
+        """The filter that needs bytes of the client."""
+        self.unread = 0
+
+    @property
+    def costly(self) -> bool:
+        return self._run is not None and self._run.costly
+
+    @property
+    def writing(self) -> bool:
+        return self._run is not None and self._run.writing
+
+    def proceed(self) -> bool:
+        """Let the filters proceed. The next costly one waits for its turn."""
+        while True:
+            run = self._run
+            assert run is not None  # noqa: S101 - the splicer has taken over because there is one
             try:
-                for each in self.filters:
-                    reason = each.reason
-                    await each.apply(downstream)
+                passed = run.proceed()
             except FilterFailed as failure:
-                ended_by = failure.ended_by
+                return self._refuse(failure.ended_by)
             except OSError:
-                ended_by = "client"
-            else:
-                downstream.let_in()
-                return
-        downstream.refuse(ended_by, reason)
+                return self._refuse("client")
+            self.unread = run.unread
+            if not passed:
+                return False
+            if self.advance():
+                return True
+            if self.costly:
+                return False
+
+    def advance(self) -> bool:
+        """Begin the next filters, until one needs bytes. Return True if the client is let in or refused."""
+        try:
+            for each in self._filters:
+                self._reason = each.reason
+                self._run = each.begin(self._downstream)
+                if self._run is not None:
+                    return False
+        except FilterFailed as failure:
+            return self._refuse(failure.ended_by)
+        self._deadlines.discard(self)
+        self._downstream.let_in()
+        return True
+
+    def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - there is only one queue
+        """The client has not passed in time."""
+        self._downstream.refuse("lb", self._reason)
+
+    def _refuse(self, ended_by: EndedBy) -> bool:
+        self._deadlines.discard(self)
+        self._downstream.refuse(ended_by, self._reason)
+        return True
+
+    def failed(self) -> None:
+        self._deadlines.discard(self)
+        self._downstream.failed()

@@ -15,15 +15,13 @@ from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.descriptors import Descriptors
 from lb.net.errors import describe_error
 from lb.pools.pool import Pool
-from lb.proxy.access_filter import AccessFilter
+from lb.proxy.access_filter import AccessFilter, AccessOnly
 from lb.proxy.context import ConnectionContext
 from lb.proxy.filters import Admission, Filter, FilterChain
 from lb.proxy.mode import Mode, make_mode
 from lb.proxy.proxy_header_filter import ProxyHeaderFilter, TrustedProxies
-from lb.proxy.source_limits import SourceLimits
 from lb.proxy.tls_filters import TlsFilter
 from lb.relay.splicer import Acceptor
-from lb.tls.store import TlsStore
 
 __all__ = ["Listener", "Pressure", "make_admission"]
 
@@ -144,7 +142,7 @@ class Listener:
             self.mode = make_mode(spec.mode, self._context, self.connection_closed)
             self._mode_name = spec.mode
         self.mode.configure(spec, pools)
-        self.admission = make_admission(spec, self._context.source_limits, self._context.tls, self.mode.filters(spec))
+        self.admission = make_admission(spec, self._context, self.mode.filters(spec))
         for sockets in self.bound.values():
             for sock in sockets:
                 sock.listen(spec.backlog)
@@ -234,14 +232,14 @@ class Listener:
 
 
 def make_admission(
-    spec: ListenerSpec, source_limits: SourceLimits, tls: TlsStore, mode_filters: Sequence[Filter] = ()
+    spec: ListenerSpec, context: ConnectionContext, mode_filters: Sequence[Filter] = ()
 ) -> Admission | None:
     """Return the admission of a listener's clients; None for a plain listener, which serves them at once.
 
     Cheap filters come before expensive ones: a denied client costs no handshake. Filters of the mode come last.
     """
     limited = spec.allow or spec.deny or spec.max_per_source or spec.rate_per_source
-    access = AccessFilter(spec, source_limits) if limited else None
+    access = AccessFilter(spec, context.source_limits) if limited else None
     before: list[Filter] = []
     if isinstance(spec.accept_proxy, Networks):
         before.append(TrustedProxies(spec.accept_proxy))
@@ -249,8 +247,9 @@ def make_admission(
         before.append(ProxyHeaderFilter())
     after: list[Filter] = []
     if spec.tls is not None:
-        after.append(TlsFilter(tls[spec.tls]))
+        after.append(TlsFilter(context.tls[spec.tls]))
     after += mode_filters
     if not (before or after):
-        return access  # it needs no task, because it does not wait
-    return FilterChain([*before, *([access] if access else []), *after], spec.header_timeout)
+        return AccessOnly(access) if access else None
+    deadlines = context.deadlines.queue("header", spec.header_timeout)
+    return FilterChain([*before, *([access] if access else []), *after], deadlines)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 
 import attrs
-import trio
 
 from lb.events import Reason
 from lb.model.address import Networks, address_of
@@ -30,7 +29,7 @@ class TrustedProxies:
     def reason(self) -> Reason:
         return "denied"
 
-    async def apply(self, downstream: Downstream) -> None:
+    def begin(self, downstream: Downstream) -> None:
         if address_of(downstream.client.host) not in self.proxies:
             raise FilterFailed
 
@@ -42,29 +41,41 @@ class ProxyHeaderFilter:
     def reason(self) -> Reason:
         return "bad_proxy_header"
 
-    async def apply(self, downstream: Downstream) -> None:
+    def begin(self, downstream: Downstream) -> _Read:
+        return _Read(downstream)
+
+
+class _Read:
+    """Reads the header of one client. Implements :class:`lb.proxy.filters.FilterRun`.
+
+    It peeks at the received bytes, then consumes those that belong to the header.
+    """
+
+    __slots__ = ("_downstream", "_reader", "unread")
+    costly = False
+    writing = False
+
+    def __init__(self, downstream: Downstream) -> None:
+        self._downstream = downstream
+        self._reader = HeaderReader()
+        self.unread = 0
+
+    def proceed(self) -> bool:
+        reader, sock = self._reader, self._downstream.sock
+        peeked = b""
         try:
-            endpoints = (await _read_header(downstream.sock)).endpoints
+            while not reader.complete:
+                peeked = sock.recv(PEEK_SIZE, socket.MSG_PEEK)
+                if not peeked:
+                    raise FilterFailed("client")
+                taken = reader.take(peeked)
+                sock.recv(taken)
+                self.unread = len(peeked) - taken
+            endpoints = reader.endpoints
+        except BlockingIOError:
+            return False
         except BadProxyHeader:
             raise FilterFailed from None
         if endpoints is not None:
-            downstream.speaks_for(*endpoints)
-
-
-async def _read_header(sock: socket.SocketType) -> HeaderReader:
-    """Peek at the received bytes, then consume those that belong to the header.
-
-    An incomplete header is consumed as a whole. Left in the socket, it would keep the socket readable, and the wait for
-    the rest would be a busy loop.
-    """
-    reader = HeaderReader()
-    while not reader.complete:
-        try:
-            peeked = sock.recv(PEEK_SIZE, socket.MSG_PEEK)
-        except BlockingIOError:
-            await trio.lowlevel.wait_readable(sock)
-            continue
-        if not peeked:
-            raise FilterFailed("client")
-        sock.recv(reader.take(peeked))
-    return reader
+            self._downstream.speaks_for(*endpoints)
+        return True

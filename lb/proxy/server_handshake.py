@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Protocol
 
 import attrs
@@ -15,9 +13,10 @@ from lb.model import PoolSpec, PoolTlsSpec
 from lb.model.address import Client, client_of
 from lb.pools.backend import Backend
 from lb.proxy_protocol.header import proxy_header
+from lb.relay.splicer import Handshake
 from lb.tls.contexts import name_of
-from lb.tls.handshake import shake_hands
-from lb.tls.layer import Layer, Tls
+from lb.tls.handshake import TlsHandshake
+from lb.tls.layer import LastSession, Tls
 from lb.tls.store import TlsStore
 
 __all__ = ["Handshaking", "SendProxy", "ServerHandshake", "StartTls", "make_handshake"]
@@ -41,14 +40,17 @@ class Handshaking(Protocol):
     @property
     def client_socket(self) -> socket.SocketType: ...
 
-    def run_task(self, server: socket.SocketType, run: Callable[[], Awaitable[None]]) -> None:
-        """Continue in a task. It has the server's socket for itself until it calls one of the methods below."""
+    def handshake(self, server: socket.SocketType, handshake: Handshake) -> None:
+        """Run a handshake on the server's socket. It calls one of the methods below at its end."""
 
-    def ready(self, server: socket.SocketType, layer: Layer | None = None) -> None:
+    def ready(self, server: socket.SocketType, tls: Tls | None = None) -> None:
         """The handshake is complete."""
 
     def handshake_failed(self, error: OSError) -> None:
         """The handshake failed: try another server."""
+
+    def failed(self) -> None:
+        """The handshake raised because of a bug: end with a reset."""
 
 
 class ServerHandshake(Protocol):
@@ -94,22 +96,48 @@ class StartTls:
     context: ssl.SSLContext
     proxy: SendProxy | None
 
-    def begin(self, connector: Handshaking, server: socket.SocketType) -> None:
-        connector.run_task(server, partial(self._shake_hands, connector, server))
+    _last: dict[str, LastSession] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    """The last session with each server, by name."""
 
-    async def _shake_hands(self, connector: Handshaking, server: socket.SocketType) -> None:
+    def begin(self, connector: Handshaking, server: socket.SocketType) -> None:
         backend = connector.backend
         assert backend is not None  # noqa: S101 - the connect has succeeded
-        name = name_of(self.spec, backend.spec.address)
-        tls = Tls(self.context, server_side=False, server_name=name)
+        spec = backend.spec
+        last = self._last.get(spec.name)
+        if last is None:
+            last = self._last[spec.name] = LastSession()
+        tls = Tls(self.context, server_side=False, server_name=name_of(self.spec, spec.address), last=last)
         try:
             if self.proxy is not None:
                 self.proxy.send(connector, server)
-            await shake_hands(server, tls)
         except OSError as error:
             connector.handshake_failed(error)
         else:
-            connector.ready(server, tls)
+            connector.handshake(server, _ServerTls(connector, server, tls))
+
+
+class _ServerTls(TlsHandshake):
+    """The TLS handshake with one server. Implements :class:`lb.relay.splicer.Handshake`."""
+
+    __slots__ = ("_connector", "_server")
+
+    def __init__(self, connector: Handshaking, server: socket.SocketType, tls: Tls) -> None:
+        super().__init__(server, tls, starts=True)
+        self._connector = connector
+        self._server = server
+
+    def proceed(self) -> bool:
+        try:
+            complete = super().proceed()
+        except OSError as error:
+            self._connector.handshake_failed(error)
+            return True
+        if complete:
+            self._connector.ready(self._server, self.tls)
+        return complete
+
+    def failed(self) -> None:
+        self._connector.failed()
 
 
 def make_handshake(spec: PoolSpec, tls: TlsStore) -> ServerHandshake | None:

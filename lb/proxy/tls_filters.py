@@ -6,19 +6,15 @@ import socket
 import ssl
 
 import attrs
-import trio
 
 from lb.events import Reason
 from lb.proxy.downstream import Downstream
 from lb.proxy.filters import FilterFailed
 from lb.tls.client_hello import MAX_CLIENT_HELLO, ClientHello, NotTlsError
-from lb.tls.handshake import shake_hands
+from lb.tls.handshake import TlsHandshake
 from lb.tls.layer import Tls
 
 __all__ = ["SniFilter", "TlsFilter"]
-
-PEEK_INTERVAL = 0.01
-"""Seconds until a unix socket is peeked again for the rest of a ClientHello, which rarely arrives in pieces."""
 
 
 @attrs.frozen
@@ -31,13 +27,27 @@ class TlsFilter:
     def reason(self) -> Reason:
         return "tls_failed"
 
-    async def apply(self, downstream: Downstream) -> None:
-        tls = Tls(self.context, server_side=True)
+    def begin(self, downstream: Downstream) -> _Termination:
+        return _Termination(downstream, Tls(self.context, server_side=True))
+
+
+class _Termination(TlsHandshake):
+    """The handshake with one client. Implements :class:`lb.proxy.filters.FilterRun`."""
+
+    __slots__ = ("_downstream",)
+
+    def __init__(self, downstream: Downstream, tls: Tls) -> None:
+        super().__init__(downstream.sock, tls, starts=False)
+        self._downstream = downstream
+
+    def proceed(self) -> bool:
         try:
-            await shake_hands(downstream.sock, tls)
+            complete = super().proceed()
         except ssl.SSLError as error:
             raise FilterFailed("client" if _client_aborted(error) else "lb") from error
-        downstream.secured(tls)
+        if complete:
+            self._downstream.secured(self.tls)
+        return complete
 
 
 def _client_aborted(error: ssl.SSLError) -> bool:
@@ -52,44 +62,38 @@ class SniFilter:
     def reason(self) -> Reason:
         return "tls_failed"
 
-    async def apply(self, downstream: Downstream) -> None:
-        try:
-            downstream.server_name = await _server_name(downstream.sock)
-        except NotTlsError as error:
-            raise FilterFailed from error
+    def begin(self, downstream: Downstream) -> _Peek:
+        return _Peek(downstream)
 
 
-async def _server_name(sock: socket.SocketType) -> str:
-    """Return the name in the ClientHello, "" without one. The bytes stay in the socket. Raises NotTlsError."""
-    hello, seen = ClientHello(), 0
-    while True:
+class _Peek:
+    """Peeks at the ClientHello of one client. Implements :class:`lb.proxy.filters.FilterRun`."""
+
+    __slots__ = ("_downstream", "_hello", "unread")
+    costly = False
+    writing = False
+
+    def __init__(self, downstream: Downstream) -> None:
+        self._downstream = downstream
+        self._hello = ClientHello()
+        self.unread = 0
+
+    def proceed(self) -> bool:
+        sock = self._downstream.sock
         try:
             peeked = sock.recv(MAX_CLIENT_HELLO, socket.MSG_PEEK)
         except BlockingIOError:
-            await trio.lowlevel.wait_readable(sock)
-            continue
-        if len(peeked) == seen and sock.family != socket.AF_UNIX:
+            return False
+        if len(peeked) == self.unread and sock.family != socket.AF_UNIX:
             raise FilterFailed("client")  # readable without new bytes: end of file
-        name = hello.read(peeked[seen:])
-        if name is not None:
-            return name
-        seen = len(peeked)
-        if seen == MAX_CLIENT_HELLO:
-            raise NotTlsError("too long")
-        await _wait_for_more(seen, sock)
-
-
-async def _wait_for_more(count: int, sock: socket.SocketType) -> None:
-    """Wait until the socket holds more than ``count`` bytes, or its end.
-
-    The peeked bytes are still in the socket, so a plain wait for readability would return at once.
-    """
-    if sock.family == socket.AF_UNIX:  # no low-water mark, socket(7)
-        await trio.sleep(PEEK_INTERVAL)
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count + 1)
-    try:
-        await trio.lowlevel.wait_readable(sock)
-    finally:
-        if sock.fileno() != -1:  # the connection may have been closed meanwhile
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        try:
+            name = self._hello.read(peeked[self.unread :])
+        except NotTlsError as error:
+            raise FilterFailed from error
+        self.unread = len(peeked)
+        if name is None:
+            if len(peeked) == MAX_CLIENT_HELLO:
+                raise FilterFailed
+            return False
+        self._downstream.server_name = name
+        return True

@@ -23,6 +23,7 @@ import trio
 
 from lb.relay.pipes import PipePool
 from lb.relay.splicer import EXHAUSTED_PAUSE
+from lb.tls.layer import RECORD
 
 assert sys.platform == "linux"  # noqa: S101 - mypy reads it too
 
@@ -47,6 +48,9 @@ A pass through the scheduler costs twice as much as relaying a small message (me
 next edge comes sooner. Trio's other tasks (health checks, DNS lookups, signals) are delayed by at most this time.
 epoll_wait(2) counts in milliseconds.
 """
+
+COSTLY_TURN = 0.001
+"""Seconds of costly steps in a turn, at least one step. It is the delay for everything else."""
 
 GATHER_BYTES = 512 * 1024
 """Bytes that a handler in sustained bulk transfer waits for: half a pipe."""
@@ -96,7 +100,7 @@ class _WakeupHandler:
 
 
 class TurnState:
-    """State shared by all handlers: the receive buffer, the pipe pool, and the current turn.
+    """State shared by all handlers: the buffers, the pipe pool, and the current turn.
 
     ``now`` is the time of the turn (seconds, trio's clock). ``budget`` is the number of bulk bytes left in the turn.
     """
@@ -104,6 +108,8 @@ class TurnState:
     def __init__(self, pipes: PipePool) -> None:
         self.buffer = bytearray(BUFFER)
         self.view = memoryview(self.buffer)
+        self.plain = memoryview(bytearray(BUFFER + 2 * RECORD))
+        """What TLS has decoded from a full buffer, and from the rest of a record before it."""
         self.pipes = pipes
         self.now = 0.0
         self.budget = 0
@@ -133,6 +139,8 @@ class EpollLoop:
         self._again: deque[Handler] = deque()
         self._queue: deque[BulkHandler] = deque()
         """Handlers with more data than the turn's budget allowed, oldest first."""
+        self._costly: deque[Handler] = deque()
+        """Handlers whose next step is costly, oldest first."""
         self._closing: list[socket.SocketType] = []
         self._gathering: dict[BulkHandler, float] = {}
         """Handlers that wait for GATHER_BYTES, with the time of their last read."""
@@ -156,7 +164,7 @@ class EpollLoop:
 
     async def _take_turns(self) -> NoReturn:
         while True:
-            if self._again or self._queue or self._gathering:
+            if self._again or self._queue or self._costly or self._gathering:
                 await trio.lowlevel.checkpoint()
             else:
                 self._bridge.modify(self._epoll, select.EPOLLIN)
@@ -168,8 +176,9 @@ class EpollLoop:
 
     def _take_turn(self) -> bool:
         """Handle one batch. Return False if there was no work."""
-        edges = self._epoll.poll(0 if self._again or self._queue else self._linger, BATCH)
-        if not (edges or self._again or self._queue or self._gathering):
+        deferred = self._again or self._queue or self._costly
+        edges = self._epoll.poll(0 if deferred else self._linger, BATCH)
+        if not (edges or deferred or self._gathering):
             return False
         self.batches += 1
         self.edges += len(edges)
@@ -192,6 +201,8 @@ class EpollLoop:
             if waiting:
                 turn.budget = TURN_BYTES
             self._run_deferred()
+        if self._costly:
+            self._run_costly()
         self._in_batch = False
         if self._gathering:
             self._stop_gathering()
@@ -203,6 +214,15 @@ class EpollLoop:
             self._call_again(self._again.popleft())
         while self._queue and self.turn.budget > 0:
             self._call_again(self._queue.popleft())
+        self._close_sockets()
+
+    def _run_costly(self) -> None:
+        """Run costly steps, oldest first, for the time that a turn has for them."""
+        until = self._clock() + COSTLY_TURN
+        while self._costly:
+            self._call_again(self._costly.popleft())
+            if self._clock() >= until:
+                break
         self._close_sockets()
 
     def gather(self, handler: BulkHandler) -> None:
@@ -253,6 +273,12 @@ class EpollLoop:
     def queue(self, handler: BulkHandler) -> None:
         """Call ``handler.again()`` after the handlers queued before it."""
         self._queue.append(handler)
+        if not self._in_batch:
+            os.eventfd_write(self._wakeup, 1)
+
+    def queue_costly(self, handler: Handler) -> None:
+        """Call ``handler.again()`` after the costly steps queued before it."""
+        self._costly.append(handler)
         if not self._in_batch:
             os.eventfd_write(self._wakeup, 1)
 

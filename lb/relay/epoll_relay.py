@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from typing import ClassVar
 
 from lb.events import EndedBy, Reason
 from lb.model.timing import Histogram
@@ -132,7 +133,7 @@ class Side:
                     continue
                 return
             if shared.budget <= 0 and (self.bulk or moved >= BUFFER):
-                self._queue()
+                self.continue_later()
                 return
             try:
                 received = self._splice() if self.bulk else self._pass_on()
@@ -141,8 +142,8 @@ class Side:
                 if self.pipe is not None:
                     self._return_pipe(self.pipe)
                 return
-            except OSError:
-                self.relay.side_reset(self)
+            except OSError as error:
+                self.read_failed(error)
                 return
             if received == 0:
                 self._read_end()
@@ -235,6 +236,9 @@ class Side:
             peer.until_eagain = True
             peer.pump()
 
+    def read_failed(self, error: OSError) -> None:  # noqa: ARG002 - TLS looks at it
+        self.relay.side_reset(self)
+
     def _read_end(self) -> None:
         self.readable = False
         self.ended = self.done = True
@@ -252,9 +256,13 @@ class Side:
         except OSError:  # the connection was reset meanwhile; the next read reports it
             self.readable = True
             self.until_eagain = True
-            self._queue()
+            self.continue_later()
 
-    def _queue(self) -> None:
+    def send_closing_message(self) -> None:
+        """Send what an orderly close needs before a FIN: nothing for plain TCP."""
+
+    def continue_later(self) -> None:
+        """Move bytes when the turn has budget for it."""
         if not self.queued:
             self.queued = True
             self.relay.loop.queue(self)
@@ -285,9 +293,10 @@ class Side:
 
 
 class EpollRelay:
-    """Implements :class:`lb.relay.splicer.Relay`. ``ready`` is the epoll mask of the server's connect edge."""
+    """Implements :class:`lb.relay.splicer.Relay`. ``ready`` holds the epoll masks of earlier edges of both sockets."""
 
     __slots__ = ("_first", "_since", "client", "half_close", "last_activity", "loop", "owner", "queue", "server")
+    side_type: ClassVar[type[Side]] = Side
 
     def __init__(
         self,
@@ -296,13 +305,13 @@ class EpollRelay:
         server: socket.SocketType,
         owner: RelayOwner,
         half_close: DeadlineQueue,
-        ready: int,
+        ready: tuple[int, int],
     ) -> None:
         self.loop = loop
         self.owner = owner
         self.half_close = half_close
-        self.client = Side("client", self, client, 0)
-        self.server = Side("server", self, server, ready)
+        self.client = self.side_type("client", self, client, ready[0])
+        self.server = self.side_type("server", self, server, ready[1])
         self.client.peer = self.server
         self.server.peer = self.client
         self._first: Side | None = None
@@ -326,13 +335,23 @@ class EpollRelay:
         self.last_activity = self._since = self.loop.turn.now
         queue.enter(self, self._since)
 
+    def start(self) -> None:
+        """Start the sides that have bytes to move and get no edge for them."""
+        for side in (self.client, self.server):
+            if side.readable:
+                side.continue_later()
+
     def expired(self, queue: DeadlineQueue) -> None:
         """The deadline passed, counted from the last activity known to the queue."""
         if self.last_activity > self._since:
             self._since = self.last_activity
             queue.renew(self, self._since)
         else:
-            self.close(reset=self.holds_bytes)
+            reset = self.holds_bytes
+            if not reset:
+                self.client.send_closing_message()
+                self.server.send_closing_message()
+            self.close(reset=reset)
             self.owner.relay_ended("lb", TIMEOUTS[queue.kind])
 
     def side_ended(self, side: Side) -> None:
@@ -343,19 +362,20 @@ class EpollRelay:
             self.enter(self.half_close)
             side.peer.shut_down()
         else:
-            self._end(self._first.name, "eof")
+            self.end(self._first.name, "eof")
 
     def side_reset(self, side: Side) -> None:
         """``side`` was reset: reset its peer too."""
         end_with_reset(side.peer.sock)
-        self._end(side.name, "reset")
+        self.end(side.name, "reset")
 
     def failed(self) -> None:
         """End after a bug: a truncated stream must not look complete."""
         self.close(reset=True)
         self.owner.relay_ended("lb", "reset")
 
-    def _end(self, ended_by: EndedBy, reason: Reason) -> None:
+    def end(self, ended_by: EndedBy, reason: Reason) -> None:
+        """Close both sockets and tell the owner."""
         self.close(reset=False)
         self.owner.relay_ended(ended_by, reason)
 
@@ -366,41 +386,6 @@ class EpollRelay:
             end_with_reset(self.server.sock)
         self.client.close()
         self.server.close()
-
-
-class TimedRelay(EpollRelay):
-    """A relay that records the time to the server's first byte in ``first_byte``.
-
-    The time counts from the client's first byte, if that came earlier, else from the start. Each side has a costlier
-    read method until its first byte. Changing the class of the side costs other relays and later reads nothing.
-    """
-
-    __slots__ = ("_first_byte", "_waiting_since")
-
-    def __init__(
-        self,
-        loop: EpollLoop,
-        client: socket.SocketType,
-        server: socket.SocketType,
-        owner: RelayOwner,
-        half_close: DeadlineQueue,
-        ready: int,
-        first_byte: Histogram,
-    ) -> None:
-        super().__init__(loop, client, server, owner, half_close, ready)
-        self._first_byte = first_byte
-        self._waiting_since = loop.turn.now
-        self.client.__class__ = self.server.__class__ = _FirstByteSide
-
-    def first_byte_read(self, side: Side) -> None:
-        """The first byte of ``side`` was read."""
-        side.__class__ = Side
-        now = self.loop.turn.now
-        if side is self.server:
-            self._first_byte.add(now - self._waiting_since)
-            self.client.__class__ = Side
-        else:
-            self._waiting_since = now
 
 
 class _FirstByteSide(Side):
@@ -414,3 +399,39 @@ class _FirstByteSide(Side):
         if received and isinstance(relay, TimedRelay):
             relay.first_byte_read(self)
         return received
+
+
+class TimedRelay(EpollRelay):
+    """A relay that records the time to the server's first byte in ``first_byte``.
+
+    The time counts from the client's first byte, if that came earlier, else from the start. Each side has a costlier
+    read method until its first byte. Changing the class of the side costs other relays and later reads nothing.
+    """
+
+    __slots__ = ("_first_byte", "_waiting_since")
+    side_type: ClassVar[type[Side]] = _FirstByteSide
+    untimed_side_type: ClassVar[type[Side]] = Side
+
+    def __init__(
+        self,
+        loop: EpollLoop,
+        client: socket.SocketType,
+        server: socket.SocketType,
+        owner: RelayOwner,
+        half_close: DeadlineQueue,
+        ready: tuple[int, int],
+        first_byte: Histogram,
+    ) -> None:
+        super().__init__(loop, client, server, owner, half_close, ready)
+        self._first_byte = first_byte
+        self._waiting_since = loop.turn.now
+
+    def first_byte_read(self, side: Side) -> None:
+        """The first byte of ``side`` was read."""
+        side.__class__ = self.untimed_side_type
+        now = self.loop.turn.now
+        if side is self.server:
+            self._first_byte.add(now - self._waiting_since)
+            self.client.__class__ = self.untimed_side_type
+        else:
+            self._waiting_since = now

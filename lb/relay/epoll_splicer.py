@@ -1,4 +1,4 @@
-"""The fast splicer: acceptors, connects and relays on one epoll loop.
+"""The fast splicer: acceptors, connects, handshakes and relays on one epoll loop.
 
 Sockets are of the C type ``socket.SocketType``. The Python class around it adds nothing useful here and costs 3 µs per
 connection.
@@ -18,11 +18,12 @@ from lb.model.timing import Histogram
 from lb.net.deadlines import DeadlineQueue
 from lb.relay.epoll_acceptor import EpollAcceptor
 from lb.relay.epoll_connecting import EpollConnecting
+from lb.relay.epoll_handshake import EpollHandshake
 from lb.relay.epoll_loop import EpollLoop
 from lb.relay.epoll_relay import EpollRelay, TimedRelay
-from lb.relay.portable_relay import PortableRelay
-from lb.relay.splicer import ConnectingOwner, RelayOwner
-from lb.tls.layer import Layer
+from lb.relay.epoll_tls import tls_relay
+from lb.relay.splicer import ConnectingOwner, Handshake, RelayOwner
+from lb.tls.layer import Tls
 
 __all__ = ["EpollSplicer"]
 
@@ -32,7 +33,6 @@ class EpollSplicer:
 
     def __init__(self, loop: EpollLoop) -> None:
         self._loop = loop
-        self._nursery: trio.Nursery
 
     @property
     def batches(self) -> int:
@@ -43,9 +43,7 @@ class EpollSplicer:
         return self._loop.edges
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with trio.open_nursery() as self._nursery:
-            await self._nursery.start(self._loop.run)
-            task_status.started()
+        await self._loop.run(task_status=task_status)
 
     def listen(
         self,
@@ -70,6 +68,18 @@ class EpollSplicer:
         self._loop.watch(sock.fileno(), connecting)
         return connecting
 
+    def handshake(self, sock: socket.SocketType, handshake: Handshake) -> EpollHandshake:
+        loop, fd = self._loop, sock.fileno()
+        connecting = loop.handlers.get(fd)
+        if isinstance(connecting, EpollConnecting):
+            handler = EpollHandshake(loop, sock, handshake, connecting.ready)
+            loop.handlers[fd] = handler
+            handler.begin()
+        else:
+            handler = EpollHandshake(loop, sock, handshake, 0)
+            loop.watch(fd, handler)
+        return handler
+
     def relay(
         self,
         client: socket.SocketType,
@@ -79,35 +89,25 @@ class EpollSplicer:
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
         first_byte: Histogram | None,
+        client_tls: Tls | None = None,
+        server_tls: Tls | None = None,
     ) -> EpollRelay:
         loop = self._loop
         connecting = loop.handlers[server.fileno()]
-        assert isinstance(connecting, EpollConnecting)  # noqa: S101 - servers come from connect()
-        if first_byte is None:
-            relay = EpollRelay(loop, client, server, owner, half_close, connecting.ready)
+        assert isinstance(connecting, EpollConnecting | EpollHandshake)  # noqa: S101 - servers come from connect()
+        greeted = loop.handlers.get(client.fileno())
+        ready = (greeted.ready if isinstance(greeted, EpollHandshake) else 0, connecting.ready)
+        if client_tls is not None or server_tls is not None:
+            relay = tls_relay(loop, client, server, owner, half_close, ready, first_byte, client_tls, server_tls)
+        elif first_byte is None:
+            relay = EpollRelay(loop, client, server, owner, half_close, ready)
         else:
-            relay = TimedRelay(loop, client, server, owner, half_close, connecting.ready, first_byte)
-        loop.watch(client.fileno(), relay.client)
+            relay = TimedRelay(loop, client, server, owner, half_close, ready, first_byte)
         loop.handlers[server.fileno()] = relay.server
+        if greeted is None:
+            loop.watch(client.fileno(), relay.client)  # its first edge starts both sides
+        else:
+            loop.handlers[client.fileno()] = relay.client
+            relay.start()
         relay.enter(idle)
-        return relay
-
-    def release(self, server: socket.SocketType) -> None:
-        if server.fileno() in self._loop.handlers:
-            self._loop.unwatch(server.fileno())
-
-    def relay_layered(
-        self,
-        client: socket.SocketType,
-        server: socket.SocketType,
-        owner: RelayOwner,
-        *,
-        layers: tuple[Layer, Layer],
-        idle: DeadlineQueue,
-        half_close: DeadlineQueue,
-        first_byte: Histogram | None,
-    ) -> PortableRelay:
-        self.release(server)
-        relay = PortableRelay(client, server, owner, layers, idle, half_close, self._loop.fault, first_byte)
-        self._nursery.start_soon(relay.run)
         return relay

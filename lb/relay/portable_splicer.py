@@ -1,4 +1,4 @@
-"""The portable splicer: plain trio tasks, one per listening socket and connect, two per connection.
+"""The portable splicer: plain trio tasks, one per listening socket, connect and handshake, two per connection.
 
 It is slower than :mod:`lb.relay.epoll_splicer`, behaves the same, and is easier to read. Where the two differ, this one
 is correct.
@@ -20,10 +20,13 @@ from lb.net.deadlines import DeadlineQueue
 from lb.net.errors import EXHAUSTED
 from lb.net.tcp import is_self_connected
 from lb.relay.portable_relay import PortableRelay
-from lb.relay.splicer import ACCEPT_GO_ON, EXHAUSTED_PAUSE, MOST_WAITING, ConnectingOwner, RelayOwner
-from lb.tls.layer import Clear, Layer
+from lb.relay.splicer import ACCEPT_GO_ON, EXHAUSTED_PAUSE, MOST_WAITING, ConnectingOwner, Handshake, RelayOwner
+from lb.tls.layer import Clear, Tls
 
 __all__ = ["PortableSplicer"]
+
+PEEK_INTERVAL = 0.01
+"""Seconds until a unix socket is read again for more bytes than a handshake has left in it."""
 
 
 class PortableSplicer:
@@ -69,6 +72,11 @@ class PortableSplicer:
         self._nursery.start_soon(self._contained, connecting.run)
         return connecting
 
+    def handshake(self, sock: socket.SocketType, handshake: Handshake) -> PortableHandshake:
+        running = PortableHandshake(sock, handshake)
+        self._nursery.start_soon(self._contained, running.run)
+        return running
+
     def relay(
         self,
         client: socket.SocketType,
@@ -78,31 +86,10 @@ class PortableSplicer:
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
         first_byte: Histogram | None,
+        client_tls: Tls | None = None,
+        server_tls: Tls | None = None,
     ) -> PortableRelay:
-        return self.relay_layered(
-            client,
-            server,
-            owner,
-            layers=(Clear(), Clear()),
-            idle=idle,
-            half_close=half_close,
-            first_byte=first_byte,
-        )
-
-    def release(self, server: socket.SocketType) -> None:
-        """Do nothing: this splicer does not watch connected sockets."""
-
-    def relay_layered(
-        self,
-        client: socket.SocketType,
-        server: socket.SocketType,
-        owner: RelayOwner,
-        *,
-        layers: tuple[Layer, Layer],
-        idle: DeadlineQueue,
-        half_close: DeadlineQueue,
-        first_byte: Histogram | None,
-    ) -> PortableRelay:
+        layers = (client_tls or Clear(), server_tls or Clear())
         relay = PortableRelay(client, server, owner, layers, idle, half_close, self.fault, first_byte)
         self._nursery.start_soon(relay.run)
         return relay
@@ -214,3 +201,43 @@ class PortableConnecting:
             self._sock.close()
         else:
             self._scope.cancel()
+
+
+class PortableHandshake:
+    """Implements :class:`lb.relay.splicer.Connecting`."""
+
+    def __init__(self, sock: socket.SocketType, handshake: Handshake) -> None:
+        self._sock = sock
+        self._handshake = handshake
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> None:
+        with self._scope:
+            await trio.lowlevel.checkpoint()
+            try:
+                while not self._handshake.proceed():
+                    await self._ready()
+            except Exception:
+                self._handshake.failed()
+                raise
+
+    async def _ready(self) -> None:
+        """Wait until the socket accepts bytes, or holds more than the handshake has left in it, or its end."""
+        sock, unread = self._sock, self._handshake.unread
+        if self._handshake.writing:
+            await trio.lowlevel.wait_writable(sock)
+        elif not unread:
+            await trio.lowlevel.wait_readable(sock)
+        elif sock.family == socket.AF_UNIX:  # no low-water mark, socket(7)
+            await trio.sleep(PEEK_INTERVAL)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, unread + 1)
+            try:
+                await trio.lowlevel.wait_readable(sock)
+            finally:
+                if sock.fileno() != -1:  # the connection may have been closed meanwhile
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+        self._sock.close()

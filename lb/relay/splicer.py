@@ -2,7 +2,7 @@
 
 :mod:`lb.relay.epoll_splicer` is the fast one: one trio task drives a private edge-triggered epoll, with plain function
 calls per ready socket. :mod:`lb.relay.portable_splicer` is the portable one: plain trio tasks. It serves as the
-specification of the fast one. If a side uses TLS, both use :mod:`lb.relay.portable_relay`.
+specification of the fast one.
 All callbacks of a splicer are plain functions. They must not raise. The splicer never calls them from inside a call to
 one of its own methods.
 """
@@ -20,7 +20,7 @@ from lb.events import EndedBy, Reason
 from lb.model.address import SocketAddress
 from lb.model.timing import Histogram
 from lb.net.deadlines import DeadlineQueue
-from lb.tls.layer import Layer
+from lb.tls.layer import Tls
 
 __all__ = [
     "ACCEPT_GO_ON",
@@ -30,6 +30,7 @@ __all__ = [
     "Acceptor",
     "Connecting",
     "ConnectingOwner",
+    "Handshake",
     "Relay",
     "RelayOwner",
     "Splicer",
@@ -78,12 +79,12 @@ class Acceptor(Protocol):
 
 
 class Connecting(Protocol):
-    """A connect in progress."""
+    """A connect or a handshake in progress."""
 
     def cancel(self) -> None:
-        """Cancel the connect and close the socket, without a call to the owner.
+        """Cancel it and close the socket, without a call to the owner.
 
-        It also works after the connect has succeeded, until the socket is relayed.
+        It also works after the connect or the handshake has succeeded, until the socket is relayed.
         """
 
 
@@ -95,6 +96,28 @@ class ConnectingOwner(Protocol):
 
     def connect_failed(self, error: OSError) -> None:
         """The connect failed. Its socket is closed."""
+
+
+class Handshake(Protocol):
+    """What is exchanged with one peer before the relay: a PROXY header, a ClientHello, a TLS handshake."""
+
+    @property
+    def costly(self) -> bool:
+        """The next step costs milliseconds, as public-key cryptography does. Other sockets are served between two."""
+
+    @property
+    def writing(self) -> bool:
+        """It waits until the socket accepts bytes, not for bytes."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes that it has left in the socket, at least. It proceeds when there are more."""
+
+    def proceed(self) -> bool:
+        """Read and write until the socket would block. Return True if the handshake is over, well or not."""
+
+    def failed(self) -> None:
+        """``proceed`` raised because of a bug."""
 
 
 class Relay(Protocol):
@@ -158,6 +181,13 @@ class Splicer(Protocol):
     def connect(self, address: SocketAddress, owner: ConnectingOwner) -> Connecting:
         """Start to connect. Raises OSError if that fails at once; otherwise the owner is called later."""
 
+    def handshake(self, sock: socket.SocketType, handshake: Handshake) -> Connecting:
+        """Run a handshake on an accepted or connected socket: proceed whenever the socket may be ready.
+
+        The first call comes later. Once the handshake is over, the socket may be relayed, or have another handshake.
+        Until then, :meth:`Connecting.cancel` ends the handshake and closes the socket.
+        """
+
     def relay(
         self,
         client: socket.SocketType,
@@ -167,26 +197,13 @@ class Splicer(Protocol):
         idle: DeadlineQueue,
         half_close: DeadlineQueue,
         first_byte: Histogram | None,
+        client_tls: Tls | None = None,
+        server_tls: Tls | None = None,
     ) -> Relay:
         """Join two connected sockets, which the splicer owns from now on. TCP sockets must have TCP_OPTIONS set.
 
+        ``client_tls`` and ``server_tls`` are the TLS of a side whose handshake is complete.
         The relay waits in ``idle``, and in ``half_close`` after the first side's end. Each transfer restarts the
         deadline. ``first_byte`` receives the time to the server's first byte, counted from the client's first byte if
         that came earlier.
         """
-
-    def release(self, server: socket.SocketType) -> None:
-        """Stop watching a connected socket. Other code reads from it until ``relay_layered``."""
-
-    def relay_layered(
-        self,
-        client: socket.SocketType,
-        server: socket.SocketType,
-        owner: RelayOwner,
-        *,
-        layers: tuple[Layer, Layer],
-        idle: DeadlineQueue,
-        half_close: DeadlineQueue,
-        first_byte: Histogram | None,
-    ) -> Relay:
-        """Like ``relay``, with the layers of the client's and the server's side. The server may have been released."""

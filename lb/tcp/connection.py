@@ -8,7 +8,7 @@ connects to a server.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import ClassVar
 
 from lb.events import Attempt, ConnectionClosed, EndedBy, Reason
@@ -20,9 +20,9 @@ from lb.pools.backend import Backend
 from lb.proxy.connector import Connector
 from lb.proxy.context import ConnectionContext
 from lb.proxy.route import Route
-from lb.relay.splicer import Connecting, Relay
+from lb.relay.splicer import Connecting, Handshake, Relay
 from lb.tcp.frontend import Frontend
-from lb.tls.layer import Clear, Layer
+from lb.tls.layer import Tls
 
 __all__ = ["Connection"]
 
@@ -36,17 +36,17 @@ class Connection:
     """
 
     __slots__ = (
-        "_accepted_at",
         "_connector",
         "_context",
-        "_filtering",
         "_finished",
         "_frontend",
-        "_layer",
+        "_handshake",
         "_on_close",
         "_peer",
         "_relay",
         "_route",
+        "_tls",
+        "accepted_at",
         "client",
         "destination",
         "id",
@@ -59,7 +59,7 @@ class Connection:
     """Why it got its server, of a sampled connection: :mod:`lb.tcp.explained`."""
 
     def __init__(self, context: ConnectionContext, frontend: Frontend, sock: socket.SocketType, client: Client) -> None:
-        self._accepted_at = context.clock()
+        self.accepted_at = context.clock()
         self._context = context
         self._frontend = frontend
         self._route: Route = frontend.route
@@ -72,10 +72,10 @@ class Connection:
         self._peer: Client | None = None
         """The peer of the client's socket, if it is a proxy and not the client."""
         self._on_close: tuple[Callable[[], None], ...] = ()
-        self._layer: Layer | None = None
+        self._tls: Tls | None = None
         """TLS on the client's side."""
-        self._filtering: Connecting | None = None
-        """The task of the listener's filters."""
+        self._handshake: Connecting | None = None
+        """The client's socket in the listener's filters, and until the relay."""
         self._connector: Connector | None = None
         """Connects to the server, and holds the lease on it."""
         self._relay: Relay | None = None
@@ -107,7 +107,7 @@ class Connection:
             backend.name if backend is not None else None,
             str(self.client),
             self._state,
-            (self._context.clock() - self._accepted_at) * 1000,
+            (self._context.clock() - self.accepted_at) * 1000,
             self.bytes_in,
             self.bytes_out,
         )
@@ -118,32 +118,30 @@ class Connection:
             return "open"
         if self.backend is not None:
             return "connecting"
-        return "held" if self._filtering is None else "greeting"
+        return "greeting" if self._connector is None else "held"
 
     # Calls of the listener's filters
 
-    def run_task(self, run: Callable[[], Awaitable[None]]) -> None:
-        self._filtering = self._context.spawn(run, self.failed)
+    def handshake(self, handshake: Handshake) -> None:
+        self._handshake = self._context.splicer.handshake(self.sock, handshake)
 
     def speaks_for(self, client: Client, destination: Client) -> None:
         self._peer, self.client, self.destination = self.client, client, destination
 
-    def secured(self, tls: Layer) -> None:
-        self._layer = tls
+    def secured(self, tls: Tls) -> None:
+        self._tls = tls
 
     def on_close(self, callback: Callable[[], None]) -> None:
         self._on_close += (callback,)
 
     def refuse(self, ended_by: EndedBy, reason: Reason) -> None:
-        self._filtering = None
         self._finish(ended_by, reason)
 
     def start(self) -> None:
-        self._connector = connector = self.new_connector(self._context, self._route, self, self._accepted_at)
+        self._connector = connector = self.new_connector(self._context, self._route, self, self.accepted_at)
         connector.start()
 
     def let_in(self) -> None:
-        self._filtering = None
         self._route = self._frontend.route_for(self.server_name)
         self._connector = connector = self.new_connector(self._context, self._route, self, self._context.clock())
         connector.start()
@@ -154,32 +152,26 @@ class Connection:
         self._finish(ended_by, reason)
 
     def failed(self) -> None:
-        """A task raised because of a bug: reset, so that a truncated stream does not look complete."""
+        """A handshake raised because of a bug: reset, so that a truncated stream does not look complete."""
         self.close("reset")
 
     # Relay
 
-    def connected(self, server: socket.SocketType, layer: Layer | None) -> None:
+    def connected(self, server: socket.SocketType, tls: Tls | None) -> None:
         frontend, connector = self._frontend, self._connector
         assert connector is not None and connector.backend is not None  # noqa: S101, PT018 - it has just connected
         timing = connector.backend.timing
-        idle, half_close = frontend.idle_queue, frontend.half_close_queue
-        first_byte = timing.first_byte if timing is not None else None
-        splicer = self._context.splicer
-        if layer is None and self._layer is None:
-            self._relay = splicer.relay(
-                self.sock, server, self, idle=idle, half_close=half_close, first_byte=first_byte
-            )
-        else:
-            self._relay = splicer.relay_layered(
-                self.sock,
-                server,
-                self,
-                layers=(self._layer or Clear(), layer or Clear()),
-                idle=idle,
-                half_close=half_close,
-                first_byte=first_byte,
-            )
+        self._relay = self._context.splicer.relay(
+            self.sock,
+            server,
+            self,
+            idle=frontend.idle_queue,
+            half_close=frontend.half_close_queue,
+            first_byte=timing.first_byte if timing is not None else None,
+            client_tls=self._tls,
+            server_tls=tls,
+        )
+        self._handshake = None
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """The splicer has closed both sides."""
@@ -197,8 +189,6 @@ class Connection:
         """Close the connection now, in any state. Both sides get a reset: a truncated stream must not look complete."""
         if self._finished:
             return
-        if self._filtering is not None:
-            self._filtering.cancel()
         if self._relay is not None:
             self._relay.close(reset=True)
         else:
@@ -221,10 +211,14 @@ class Connection:
                 server = connector.backend.spec.name
                 connector.release()
             attempts, connect_ms = connector.attempts, connector.connect_ms
-        if relay is None:
+        handshake, self._handshake = self._handshake, None  # break the reference cycle
+        if handshake is not None:
+            handshake.cancel()
+        elif relay is None:
             self.sock.close()
         if self._on_close:
-            for callback in self._on_close:
+            on_close, self._on_close = self._on_close, ()
+            for callback in on_close:
                 callback()
         context.closed(self)
         self._frontend.closed()
@@ -237,7 +231,7 @@ class Connection:
                 self.client,
                 attempts,
                 connect_ms,
-                (now - self._accepted_at) * 1000,
+                (now - self.accepted_at) * 1000,
                 relay.bytes_in if relay is not None else 0,
                 relay.bytes_out if relay is not None else 0,
                 ended_by,

@@ -47,6 +47,7 @@ def server_context(spec: ListenerTlsSpec) -> ssl.SSLContext:
 def _context_of_one(spec: ListenerTlsSpec, certificate: CertificateSpec) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = VERSIONS[spec.min_version]
+    context.num_tickets = 1  # a client needs one for its next connection, and each costs a fifth of the handshake
     context.options |= ssl.OP_NO_RENEGOTIATION  # clients could force expensive handshakes with it
     _load(context, certificate)
     _set_alpn(context, spec.alpn)

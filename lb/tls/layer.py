@@ -10,12 +10,14 @@ import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import Protocol, cast
 
-__all__ = ["Clear", "Layer", "Tls", "ignore_undecodable_names"]
+__all__ = ["RECORD", "Clear", "LastSession", "Layer", "Tls", "ignore_undecodable_names"]
 
 RECORD = 16 * 1024
 """Maximum stream bytes in one record, RFC 8446, 5.1. One OpenSSL read returns one record."""
+PIECE = 32 * 1024
+"""Maximum bytes given to OpenSSL at once. Its buffers grow to the largest piece and keep that size."""
 
 
 @contextmanager
@@ -81,23 +83,49 @@ class Clear:
         return b""
 
 
+class LastSession:
+    """The last session with a server, for the next connection to resume: that saves both sides half of the work."""
+
+    __slots__ = ("session",)
+
+    def __init__(self) -> None:
+        self.session: ssl.SSLSession | None = None
+
+
 class Tls:
     """TLS, once :meth:`shake_hands` has returned True. Implements :class:`Layer`.
 
     ``server_name`` is for the client role: the name sent as SNI. If the context checks names, the certificate must
-    match it. An IP address is checked, but not sent.
+    match it. An IP address is checked, but not sent. It resumes the ``last`` session with the server.
     """
 
-    __slots__ = ("_incoming", "_object", "_outgoing", "early", "ended")
+    __slots__ = ("_incoming", "_last", "_object", "_outgoing", "early", "ended")
 
-    def __init__(self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_name: str | None = None,
+        last: LastSession | None = None,
+    ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self._last = last
         self._object = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+            self._incoming,
+            self._outgoing,
+            server_side=server_side,
+            server_hostname=server_name,
+            session=last.session if last is not None else None,
         )
         self.early = b""
         self.ended = False
+
+    @property
+    def resumed(self) -> bool:
+        """True if the handshake resumed an earlier session."""
+        return bool(self._object.session_reused)
 
     def shake_hands(self, received: bytes = b"") -> bool:
         """Do the next step of the handshake. Return True if it is complete. After each step, send :meth:`to_send`.
@@ -110,7 +138,8 @@ class Tls:
                 self._object.do_handshake()
         except ssl.SSLWantReadError:
             return False
-        self.early = self._read_all()
+        if self._incoming.pending:
+            self.early = self._read_all()
         return True
 
     def to_send(self) -> bytes:
@@ -138,12 +167,48 @@ class Tls:
             self.ended = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def seal(self, data: bytes) -> bytes:
+    def open_into(self, received: memoryview, plain: memoryview) -> int:
+        """Decode received bytes into ``plain``, which has room for two records more. Return the number of stream bytes.
+
+        Raises ssl.SSLError.
+        """
+        if len(received) <= PIECE:
+            return self._open_piece(received, plain)
+        count = 0
+        for start in range(0, len(received), PIECE):
+            count += self._open_piece(received[start : start + PIECE], plain[count:])
+        return count
+
+    def _open_piece(self, piece: memoryview, plain: memoryview) -> int:
+        """Decode a piece. A read that finds no whole record costs an exception, so OpenSSL is asked only for bytes."""
+        incoming, read, count = self._incoming, self._object.read, 0
+        incoming.write(piece)
+        try:
+            while incoming.pending and not self.ended:
+                length = cast("int", read(RECORD, cast("bytearray", plain[count:])))
+                self.ended = not length
+                count += length
+        except ssl.SSLWantReadError:  # the rest of a record is still to come
+            pass
+        except ssl.SSLZeroReturnError:
+            self.ended = True
+        return count
+
+    def seal(self, data: bytes | memoryview) -> bytes:
         """Encrypt the bytes. A reply that TLS itself has to send (KeyUpdate, RFC 8446, 4.6.3) goes before them."""
-        self._object.write(data)
-        return self._outgoing.read()
+        if len(data) <= PIECE:
+            self._object.write(data)
+            return self._outgoing.read()
+        return b"".join([self.seal(data[start : start + PIECE]) for start in range(0, len(data), PIECE)])
 
     def finish(self) -> bytes:
         with suppress(ssl.SSLWantReadError):  # the peer's close_notify may come later
             self._object.unwrap()
         return self._outgoing.read()
+
+    def closed(self) -> None:
+        """The connection has ended: keep its session. In TLS 1.3 the session comes in a ticket after the handshake."""
+        if self._last is not None:
+            session = self._object.session
+            if session is not None and (session.has_ticket or self._object.version() == "TLSv1.2"):
+                self._last.session = session

@@ -103,10 +103,38 @@ class FakeRelay:
         self.client.close()
 
 
-class FakeSplicer:
-    """A splicer without sockets. ``failing`` maps a target to the error that its connect raises at once."""
+class FakeHandshaking:
+    """A handshake that proceeds every half second."""
 
-    def __init__(self):
+    def __init__(self, sock, handshake, fault):
+        self.sock = sock
+        self.handshake = handshake
+        self.fault = fault
+        self.scope = trio.CancelScope()
+
+    async def run(self):
+        with self.scope:
+            try:
+                while not self.handshake.proceed():  # noqa: ASYNC110 - no event: the fake clock is one
+                    await trio.sleep(0.5)
+            except Exception as exception:  # noqa: BLE001 - as a splicer does
+                self.fault("splicer", exception)
+                self.handshake.failed()
+
+    def cancel(self):
+        self.scope.cancel()
+        self.sock.close()
+
+
+class FakeSplicer:
+    """A splicer without sockets. ``failing`` maps a target to the error that its connect raises at once.
+
+    Handshakes need a nursery.
+    """
+
+    def __init__(self, fault):
+        self.fault = fault
+        self.nursery = None
         self.failing = {}
         self.connects = []
         self.relays = []
@@ -117,7 +145,12 @@ class FakeSplicer:
         self.connects.append(FakeConnecting(address, owner))
         return self.connects[-1]
 
-    def relay(self, client, server, owner, *, idle, half_close, first_byte):
+    def handshake(self, sock, handshake):
+        running = FakeHandshaking(sock, handshake, self.fault)
+        self.nursery.start_soon(running.run)
+        return running
+
+    def relay(self, client, server, owner, *, idle, half_close, first_byte, client_tls, server_tls):
         self.relays.append(FakeRelay(client, owner, idle, half_close, first_byte))
         idle.enter(self.relays[-1], trio.current_time())
         return self.relays[-1]
@@ -163,8 +196,8 @@ class World:
     def __init__(self, names="ab", *, listener=None, **pool):
         self.events = []
         self.sink = self.events.append
-        self.splicer = FakeSplicer()
-        self.deadlines = Deadlines(fault=lambda where, exception: self.sink(Fault(where, exception)))
+        self.splicer = FakeSplicer(self._fault)
+        self.deadlines = Deadlines(fault=self._fault)
         self.descriptors = Descriptors(1000)
         self.disconnects = FakeDisconnects()
         self.context = ConnectionContext(
@@ -179,6 +212,9 @@ class World:
             pressure=Pressure(self.descriptors, self.deadlines, self.sink),
             context=self.context,
         )
+
+    def _fault(self, where, exception):
+        self.sink(Fault(where, exception))
 
     def _health_changed(self, pool, backend, change):
         pass
@@ -249,6 +285,7 @@ def world_maker(nursery):
 
     def make(*args, **kwargs):
         world = World(*args, **kwargs)
+        world.splicer.nursery = nursery
         nursery.start_soon(world.deadlines.run)
         return world
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from lb.net.deadlines import DeadlineQueue
-from lb.relay.splicer import TIMEOUTS, ConnectingOwner, RelayOwner
+from lb.relay.splicer import TIMEOUTS, Connecting, ConnectingOwner, Handshake, RelayOwner
 from lb.tools.rehearse.servers import VirtualServer
 from lb.tools.rehearse.sockets import ListeningSocket, ServerSocket, VirtualAcceptor, VirtualClient
 from lb.tools.rehearse.virtual_clock import VirtualClock
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lb.events import EndedBy, Reason
     from lb.model.address import SocketAddress
     from lb.model.timing import Histogram
-    from lb.tls.layer import Layer
+    from lb.tls.layer import Tls
 
 __all__ = ["VirtualSplicer"]
 
@@ -156,6 +156,10 @@ class VirtualSplicer:
         self._clock.after(sock.server.connect_time(), connecting.due)
         return connecting
 
+    def handshake(self, sock: socket.SocketType, handshake: Handshake) -> Connecting:
+        """Raise an error: bytes are not simulated. A virtual configuration has no filters and no server handshakes."""
+        raise NotImplementedError
+
     def relay(
         self,
         client: socket.SocketType,
@@ -165,23 +169,9 @@ class VirtualSplicer:
         idle: DeadlineQueue,
         half_close: DeadlineQueue,  # noqa: ARG002 - both sides end at the same time
         first_byte: Histogram | None,  # noqa: ARG002 - bytes are not simulated
+        client_tls: Tls | None = None,  # noqa: ARG002
+        server_tls: Tls | None = None,  # noqa: ARG002
     ) -> VirtualRelay:
         virtual = cast("VirtualClient", client)
         self._joined(self._clock.now - virtual.arrived)
         return VirtualRelay(self._clock, virtual, cast("ServerSocket", server).server, owner, idle)
-
-    def release(self, server: socket.SocketType) -> None:
-        """No effect."""
-
-    def relay_layered(
-        self,
-        client: socket.SocketType,
-        server: socket.SocketType,
-        owner: RelayOwner,
-        *,
-        layers: tuple[Layer, Layer],  # noqa: ARG002 - bytes are not simulated
-        idle: DeadlineQueue,
-        half_close: DeadlineQueue,
-        first_byte: Histogram | None,
-    ) -> VirtualRelay:
-        return self.relay(client, server, owner, idle=idle, half_close=half_close, first_byte=first_byte)

@@ -1,16 +1,13 @@
-"""Access lists and limits per source, with and without a task."""
+"""Access lists and limits per source, alone and after another filter."""
 
 from __future__ import annotations
 
 import attrs
 import pytest
-import trio
 
 from lb.model.address import Client, Networks
-from lb.proxy.access_filter import AccessFilter
+from lb.proxy.access_filter import AccessFilter, AccessOnly
 from lb.proxy.listener import make_admission
-from lb.proxy.source_limits import SourceLimits
-from lb.tls.store import TlsStore
 from tests.support.connecting import world_maker
 from tests.support.specs import listener_spec
 
@@ -39,9 +36,9 @@ def end_all(world):
         connection.close("stopped")
 
 
-def test_a_plain_listener_has_no_gate():
-    world = listener_spec("web", (), "web")
-    assert make_admission(world, SourceLimits.of_process(), TlsStore()) is None
+async def test_a_plain_listener_has_no_gate(make):
+    world = make()
+    assert make_admission(world.listener.spec, world.context) is None
 
 
 @pytest.mark.parametrize(
@@ -90,9 +87,8 @@ async def test_unix_clients_are_no_source(make):
 async def test_a_source_comes_only_so_fast(make):
     world = make()
     now = 100.0
-    world.listener.admission = AccessFilter(
-        listener_spec("web", (), "web", rate_per_source=2), world.context.source_limits, lambda: now
-    )
+    spec = listener_spec("web", (), "web", rate_per_source=2)
+    world.listener.admission = AccessOnly(AccessFilter(spec, world.context.source_limits, lambda: now))
     assert [let_in(world) for _ in range(3)] == [True, True, False]
     assert let_in(world, "10.9.9.9")
     now = 100.6
@@ -105,7 +101,7 @@ async def test_who_is_too_fast_is_not_counted_as_open(make):
     world = make()
     spec = listener_spec("web", (), "web", rate_per_source=1, max_per_source=1)
     now = 100.0
-    world.listener.admission = AccessFilter(spec, world.context.source_limits, lambda: now)
+    world.listener.admission = AccessOnly(AccessFilter(spec, world.context.source_limits, lambda: now))
     assert let_in(world)
     end_all(world)
     assert not let_in(world)
@@ -128,22 +124,18 @@ async def test_a_reload_that_turns_a_limit_on_or_off_loses_no_count(make):
     end_all(world)
 
 
-async def test_after_a_greeting_the_client_that_was_named_is_judged(autojump_clock, nursery, make):
+async def test_after_a_greeting_the_client_that_was_named_is_judged(make):
     """Filters run in order: the access list checks the client that an earlier filter has set."""
 
     class Naming:
         reason = "bad_proxy_header"
 
-        async def apply(self, connection):
+        def begin(self, connection):
             connection.speaks_for(Client("10.6.6.6", 1), Client("10.0.0.1", 80))
 
     world = make(deny=networks("10.6.6.6"))
-    await nursery.start(world.context.run)
-    chain = make_admission(
-        attrs.evolve(world.listener.spec, accept_proxy=True), world.context.source_limits, world.context.tls
-    )
+    chain = make_admission(attrs.evolve(world.listener.spec, accept_proxy=True), world.context)
     world.listener.admission = attrs.evolve(chain, filters=[Naming(), chain.filters[-1]])
     world.accept()
-    await trio.sleep(1)
     record = world.record
     assert (record.reason, record.client, record.peer) == ("denied", Client("10.6.6.6", 1), Client("10.1.2.3", 5555))

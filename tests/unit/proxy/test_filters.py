@@ -23,12 +23,21 @@ class FakeStep:
     seconds: float = 0
     failure: Exception | None = None
     heard: int = 0
+    due: float = 0
+    costly = writing = False
+    unread = 0
 
-    async def apply(self, connection):
-        await trio.sleep(self.seconds)
+    def begin(self, connection):
+        self.due = trio.current_time() + self.seconds
+        return self
+
+    def proceed(self):
+        if trio.current_time() < self.due:
+            return False
         if self.failure:
             raise self.failure
         self.heard += 1
+        return True
 
 
 @pytest.fixture
@@ -38,8 +47,7 @@ async def greet(nursery):
 
     async def greet(*steps, seconds=10, **pool):
         world = make("a", **pool)
-        await nursery.start(world.context.run)
-        world.listener.admission = FilterChain(steps, seconds)
+        world.listener.admission = FilterChain(steps, world.deadlines.queue("header", seconds))
         world.accept()
         return world
 

@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from lb.tls.handshake import shake_hands
-from lb.tls.layer import Clear, Tls
+from lb.tls.handshake import TlsHandshake
+from lb.tls.layer import Tls
 from tests.support.splicing import MIB, Joined, Owner, listening_socket, running_splicer
 from tests.support.tls_peers import VERSIONS, TlsEnd, client_context, server_context
 
@@ -62,33 +62,52 @@ async def join(bench, secured, *, version=None, idle=math.inf, half_close=math.i
         bench.splicer.connect((back.family, back.getsockname()), owner)
         outer_server, _ = back.accept()
         await owner.until(lambda owner: owner.server)
-    bench.splicer.release(owner.server)
     client, server = (trio.SocketStream(trio.socket.from_stdlib_socket(each)) for each in (outer_client, outer_server))
-    layers = (Clear(), Clear())
+    client_tls = server_tls = None
     async with trio.open_nursery() as nursery:
         if "client" in secured:
             client = TlsEnd(client, client_context(version=version), server_name=NAME)
-            layers = (Tls(server_context(NAME), server_side=True), layers[1])
-            nursery.start_soon(shake_hands, inner_client, layers[0])
+            client_tls = Tls(server_context(NAME), server_side=True)
+            nursery.start_soon(Shaking(inner_client, client_tls, starts=False).run, bench)
             nursery.start_soon(shake_and_say, client, early)
         if "server" in secured:
             server = TlsEnd(server, server_context(NAME, version=version), server_side=True)
-            layers = (layers[0], Tls(client_context(), server_side=False, server_name=NAME))
-            nursery.start_soon(shake_hands, owner.server, layers[1])
+            server_tls = Tls(client_context(), server_side=False, server_name=NAME)
+            nursery.start_soon(Shaking(owner.server, server_tls, starts=True).run, bench)
             nursery.start_soon(server.shake_hands)
-    owner.relay = bench.splicer.relay_layered(
+    owner.relay = bench.splicer.relay(
         inner_client,
         owner.server,
         owner,
-        layers=layers,
         idle=bench.deadlines.queue("idle", idle),
         half_close=bench.deadlines.queue("half_close", half_close),
         first_byte=None,
+        client_tls=client_tls,
+        server_tls=server_tls,
     )
     ends = (end if isinstance(end, TlsEnd) else PlainEnd(end) for end in (client, server))
     joined = Joined(*ends, owner)
     bench.joined.append(joined)
     return joined
+
+
+class Shaking(TlsHandshake):
+    """A handshake on a splicer, and its end."""
+
+    async def run(self, bench):
+        self.over = trio.Event()
+        bench.splicer.handshake(self._sock, self)
+        with trio.fail_after(10):
+            await self.over.wait()
+
+    def proceed(self):
+        complete = super().proceed()
+        if complete:
+            self.over.set()
+        return complete
+
+    def failed(self):
+        self.over.set()
 
 
 async def shake_and_say(end, early):
