@@ -57,7 +57,6 @@ http {{
         root {directory}/files;
         location = /small {{ return 200 "ok"; }}
         location = /resumed {{ return 200 "$ssl_session_reused"; }}
-        location = /accepts {{ stub_status; }}
         location = /large-copied {{ sendfile off; alias {directory}/files/large; }}
     }}
 }}
@@ -70,7 +69,7 @@ class Ports:
 
     web: int = attrs.field(factory=free_port)
     """HTTP: ``/small`` (2 bytes); ``/medium`` and ``/large``, sent by sendfile; ``/large-copied``, sent by copying;
-    ``/resumed`` ("r" if the client has resumed a TLS session); ``/accepts`` (nginx's stub_status)."""
+    ``/resumed`` ("r" if the client has resumed a TLS session)."""
     tls: int = attrs.field(factory=free_port)
     """The web server again, with TLS 1.3."""
     proxied: int = attrs.field(factory=free_port)

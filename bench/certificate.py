@@ -7,8 +7,8 @@ from pathlib import Path
 
 __all__ = ["SERVER_NAME", "certificate_path", "make_certificate"]
 
-SERVER_NAME = "www.bench.example"
-"""Name in the certificate, and the server name (SNI) that clients send."""
+SERVER_NAME = "localhost"
+"""Name in the certificate, and the server name (SNI) that clients send. wrk sends no name that it cannot look up."""
 
 
 def certificate_path(directory: Path) -> Path:

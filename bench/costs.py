@@ -9,6 +9,7 @@ from threading import Timer
 
 import loads
 from backends import LARGE, large_file
+from measure import begun_connections
 from model import Sample, Scale
 from target import MANY
 from targets import Running
@@ -66,10 +67,9 @@ def connections(running: Running, scale: Scale, *, resume: bool = False) -> Samp
 def checks(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - shorter would be imprecise
     """Return the CPU of the health checks in percent of a core, and checks per second."""
     time.sleep(UNTIL_CHECKS)  # noqa: TID251 - what is measured is the CPU of a time
-    web = running.behind.web
-    before, cpu = loads.accepted(web), running.cpu()
+    before, cpu = begun_connections(), running.cpu()
     time.sleep(CHECK_SECONDS)  # noqa: TID251 - likewise
-    cpu, made = running.cpu() - cpu, loads.accepted(web) - before
+    cpu, made = running.cpu() - cpu, begun_connections() - before
     rate, expected = made / CHECK_SECONDS, MANY / CHECK_INTERVAL
     problems = () if rate >= 0.95 * expected else (f"{rate:.0f} checks per second instead of {expected:.0f}",)
     return Sample((cpu / CHECK_SECONDS * 100, rate), problems)
@@ -107,7 +107,7 @@ def _wrk(
 ) -> tuple[tuple[float | None, float], tuple[str, ...]]:
     """Return CPU per request in microseconds (None without a balancer) and requests per second; and the errors."""
     lines, cpu = running.log_lines() if logs else 0, running.cpu()
-    work = loads.wrk(port, path, seconds, close=close, tls=running.target.features.tls)
+    work = loads.wrk(port, path, seconds, close=close, tls=running.target.client.tls is not None)
     problems = work.problems
     if logs:
         missing = lines + work.count - running.log_lines(lines + work.count)

@@ -34,7 +34,7 @@ FILTER_CASES = (
         "sni",
         "SNI routing",
         tuple(target.with_features(Features(sni=True), TLS) for target in BALANCERS),
-        partial(costs.connections, resume=True),
+        one_request,
     ),
     *(
         _filtered(

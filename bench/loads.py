@@ -16,13 +16,13 @@ from pathlib import Path
 
 import attrs
 from backends import LARGE, TOTAL
+from certificate import SERVER_NAME
 from clients import PATIENCE, PLAIN, Client
 from processes import HOST, give_way
 
 __all__ = [
     "Downloads",
     "Work",
-    "accepted",
     "download",
     "downloads",
     "idle_connections",
@@ -53,12 +53,15 @@ class Work:
 
 
 def wrk(port: int, path: str, seconds: int, *, close: bool = False, tls: bool = False) -> Work:
-    """Run wrk with 32 connections; with ``close``, each request has its own connection."""
+    """Run wrk with 32 connections; with ``close``, each request has its own connection.
+
+    With ``tls``, it resumes the last TLS session of a connection if the peer can.
+    """
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", str(SCRIPT)]
     if close:
         command += ["-H", "Connection: close"]
-    url = f"{'https' if tls else 'http'}://{HOST}:{port}{path}"
-    done = subprocess.run([*command, url], check=True, capture_output=True, text=True)
+    origin = f"https://{SERVER_NAME}" if tls else f"http://{HOST}"
+    done = subprocess.run([*command, f"{origin}:{port}{path}"], check=True, capture_output=True, text=True)
     figures = done.stdout.rpartition("RESULT ")[2].split()
     requests, microseconds, *errors = map(int, figures)
     problems = [f"{count} {kind} errors" for kind, count in zip(ERRORS, errors, strict=True) if count]
@@ -225,14 +228,6 @@ def _scrape_all(admin: Path, times: int) -> None:
     for path in ("/metrics", "/api/v1/status") * times:
         if not scrape(admin, path).startswith(b"HTTP/1.1 200 "):
             raise ConnectionError(f"{path} was not answered")
-
-
-def accepted(port: int) -> int:
-    """Return the number of connections that the web server has accepted on all its ports, this one included."""
-    with PLAIN.connect(port) as connection:
-        connection.sendall(b"GET /accepts HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
-        with connection.makefile("rb") as answer:
-            return int(answer.read().partition(b"requests\n")[2].split()[0])
 
 
 @contextlib.contextmanager
