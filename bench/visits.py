@@ -54,7 +54,7 @@ class _Visitor:
     request: bytes
     visits: Visits
     session: ssl.SSLSession | None
-    """The TLS session of its last connection, which the next one resumes; None: all handshakes are full ones."""
+    """The TLS session of its last full handshake, which the next connection resumes; None: all are full ones."""
 
     def visit(self, plain: socket.socket) -> Iterator[None]:
         """Use a new socket for a connection, and close it. Yield whenever it waits for a change of the socket."""
@@ -88,8 +88,8 @@ class _Visitor:
         self.visits.resumed_behind += answer.endswith(SAYS_RESUMED)
         if isinstance(connection, ssl.SSLSocket):
             self.visits.resumed += bool(connection.session_reused)
-            if self.session is not None:
-                self.session = connection.session
+            if self.session is not None and not connection.session_reused:
+                self.session = connection.session  # Python copies it, which costs as much as half a handshake
 
 
 def visit(port: int, path: str, seconds: float, client: Client, *, resume: bool = False) -> Visits:
