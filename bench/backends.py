@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import attrs
+from certificate import certificate_path, make_certificate
 from processes import HOST, LOAD_CORES, free_port, give_way, running
 
 __all__ = ["LARGE", "MEDIUM", "TOTAL", "Ports", "backends", "large_file"]
@@ -47,8 +48,15 @@ http {{
     server {{
         listen {host}:{ports.web} backlog=4096;
         listen {ports.many} backlog=4096;
+        listen {host}:{ports.tls} backlog=4096 ssl;
+        listen {host}:{ports.proxied} backlog=4096 proxy_protocol;
+        ssl_certificate {certificate};
+        ssl_certificate_key {certificate};
+        ssl_protocols TLSv1.3;
+        ssl_session_cache shared:tls:10m;
         root {directory}/files;
         location = /small {{ return 200 "ok"; }}
+        location = /resumed {{ return 200 "$ssl_session_reused"; }}
         location = /large-copied {{ sendfile off; alias {directory}/files/large; }}
     }}
 }}
@@ -59,14 +67,19 @@ http {{
 class Ports:
     """Ports of the servers, or of a balancer in front of them."""
 
-    web: int
-    """HTTP: ``/small`` (2 bytes); ``/medium`` and ``/large``, sent by sendfile; ``/large-copied``, sent by copying."""
-    sink: int
+    web: int = attrs.field(factory=free_port)
+    """HTTP: ``/small`` (2 bytes); ``/medium`` and ``/large``, sent by sendfile; ``/large-copied``, sent by copying;
+    ``/resumed`` ("r" if the client has resumed a TLS session)."""
+    tls: int = attrs.field(factory=free_port)
+    """The web server again, with TLS 1.3."""
+    proxied: int = attrs.field(factory=free_port)
+    """The web server again, behind a PROXY header."""
+    sink: int = attrs.field(factory=free_port)
     """Reads to the end, then replies with :data:`TOTAL`."""
-    source: int
+    source: int = attrs.field(factory=free_port)
     """Sends without end."""
-    few: int
-    many: int
+    few: int = attrs.field(factory=free_port)
+    many: int = attrs.field(factory=free_port)
     """The web server again, on all loopback addresses. It represents a few servers, or many."""
 
 
@@ -79,13 +92,16 @@ def large_file(directory: Path) -> Path:
 def backends(directory: Path) -> Iterator[Ports]:
     """Run all servers, with their files in ``directory``."""
     any_address = free_port()
-    ports = Ports(web=free_port(), sink=free_port(), source=free_port(), few=any_address, many=any_address)
+    ports = Ports(few=any_address, many=any_address)
+    make_certificate(directory)
     files = directory / "files"
     files.mkdir()
     for name, size in (("medium", MEDIUM), ("large", LARGE)):
         (files / name).write_bytes(bytes(size))
     config = directory / "web.conf"
-    config.write_text(WEB_CONFIG.format(directory=directory, host=HOST, ports=ports))
+    config.write_text(
+        WEB_CONFIG.format(directory=directory, host=HOST, ports=ports, certificate=certificate_path(directory))
+    )
     web = ["nginx", "-c", str(config), "-p", str(directory), "-e", "stderr"]
     with contextlib.ExitStack() as stack:
         for name, command, port in (

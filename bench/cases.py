@@ -5,19 +5,24 @@ from __future__ import annotations
 from functools import partial
 
 import costs
+import socket_memory
 import waits
+from configurations import HAPROXY_BALANCE
 from costs import GIB, IDLE_FOR_MEMORY, IDLE_FOR_SPEED
+from filter_cases import FILTER_CASES
 from model import Bar, Case, Metric, Scale
-from targets import DIRECT, FEW, HAPROXY, HAPROXY_BALANCE, HAPROXY_SPLICE, LB, MANY, NGINX, STRATEGIES, Target
+from target import FEW, MANY, STRATEGIES, Target
+from targets import BALANCERS, DIRECT, HAPROXY, HAPROXY_SPLICE, LB, NGINX
+from tls_cases import TLS_CASES
 
 __all__ = ["CASES", "FULL", "QUICK"]
 
 FULL = Scale(rounds=5, seconds=2, ping_seconds=2.0, downloads=5, upload=GIB)
 QUICK = Scale(rounds=1, seconds=1, ping_seconds=0.3, downloads=2, upload=GIB // 4)
 
-BALANCERS = (LB, HAPROXY, NGINX)
 SPLICING = (LB, HAPROXY, HAPROXY_SPLICE, NGINX)
-ONE_WORKER, TWO_WORKERS = LB.with_workers(1), LB.with_workers(2)
+REPLACED = 20
+READ = 8_000_000
 RELOADED = ("round-robin", "consistent-hash, maglev", "consistent-hash, ketama")
 PARTS = ("median", "99th percentile", "longest")
 
@@ -25,7 +30,7 @@ TRAFFIC = (
     Case(
         "keepalive",
         (
-            Metric("CPU of a request, 32 kept connections", "µs", bar=Bar(1.10)),
+            Metric("CPU of a request, 32 kept connections", "µs", bar=Bar(1.05)),
             Metric("requests", "1/s", cost=False),
         ),
         (*BALANCERS, DIRECT),
@@ -34,7 +39,7 @@ TRAFFIC = (
     Case(
         "connections",
         (
-            Metric("CPU of a connection with one request, 32 at a time", "µs", bar=Bar(1.15)),
+            Metric("CPU of a connection with one request, 32 at a time", "µs", bar=Bar(1.25)),
             Metric("connections", "1/s", cost=False),
         ),
         (*BALANCERS, DIRECT),
@@ -43,7 +48,7 @@ TRAFFIC = (
     Case(
         "connections-logged",
         (
-            Metric("CPU of a connection with one request and a log line", "µs", bar=Bar(1.45)),
+            Metric("CPU of a connection with one request and a log line", "µs", bar=Bar(1.25)),
             Metric("connections with log lines", "1/s", cost=False),
         ),
         tuple(target.with_log() for target in BALANCERS),
@@ -70,7 +75,7 @@ TRAFFIC = (
     Case(
         "download",
         (
-            Metric("CPU of a 200 MB answer, sent by copying", "ms", bar=Bar(0.40)),
+            Metric("CPU of a 200 MB answer, sent by copying", "ms", bar=Bar(0.50)),
             Metric("200 MB answers, sent by copying", "MB/s", cost=False),
         ),
         (*SPLICING, DIRECT),
@@ -113,10 +118,11 @@ TRAFFIC = (
     Case(
         "latency",
         (
-            Metric("latency added at one connection, median", "µs", above_direct=True, bar=Bar(1.0)),
-            Metric("latency added at one connection, 99th percentile", "µs", above_direct=True, bar=Bar(1.0)),
+            Metric("latency added at one connection, median", "µs", above_direct=True, bar=Bar(1.15)),
+            Metric("latency added at one connection, 99th percentile", "µs", above_direct=True, bar=Bar(1.15)),
             Metric("latency at one connection, median", "µs", cost=False),
             Metric("latency at one connection, 99th percentile", "µs", cost=False),
+            Metric("CPU of a request at one connection", "µs", bar=Bar(1.35)),
         ),
         (*BALANCERS, DIRECT),
         waits.latency,
@@ -174,22 +180,19 @@ def _many_servers(strategy: str) -> Case:
     )
 
 
-def _reload(strategy: str) -> Case:
+def _reload(name: str, strategy: str, replaced: int, limit: float) -> Case:
+    which = f"of {replaced} of {MANY:,} servers, {strategy}"
     return Case(
-        "reload",
+        name,
         (
-            Metric(
-                f"longest wait around a reload of {MANY:,} servers, {strategy}",
-                "ms",
-                bar=Bar(20, against=None, always=True),
-            ),
-            Metric(f"longest of as many waits without a reload, {strategy}", "ms", cost=False),
-            Metric(f"SIGHUP until the new servers are in use, {strategy}", "ms", cost=False),
+            Metric(f"longest wait around a reload {which}", "ms", bar=Bar(limit, against=None, always=True)),
+            Metric(f"longest of as many waits without a reload {which}", "ms", cost=False),
+            Metric(f"SIGHUP until the new servers are in use, {which}", "ms", cost=False),
         ),
         (LB.with_strategy(strategy),),
-        waits.reload,
+        partial(waits.reload, replaced=replaced),
         repeat=5,
-        quick=strategy == "round-robin",
+        quick=name == "reload" and strategy == "round-robin",
     )
 
 
@@ -212,17 +215,62 @@ STARTUP = (
 )
 
 
-def _workers(work: str, unit: str, *, close: bool) -> Case:
+def _workers(work: str, unit: str, limit: float, *, close: bool) -> tuple[Case, Case]:
+    """Return the case of the balancer, and that of HAProxy, without a limit."""
+
+    def case(name: str, target: Target, bar: Bar | None) -> Case:
+        return Case(
+            name,
+            (
+                Metric(f"CPU of {work}, all cores", "µs", bar=bar),
+                Metric(f"{unit}, all cores", "1/s", cost=False),
+            ),
+            (target.with_workers(2), target.with_workers(1)),
+            partial(costs.requests, path="/small", close=close),
+            quick=bar is not None and not close,
+        )
+
+    return case("workers", LB, Bar(limit, against=LB.with_workers(1))), case("workers-haproxy", HAPROXY, None)
+
+
+def _checks(check: str) -> Case:
     return Case(
-        "workers",
+        f"checks-{check}",
         (
-            Metric(f"CPU of {work}, all cores", "µs", bar=Bar(1.10, against=ONE_WORKER)),
-            Metric(f"{unit}, all cores", "1/s", cost=False),
+            Metric(f"CPU of active checks of {MANY:,} servers each 2 s, {check}", "% of a core", bar=Bar(2.0)),
+            Metric(f"active checks, {check}", "1/s", cost=False),
         ),
-        (TWO_WORKERS, ONE_WORKER),
-        partial(costs.requests, path="/small", close=close),
-        quick=not close,
+        (LB.with_checks(check), HAPROXY.with_checks(check)),
+        costs.checks,
+        fresh=True,
+        quick=False,
     )
+
+
+def _unread(client: str, read: int) -> Case:
+    return Case(
+        "socket-memory",
+        (Metric(f"kernel's buffers for a client that {client}", "MiB", bar=Bar(4, against=None)),),
+        SPLICING,
+        partial(socket_memory.unread, read=read),
+        quick=False,
+    )
+
+
+SCRAPE_WAITS = Case(
+    "scrape-waits",
+    (
+        Metric(
+            f"longest wait while metrics and status of {MANY:,} servers are read",
+            "ms",
+            bar=Bar(5, against=None, always=True),
+        ),
+        Metric("longest of as many waits without that", "ms", cost=False),
+    ),
+    (LB.with_strategy("round-robin").with_admin(),),
+    waits.beside_scrapes,
+    quick=False,
+)
 
 
 def _watched(work: str, watched: Target, plain: Target, *, close: bool) -> Case:
@@ -246,11 +294,18 @@ WATCHED = (
 
 CASES = (
     *TRAFFIC,
+    *TLS_CASES,
+    *FILTER_CASES,
+    *map(_checks, ("tcp", "http")),
+    _unread("reads nothing", 0),
+    _unread(f"reads {READ // 1_000_000} MB, then stops", READ),
     *WATCHED,
+    SCRAPE_WAITS,
     FAIRNESS,
     *map(_many_servers, STRATEGIES),
-    *map(_reload, RELOADED),
+    *(_reload("reload", strategy, MANY // 2, 20) for strategy in RELOADED),
+    *(_reload("reload-few", strategy, REPLACED, 10) for strategy in RELOADED),
     *STARTUP,
-    _workers("a request", "requests", close=False),
-    _workers("a connection with one request", "connections", close=True),
+    *_workers("a request", "requests", 1.05, close=False),
+    *_workers("a connection with one request", "connections", 1.10, close=True),
 )

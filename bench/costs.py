@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from threading import Timer
 
 import loads
 from backends import LARGE, large_file
+from measure import begun_connections
 from model import Sample, Scale
+from target import MANY
 from targets import Running
+from visits import visit
 
 __all__ = [
     "GIB",
     "IDLE_FOR_MEMORY",
     "IDLE_FOR_SPEED",
+    "IDLE_TLS",
+    "checks",
+    "connections",
     "cost_of_many",
     "downloads",
     "idle",
+    "idle_memory",
     "requests",
     "scraped",
     "upload",
@@ -26,14 +34,45 @@ __all__ = [
 GIB = 1024**3
 IDLE_FOR_MEMORY = 3_500
 IDLE_FOR_SPEED = 5_000
+IDLE_TLS = 2_000
 SCRAPE_INTERVAL = 5
 """Seconds between two scrapes: three times as often as usual."""
 SCRAPES = 20
+CHECK_SECONDS, CHECK_INTERVAL = 20, 2
+UNTIL_CHECKS = 4
+"""Seconds until all servers have had their first checks, which some balancers make faster."""
 
 
 def requests(running: Running, scale: Scale, *, path: str, close: bool = False, logs: bool = False) -> Sample:
     """Return CPU per request in microseconds, and requests per second."""
     return Sample(*_wrk(running, running.ports.web, scale.seconds, path=path, close=close, logs=logs))
+
+
+def connections(running: Running, scale: Scale, *, resume: bool = False) -> Sample:
+    """Return CPU per connection in microseconds, connections per second, and the percentage of full TLS handshakes.
+
+    These are the handshakes with the servers if there are such, else those with the clients.
+    """
+    behind = running.target.features.server_tls
+    cpu = running.cpu()
+    visits = visit(
+        running.ports.web, "/resumed" if behind else "/small", scale.seconds, running.target.client, resume=resume
+    )
+    cpu = running.cpu() - cpu
+    count = max(visits.count, 1)
+    full = 1 - (visits.resumed_behind if behind else visits.resumed) / count
+    return Sample((cpu / count * 1e6, visits.count / visits.seconds, full * 100), visits.problems)
+
+
+def checks(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - shorter would be imprecise
+    """Return the CPU of the health checks in percent of a core, and checks per second."""
+    time.sleep(UNTIL_CHECKS)  # noqa: TID251 - what is measured is the CPU of a time
+    before, cpu = begun_connections(), running.cpu()
+    time.sleep(CHECK_SECONDS)  # noqa: TID251 - likewise
+    cpu, made = running.cpu() - cpu, begun_connections() - before
+    rate, expected = made / CHECK_SECONDS, MANY / CHECK_INTERVAL
+    problems = () if rate >= 0.95 * expected else (f"{rate:.0f} checks per second instead of {expected:.0f}",)
+    return Sample((cpu / CHECK_SECONDS * 100, rate), problems)
 
 
 def scraped(running: Running, scale: Scale, *, close: bool = False, logs: bool = False) -> Sample:  # noqa: ARG001
@@ -68,7 +107,7 @@ def _wrk(
 ) -> tuple[tuple[float | None, float], tuple[str, ...]]:
     """Return CPU per request in microseconds (None without a balancer) and requests per second; and the errors."""
     lines, cpu = running.log_lines() if logs else 0, running.cpu()
-    work = loads.wrk(port, path, seconds, close=close)
+    work = loads.wrk(port, path, seconds, close=close, tls=running.target.client.tls is not None)
     problems = work.problems
     if logs:
         missing = lines + work.count - running.log_lines(lines + work.count)
@@ -88,13 +127,23 @@ def _transfer(running: Running, transfer: Callable[[], loads.Work], unit: int) -
 
 def downloads(running: Running, scale: Scale, *, path: str) -> Sample:
     """Measure downloads; CPU per 200 MB."""
-    return _transfer(running, partial(loads.download, running.ports.web, path, scale.downloads), LARGE)
+    return _transfer(
+        running, partial(loads.download, running.ports.web, path, scale.downloads, running.target.client), LARGE
+    )
 
 
 def upload(running: Running, scale: Scale, *, from_file: bool) -> Sample:
     """Measure an upload; CPU per GiB."""
     file = large_file(running.directory) if from_file else None
     return _transfer(running, partial(loads.upload, running.ports.sink, scale.upload, file), GIB)
+
+
+def idle_memory(running: Running, scale: Scale) -> Sample:
+    """Return KiB per idle TLS connection."""
+    _, problems = _wrk(running, running.ports.web, scale.seconds)
+    before = running.memory()
+    with loads.idle_connections(running.ports.web, IDLE_TLS, running.target.client):
+        return Sample(((running.memory() - before) / IDLE_TLS / 1024,), problems)
 
 
 def idle(running: Running, scale: Scale) -> Sample:

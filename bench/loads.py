@@ -16,6 +16,8 @@ from pathlib import Path
 
 import attrs
 from backends import LARGE, TOTAL
+from certificate import SERVER_NAME
+from clients import PATIENCE, PLAIN, Client
 from processes import HOST, give_way
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "ping_pong",
     "pings",
     "scrape",
+    "scraper",
     "upload",
     "wrk",
 ]
@@ -36,8 +39,6 @@ SCRIPT = Path(__file__).with_name("report.lua")
 ERRORS = ("connect", "read", "write", "status", "timeout")
 CHUNK = 256 * 1024
 SMALL_REQUEST = b"GET /small HTTP/1.1\r\nHost: bench\r\n\r\n"
-PATIENCE = 30.0
-"""Seconds without progress after which a transfer has failed."""
 FLOWING = 10_000_000
 """Bytes after which a download runs at full speed: buffers and windows have grown."""
 
@@ -51,12 +52,16 @@ class Work:
     problems: tuple[str, ...] = ()
 
 
-def wrk(port: int, path: str, seconds: int, *, close: bool = False) -> Work:
-    """Run wrk with 32 connections; with ``close``, each request has its own connection."""
+def wrk(port: int, path: str, seconds: int, *, close: bool = False, tls: bool = False) -> Work:
+    """Run wrk with 32 connections; with ``close``, each request has its own connection.
+
+    With ``tls``, it resumes the last TLS session of a connection if the peer can.
+    """
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", str(SCRIPT)]
     if close:
         command += ["-H", "Connection: close"]
-    done = subprocess.run([*command, f"http://{HOST}:{port}{path}"], check=True, capture_output=True, text=True)
+    origin = f"https://{SERVER_NAME}" if tls else f"http://{HOST}"
+    done = subprocess.run([*command, f"{origin}:{port}{path}"], check=True, capture_output=True, text=True)
     figures = done.stdout.rpartition("RESULT ")[2].split()
     requests, microseconds, *errors = map(int, figures)
     problems = [f"{count} {kind} errors" for kind, count in zip(ERRORS, errors, strict=True) if count]
@@ -65,23 +70,23 @@ def wrk(port: int, path: str, seconds: int, *, close: bool = False) -> Work:
     return Work(requests, microseconds / 1e6, tuple(problems))
 
 
-def download(port: int, path: str, times: int) -> Work:
+def download(port: int, path: str, times: int, client: Client = PLAIN) -> Work:
     """Fetch a large response ``times`` times, each over its own connection. Counts bytes.
 
-    The kernel discards the bytes (MSG_TRUNC of tcp(7)): a busy client would slow down the balancer.
+    Without TLS, the kernel discards the bytes (MSG_TRUNC of tcp(7)): a busy client would slow down the balancer.
     """
-    buffer = bytearray(CHUNK)
+    buffer, flags = bytearray(CHUNK), 0 if client.tls else socket.MSG_TRUNC
     request = f"GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n".encode()
     started = time.perf_counter()
     total = 0
     for _ in range(times):
-        with socket.create_connection((HOST, port), PATIENCE) as connection:
+        with client.connect(port) as connection:
             connection.sendall(request)
             head = connection.recv(4096)
             while head and b"\r\n\r\n" not in head:
                 head += connection.recv(4096)
             total += len(head.partition(b"\r\n\r\n")[2])
-            while count := connection.recv_into(buffer, 0, socket.MSG_TRUNC):
+            while count := connection.recv_into(buffer, 0, flags):
                 total += count
     seconds = time.perf_counter() - started
     missing = times * LARGE - total
@@ -176,10 +181,9 @@ def _receive_discarded(connection: socket.socket, buffer: bytearray) -> int:
     return count
 
 
-def ping_pong(port: int) -> Generator[float, None, None]:
+def ping_pong(port: int, client: Client = PLAIN) -> Generator[float, None, None]:
     """Send requests one after the other over one connection; yield the seconds of each, without end."""
-    with socket.create_connection((HOST, port), PATIENCE) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with client.connect(port) as connection:
         answer_size = _small_request(connection)
         while True:
             started = time.perf_counter()
@@ -197,22 +201,41 @@ def pings(port: int, seconds: float) -> list[float]:
         return sorted([next(waits), *itertools.takewhile(lambda _: time.perf_counter() < until, waits)])
 
 
-def scrape(admin: Path) -> bytes:
-    """Request the metrics as Prometheus does; return the response."""
+def scrape(admin: Path, path: str = "/metrics") -> bytes:
+    """Request the metrics as Prometheus does, or another path; return the response."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE)
         connection.connect(str(admin))
-        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         with connection.makefile("rb") as answer:
             return answer.read()
 
 
 @contextlib.contextmanager
-def idle_connections(port: int, count: int) -> Iterator[None]:
+def scraper(admin: Path, times: int) -> Iterator[BaseProcess]:
+    """Read metrics and status in turn, this many times each, in a process with idle priority; yield the process."""
+    process = multiprocessing.get_context("fork").Process(target=_scrape_all, args=(admin, times), daemon=True)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _scrape_all(admin: Path, times: int) -> None:
+    give_way()
+    for path in ("/metrics", "/api/v1/status") * times:
+        if not scrape(admin, path).startswith(b"HTTP/1.1 200 "):
+            raise ConnectionError(f"{path} was not answered")
+
+
+@contextlib.contextmanager
+def idle_connections(port: int, count: int, client: Client = PLAIN) -> Iterator[None]:
     """Hold ``count`` connections open, each after one request."""
     with contextlib.ExitStack() as stack:
         for _ in range(count):
-            _small_request(stack.enter_context(socket.create_connection((HOST, port), PATIENCE)))
+            _small_request(stack.enter_context(client.connect(port)))
         yield
 
 

@@ -1,4 +1,4 @@
-"""CPU and memory of a process and its children, and the summary of several rounds."""
+"""CPU and memory of a process and its children, connections, and the summary of several rounds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Summary", "cpu_seconds", "memory_bytes"]
+__all__ = ["Summary", "begun_connections", "cpu_seconds", "memory_bytes"]
 
 CPUCLOCK_SCHED = 2
 """Type of the clock of user and system time in nanoseconds, in the kernel's clock ids."""
@@ -36,6 +36,15 @@ def cpu_seconds(pid: int) -> float:
     of the clock is computed as in clock_getcpuclockid(3).
     """
     return sum(time.clock_gettime(~process << 3 | CPUCLOCK_SCHED) for process in _family(pid))
+
+
+def begun_connections() -> int:
+    """Return the number of TCP connections that all processes of the network namespace have begun so far.
+
+    Servers do not see all of them: HAProxy resets those of its checks before they are established.
+    """
+    names, values = (line.split() for line in Path("/proc/net/snmp").read_text().splitlines() if line[:4] == "Tcp:")
+    return int(values[names.index("ActiveOpens")])
 
 
 def memory_bytes(pid: int) -> int:

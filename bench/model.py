@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
-from targets import HAPROXY, Running, Target
+from target import Target
+from targets import HAPROXY, Running
 
 __all__ = ["Bar", "Case", "Metric", "Sample", "Scale"]
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import attrs
 from measure import Summary
 from model import Bar, Case, Metric, Sample
-from targets import DIRECT, Target
+from target import Target
+from targets import DIRECT
 
 __all__ = ["Results"]
 

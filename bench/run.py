@@ -24,15 +24,16 @@ import loads
 import machine
 from backends import Ports, backends
 from cases import CASES, FULL, QUICK
+from configurations import LB_COMMAND
 from model import Case, Scale
 from plot import plot
 from processes import LOAD_CORES, NotListeningError, keep_to
 from report import bars_table, case_tables
 from results import Results
-from targets import LB_COMMAND, start
+from targets import start
 
 RESULTS = Path(__file__).with_name("results")
-NEEDED = ("haproxy", "nginx", "wrk", "taskset", str(LB_COMMAND))
+NEEDED = ("haproxy", "nginx", "wrk", "openssl", "ss", "taskset", str(LB_COMMAND))
 DESCRIPTORS = 12_000
 """For 5,000 idle connections: a balancer needs two per connection."""
 

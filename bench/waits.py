@@ -11,7 +11,7 @@ import loads
 from model import Sample, Scale
 from targets import Running
 
-__all__ = ["DOWNLOADERS", "fairness", "imports", "latency", "reload", "startup"]
+__all__ = ["DOWNLOADERS", "beside_scrapes", "fairness", "imports", "latency", "reload", "startup"]
 
 DOWNLOADERS = (1, 4)
 """Numbers of clients that download beside the measured one."""
@@ -20,12 +20,20 @@ RELOAD_TIMEOUT = 30.0
 """Timeout of a reload in seconds. An estimate: it takes less than one."""
 AFTERWARDS = 200
 """Requests after the reload that still count, as cleanup happens then."""
+SCRAPES = 10
+"""Answers of the admin endpoint of each kind that a client is beside."""
 
 
 def latency(running: Running, scale: Scale) -> Sample:
-    """Return median and 99th percentile in microseconds, twice: the report shows the added and the measured latency."""
-    p50, p99, _ = _percentiles(loads.pings(running.ports.web, scale.ping_seconds))
-    return Sample((p50, p99, p50, p99))
+    """Return median and 99th percentile in microseconds, twice: the report shows the added and the measured latency.
+
+    Then the CPU of a request in microseconds; None without a balancer.
+    """
+    cpu = running.cpu()
+    waits = loads.pings(running.ports.web, scale.ping_seconds)
+    cpu = running.cpu() - cpu
+    p50, p99, _ = _percentiles(waits)
+    return Sample((p50, p99, p50, p99, cpu / len(waits) * 1e6 if cpu else None))
 
 
 def fairness(running: Running, scale: Scale) -> Sample:
@@ -54,15 +62,15 @@ def _percentiles(waits: Sequence[float]) -> tuple[float, float, float]:
     return waits[len(waits) // 2] * 1e6, waits[len(waits) * 99 // 100] * 1e6, waits[-1] * 1e6
 
 
-def reload(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - always one reload
-    """Return the longest wait of a client during a reload, that of as many requests without one, and the time until
-    the new configuration is in use; all in milliseconds.
+def reload(running: Running, scale: Scale, *, replaced: int) -> Sample:  # noqa: ARG001 - always one reload
+    """Return the longest wait of a client during a reload that replaces this number of servers, that of as many
+    requests without one, and the time until the new configuration is in use; all in milliseconds.
     """
     with contextlib.closing(loads.ping_pong(running.ports.many)) as waits:
         next(waits)
         before = running.output.stat().st_size
         started = time.perf_counter()
-        running.reload()
+        running.reload(replaced)
         during = list(_until_logged(running, before, waits))
         seconds = time.perf_counter() - started
         during += itertools.islice(waits, AFTERWARDS)
@@ -70,6 +78,19 @@ def reload(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - always o
     log = running.output.read_bytes()[before:]
     problems = () if APPLIED in log and REJECTED not in log else ("the reload was not applied",)
     return Sample((max(during) * 1e3, quiet * 1e3, seconds * 1e3), problems)
+
+
+def beside_scrapes(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - always as many answers
+    """Return the longest wait of a client while metrics and status are read, and that of as many requests without, in
+    milliseconds.
+    """
+    with contextlib.closing(loads.ping_pong(running.ports.many)) as waits:
+        next(waits)
+        with loads.scraper(running.admin, SCRAPES) as scraper:
+            during = [*itertools.takewhile(lambda _: scraper.is_alive(), waits)]
+        quiet = max(itertools.islice(waits, len(during)))
+    problems = () if scraper.exitcode == 0 else ("the admin endpoint did not answer",)
+    return Sample((max(during) * 1e3, quiet * 1e3), problems)
 
 
 def _until_logged(running: Running, before: int, waits: Iterator[float]) -> Iterator[float]:

@@ -1,0 +1,154 @@
+"""The configuration of each balancer, with the command that uses it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from certificate import SERVER_NAME, certificate_path
+from processes import HOST
+from target import STRATEGIES, Features, Service, Target
+
+__all__ = ["HAPROXY_BALANCE", "LB_COMMAND", "admin_socket", "haproxy", "lb", "nginx"]
+
+LB_COMMAND = Path(sys.executable).with_name("lb")
+STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+"""Path in Debian and others. If it is missing, nginx has the module built in or does not start."""
+HAPROXY_BALANCE = {"round-robin": "roundrobin", "least-conn": "leastconn"}
+"""HAProxy's names of the strategies measured with it."""
+LB_CHECKS = {
+    "": "false",
+    "tcp": '{ probe = "tcp", interval = "2s" }',
+    "http": '{ probe = "http", path = "/small", interval = "2s" }',
+}
+NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8")
+"""The allowed networks; clients are in the last one."""
+OTHER = "other"
+"""The pool of clients with another server name."""
+
+
+def admin_socket(config: Path) -> Path:
+    """Return the path of the socket of the admin endpoint."""
+    return config.with_suffix(".sock")
+
+
+def lb(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:
+    lines = ["[log]", 'format = "json"', f"connections = {str(target.logs).lower()}"]
+    if target.admin:
+        lines += ["[admin]", f'bind = "unix:{admin_socket(config)}"']
+    if target.workers is not None:
+        lines += ["[process]", f"workers = {target.workers}"]
+    for service in services:
+        lines += _lb_listener(target.features, service, config)
+        lines += _lb_pool(target, service, service.name)
+        if target.features.sni:
+            lines += _lb_pool(target, service, OTHER)
+    return "\n".join(lines) + "\n", [str(LB_COMMAND), "--config", str(config)]
+
+
+def _lb_listener(features: Features, service: Service, config: Path) -> list[str]:
+    lines = [f"[listeners.{service.name}]", f'bind = "{HOST}:{service.port}"']
+    if features.accept_proxy:
+        lines += ["accept_proxy = true"]
+    if features.allow:
+        lines += [f"allow = {[*NETWORKS]}"]
+    if features.tls:
+        lines += [f'tls = {{ certificate = "{certificate_path(config.parent)}", min_version = "1.3" }}']
+    if features.sni:
+        lines += [f'sni = {{ "{SERVER_NAME}" = "{service.name}", default = "{OTHER}" }}']
+    return lines
+
+
+def _lb_pool(target: Target, service: Service, name: str) -> list[str]:
+    lines = [f"[pools.{name}]", f"health = {LB_CHECKS[target.features.check]}"]
+    if target.features.send_proxy:
+        lines += ['send_proxy = "v2"']
+    if target.features.server_tls:
+        lines += ["tls = { verify = false }"]
+    if target.strategy is not None:
+        lines += [f"strategy = {STRATEGIES[target.strategy]}"]
+    servers = [f'  {{ address = "{each.address}", weight = {each.weight} }},' for each in service.servers]
+    return [*lines, "servers = [", *servers, "]"]
+
+
+def haproxy(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:
+    lines = ["global", f"  nbthread {target.workers or 1}", "  maxconn 6000"]
+    if target.logs:
+        lines += ["  log stderr format raw local0"]
+    lines += ["defaults", "  mode tcp", "  timeout connect 3s", "  timeout client 10m", "  timeout server 10m"]
+    if target.logs:
+        lines += ["  log global", "  option tcplog"]
+    if target.splices:
+        lines += ["  option splice-auto"]
+    if target.strategy is not None:
+        lines += [f"  balance {HAPROXY_BALANCE[target.strategy]}"]
+    if target.features.check == "http":
+        lines += ["  option httpchk GET /small"]
+    for service in services:
+        lines += _haproxy_frontend(target.features, service, config)
+        lines += _haproxy_backend(target.features, service, service.name)
+        if target.features.sni:
+            lines += _haproxy_backend(target.features, service, OTHER)
+    return "\n".join(lines) + "\n", ["haproxy", "-db", "-f", str(config)]
+
+
+def _haproxy_frontend(features: Features, service: Service, config: Path) -> list[str]:
+    accept = " accept-proxy" if features.accept_proxy else ""
+    tls = f" ssl crt {certificate_path(config.parent)} ssl-min-ver TLSv1.3" if features.tls else ""
+    lines = [f"frontend {service.name}", f"  bind {HOST}:{service.port} backlog 4096{accept}{tls}"]
+    if features.allow:
+        lines += [f"  tcp-request connection reject unless {{ src {' '.join(NETWORKS)} }}"]
+    if features.sni:
+        lines += ["  tcp-request inspect-delay 10s", "  tcp-request content accept if { req.ssl_hello_type 1 }"]
+        lines += [f"  use_backend {service.name} if {{ req.ssl_sni -i {SERVER_NAME} }}"]
+    return [*lines, f"  default_backend {OTHER if features.sni else service.name}"]
+
+
+def _haproxy_backend(features: Features, service: Service, name: str) -> list[str]:
+    options = " check inter 2s" if features.check else ""
+    options += " send-proxy-v2" if features.send_proxy else ""
+    options += " ssl verify none" if features.server_tls else ""
+    servers = [
+        f"  server s{number} {server.address} weight {server.weight}{options}"
+        for number, server in enumerate(service.servers)
+    ]
+    return [f"backend {name}", *servers]
+
+
+NGINX_LOG = (
+    "'$remote_addr:$remote_port [$time_iso8601] $protocol $status $bytes_received $bytes_sent $session_time "
+    '"$upstream_addr" $upstream_connect_time\''
+)
+"""The fields of HAProxy's tcplog, as far as nginx has them."""
+
+
+def nginx(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:
+    """Write the configuration of nginx, which has no active health checks and sends no PROXY header of version 2."""
+    lines = [f"load_module {STREAM_MODULE};"] if STREAM_MODULE.exists() else []
+    workers = "master_process off" if target.workers is None else f"worker_processes {target.workers}"
+    lines += ["daemon off;", f"{workers};", f"pid {config.with_suffix('.pid')};", "error_log stderr crit;"]
+    lines += ["worker_rlimit_nofile 20000;", "events { worker_connections 16000; }", "stream {"]
+    if target.logs:
+        lines += [f"  log_format connection {NGINX_LOG};", "  access_log /dev/stderr connection;"]
+    for service in services:
+        (server,) = service.servers
+        lines += _nginx_server(target.features, service, server.address, config)
+    return "\n".join([*lines, "}", ""]), ["nginx", "-c", str(config), "-p", str(config.parent), "-e", "stderr"]
+
+
+def _nginx_server(features: Features, service: Service, address: str, config: Path) -> list[str]:
+    accept, tls = " proxy_protocol" if features.accept_proxy else "", " ssl" if features.tls else ""
+    lines = ["  server {", f"    listen {HOST}:{service.port} backlog=4096{accept}{tls};", "    proxy_half_close on;"]
+    if features.allow:
+        lines += [f"    allow {network};" for network in NETWORKS] + ["    deny all;"]
+    if features.tls:
+        path = certificate_path(config.parent)
+        lines += [f"    ssl_certificate {path};", f"    ssl_certificate_key {path};", "    ssl_protocols TLSv1.3;"]
+    if features.server_tls:
+        lines += ["    proxy_ssl on;", "    proxy_ssl_protocols TLSv1.3;"]
+    if not features.sni:
+        return [*lines, f"    proxy_pass {address};", "  }"]
+    upstreams = [f"  upstream {name} {{ server {address}; }}" for name in (service.name, OTHER)]
+    by_name = f"  map $ssl_preread_server_name $by_name {{ {SERVER_NAME} {service.name}; default {OTHER}; }}"
+    return [*upstreams, by_name, *lines, "    ssl_preread on;", "    proxy_pass $by_name;", "  }"]
