@@ -43,7 +43,7 @@ class LocalDataPlane:
     ``sockets``: the listening sockets. ``reserve``: descriptors that connections must not use. ``dedicated``: the
     process does nothing else, so its other tasks may wait a millisecond. ``host``: the interface to the machine.
     The other parameters are for a worker: listener counters, connection ids, shared source limits, a function that
-    makes the other workers recheck the backlogs, and the worker's number.
+    makes the other workers recheck the backlogs, the worker's number, and the secret of TLS session tickets.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class LocalDataPlane:
         source_limits: SourceLimits | None = None,
         wake_others: Callable[[], None] | None = None,
         worker: int | None = None,
+        ticket_secret: bytes = b"",
     ) -> None:
         self.listeners: dict[str, Listener] = {}
         self._pools = pools
@@ -78,6 +79,7 @@ class LocalDataPlane:
             sink=sink,
             next_id=next_id,
             source_limits=source_limits,
+            ticket_secret=ticket_secret,
         )
         self._sink = sink
         self._figures = Counters()
@@ -87,7 +89,7 @@ class LocalDataPlane:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._nursery:
-            await self._nursery.start(self._context.run)
+            self._nursery.start_soon(self._context.disconnects.run)
             await self._nursery.start(self._splicer.run)
             self._nursery.start_soon(self._deadlines.run)
             task_status.started()

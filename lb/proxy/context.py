@@ -25,7 +25,7 @@ class ConnectionContext:
     """The context shared by all connections of the process.
 
     ``next_id`` returns the id of each new connection; by default ids count from 1. ``source_limits`` is passed to a
-    worker, because all workers count sources together. ``run`` must be running for :meth:`spawn` and ``disconnects``.
+    worker, because all workers count sources together; so is ``ticket_secret``, see :class:`lb.tls.store.TlsStore`.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class ConnectionContext:
         sink: Sink,
         next_id: Callable[[], int] | None = None,
         source_limits: SourceLimits | None = None,
+        ticket_secret: bytes = b"",
     ) -> None:
         self.clock = trio.lowlevel.current_clock().current_time
         """The clock behind trio.current_time(), without its lookup, which adds up over several calls per connection."""
@@ -44,20 +45,12 @@ class ConnectionContext:
         self.disconnects = disconnects
         self.sink = sink
         self.open: set[OpenConnection] = set()
-        self.tls = TlsStore()
+        self.tls = TlsStore(ticket_secret)
         self.deadlines = deadlines
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
         self.source_limits = source_limits or SourceLimits.of_process()
         self.next_id = next_id or itertools.count(1).__next__
         self._closed = trio.Event()
-        self._nursery: trio.Nursery
-
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the tasks of connections until cancelled."""
-        async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self.disconnects.run)
-            task_status.started()
-            await trio.sleep_forever()
 
     async def none_open(self) -> None:
         """Wait until no connection is open."""

@@ -17,9 +17,13 @@ TlsSpec: TypeAlias = ListenerTlsSpec | PoolTlsSpec
 
 
 class TlsStore:
-    """TLS contexts, by their configuration with file contents: an unchanged certificate keeps its context."""
+    """TLS contexts, by their configuration with file contents: an unchanged certificate keeps its context.
 
-    def __init__(self) -> None:
+    Processes with the same ``ticket_secret`` accept each other's session tickets.
+    """
+
+    def __init__(self, ticket_secret: bytes = b"") -> None:
+        self._ticket_secret = ticket_secret
         self._contexts: dict[TlsSpec, ssl.SSLContext] = {}
         self._making = trio.Lock()
 
@@ -31,7 +35,7 @@ class TlsStore:
         async with self._making:
             context = self._contexts.get(spec)
             if context is None:
-                self._contexts[spec] = context = await trio.to_thread.run_sync(_context, spec)
+                self._contexts[spec] = context = await trio.to_thread.run_sync(_context, spec, self._ticket_secret)
             return context
 
     def __getitem__(self, spec: TlsSpec) -> ssl.SSLContext:
@@ -44,8 +48,15 @@ class TlsStore:
             del self._contexts[spec]
 
 
-def _context(spec: TlsSpec) -> ssl.SSLContext:
-    return server_context(spec) if isinstance(spec, ListenerTlsSpec) else client_context(spec)
+def _context(spec: TlsSpec, ticket_secret: bytes) -> ssl.SSLContext:
+    if not isinstance(spec, ListenerTlsSpec):
+        return client_context(spec)
+    context = server_context(spec)
+    if ticket_secret:
+        from lb.tls.tickets import share_tickets, ticket_keys  # noqa: PLC0415 - only workers need ctypes
+
+        share_tickets(context, ticket_keys(ticket_secret, spec))
+    return context
 
 
 def tls_of(config: Config) -> set[TlsSpec]:

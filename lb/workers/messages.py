@@ -38,6 +38,8 @@ class Start:
 
     index: int
     workers: int
+    ticket_secret: bytes = attrs.field(repr=False)
+    """All workers accept each other's TLS session tickets."""
 
 
 @attrs.frozen

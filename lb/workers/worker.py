@@ -111,6 +111,7 @@ class Worker:
             source_limits=self._counters.sources(start.index),
             wake_others=self._wakeups.wake_others,
             worker=start.index,
+            ticket_secret=start.ticket_secret,
         )
         self._preparing = trio.CancelScope()
         self._ready: Ready | None = None

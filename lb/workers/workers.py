@@ -64,6 +64,7 @@ class Workers:
         self._sink = sink
         self._write = write
         self._counters, self._counters_fd = SharedCounters.create(count)
+        self._ticket_secret = os.urandom(32)
         self._wakeups = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(count)]
         self._supervisor = Supervisor(count, self._counters, self)
         self._config: Config | None = None
@@ -191,7 +192,8 @@ class Workers:
 
     async def worker_started(self, worker: WorkerProcess) -> None:
         """Send a worker the current configuration and all sockets, or wait for the first configuration."""
-        ((_, reply),) = self._order([worker], Start(worker.index, self._count), [self._counters_fd, *self._wakeups])
+        start = Start(worker.index, self._count, self._ticket_secret)
+        ((_, reply),) = self._order([worker], start, [self._counters_fd, *self._wakeups])
         if await reply.wait():
             return  # it has exited
         if self._config is None:

@@ -53,11 +53,11 @@ class Truncated(Exception):  # noqa: N818 - a test outcome, not an error of the 
 class TlsEnd:
     """A TLS connection. Unlike trio's SSLStream, it can end one direction and continue with the other."""
 
-    def __init__(self, stream, context, *, server_side=False, server_name=None):
+    def __init__(self, stream, context, *, server_side=False, server_name=None, session=None):
         self.stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.object = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name, session=session
         )
 
     @property
@@ -147,11 +147,12 @@ def write_authority(directory, stem="ca"):
     return f"{stem}.pem"
 
 
-async def connect_tls(port, name="a.example.org", *, context=None):
-    """Connect a TLS client and complete its handshake."""
+async def connect_tls(port, name="a.example.org", *, context=None, session=None):
+    """Connect a TLS client and complete its handshake. It offers to resume the session."""
     stream = await trio.open_tcp_stream("127.0.0.1", port)
     try:
-        return await TlsEnd(stream, context or client_context(), server_name=name).shake_hands()
+        end = TlsEnd(stream, context or client_context(), server_name=name, session=session)
+        return await end.shake_hands()
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise

@@ -93,6 +93,20 @@ async def refused(port, **how):
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+async def test_a_client_that_returns_resumes_its_session_whichever_worker_it_comes_to(tmp_path, tls, version):
+    context = client_context(version=version)
+    async with serving(echo) as server, balancer(tmp_path, config(server, listener=tls)) as lb:
+        last = None
+        for number in range(20):
+            end = await connect_tls(lb.port, context=context, session=last)
+            assert end.object.session_reused == (number > 0)
+            await end.send_all(b"x")
+            assert await end.receive_exactly(1) == b"x"
+            last = end.object.session
+            await end.aclose()
+
+
+@pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
 async def test_a_listener_ends_tls_and_the_record_counts_the_stream(tmp_path, tls, version):
     async with serving(echo) as server, balancer(tmp_path, config(server, listener=tls)) as lb:
         assert await session(lb.port, b"x" * 1000, context=client_context(version=version)) == b"x" * 1000
