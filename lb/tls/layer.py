@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol, cast
 
+from lb.tls.openssl import ClientSession, openssl
+
 __all__ = ["RECORD", "Clear", "LastSession", "Layer", "Tls", "ignore_undecodable_names"]
 
 RECORD = 16 * 1024
@@ -86,10 +88,26 @@ class Clear:
 class LastSession:
     """The last session with a server, for the next connection to resume: that saves both sides half of the work."""
 
-    __slots__ = ("session",)
+    __slots__ = ("_openssl", "_session")
 
     def __init__(self) -> None:
-        self.session: ssl.SSLSession | None = None
+        self._openssl = openssl()
+        self._session: ClientSession | None = None
+
+    def resume(self, connection: ssl.SSLObject) -> None:
+        """Offer the session, if there is one, in the handshake of a new connection."""
+        if self._session is not None and self._openssl is not None:
+            self._openssl.resume(connection, self._session)
+
+    def keep(self, connection: ssl.SSLObject) -> None:
+        """Keep the session of a connection that has ended. A resumed one is kept already.
+
+        In TLS 1.3 a session comes in a ticket after the handshake.
+        """
+        if self._openssl is not None:
+            self._openssl.keep_valid(connection)
+            if not connection.session_reused:
+                self._session = self._openssl.session(connection) or self._session
 
 
 class Tls:
@@ -117,8 +135,9 @@ class Tls:
             self._outgoing,
             server_side=server_side,
             server_hostname=server_name,
-            session=last.session if last is not None else None,
         )
+        if last is not None:
+            last.resume(self._object)
         self.early = b""
         self.ended = False
 
@@ -207,8 +226,6 @@ class Tls:
         return self._outgoing.read()
 
     def closed(self) -> None:
-        """The connection has ended: keep its session. In TLS 1.3 the session comes in a ticket after the handshake."""
+        """The connection has ended: the session can be resumed by the next one."""
         if self._last is not None:
-            session = self._object.session
-            if session is not None and (session.has_ticket or self._object.version() == "TLSv1.2"):
-                self._last.session = session
+            self._last.keep(self._object)

@@ -10,6 +10,7 @@ import trio
 
 from lb.model import Config, ListenerTlsSpec, PoolTlsSpec
 from lb.tls.contexts import client_context, server_context
+from lb.tls.tickets import share_tickets, ticket_keys
 
 __all__ = ["TlsSpec", "TlsStore", "tls_of"]
 
@@ -53,8 +54,6 @@ def _context(spec: TlsSpec, ticket_secret: bytes) -> ssl.SSLContext:
         return client_context(spec)
     context = server_context(spec)
     if ticket_secret:
-        from lb.tls.tickets import share_tickets, ticket_keys  # noqa: PLC0415 - only workers need ctypes
-
         share_tickets(context, ticket_keys(ticket_secret, spec))
     return context
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
-
 import attrs
 import pytest
 
 from lb.model import CertificateSpec, ListenerTlsSpec, PemSpec
 from lb.tls.contexts import server_context
 from lb.tls.layer import LastSession, Tls
+from lb.tls.openssl import WORD, openssl
 from lb.tls.tickets import share_tickets, ticket_keys
 from tests.support.tls_peers import VERSIONS, certificate, client_context
 
@@ -60,8 +59,17 @@ def test_a_listener_that_demands_more_has_other_keys(spec):
     assert ticket_keys(b"secret", spec) == ticket_keys(b"secret", attrs.evolve(spec))
 
 
-def test_without_the_symbols_of_openssl_nothing_is_set(spec, monkeypatch):
+def test_without_the_calls_of_openssl_nothing_is_set_and_nothing_is_resumed(spec, monkeypatch):
+    monkeypatch.setattr("lb.tls.tickets.openssl", lambda: None)
+    monkeypatch.setattr("lb.tls.layer.openssl", lambda: None)
+    server, client, last = server_context(spec), client_context(), LastSession()
+    assert not share_tickets(server, bytes(80))
+    assert not any(resumes(client, server, last) for _ in range(2))
+
+
+def test_calls_of_a_library_without_symbols_or_of_other_structures_are_not_used(monkeypatch):
+    assert openssl() is not None
+    monkeypatch.setattr("lb.tls.openssl.WORD", 4 * WORD)
+    assert not openssl().works()
     monkeypatch.setattr("ctypes.CDLL", lambda _path: object())
-    context = server_context(spec)
-    assert not share_tickets(context, bytes(80))
-    assert isinstance(context, ssl.SSLContext)
+    assert openssl.__wrapped__() is None
