@@ -22,11 +22,16 @@ class Count(Protocol):
     def total(self) -> int:
         """The sum over all processes."""
 
+    @property
+    def ahead(self) -> bool:
+        """True if this process has clearly more than another one."""
+
 
 class LocalCount:
     """The count of a balancer with a single process."""
 
     __slots__ = ("total",)
+    ahead = False
 
     def __init__(self) -> None:
         self.total = 0

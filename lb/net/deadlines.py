@@ -18,7 +18,7 @@ import trio
 
 __all__ = ["DeadlineQueue", "Deadlines", "Wait", "WaitKind"]
 
-WaitKind: TypeAlias = Literal["header", "connect", "hold", "hold_retry", "idle", "half_close", "calm"]
+WaitKind: TypeAlias = Literal["header", "connect", "hold", "hold_retry", "idle", "half_close", "calm", "step_back"]
 
 
 class Wait(Hashable, Protocol):

@@ -33,6 +33,11 @@ ACCEPT_TURN = 8
 The kernel wakes the process that has waited longest on the socket. Under low load, that would be the same one for
 nearly all clients. Moving back costs two system calls.
 """
+STEP_BACK = 0.1
+"""Seconds for which a worker leaves new clients to the others, if it has clearly more connections than one of them.
+
+Clients that stay for long would otherwise stay uneven for as long. It is short, as another worker may hang.
+"""
 CALM = 1.0
 """Seconds without a shortage until accepting counts as resumed. Under sustained load, shortages follow each other."""
 
@@ -124,6 +129,10 @@ class Listener:
         self._pressure = pressure
         self._descriptors = pressure.descriptors
         self._context = context
+        self._turn_left = ACCEPT_TURN
+        self._stepped_back = False
+        """Other workers have fewer connections: they get the new clients for now."""
+        self._step_back = context.deadlines.queue("step_back", STEP_BACK) if pressure.shared else None
         self._mode_name = ""
         self.configure(spec, pools)
 
@@ -175,6 +184,7 @@ class Listener:
 
         The sockets stay open. Their owner closes them.
         """
+        self._stepped_back = False
         for address in addresses:
             del self.bound[address]
             for acceptor in self._acceptors.pop(address):
@@ -193,11 +203,14 @@ class Listener:
 
     def resume(self) -> None:
         """Accept clients again, including those in the backlog."""
+        self._stepped_back = False
         for acceptors in self._acceptors.values():
             for acceptor in acceptors:
                 acceptor.resume()
 
     def _may_accept(self) -> bool:
+        if self._stepped_back:
+            return False
         if 0 < self.spec.max_connections <= self.active:
             return False
         return self._pressure.may_accept()
@@ -206,14 +219,30 @@ class Listener:
         self.count.add(1)
         self.total += 1
         self._descriptors.take(SIDES)
-        if self._pressure.shared and not self.total % ACCEPT_TURN:
-            self.stand_aside()
-            self.resume()
+        if self._step_back is not None:
+            self._turn_left -= 1
+            if not self._turn_left:
+                self._end_turn(self._step_back)
         downstream = self.mode.accepted(sock, client_of(peer))
         if self.admission is None:
             downstream.start()
         else:
             self.admission.begin(downstream)
+
+    def _end_turn(self, step_back: DeadlineQueue) -> None:
+        """Let the other workers accept. While this one is ahead, its turns are short and rare."""
+        self.stand_aside()
+        if self.count.ahead:
+            self._turn_left = 1
+            self._stepped_back = True
+            step_back.touch(self, self._context.clock())
+        else:
+            self._turn_left = ACCEPT_TURN
+            self.resume()
+
+    def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - there is only one queue
+        """This worker has stepped back for long enough."""
+        self.resume()
 
     def _exhausted(self, error: OSError) -> None:
         self._pressure.pause(describe_error(error))

@@ -14,7 +14,7 @@ import ssl
 import sys
 from importlib import import_module
 
-__all__ = ["TICKET_KEYS_SIZE", "OpenSsl", "ClientSession", "openssl"]
+__all__ = ["TICKET_KEYS_SIZE", "ClientSession", "OpenSsl", "openssl"]
 
 TICKET_KEYS_SIZE = 80
 """Bytes of the keys: 16 for the name, 32 for HMAC-SHA256, 32 for AES-256. OpenSSL 1.1.1 and newer report this size."""

@@ -23,6 +23,10 @@ SLOTS = 1 << 18
 """Maximum number of counters. A guess; unused memory costs nothing."""
 
 
+AHEAD_RATIO, AHEAD_COUNT = 1.25, 8
+"""A worker is ahead with a quarter more than another one. Below some connections, a difference is chance."""
+
+
 class SharedCount:
     """Implements :class:`lb.model.server.Count` over one row."""
 
@@ -38,6 +42,10 @@ class SharedCount:
     @property
     def total(self) -> int:
         return sum(self._row)
+
+    @property
+    def ahead(self) -> bool:
+        return self._row[self._column] > AHEAD_RATIO * min(self._row) + AHEAD_COUNT
 
 
 class SharedCounters:

@@ -64,6 +64,19 @@ async def test_a_killed_worker_takes_only_its_own_connections_with_it(tmp_path):
     assert {worker_of(record) for record in lb.of("connection.closed")} == {1}
 
 
+async def test_a_worker_with_few_connections_gets_the_next_ones(tmp_path):
+    async with serving() as server, balancer(tmp_path, config(server, health=None, top=TWO)) as lb:
+        async with connections(lb.port, 2 * MANY) as streams:
+            os.kill(pids(lb)[0], signal.SIGKILL)
+            await lb.event("worker.started", count=3)
+            left = [await lives(stream) for stream in streams].count(True)
+            async with connections(lb.port, left):
+                pass
+        assert await lb.stop() == 0
+    assert len(lb.of("connection.closed")) == 2 * left
+    assert len(served_by(lb, 0)) > 0.7 * left
+
+
 @pytest.mark.parametrize("clients", [1, 30])
 async def test_no_session_that_begins_after_a_worker_was_killed_fails(tmp_path, clients):
     async with (
