@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 import socket
@@ -10,7 +11,10 @@ from typing import NamedTuple, TypeAlias
 
 import attrs
 
-__all__ = ["Address", "Client", "Networks", "SocketAddress", "address_of", "client_of"]
+__all__ = ["SEEN_ADDRESSES", "Address", "Client", "Networks", "SocketAddress", "address_of", "client_of"]
+
+SEEN_ADDRESSES = 4096
+"""Addresses that are kept parsed. To parse one costs a tenth of a connection, and most clients come again."""
 
 SocketAddress: TypeAlias = tuple[socket.AddressFamily, object]
 """The result of a name lookup: the address family, and the address as :meth:`socket.socket.connect` takes it."""
@@ -129,6 +133,7 @@ def client_of(peer: object) -> Client:
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
+@functools.lru_cache(SEEN_ADDRESSES)
 def address_of(host: str) -> IPAddress | None:
     """Return a client's IP address without its scope (``%eth0``); None for a client of a unix socket."""
     return ipaddress.ip_address(host.partition("%")[0]) if host else None
@@ -168,4 +173,7 @@ class Networks:
         if address is None:
             return False
         number = int(address)
-        return any(number >> width in prefixes for width, prefixes in self._prefixes[address.version].items())
+        for width, prefixes in self._prefixes[address.version].items():  # noqa: SIM110 - any() costs three times as much
+            if number >> width in prefixes:
+                return True
+        return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from typing import NamedTuple
 
-from lb.model.address import Client, IPAddress, address_of
+from lb.model.address import SEEN_ADDRESSES, Client, IPAddress, address_of
 
-__all__ = ["BadProxyHeader", "Endpoints", "client_at"]
+__all__ = ["BadProxyHeader", "Endpoints", "host_of"]
 
 
 class BadProxyHeader(ValueError):  # noqa: N818 - a peer's error, not the program's
@@ -35,7 +36,15 @@ def _as_v6(address: IPAddress) -> ipaddress.IPv6Address:
     return address if address.version == 6 else ipaddress.IPv6Address(0xFFFF_0000_0000 | int(address))
 
 
-def client_at(address: IPAddress, port: int) -> Client:
-    """Return the client as without a proxy: a mapped IPv4 address becomes plain IPv4."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return Client(str(mapped or address), port)
+@functools.lru_cache(SEEN_ADDRESSES)
+def host_of(address: str | bytes, version: int) -> str:
+    """Return the text of an address, given as text or packed, as without a proxy: mapped IPv4 becomes plain IPv4.
+
+    Raises ValueError.
+    """
+    if version == 4:
+        return str(ipaddress.IPv4Address(address))
+    parsed = ipaddress.IPv6Address(address)
+    if parsed.scope_id is not None:
+        raise ValueError("the address has a scope")
+    return str(parsed.ipv4_mapped or parsed)

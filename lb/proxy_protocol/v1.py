@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Callable
 
-from lb.model.address import Client, IPAddress
-from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, client_at
+from lb.model.address import Client
+from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, host_of
 
 __all__ = ["OWN", "encode", "end_of_header", "parse"]
 
@@ -16,7 +14,7 @@ _START = b"PROXY "
 _LONGEST = 107
 """Maximum bytes of a line with its line end, the "worst case" of section 2.1."""
 _PORT = re.compile(r"0|[1-9][0-9]{0,4}")
-_FAMILIES: dict[str, Callable[[str], IPAddress]] = {"TCP4": ipaddress.IPv4Address, "TCP6": ipaddress.IPv6Address}
+_FAMILIES = {"TCP4": 4, "TCP6": 6}
 
 
 def end_of_header(head: bytes) -> int | None:
@@ -46,12 +44,9 @@ def _client(family: str, host: str, port: str) -> Client:
     if not _PORT.fullmatch(port) or int(port) > 65_535:
         raise BadProxyHeader("not a port")
     try:
-        address = _FAMILIES[family](host)
+        return Client(host_of(host, _FAMILIES[family]), int(port))
     except ValueError as error:
         raise BadProxyHeader("not an address") from error
-    if "%" in host:
-        raise BadProxyHeader("the address has a scope")
-    return client_at(address, int(port))
 
 
 def encode(endpoints: Endpoints) -> bytes:

@@ -6,13 +6,12 @@ two addresses, then TLVs (type, length, value). TLVs are ignored except for the 
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 
 from lb.model.address import Client
-from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, client_at
+from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, host_of
 
-__all__ = ["OWN", "SIGNATURE", "crc32c", "encode", "end_of_header", "parse"]
+__all__ = ["OWN", "SIGNATURE", "encode", "end_of_header", "parse"]
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = struct.Struct("!12sBBH")
@@ -22,6 +21,7 @@ _INET, _INET6, _UNIX = 1, 2, 3
 _STREAM = 1
 _MOST_FAMILY, _MOST_TRANSPORT = 3, 2
 _ENDS = {_INET: struct.Struct("!4s4sHH"), _INET6: struct.Struct("!16s16sHH"), _UNIX: struct.Struct("!108s108s")}
+_VERSIONS = {_INET: 4, _INET6: 6}
 _TLV = struct.Struct("!BH")
 _CRC32C = 0x03
 """PP2_TYPE_CRC32C, section 2.2.4."""
@@ -60,9 +60,9 @@ def parse(header: bytes) -> Endpoints | None:
     if family == _UNIX:
         return Endpoints(Client("", 0), Client("", 0))
     source, destination, source_port, destination_port = ends.unpack_from(header, _FIXED.size)
+    version = _VERSIONS[family]
     return Endpoints(
-        client_at(ipaddress.ip_address(source), source_port),
-        client_at(ipaddress.ip_address(destination), destination_port),
+        Client(host_of(source, version), source_port), Client(host_of(destination, version), destination_port)
     )
 
 
@@ -86,6 +86,8 @@ def _check_tlvs(header: bytes, position: int) -> None:
 
 def _verify_checksum(header: bytes, start: int, end: int) -> None:
     """Check the checksum: CRC-32C of the whole header, with zeros in place of the checksum."""
+    from crc32c import crc32c  # noqa: PLC0415 - few proxies send a checksum
+
     received = header[start:end]
     if len(received) != 4 or int.from_bytes(received, "big") != crc32c(header[:start] + bytes(4) + header[end:]):
         raise BadProxyHeader("the checksum is wrong")
@@ -102,23 +104,3 @@ def encode(endpoints: Endpoints) -> bytes:
         ports = endpoints.source.port, endpoints.destination.port
         block = _ENDS[family].pack(source.packed, destination.packed, *ports)
     return _FIXED.pack(SIGNATURE, _VERSION | _PROXY, family << 4 | _STREAM, len(block)) + block
-
-
-_POLYNOMIAL = 0x82F63B78
-
-
-def _entry(value: int) -> int:
-    for _ in range(8):
-        value = value >> 1 ^ (_POLYNOMIAL if value & 1 else 0)
-    return value
-
-
-_TABLE = tuple(_entry(byte) for byte in range(256))
-
-
-def crc32c(data: bytes) -> int:
-    """Return the CRC-32C checksum, 32 bits."""
-    checksum = 0xFFFFFFFF
-    for byte in data:
-        checksum = checksum >> 8 ^ _TABLE[(checksum ^ byte) & 0xFF]
-    return checksum ^ 0xFFFFFFFF

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.tls.client_hello import ClientHello, NotTlsError
+from lb.tls.client_hello import ClientHello, NotTlsError, usual_name
 from tests.support.tls_peers import VERSIONS
 
 
@@ -104,3 +104,36 @@ def test_a_damaged_hello_does_no_harm(data):
         damaged[place] = data.draw(st.integers(0, 255))
     with suppress(NotTlsError):
         server_name(bytes(damaged))
+
+
+def name_for_openssl(received):
+    """Return what OpenSSL finds. It gets the first byte alone, so that nothing is read without it."""
+    hello = ClientHello()
+    return hello.read(received[:1]) or hello.read(received[1:])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", ["a.example.org", None])
+def test_a_usual_hello_is_read_without_openssl(version, name):
+    whole = hello(name, version=version, alpn=["h2", "http/1.1"])
+    assert usual_name(whole) == (name or "") == name_for_openssl(whole)
+    assert usual_name(whole + b"more") == (name or "")
+    assert {usual_name(whole[:count]) for count in range(len(whole))} == {None}
+
+
+def test_what_is_unusual_is_left_to_openssl():
+    usual = hello("aexample.org")
+    for strange in (b"\xffexample.org", b"a\0xample.org"):
+        assert usual_name(usual.replace(b"aexample.org", strange)) is None
+    assert usual_name(in_records(usual, 100)) is None
+
+
+@given(st.data())
+def test_a_damaged_hello_has_the_name_that_openssl_finds(data):
+    damaged = bytearray(hello(data.draw(st.sampled_from(["a.example.org", None]))))
+    for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=3)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    name = usual_name(bytes(damaged))
+    if name is not None:
+        with suppress(NotTlsError):
+            assert name_for_openssl(bytes(damaged)) == name
