@@ -1,7 +1,6 @@
 """A relay of plain trio tasks, one for each direction.
 
-The portable splicer uses it for all connections. The fast splicer uses it if a side speaks TLS, because the bytes have
-to pass through this process then.
+The layers of both sides decode and encode the bytes on the way, if a side speaks TLS.
 """
 
 from __future__ import annotations

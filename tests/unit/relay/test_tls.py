@@ -52,8 +52,11 @@ def version(request):
     return request.param
 
 
-async def join(bench, secured, *, version=None, idle=math.inf, half_close=math.inf, buffer=None, early=b""):
-    """Join two outer ends with a relay. The client sends ``early`` together with the end of its handshake."""
+async def join(bench, secured, *, version=None, idle=math.inf, half_close=math.inf, buffer=None, early=b"", later=b""):
+    """Join two outer ends with a relay.
+
+    The client sends ``early`` together with the end of its handshake, and both send ``later`` before the relay starts.
+    """
     with listening_socket(buffer=buffer) as front, listening_socket(buffer=buffer) as back:
         outer_client = socket.create_connection(front.getsockname())
         inner_client, _ = front.accept()
@@ -75,6 +78,10 @@ async def join(bench, secured, *, version=None, idle=math.inf, half_close=math.i
             server_tls = Tls(client_context(), server_side=False, server_name=NAME)
             nursery.start_soon(Shaking(owner.server, server_tls, starts=True).run, bench)
             nursery.start_soon(server.shake_hands)
+    if later:
+        await client.send_all(later)
+        await server.send_all(later)
+        await trio.testing.wait_all_tasks_blocked(0.01)
     owner.relay = bench.splicer.relay(
         inner_client,
         owner.server,
@@ -196,6 +203,13 @@ async def test_what_came_with_the_handshake_is_passed_on():
     async with running_splicer() as bench:
         joined = await join(bench, {"client"}, early=b"early")
         assert await joined.server.receive_exactly(5) == b"early"
+
+
+async def test_what_comes_between_the_handshake_and_the_relay_is_passed_on(secured, version):
+    async with running_splicer() as bench:
+        joined = await join(bench, secured, version=version, later=b"later")
+        assert await joined.server.receive_exactly(5) == b"later"
+        assert await joined.client.receive_exactly(5) == b"later"
 
 
 @pytest.mark.parametrize("gone", ["client", "server"])
