@@ -34,7 +34,7 @@ __all__ = [
 GIB = 1024**3
 IDLE_FOR_MEMORY = 3_500
 IDLE_FOR_SPEED = 5_000
-IDLE_TLS = 2_000
+IDLE_TLS = 1_000
 SCRAPE_INTERVAL = 5
 """Seconds between two scrapes: three times as often as usual."""
 SCRAPES = 20

@@ -42,6 +42,9 @@ LOAD_CORES = ALL_CORES[:-1] or ALL_CORES
 """Cores of the load and the servers."""
 
 _ports = itertools.count(21_000)  # below the ephemeral ports of Linux
+_claims: list[socket.socket] = []
+"""An abstract Unix socket per port. A second benchmark cannot have the same one, so it takes other ports. Balancers
+that set SO_REUSEPORT would share a port, and its connections, without an error."""
 
 
 class NotListeningError(Exception):
@@ -58,14 +61,26 @@ class Process:
 
 
 def free_port() -> int:
-    """Return a free port, a different one at each call."""
-    for port in _ports:
+    """Return a free port, a different one at each call, also of other benchmarks that run at the same time."""
+    for port in filter(_claim, _ports):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind((HOST, port))
                 return port
     raise AssertionError("the count of ports is endless")
+
+
+def _claim(port: int) -> bool:
+    """Claim a port until this process ends; return False if another benchmark has it."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0lb-bench-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
 
 
 def keep_to(cores: Collection[int]) -> None:

@@ -23,8 +23,10 @@ AT_A_TIME = 32
 ANY_CHANGE = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
 CHUNK = 4096
 SUCCESS = b"HTTP/1.1 200 OK\r\n"
-SAYS_RESUMED = b"\r\n\r\nr"
+RESUMED = b"\r\n\r\nr"
 """The end of the answer to ``/resumed`` if the server has resumed a TLS session."""
+ENDS = (b"\r\n\r\nok", RESUMED, b"\r\n\r\n.")
+"""The ends of all whole answers."""
 
 
 @attrs.define
@@ -81,11 +83,11 @@ class _Visitor:
         )
 
     def _count(self, connection: socket.socket, answer: bytes) -> None:
-        if not answer.startswith(SUCCESS):
-            self.visits.errors[f"the answer begins with {answer[:20]!r}"] += 1
+        if not (answer.startswith(SUCCESS) and answer.endswith(ENDS)):
+            self.visits.errors[f"the answer is {answer[:20]!r} … {answer[-20:]!r}"] += 1
             return
         self.visits.count += 1
-        self.visits.resumed_behind += answer.endswith(SAYS_RESUMED)
+        self.visits.resumed_behind += answer.endswith(RESUMED)
         if isinstance(connection, ssl.SSLSocket):
             self.visits.resumed += bool(connection.session_reused)
             if self.session is not None and not connection.session_reused:
