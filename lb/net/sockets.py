@@ -15,7 +15,7 @@ from lb.model.address import Address
 from lb.model.binds import BindingChanges, Place
 from lb.net.activation import GivenSockets
 from lb.net.errors import describe_error
-from lb.net.tcp import TCP_OPTIONS
+from lb.net.tcp import TCP_OPTIONS, bound_unsent
 
 __all__ = ["ListeningSockets", "Opened", "close_all", "listening_socket", "open_sockets", "remove_file"]
 
@@ -47,6 +47,7 @@ def open_sockets(address: Address, backlog: int, given: GivenSockets = NONE_GIVE
             if not address.is_unix:
                 for level, option in TCP_OPTIONS:
                     sock.setsockopt(level, option, 1)
+                bound_unsent(sock)
             if taken is None:
                 _bind(sock, address, target)
             sock.setblocking(False)

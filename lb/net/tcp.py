@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 
-__all__ = ["TCP_OPTIONS", "end_with_reset", "is_self_connected"]
+__all__ = ["TCP_OPTIONS", "bound_unsent", "end_with_reset", "is_self_connected"]
 
 
 def _own_ports() -> range:
@@ -40,6 +41,16 @@ TCP_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_OOBINLINE),  # otherwise a read skips the urgent byte, tcp(7)
 )
 """Options of relayed sockets. Accepted sockets inherit them from the listening socket."""
+
+
+MOST_UNSENT = 1024 * 1024
+"""Bytes that the kernel accepts beyond those that are on their way. Its send buffer would grow to 4 MiB, tcp(7)."""
+
+
+def bound_unsent(sock: socket.SocketType) -> None:
+    """Bound what the kernel accepts of a stream. Accepted sockets inherit it from the listening socket."""
+    with suppress(OSError):  # not TCP, or a system that lacks it
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
 
 
 def end_with_reset(sock: socket.SocketType) -> None:

@@ -31,6 +31,12 @@ BULK = 32 * 1024
 """Bytes in one read from which the next read uses splice, which costs more system calls but no copy."""
 SUSTAINED = 4 * 1024 * 1024
 """Consecutive bytes by splice after which a side gathers larger pieces; see EpollLoop.gather."""
+MOST_UNREAD = 1024 * 1024
+"""Bytes of a server's stream, in bulk, that the kernel receives before they are read. It takes twice the memory.
+
+The kernel's own limit grows with the size of the first reads, up to tcp_rmem: 6 to 32 MiB for a client that reads
+nothing. Servers are near, so a stream needs no more. A client may be far away, and its limit is the kernel's.
+"""
 SPLICE = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE
 UNTIL_EAGAIN = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 READABLE = select.EPOLLIN | UNTIL_EAGAIN
@@ -42,6 +48,7 @@ class Side:
 
     __slots__ = (
         "backlog",
+        "bounded",
         "bulk",
         "closed",
         "cut",
@@ -82,6 +89,8 @@ class Side:
         self.closed = False
         self.queued = False
         """The side is in the loop's queue."""
+        self.bounded = False
+        """Its receive buffer is bounded."""
         self.held = False
         """The peer has not accepted all bytes read: ``backlog``, or ``piped`` bytes in ``pipe``."""
         self.backlog = b""
@@ -177,6 +186,8 @@ class Side:
     def _splice(self) -> int:
         """Read into a pipe without a copy, and hold the bytes there. Return the bytes read."""
         if self.pipe is None:
+            if not self.bounded:
+                self.bound_buffer()
             self.pipe = self.shared.pipes.get()
             if self.pipe is None:
                 return self._pass_on()
@@ -221,6 +232,12 @@ class Side:
         if self.pipe is not None and not (self.readable and self.bulk):
             self._return_pipe(self.pipe)
         return True
+
+    def bound_buffer(self) -> None:
+        """Bound what the kernel receives of a server's stream before it is read."""
+        self.bounded = True
+        if self.name == "server":
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MOST_UNREAD)
 
     def _write_failed(self) -> None:
         """The peer is gone, but data that it sent earlier may still be unread: reads from it decide the end."""

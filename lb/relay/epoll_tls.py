@@ -55,10 +55,7 @@ class TlsSide(Side):
             if early:
                 self._send(early)
             return len(early)
-        received = self.sock.recv_into(shared.buffer)
-        if received < BUFFER and not self.until_eagain:
-            self.readable = False
-        shared.budget -= CRYPTO * received
+        received = self._receive()
         if tls is None:
             if received:
                 self._send(shared.view[:received])
@@ -70,6 +67,16 @@ class TlsSide(Side):
             self.readable = True  # the next call returns the end
         if count:
             self._send(shared.plain[:count])
+        return received
+
+    def _receive(self) -> int:
+        received = self.sock.recv_into(self.shared.buffer)
+        if received < BUFFER:
+            if not self.until_eagain:
+                self.readable = False
+        elif not self.bounded:
+            self.bound_buffer()
+        self.shared.budget -= CRYPTO * received
         return received
 
     def _send(self, data: bytes | memoryview) -> None:
