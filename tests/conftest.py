@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import hypothesis
 import pytest
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a balancer starts in half the time from compiled files
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for commands in the background
 hypothesis.settings.register_profile("fast", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
@@ -28,6 +30,12 @@ def balancer_kind(request, monkeypatch):
     else:
         monkeypatch.setenv("LB_SPLICER", request.param)
     return request.param
+
+
+@pytest.fixture
+def real_command(monkeypatch):
+    """Start ``lb`` as users do, not forked from the zygote of the tests."""
+    monkeypatch.setenv("LB_TEST_EXEC", "1")
 
 
 @pytest.fixture(params=[1, 2], ids=["one process", "two workers"])

@@ -15,6 +15,7 @@ from healthcheck.probes.postgres import PostgresProbe
 from healthcheck.probes.redis import RedisProbe
 from healthcheck.probes.smtp import SmtpProbe
 from healthcheck.result import CheckResult
+from tests.support.balancer import PATIENCE
 from tests.support.paths import DATA
 
 CORPUS = DATA / "corpus"
@@ -68,7 +69,7 @@ class Scripted:
 
 async def verdict(probe, pieces):
     """Return the detail or the reason. Any other exception is a bug."""
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         try:
             detail = await probe.check(Scripted(pieces))
         except ProbeFailed as failed:

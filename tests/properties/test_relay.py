@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.balancer import PATIENCE
 from tests.support.effort import DEEP
 from tests.support.splicing import open_descriptors, reset, running_splicer
 
@@ -140,7 +141,7 @@ async def play(script, *, unix, buffer, last):
         ends = {name: End(name, getattr(joined, name).socket._sock) for name in ("client", "server")}
         client, server = ends.values()
         peers = {"client": server, "server": client}
-        with trio.fail_after(20):
+        with trio.fail_after(PATIENCE):
             for step, name, size in script:
                 await getattr(ends[name], step)(size, peers[name])
             if not any(end.finished or end.gone for end in ends.values()):

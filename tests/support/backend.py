@@ -50,7 +50,7 @@ async def send_bytes(stream, count):
         await stream.send_all(bytes(min(left, CHUNK)))
 
 
-async def main(name, port):
+async def serve_all(name, port):
     async def serve_alone(stream):
         try:
             await serve(name, stream)
@@ -62,5 +62,9 @@ async def main(name, port):
     await trio.serve_listeners(serve_alone, listeners)
 
 
+def main():
+    trio.run(serve_all, sys.argv[1], int(sys.argv[2]))
+
+
 if __name__ == "__main__":
-    trio.run(main, sys.argv[1], int(sys.argv[2]))
+    main()

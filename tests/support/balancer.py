@@ -12,8 +12,10 @@ from pathlib import Path
 
 import trio
 
+from tests.support.zygote import may_fork, zygote
+
 LB = Path(sys.executable).parent / "lb"
-PATIENCE = 15  # timeout in seconds for anything that should be immediate; long, for busy machines
+PATIENCE = 60  # timeout in seconds for anything that should be immediate; long, for busy machines
 QUICK_CHECKS = 'interval = "100ms"\nfast_interval = "50ms"'
 
 
@@ -174,14 +176,13 @@ async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None, thro
     """
     config_file = tmp_path / "lb.toml"
     config_file.write_text(text)
-    process = await trio.lowlevel.open_process(
-        [*through, LB, "--config", config_file],
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        pass_fds=pass_fds,
-        env={**os.environ, **(env or {})},
-        preexec_fn=preexec,
-    )
+    command, env = ["--config", config_file], {**os.environ, **(env or {})}
+    if through or preexec or pass_fds:
+        process = await exec_lb(
+            *command, through=through, stderr=subprocess.PIPE, pass_fds=pass_fds, env=env, preexec_fn=preexec
+        )
+    else:
+        process = await start_lb(*command, stderr=subprocess.PIPE, env=env)
     running = RunningBalancer(process, config_file)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(running.read_log)
@@ -200,13 +201,45 @@ async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None, thro
     assert running.successors or len(ids) == len(set(ids)), "a connection has more than one record"
 
 
+async def exec_lb(*arguments, through=(), env=None, **options):
+    """Start the real command. The options are those of :class:`subprocess.Popen`."""
+    return await trio.lowlevel.open_process([*through, LB, *arguments], stdin=subprocess.DEVNULL, env=env, **options)
+
+
+async def start_lb(*arguments, env=None, **options):
+    """Start a command, forked from the zygote where that makes no difference. Options: stdout, stderr, cwd."""
+    env = {**os.environ} if env is None else env
+    if "LB_TEST_EXEC" in env or not may_fork(env):
+        return await exec_lb(*arguments, env=env, **options)
+    return zygote().start("lb.cli", [LB, *arguments], env, **options)
+
+
+@asynccontextmanager
+async def killed_at_end(process):
+    """Kill a process at the end of the block, unless it has ended, and wait for it."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+
+
 async def run_lb(*arguments, cwd=None):
     """Run a command until it ends. Return exit code, stdout and stderr."""
+    written = {}
+
+    async def read(name, stream):
+        async with stream:
+            written[name] = b"".join([chunk async for chunk in stream]).decode()
+
     with trio.fail_after(PATIENCE):
-        done = await trio.run_process(
-            [LB, *arguments], capture_stdout=True, capture_stderr=True, check=False, cwd=cwd, stdin=b""
-        )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+        process = await start_lb(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
+        async with killed_at_end(process):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read, "stdout", process.stdout)
+                nursery.start_soon(read, "stderr", process.stderr)
+            return await process.wait(), written["stdout"], written["stderr"]
 
 
 async def connect(port, host="127.0.0.1"):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
 import subprocess
-import sys
 from contextlib import asynccontextmanager, suppress
 
 import attrs
@@ -14,6 +14,7 @@ import trio
 
 import tests.support.backend
 from tests.support.balancer import PATIENCE
+from tests.support.zygote import zygote
 
 
 def free_port():
@@ -38,9 +39,8 @@ class Backend:
 
     async def start(self):
         """(Re)start on the same port; returns when it listens."""
-        self.process = await trio.lowlevel.open_process(
-            [sys.executable, tests.support.backend.__file__, self.name, str(self.port)], stdout=subprocess.PIPE
-        )
+        argv = [tests.support.backend.__file__, self.name, str(self.port)]
+        self.process = zygote().start("tests.support.backend", argv, {**os.environ}, stdout=subprocess.PIPE)
         line = b""
         async with self.process.stdout as output:
             while not line.endswith(b"\n"):

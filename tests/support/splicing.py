@@ -22,6 +22,7 @@ from lb.net.deadlines import Deadlines
 from lb.net.descriptors import Descriptors
 from lb.net.tcp import TCP_OPTIONS
 from lb.relay.factory import make_splicer
+from tests.support.balancer import PATIENCE
 
 MIB = 1024 * 1024
 RESET_AT_CLOSE = b"\1\0\0\0\0\0\0\0"
@@ -77,7 +78,7 @@ class Owner:
         self._notify()
 
     async def until(self, condition):
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             while not condition(self):
                 await self._changed.wait()
 
@@ -210,7 +211,7 @@ async def read_all(stream):
 async def read_until_reset(stream):
     """Return the bytes before the reset."""
     received = b""
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         try:
             while data := await stream.receive_some():
                 received += data

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from tests.support.balancer import LB
+from tests.support.balancer import LB, PATIENCE
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -29,7 +29,7 @@ class Shown:
     def press(self, keys):
         os.write(self.output, keys.encode())
 
-    async def until(self, pattern, seconds=20):
+    async def until(self, pattern, seconds=PATIENCE):
         """Read until the pattern matches after the previous match; return the match."""
         with trio.move_on_after(seconds):
             while not (found := re.compile(pattern).search(self.text, self._matched)):
@@ -39,7 +39,7 @@ class Shown:
         self._matched = found.end()
         return found
 
-    async def rest(self, seconds=20):
+    async def rest(self, seconds=PATIENCE):
         """Return the output until the process ends, and the exit code."""
         with trio.fail_after(seconds):
             while await self._read():

@@ -24,6 +24,7 @@ one_process_or_two = pytest.mark.usefixtures("worker_count")
 
 
 @one_process_or_two
+@pytest.mark.usefixtures("real_command")
 async def test_the_status_says_what_listens_and_what_each_server_has_had(tmp_path):
     async with serving(name="a") as a, operated(tmp_path, config(a, top=ADMIN)) as (lb, operator):
         await operator.until(lambda: operator.server("a"), lambda a: a["last_check"])

@@ -18,7 +18,7 @@ import trio
 from lb import cli
 from lb.console import text as console_text
 from lb.console.completion import completion
-from tests.support.balancer import LB, PATIENCE, ask, balancer, config, connect, request, run_lb
+from tests.support.balancer import PATIENCE, ask, balancer, config, connect, killed_at_end, request, run_lb, start_lb
 from tests.support.operating import ADMIN
 from tests.support.servers import Named, backends, free_port, serving
 
@@ -58,6 +58,7 @@ async def controlled(tmp_path, text):
 
 
 @pytest.mark.usefixtures("worker_count")
+@pytest.mark.usefixtures("real_command")
 async def test_operators_see_and_steer_servers(tmp_path):
     async with (
         serving(name="a") as a,
@@ -139,9 +140,7 @@ async def test_events_come_until_interrupted(tmp_path):
 @asynccontextmanager
 async def watching(ctl, *words):
     """Run ``lb ctl events``; yield the process and a function that returns its next line."""
-    process = await trio.lowlevel.open_process(
-        [LB, "ctl", "--admin", ctl.address, "events", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
+    process = await start_lb("ctl", "--admin", ctl.address, "events", *words, stdout=subprocess.PIPE)
     rest = b""
 
     async def next_line():
@@ -153,14 +152,9 @@ async def watching(ctl, *words):
         line, _, rest = rest.partition(b"\n")
         return line
 
-    try:
+    async with process.stdout, killed_at_end(process):
         with trio.fail_after(PATIENCE):
             yield process, next_line
-    finally:
-        with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
-            await process.stdout.aclose()
 
 
 async def test_a_reload_says_first_what_it_would_change(tmp_path):

@@ -39,6 +39,7 @@ HTTP = '{ dns = "_http._tcp.web.internal" }'
 
 
 @one_process_or_two
+@pytest.mark.usefixtures("real_command")
 async def test_servers_come_and_go_in_dns_under_load_and_no_session_fails(tmp_path):
     async with name_server() as names, backends("a", "b", "c") as servers:
         a, b, c = servers

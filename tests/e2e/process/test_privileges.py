@@ -6,10 +6,10 @@ import os
 import pwd
 import signal
 import site
-import socket
 import subprocess
 import sys
 import tempfile
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ import trio
 
 from lb.model import ProcessSpec
 from lb.service.privileges import PrivilegesError, give_up
-from tests.support.balancer import ask, balancer, config, run_lb
+from tests.support.balancer import PATIENCE, ask, balancer, config, run_lb
 from tests.support.paths import ROOT
 from tests.support.servers import serving
 
@@ -26,9 +26,8 @@ AS_USER = f'[process]\nuser = "{USER}"\ngroup = "{GROUP}"'
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
 slow = pytest.mark.slow
 one_process_or_two = pytest.mark.usefixtures("worker_count")
-PRIVILEGED_PORTS = range(1000, 1023)
-"""Candidates. The next port after the range must be privileged, too."""
-
+PRIVILEGED_PORT = 1000
+"""The next port must be privileged, too."""
 
 IMPORTS = {"PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])}
 
@@ -88,15 +87,11 @@ def powerless():
 
 
 @pytest.fixture
-def privileged_port():
-    """A free port that only root may bind."""
-    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= PRIVILEGED_PORTS.stop:
+def own_host():
+    """A loopback address that only this process uses, where only root may bind the privileged ports."""
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= PRIVILEGED_PORT + 1:
         pytest.skip("every user may bind any port here")
-    for port in PRIVILEGED_PORTS:
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)):
-                return port
-    pytest.skip("no port is free")
+    return str(IPv4Address("127.0.0.0") + os.getpid())
 
 
 def test_without_a_user_nothing_happens():
@@ -140,12 +135,12 @@ def test_who_may_not_become_somebody_else_does_not_go_on(python):
 @slow
 @needs_root
 @one_process_or_two
-async def test_it_binds_as_root_and_serves_as_somebody_without_any_right(home, python, privileged_port):
+async def test_it_binds_as_root_and_serves_as_somebody_without_any_right(home, python, own_host):
     (home / "run").mkdir()
     path = home / "run" / "front"
-    binds = [f"127.0.0.1:{privileged_port}", f"unix:{path}"]
+    binds = [f"{own_host}:{PRIVILEGED_PORT}", f"unix:{path}"]
     async with serving() as server, as_root(home, config(server, bind=binds, top=AS_USER), python) as lb:
-        assert await ask(privileged_port) == b"s\n"
+        assert await ask(PRIVILEGED_PORT, host=own_host) == b"s\n"
         for pid in [lb.process.pid, *(event["pid"] for event in lb.of("worker.started"))]:
             assert status(pid) == powerless()
         owner = path.stat()
@@ -158,25 +153,25 @@ async def test_it_binds_as_root_and_serves_as_somebody_without_any_right(home, p
         ]
         applied = await lb.reload(config(server, bind=binds, top=AS_USER, pool="retries = 0"))
         assert applied["event"] == "config.applied"
-        assert await ask(privileged_port) == b"s\n"
+        assert await ask(PRIVILEGED_PORT, host=own_host) == b"s\n"
 
 
 @slow
 @needs_root
 @one_process_or_two
-async def test_an_upgrade_works_without_rights_as_the_sockets_are_open(home, python, privileged_port):
+async def test_an_upgrade_works_without_rights_as_the_sockets_are_open(home, python, own_host):
     async with serving() as server:
-        text = config(server, bind=f"127.0.0.1:{privileged_port}", top=AS_USER)
+        text = config(server, bind=f"{own_host}:{PRIVILEGED_PORT}", top=AS_USER)
         async with as_root(home, text, python) as lb:
             pid = (await lb.upgrade())["pid"]
             await lb.event("server.stopped")
             assert status(pid) == powerless()
-            assert await ask(privileged_port) == b"s\n"
+            assert await ask(PRIVILEGED_PORT, host=own_host) == b"s\n"
             lb.config_file.write_text(text.replace(f'user = "{USER}"', 'user = "root"'))
             assert "cannot become user 'root'" in (await lb.upgrade())["reason"]
-            lb.config_file.write_text(text.replace(str(privileged_port), str(privileged_port + 1)))
+            lb.config_file.write_text(text.replace(f":{PRIVILEGED_PORT}", f":{PRIVILEGED_PORT + 1}"))
             assert "permission denied" in (await lb.upgrade())["reason"]
-            assert await ask(privileged_port) == b"s\n"
+            assert await ask(PRIVILEGED_PORT, host=own_host) == b"s\n"
             lb.signal(signal.SIGTERM)
             await lb.gone(pid)
 
@@ -186,5 +181,5 @@ async def test_an_upgrade_works_without_rights_as_the_sockets_are_open(home, pyt
 async def test_a_user_that_does_not_exist_ends_the_start_in_one_line(tmp_path):
     file = tmp_path / "lb.toml"
     file.write_text('[process]\nuser = "no-such"\n[listeners.web]\nbind = "127.0.0.1:0"\nservers = ["127.0.0.1:1"]\n')
-    with trio.fail_after(15):
+    with trio.fail_after(PATIENCE):
         assert await run_lb("--config", file) == (1, "", "lb: process.user: there is no user 'no-such'\n")

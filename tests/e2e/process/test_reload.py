@@ -9,7 +9,7 @@ import socket
 import pytest
 import trio
 
-from tests.support.balancer import ask, balancer, by_server, config, connect, read_all, request
+from tests.support.balancer import PATIENCE, ask, balancer, by_server, config, connect, read_all, request
 from tests.support.effort import DEEP
 from tests.support.load import load
 from tests.support.servers import Named, backends, filled_backlog, free_port, refusing, serving
@@ -29,7 +29,7 @@ def lists(a, b, c):
     yield config(a, b, c, health=None, listener='idle_timeout = "5s"')
 
 
-RELOADS = 50 if DEEP else 18
+RELOADS = 50 if DEEP else 12
 
 
 @every_kind
@@ -156,9 +156,10 @@ async def test_connections_of_a_listener_that_leaves_its_port_live_on(tmp_path, 
             (bind,) = lb.binds["web" if how == "moved" else "other"]
             assert await ask(int(bind.rpartition(":")[2]), host="127.0.0.2") == b"a\n"
             assert await request(before, b"echo still here") == b"still here"
+            client = "{}:{}".format(*before.socket.getsockname())
             await before.send_eof()
             assert await read_all(before) == b""
-        record = await lb.event("connection.closed", count=2)
+        record = await lb.event("connection.closed", client=client)
         assert (record["listener"], record["reason"]) == ("web", "eof")
 
 
@@ -212,7 +213,7 @@ async def test_on_remove_close_moves_who_is_still_connecting_to_another_server(t
             await stream.send_all(b"name\n")
             assert await ask(lb.port) == b"b\n", "the first client must have got the server that hangs"
             await lb.reload(config(b, pool='on_remove = "close"', health=None))
-            with trio.fail_after(2):
+            with trio.fail_after(PATIENCE):
                 assert await stream.receive_some() == b"b\n"
         record = await lb.event("connection.closed", id=1)
     (attempt,) = record["attempts"]

@@ -7,7 +7,7 @@ import signal
 import pytest
 import trio
 
-from tests.support.balancer import ask, balancer, config, connect, read_all, request
+from tests.support.balancer import PATIENCE, ask, balancer, config, connect, read_all, request
 from tests.support.effort import DEEP
 from tests.support.load import load
 from tests.support.servers import backends, refusing, serving
@@ -19,7 +19,7 @@ one_process_or_two = pytest.mark.usefixtures("worker_count")
 
 async def ended_well(lb):
     """Wait until the first process has drained and exited with 0."""
-    with trio.fail_after(15):
+    with trio.fail_after(PATIENCE):
         assert await lb.process.wait() == 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.support.balancer import LB, PATIENCE, ask, balancer, config, connect, read_all, request
+from tests.support.balancer import PATIENCE, ask, balancer, config, connect, killed_at_end, read_all, request, start_lb
 from tests.support.paths import DOCS
 from tests.support.servers import Named, serving
 
@@ -61,15 +61,12 @@ async def test_what_a_server_says_does_nothing_to_a_terminal(tmp_path):
         Named("a", "127.0.0.1:1"), health=check_output(tmp_path, f"printf '{HOSTILE}'"), top='[log]\nformat = "console"'
     )
     (tmp_path / "lb.toml").write_text(text)
-    process = await trio.lowlevel.open_process([LB, "--config", tmp_path / "lb.toml"], stderr=subprocess.PIPE)
+    process = await start_lb("--config", tmp_path / "lb.toml", stderr=subprocess.PIPE)
     log = b""
-    try:
+    async with process.stderr, killed_at_end(process):
         with trio.fail_after(PATIENCE):
             while b"backend.ejected" not in log:
                 log += await process.stderr.receive_some()
-    finally:
-        process.kill()
-        await process.wait()
     assert all(line.isprintable() for line in log.decode().split("\n"))
 
 

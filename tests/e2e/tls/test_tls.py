@@ -107,6 +107,7 @@ async def test_a_client_that_returns_resumes_its_session_whichever_worker_it_com
 
 
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda version: version.name)
+@pytest.mark.usefixtures("real_command")
 async def test_a_listener_ends_tls_and_the_record_counts_the_stream(tmp_path, tls, version):
     async with serving(echo) as server, balancer(tmp_path, config(server, listener=tls)) as lb:
         assert await session(lb.port, b"x" * 1000, context=client_context(version=version)) == b"x" * 1000

@@ -87,6 +87,7 @@ async def test_the_same_seed_gives_the_same_result_and_another_another(tmp_path,
     assert len(results[0]["timeline"]) > 15
 
 
+@pytest.mark.usefixtures("real_command")
 async def test_an_expectation_that_is_not_met_makes_it_fail(tmp_path):
     files = write(tmp_path, scenario='duration = "10s"\n[clients.all]\nrate = 5')
     code, out, _ = await run_lb("rehearse", *files, "--expect", "failed == 0", "--expect", "share.a > 90%")

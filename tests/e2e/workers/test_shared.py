@@ -126,7 +126,7 @@ async def test_all_who_wait_for_a_full_listener_are_served_in_the_end(tmp_path, 
         text = config(server, listener=f"max_connections = {limit}", health=None, top=TWO)
         async with balancer(tmp_path, text) as lb:
             for number in range(1, 6):
-                with trio.fail_after(5):
+                with trio.fail_after(PATIENCE):
                     await ask_all(lb.port, 60)
                 await lb.event("connection.closed", count=60 * number)
     assert full.most <= limit + 1, "more than one too many, with two workers"

@@ -20,6 +20,7 @@ MANY = 40
 """Enough connections that each worker gets some."""
 
 
+@pytest.mark.usefixtures("real_command")
 async def test_both_serve_and_each_session_has_one_whole_line(tmp_path):
     async with serving() as server, balancer(tmp_path, config(server, top=TWO)) as lb:
         assert pids(lb).keys() == BOTH

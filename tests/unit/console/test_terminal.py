@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.console.terminal import keys, single_keys, split_keys
+from tests.support.balancer import PATIENCE
 
 
 def test_an_exception_leaves_the_terminal_as_it_was():
@@ -55,6 +56,6 @@ async def test_keys_end_with_the_terminal():
         pressed = keys(terminal)
         assert [await anext(pressed), await anext(pressed)] == ["a", "down"]
         os.close(ours)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             assert [key async for key in pressed] == []
     os.close(terminal)

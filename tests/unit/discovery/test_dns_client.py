@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from lb.discovery.dns_client import ask
 from lb.discovery.dns_records import DnsAnswer, DnsQuestion, Failure, Service, servers_at, servers_of
 from lb.model.address import Address
+from tests.support.balancer import PATIENCE
 from tests.support.name_server import name_server
 from tests.support.paths import DATA
 from tests.support.servers import free_port
@@ -185,7 +186,7 @@ async def query(question, wire):
     """Query a server with this answer: over UDP and, if the answer is truncated, over TCP."""
     async with name_server() as names:
         names.says(question.name, question.kind, wire, b"\0" * 12)
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             outcome = await ask(question, asked_of(names))
     if isinstance(outcome, DnsAnswer):
         assert outcome.ttl >= 0

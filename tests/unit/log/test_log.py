@@ -35,6 +35,7 @@ from lb.log.lines import MAX_QUEUED_LINES, LineWriter
 from lb.log.log import Log
 from lb.model import LogSpec
 from lb.model.address import Client
+from tests.support.balancer import PATIENCE
 
 CLOSED = ConnectionClosed(
     id=7,
@@ -212,7 +213,7 @@ def counted_writes(monkeypatch):
 
 
 async def read_lines(reader, count):
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE):
         return await trio.to_thread.run_sync(lambda: [reader.readline() for _ in range(count)], abandon_on_cancel=True)
 
 
@@ -238,7 +239,7 @@ async def test_a_stuck_reader_stops_nobody_and_what_is_lost_is_counted(nursery):
             await trio.testing.wait_all_tasks_blocked(0.05)  # the writer has taken a batch and is blocked
         assert lost == []
         expected = 3 * MAX_QUEUED_LINES
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             received = 0
             while received + sum(lost) < expected:
                 received += (await trio.to_thread.run_sync(os.read, reader.fileno(), 1 << 20)).count(b"\n")

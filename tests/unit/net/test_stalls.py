@@ -12,6 +12,7 @@ import trio
 
 from lb.config.load import parse
 from lb.control.balancer import Balancer
+from tests.support.balancer import PATIENCE
 from tests.support.servers import serving
 
 
@@ -44,7 +45,7 @@ async def test_a_server_that_a_reload_replaces_is_freed_without_a_garbage_collec
             old = weakref.ref(balancer.pools["web"].backends["old"])
             config = weakref.ref(balancer.config)
             await balancer.reload(configuration(served.address, "new"))
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE):
                 while old() is not None or config() is not None:  # its tasks still have to be cancelled
                     await trio.lowlevel.checkpoint()
             balancer.stop_now()

@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.balancer import PATIENCE
 from tests.support.splicing import (
     MIB,
     in_order,
@@ -96,7 +97,7 @@ async def test_a_closed_reader_resets_the_writer():
     async with running_splicer() as bench:
         joined = await bench.join()
         await joined.client.aclose()
-        with pytest.raises(trio.BrokenResourceError), trio.fail_after(10):
+        with pytest.raises(trio.BrokenResourceError), trio.fail_after(PATIENCE):
             await joined.server.send_all(bytes(100 * MIB))
         await joined.owner.until(lambda owner: owner.ended)
         assert joined.owner.ended == ("client", "reset")

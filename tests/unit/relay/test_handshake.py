@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.balancer import PATIENCE
 from tests.support.splicing import open_descriptors, running_splicer
 
 pytestmark = pytest.mark.usefixtures("splicer_kind")
@@ -69,7 +70,7 @@ async def test_it_proceeds_when_bytes_come_and_only_then(ends, leaves):
             await trio.testing.wait_all_tasks_blocked(0.02)
             assert not handshake.over.is_set()
             theirs.send(piece)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await handshake.over.wait()
         assert handshake.received == b"hello"
         assert len(handshake.steps) <= 4, "it was called without new bytes"
@@ -83,7 +84,7 @@ async def test_bytes_and_the_end_at_once_are_both_seen(ends):
     handshake = FakeHandshake(ours, b"hello")
     async with running_splicer() as bench:
         running = bench.splicer.handshake(ours, handshake)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await handshake.over.wait()
         assert handshake.received == b"hel"
         running.cancel()
@@ -110,7 +111,7 @@ async def test_a_bug_ends_only_its_own(ends):
     async with running_splicer() as bench:
         running = bench.splicer.handshake(ours, handshake)
         theirs.send(b"x")
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             await handshake.over.wait()
         ((where, fault),) = bench.faults
         assert (where, type(fault)) == ("splicer", ZeroDivisionError)
@@ -133,7 +134,7 @@ async def test_other_sockets_are_served_between_two_costly_steps(splicer_kind, m
             handshake = FakeHandshake(ours, b"hello", costly=True, steps=steps, note=lambda: bench.splicer.batches)
             running.append((bench.splicer.handshake(ours, handshake), handshake))
         for each, handshake in running:
-            with trio.fail_after(10):
+            with trio.fail_after(PATIENCE):
                 await handshake.over.wait()
             each.cancel()
         for _, theirs in pairs:

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.support.balancer import PATIENCE
 from tests.support.splicing import (
     MIB,
     Owner,
@@ -62,7 +63,7 @@ async def test_the_server_may_have_spoken_and_finished_before_the_relay_is_there
 
     async with running_splicer() as bench:
         joined = await bench.join(unix=unix, early=speak_and_go)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             assert (await read_all(joined.client))[1] == 15
             await joined.client.send_eof()
             await joined.owner.until(lambda owner: owner.ended)
@@ -77,7 +78,7 @@ async def test_the_client_may_have_spoken_and_finished_before_the_relay_is_there
 
     async with running_splicer() as bench:
         joined = await bench.join(unix=unix, early=speak_and_finish)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             assert (await read_all(joined.server))[1] == 7
             await joined.server.send_all(b"answer")
             await joined.server.send_eof()
@@ -115,7 +116,7 @@ async def test_the_last_bytes_and_the_end_arrive_together(first, size):
             await one.send_all(bytes(size))
             await one.send_eof()
 
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send)
                 assert (await read_all(other))[1] == size
@@ -149,7 +150,7 @@ async def test_what_the_kernel_holds_of_a_server_that_has_gone_reaches_a_late_re
         sent = await send_until_blocked(joined.server)
         await joined.server.aclose()
         await trio.testing.wait_all_tasks_blocked()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             assert (await read_all(joined.client))[1] == sent
 
 
@@ -213,7 +214,7 @@ async def test_urgent_data_does_not_stall_the_stream(size):
                         await trio.lowlevel.wait_writable(sock)
 
         received = bytearray()
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(send)
                 while len(received) < 2 * size or received.count(b"b") < size:

@@ -7,6 +7,7 @@ import socket
 import pytest
 import trio
 
+from tests.support.balancer import PATIENCE
 from tests.support.splicing import running_splicer
 
 pytestmark = pytest.mark.usefixtures("splicer_kind")
@@ -23,7 +24,7 @@ async def test_an_urgent_byte_and_what_follows_it_arrive_in_line(end):
         if end:
             await joined.client.send_eof()
         received = b""
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             while len(received) < 12:
                 received += await joined.server.receive_some()
         assert received == b"before!after"

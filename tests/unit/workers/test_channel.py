@@ -14,6 +14,7 @@ from hypothesis import example, given
 
 from lb.workers import channel
 from lb.workers.channel import Channel, ChannelFullError, encode
+from tests.support.balancer import PATIENCE
 
 
 def pair(nursery, stack):
@@ -68,7 +69,7 @@ async def test_the_end_of_the_other_side_is_no_error_and_forgets_what_was_queued
             _, (fd,) = await theirs.receive()
             os.close(fd)
             theirs.close()
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE):
                 await ours.all_sent()
                 assert await ours.receive() is None
             ours.send(encode("to nobody"), [0])

@@ -9,6 +9,7 @@ import trio
 from healthcheck.probe import Target
 from healthcheck.probes.exec import ExecProbe
 from lb.model.address import Address
+from tests.support.balancer import PATIENCE
 from tests.support.probe_server import failure, target_at
 
 
@@ -76,10 +77,10 @@ async def test_exec_kills_the_whole_group_when_cancelled_and_reaps_the_command(m
     script = f"trap '' TERM; {quiet} (echo started >/dev/fd/{writing}; exec sleep 1000) & wait"
     async with trio.lowlevel.FdStream(reading) as pipe, trio.open_nursery() as nursery:
         nursery.start_soon(shell(script).check, target_at(80))
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             assert await pipe.receive_some() == b"started\n"
             nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True), trio.fail_after(5):
+            with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
                 while not opened or opened[0].returncode is None:
                     await trio.lowlevel.checkpoint()
                 os.close(writing)

@@ -9,6 +9,7 @@ import trio
 
 from healthcheck.probe import ProbeFailed
 from healthcheck.probes.postgres import PostgresProbe
+from tests.support.balancer import PATIENCE
 from tests.support.probe_server import failure, says, server, target_at
 from tests.support.real_databases import postgres, psql
 
@@ -149,7 +150,7 @@ async def test_a_real_server_that_shuts_down_fails_while_others_finish():
             while not heard.endswith(READY):
                 heard += await session.receive_some()
             running.process.send_signal(signal.SIGTERM)  # "smart": it waits for the session
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE):
                 said = "alive"
                 while said.startswith("alive"):  # an external program has no other way to report that it got the signal
                     said = await verdict(PostgresProbe(), target)

@@ -8,6 +8,7 @@ import trio
 from healthcheck.probe import Target, hang_up
 from healthcheck.probes.tcp import TcpProbe
 from lb.model.address import Address
+from tests.support.balancer import PATIENCE
 from tests.support.probe_server import failure, resets, server, stays_silent, target_at
 
 
@@ -110,7 +111,7 @@ async def test_tcp_does_not_wait_for_ever_for_a_server_that_does_not_close():
         await trio.sleep_forever()
 
     async with server(never_closes) as target:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             await TcpProbe().check(target)
         with trio.fail_after(0.1):  # shorter than closing may take; the check still passes
             await TcpProbe().check(target)
@@ -122,7 +123,7 @@ async def test_tcp_passes_a_server_that_resets_after_the_accept():
 
 
 async def seconds_to_hang_up_on(target):
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         stream = await target.connect()
         began = trio.current_time()
         await hang_up(stream)
