@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import trio
 
-__all__ = ["TCP_OPTIONS", "bound_unsent", "end_with_reset", "is_self_connected"]
+__all__ = ["TCP_OPTIONS", "bound_unsent", "end_with_reset", "has_ended", "is_self_connected"]
 
 
 def _own_ports() -> range:
@@ -41,6 +42,18 @@ TCP_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_OOBINLINE),  # otherwise a read skips the urgent byte, tcp(7)
 )
 """Options of relayed sockets. Accepted sockets inherit them from the listening socket."""
+
+
+TCP_ESTABLISHED = b"\1"
+"""The first byte of TCP_INFO while both ends may send, tcp(7)."""
+
+
+def has_ended(sock: socket.SocketType) -> bool:
+    """Return True if the peer of a socket that is readable without new bytes has sent its end.
+
+    On Linux, an edge may also report bytes that an earlier peek has seen. Elsewhere, a readable socket means the end.
+    """
+    return sys.platform != "linux" or sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != TCP_ESTABLISHED
 
 
 MOST_UNSENT = 1024 * 1024

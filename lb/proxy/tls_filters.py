@@ -8,6 +8,7 @@ import ssl
 import attrs
 
 from lb.events import Reason
+from lb.net.tcp import has_ended
 from lb.proxy.downstream import Downstream
 from lb.proxy.filters import FilterFailed
 from lb.tls.client_hello import MAX_CLIENT_HELLO, ClientHello, NotTlsError
@@ -84,8 +85,10 @@ class _Peek:
             peeked = sock.recv(MAX_CLIENT_HELLO, socket.MSG_PEEK)
         except BlockingIOError:
             return False
-        if len(peeked) == self.unread and sock.family != socket.AF_UNIX:
-            raise FilterFailed("client")  # readable without new bytes: end of file
+        if len(peeked) == self.unread:
+            if sock.family != socket.AF_UNIX and has_ended(sock):
+                raise FilterFailed("client")
+            return False  # an edge for bytes that the last peek has seen
         try:
             name = self._hello.read(peeked[self.unread :])
         except NotTlsError as error:
