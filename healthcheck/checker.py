@@ -1,108 +1,165 @@
-"""The health checks of one server, repeated while the task runs."""
+"""Makes the health checks of all servers: one schedule, one task, and a limit of checks at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+import sys
+from heapq import heappop, heappush
+from itertools import count
 from random import Random
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from healthcheck.probe import UNABLE, Passed, Probe, ProbeFailed, Target, Word, describe_broken
-from healthcheck.result import CheckResult, combined
+from healthcheck.check import Checks
+from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.result import CheckResult
 from healthcheck.schedule import first_delay, next_start, soon
-from lb.model import HealthSpec
-from lb.net.errors import describe_error
+from healthcheck.task_runner import TaskRunner
 
-__all__ = ["Checks"]
+if TYPE_CHECKING:
+    from healthcheck.epoll_runner import EpollRunner
+
+__all__ = ["Checker"]
+
+MOST_IN_FLIGHT = 512
+"""Maximum checks at a time. More servers than that must hang, or be slow, before a check waits for another."""
+MOST_STARTS = 16
+"""Maximum servers whose checks start before other tasks run: about a millisecond."""
+LATE = 1.0
+"""Seconds from which a check that waits for others counts as late."""
+TOGETHER = 0.02
+"""Seconds that a check may start early, with another one: a wake-up costs as much as two checks."""
 
 
-class Checks:
-    """Checks one server at the intervals of ``spec``, with one probe per check.
+class Checker:
+    """Makes checks while :meth:`run` runs. ``rng`` spreads them.
 
-    ``target()`` is called before each check, so that it can follow changes of the address. ``report(result)`` is called
-    after each check, then ``in_balance()``, which selects the fast or the normal interval.
+    Probes that are conversations run in an epoll of their own if ``epoll``, all others in tasks. An exception of a
+    probe only ends its check; one of ``report`` propagates.
     """
 
-    def __init__(
-        self,
-        probes: Sequence[Probe],
-        spec: HealthSpec,
-        *,
-        target: Callable[[], Target],
-        in_balance: Callable[[], bool],
-        report: Callable[[CheckResult], None],
-        rng: Random,
-    ) -> None:
-        numbered = enumerate(zip(spec.all_checks, probes, strict=True), start=1)
-        self._probes = [(each.label(number), probe, each.port) for number, (each, probe) in numbered]
-        self._spec = spec
-        self._target = target
-        self._in_balance = in_balance
-        self._report = report
+    def __init__(self, rng: Random, *, epoll: bool = sys.platform == "linux") -> None:
         self._rng = rng
-        self._pause = trio.CancelScope()
+        self._may_epoll = epoll
+        self._heap: list[tuple[float, int, Checks]] = []
+        """The next starts, by time. An entry is stale if its time is not the ``due`` of its server."""
+        self._entries = count()
+        self._wait = trio.CancelScope()
+        self._asleep_until = -math.inf
+        """When the sleep ends, if one is in progress."""
+        self._tasks: TaskRunner
+        self._epoll: EpollRunner | None = None
+        self._more = False
+        """There may be more to look at, at once."""
 
-    async def run(self) -> NoReturn:
-        """Check until cancelled. An exception of a probe only ends its check; one of ``report`` propagates."""
-        target = self._target()
-        delay = first_delay(f"{target.pool}/{target.server}", self._interval(), self._rng)
-        await self._pause_until(trio.current_time() + delay)
-        while True:
-            started = trio.current_time()
-            result = await self._check()
-            # A probe may turn Cancelled into a failure. That is no result if all checks were cancelled.
-            await trio.lowlevel.checkpoint_if_cancelled()
-            if result is not None:
-                self._report(result)
-            await self._pause_until(next_start(started, self._interval(), self._rng))
-
-    def hurry(self) -> None:
-        """Start the next check within the fast interval, as a passive health check ejected the server."""
-        self._pause.deadline = min(self._pause.deadline, soon(trio.current_time(), self._spec.fast_interval, self._rng))
-
-    def _interval(self) -> float:
-        return self._spec.fast_interval if self._in_balance() else self._spec.interval
-
-    async def _pause_until(self, start: float) -> None:
-        with trio.CancelScope(deadline=start) as self._pause:
-            await trio.sleep_forever()
-
-    async def _check(self) -> CheckResult | None:
-        """Run all checks at the same time; None if the result depends on one that could not run."""
-        if len(self._probes) == 1:
-            _, probe, port = self._probes[0]
-            return await self._check_by(probe, port)
-        results: dict[str, CheckResult | None] = {label: None for label, _, _ in self._probes}
-
-        async def check(label: str, probe: Probe, port: int) -> None:
-            results[label] = await self._check_by(probe, port)
-
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Check until cancelled. Servers can be added from ``started`` on."""
         async with trio.open_nursery() as nursery:
-            for one in self._probes:
-                nursery.start_soon(check, *one)
-        return combined(results, self._spec.require)
+            self._tasks = TaskRunner(nursery, self._wake_at)
+            task_status.started()
+            try:
+                await self._take_turns()
+            finally:
+                if self._epoll is not None:
+                    self._epoll.close()
+        raise AssertionError("unreachable")
 
-    async def _check_by(self, probe: Probe, port: int) -> CheckResult | None:
-        """Run one check; None if the balancer lacks descriptors, processes or memory for it."""
-        started = trio.current_time()
-        passed, detail, warning, bug = False, f"no answer in {self._spec.timeout:g} s", "", None
-        try:
-            with trio.move_on_after(self._spec.timeout):
-                found = await probe.check(self._target().on_port(port))
-                if isinstance(found, Word):
-                    ms = (trio.current_time() - started) * 1000
-                    return CheckResult(found.passed, found.detail, ms, at_once=True, advice=found.advice)
-                detail, warning = (found.detail, found.warning) if isinstance(found, Passed) else (str(found), "")
-                passed = True
-        except ProbeFailed as failure:
-            detail = str(failure) or "failed without a reason"
-        except OSError as error:
-            if error.errno in UNABLE:
-                return None
-            detail = describe_error(error)
-        except trio.BrokenResourceError as error:
-            detail = describe_broken(error)
-        except Exception as error:  # noqa: BLE001 - a plug-in's bug must affect this check only
-            detail, bug = f"probe error: {type(error).__name__}: {error}", error
-        return CheckResult(passed, detail, (trio.current_time() - started) * 1000, warning, bug)
+    async def _take_turns(self) -> NoReturn:
+        while True:
+            late = await self._sleep()
+            if self._epoll is None:
+                self._start_due()
+                continue
+            self._more = self._epoll.look(late)
+            if self._start_due():
+                self._more |= self._epoll.look()  # a server on this host has often accepted already
+
+    def add(self, checks: Checks) -> None:
+        """Check a server from now on."""
+        checks.finished = self._finished
+        for check in checks.each:
+            check.by_epoll = self._may_epoll and isinstance(check.probe, ConversationProbe) and check.probe.is_plain
+            if check.by_epoll and self._epoll is None:
+                from healthcheck.epoll_runner import EpollRunner  # noqa: PLC0415 - exists on Linux only
+
+                self._epoll = EpollRunner()
+        target = checks.target()
+        delay = first_delay(f"{target.pool}/{target.server}", checks.interval, self._rng)
+        self._schedule(checks, trio.current_time() + delay)
+
+    def remove(self, checks: Checks) -> None:
+        """Stop checking a server. A check in progress ends without a result."""
+        checks.due = math.inf
+        for check in checks.each:
+            check.stop()
+
+    def hurry(self, checks: Checks) -> None:
+        """Start the next check within the fast interval, as a passive health check ejected the server."""
+        start = soon(trio.current_time(), checks.spec.fast_interval, self._rng)
+        if start < checks.due < math.inf:
+            self._schedule(checks, start)
+
+    def late(self, now: float) -> tuple[int, float]:
+        """Return how many checks wait since more than a second for others to end, and the longest wait in seconds."""
+        waits = [now - due for due, _, checks in self._heap if due == checks.due and now - due > LATE]
+        return len(waits), max(waits, default=0.0)
+
+    async def _sleep(self) -> float:
+        """Sleep until there is something to do. Return how many seconds too late this returns."""
+        before = trio.current_time()
+        self._asleep_until = before if self._more else self._next_turn()
+        with trio.CancelScope(deadline=self._asleep_until) as self._wait:
+            if self._epoll is None:
+                await trio.sleep_forever()
+            else:
+                await self._epoll.readable()
+        until, self._asleep_until = self._asleep_until, -math.inf
+        return max(0.0, trio.current_time() - max(before, until))
+
+    def _next_turn(self) -> float:
+        start = self._heap[0][0] if self._heap and self._has_room else math.inf
+        return start if self._epoll is None else min(start, self._epoll.next_look)
+
+    def _wake_at(self, time: float) -> None:
+        if time < self._asleep_until:
+            self._wait.deadline = self._asleep_until = time
+
+    @property
+    def _has_room(self) -> bool:
+        return self._tasks.in_flight + (0 if self._epoll is None else self._epoll.in_flight) < MOST_IN_FLIGHT
+
+    def _schedule(self, checks: Checks, start: float) -> None:
+        checks.due = start
+        heappush(self._heap, (start, next(self._entries), checks))
+        self._wake_at(start)
+
+    def _start_due(self) -> bool:
+        """Start the checks that are due, and those that will be soon. Return True if any started."""
+        now = trio.current_time()
+        if not self._heap or self._heap[0][0] > now:
+            return False
+        until = now + (0 if self._epoll is None else TOGETHER)
+        for _ in range(MOST_STARTS):
+            if not self._heap or self._heap[0][0] > until or not self._has_room:
+                break
+            due, _, checks = heappop(self._heap)
+            if due == checks.due:
+                checks.started = max(now, due)
+                checks.due = math.inf
+                self._start(checks, now)
+        return True
+
+    def _start(self, checks: Checks, now: float) -> None:
+        for check in checks.each:
+            if self._epoll is not None and check.by_epoll:
+                self._epoll.start(check, now)
+            else:
+                self._tasks.start(check, now)
+
+    def _finished(self, checks: Checks, result: CheckResult | None) -> None:
+        if result is None:  # try again soon
+            self._schedule(checks, next_start(checks.started, checks.spec.fast_interval, self._rng))
+        else:
+            checks.report(result)
+            self._schedule(checks, next_start(checks.started, checks.interval, self._rng))

@@ -19,6 +19,7 @@ from lb.net.errors import EXHAUSTED, describe_error
 from lb.net.tcp import is_self_connected
 
 __all__ = [
+    "CLOSE_TIMEOUT",
     "UNABLE",
     "Passed",
     "Probe",
@@ -27,20 +28,22 @@ __all__ = [
     "Stream",
     "Target",
     "Word",
-    "describe_broken",
+    "cause_of",
     "hang_up",
+    "is_own_trouble",
 ]
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 """A connection to a server; with TLS if its pool uses TLS."""
 
 UNABLE = EXHAUSTED | {errno.EAGAIN}
-"""The errno values for a lack of resources in the balancer itself: no verdict about a server.
+"""The errno values for a lack of resources in the balancer itself: no verdict about a server. EAGAIN comes from fork.
 
-EAGAIN comes from fork. A lack of local ports (EADDRNOTAVAIL) is not included: a host without IPv6 reports it always.
+See :func:`is_own_trouble` for a lack of local ports.
 """
 
-_LINGER = 0.1  # seconds for a server to finish and close its side after ours; an estimate, ample in one data centre
+CLOSE_TIMEOUT = 0.1
+"""Seconds for a server to finish and close its side after ours; an estimate, ample in one data centre."""
 _LINGER_BYTES = 65_536  # limit for the data that it may still send
 
 
@@ -114,19 +117,32 @@ class Target:
 
     async def connect_plain(self) -> trio.SocketStream:
         """Connect without TLS."""
-        if not self.sockaddrs:
-            raise ProbeFailed(f"cannot resolve {self.address.host}")
-        family, sockaddr = self.sockaddrs[0]
+        stream = await self.connect_socket()
+        try:
+            await stream.send_all(self.header)
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+        return stream
+
+    async def connect_socket(self) -> trio.SocketStream:
+        """Connect without PROXY header and TLS."""
+        family, sockaddr = self.sockaddr
         connecting = trio.socket.socket(family, socket.SOCK_STREAM)
         try:
             await connecting.connect(sockaddr)
             _verify_connected(connecting, sockaddr)
-            if self.header:
-                await trio.SocketStream(connecting).send_all(self.header)
         except BaseException:
             connecting.close()
             raise
         return trio.SocketStream(connecting)
+
+    @property
+    def sockaddr(self) -> SocketAddress:
+        """The address to connect to. Raises ProbeFailed if there is none."""
+        if not self.sockaddrs:
+            raise ProbeFailed(f"cannot resolve {self.address.host}")
+        return self.sockaddrs[0]
 
 
 def _with_port(sockaddr: object, port: int) -> object:
@@ -151,9 +167,22 @@ def _verify_connected(connecting: trio.socket.SocketType, sockaddr: object) -> N
         raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
 
-def describe_broken(error: trio.BrokenResourceError) -> str:
-    """Return why a stream broke; the text of :func:`lb.net.errors.describe_error` if the system gave a reason."""
-    return describe_error(error.__cause__) if isinstance(error.__cause__, OSError) else "connection broken"
+def is_own_trouble(error: OSError, target: Target) -> bool:
+    """Return True if an error comes from a shortage of the balancer's host, and is no verdict about the server.
+
+    EADDRNOTAVAIL means that no local port is free, or that the host has no address that could reach the server, such as
+    a host without IPv6. The second never ends, so it fails the check.
+    """
+    if error.errno == errno.EADDRNOTAVAIL and target.sockaddrs:
+        family, sockaddr = target.sockaddrs[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as other_ports:
+            return other_ports.connect_ex(sockaddr) == 0  # type: ignore[arg-type]
+    return error.errno in UNABLE
+
+
+def cause_of(error: trio.BrokenResourceError) -> OSError:
+    """Return why a stream broke: the system's reason if it gave one."""
+    return error.__cause__ if isinstance(error.__cause__, OSError) else OSError("connection broken")
 
 
 async def hang_up(stream: Stream, closing_message: bytes = b"") -> None:
@@ -167,7 +196,7 @@ async def hang_up(stream: Stream, closing_message: bytes = b"") -> None:
     """
     connection = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     async with connection:
-        patience = min(_LINGER, (trio.current_effective_deadline() - trio.current_time()) / 2)
+        patience = min(CLOSE_TIMEOUT, (trio.current_effective_deadline() - trio.current_time()) / 2)
         received = 0
         with trio.move_on_after(max(0, patience)):
             try:

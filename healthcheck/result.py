@@ -20,6 +20,8 @@ class Advice:
 
     def then(self, later: Advice) -> Advice:
         """Return this advice updated by a later one. Values that the later one lacks stay."""
+        if later.share is None and later.admin is None:
+            return self
         return Advice(self.share if later.share is None else later.share, later.admin or self.admin)
 
     @property
@@ -39,6 +41,8 @@ _LONGEST = 200  # characters of a detail; an estimate of what fits into a log li
 def one_line(text: str) -> str:
     """Return the first line of a server's or script's output, printable and short enough for a log line."""
     line = text.strip().partition("\n")[0].rstrip()
+    if len(line) <= _LONGEST and line.isprintable():
+        return line
     printable = "".join(character if character.isprintable() else "?" for character in line)
     return printable if len(printable) <= _LONGEST else printable[: _LONGEST - 1] + "…"
 
@@ -57,7 +61,7 @@ class CheckResult:
     """The exception, if the probe itself is broken."""
     at_once: bool = False
     """The result skips ``fall`` and ``rise``."""
-    advice: Advice = attrs.field(factory=Advice)
+    advice: Advice = Advice()
     """The share and administrative state that the server's agent requests."""
 
 

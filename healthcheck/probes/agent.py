@@ -10,9 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from healthcheck.probe import Probe, ProbeFailed, Target, Word
+from healthcheck.conversation import Conversation, Steps, quoted
+from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.probe import ProbeFailed, Word
 from healthcheck.probes import options
-from healthcheck.probes.conversation import conversation, quoted
 from healthcheck.result import Advice, one_line
 
 __all__ = ["AgentProbe", "read_words"]
@@ -24,7 +25,7 @@ _VERDICTS = {"up": True, "down": False, "fail": False, "failed": False, "stopped
 _ADMIN: Final[Mapping[str, Literal["ready", "drain", "maint"]]] = {"ready": "ready", "drain": "drain", "maint": "maint"}
 
 
-class AgentProbe(Probe):
+class AgentProbe(ConversationProbe):
     """Connect, send ``send`` if given, and read a line of words.
 
     ``up`` passes; ``down``, ``fail``, ``failed`` and ``stopped`` fail, and the text after a ``#`` is the reason.
@@ -36,11 +37,9 @@ class AgentProbe(Probe):
     def __init__(self, send: str = "") -> None:
         self._send = options.text("send", send).encode()
 
-    async def check(self, target: Target) -> Word:
-        async with conversation(target) as connection:
-            if self._send:
-                await connection.send(self._send)
-            return read_words(await connection.line(or_end=True))
+    def talk(self, conversation: Conversation) -> Steps[Word]:
+        conversation.send(self._send)
+        return read_words((yield from conversation.line(or_end=True)))
 
 
 def read_words(line: bytes) -> Word:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator, Sequence
 
 import attrs
-import trio
 
-from healthcheck.probe import Probe, ProbeFailed, Target, describe_broken
+from healthcheck.conversation import Conversation, Script, Steps, TimedOut, quoted
+from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.probe import ProbeFailed
 from healthcheck.probes import options
-from healthcheck.probes.conversation import Conversation, conversation, quoted
+from lb.net.errors import describe_error
 
 __all__ = ["ExchangeProbe"]
 
@@ -24,33 +25,32 @@ class _Step:
     label: str = ""
     """The label in failure reasons: ``step 2 (login)``."""
 
-    async def run(self, connection: Conversation) -> bytes:
+    def run(self, conversation: Conversation) -> Steps[bytes]:
         """Run the step and return the answer up to the end of the match.
 
         Raises ProbeFailed; on a timeout too, if there is a better reason than "no answer in 1 s".
         """
+        conversation.send(self.send)
         try:
-            if self.send:
-                await connection.send(self.send)
-            return await connection.until(self.expect)
+            return (yield from conversation.until(self.expect))
         except ProbeFailed as failure:
             raise ProbeFailed(self._named(str(failure))) from failure
-        except trio.Cancelled:
-            if connection.unread and not self.expect.search(connection.unread):
-                raise ProbeFailed(self._named(f"answer {quoted(connection.unread)} does not match")) from None
+        except TimedOut:
+            if conversation.unread:
+                raise ProbeFailed(self._named(f"answer {quoted(conversation.unread)} does not match")) from None
             if self.label:
                 raise ProbeFailed(self._named("no answer in time")) from None
             raise
-        except trio.BrokenResourceError as error:
+        except OSError as error:
             if not self.label:
                 raise
-            raise ProbeFailed(self._named(describe_broken(error))) from error
+            raise ProbeFailed(self._named(describe_error(error))) from error
 
     def _named(self, reason: str) -> str:
         return f"{self.label}: {reason}" if self.label else reason
 
 
-class ExchangeProbe(Probe):
+class ExchangeProbe(ConversationProbe):
     r"""Connect, send ``send``, and read until ``expect`` matches the bytes so far; or do so for each of ``steps``.
 
     ``send`` is text, sent as UTF-8; omit it for protocols where the server speaks first. ``expect`` is a regular
@@ -68,11 +68,10 @@ class ExchangeProbe(Probe):
         text, pattern = options.secret("send", send), options.pattern("expect", expect)
         self._steps = tuple(_read_steps(steps)) if steps else (_Step(text.encode(), pattern),)
 
-    async def check(self, target: Target) -> str:
+    def talk(self, conversation: Conversation) -> Script:
         answer = b""
-        async with conversation(target) as connection:
-            for step in self._steps:
-                answer = await step.run(connection) + connection.unread
+        for step in self._steps:
+            answer = (yield from step.run(conversation)) + conversation.unread
         sent = sum(len(step.send) for step in self._steps)
         return f"answer {quoted(answer)}" if answer else f"sent {sent} bytes"
 

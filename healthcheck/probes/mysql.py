@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import struct
 
-from healthcheck.probe import Probe, ProbeFailed, Target
+from healthcheck.conversation import Conversation, Script, Steps, quoted
+from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.probe import ProbeFailed
 from healthcheck.probes import options
-from healthcheck.probes.conversation import Conversation, conversation, quoted
 from healthcheck.result import one_line
 
 __all__ = ["MysqlProbe"]
@@ -29,7 +30,7 @@ _ACCESS_DENIED = (1045, 1698)  # ER_ACCESS_DENIED_ERROR, ER_ACCESS_DENIED_NO_PAS
 _MOST_PACKETS = 5  # for a login without a password: at most a switch of the method, and its result
 
 
-class MysqlProbe(Probe):
+class MysqlProbe(ConversationProbe):
     """Log in as ``user`` without a password, and quit.
 
     A server passes if it accepts the login, or denies this user access: it is alive and completed the login. However,
@@ -42,25 +43,24 @@ class MysqlProbe(Probe):
             raise ValueError("user: must hold no NUL")
         self._user = user.encode()
 
-    async def check(self, target: Target) -> str:
-        async with conversation(target) as connection:
-            number, greeting = await _packet(connection)
-            version = _read_greeting(greeting)
-            await connection.send(_framed(number + 1, self._login()))
-            for _ in range(_MOST_PACKETS):
-                number, answer = await _packet(connection)
-                if answer[0] == _OK:
-                    connection.closing_message = _QUIT
-                    return f"logged in, {version}"
-                if answer[0] == _ERROR:
-                    return _judge(answer)
-                if answer[0] == _SWITCH:
-                    await connection.send(_framed(number + 1, _no_password(answer)))
-                elif answer[0] != _MORE:
-                    break
-                elif answer != _ACCEPTED:  # a password is required: continue until the server refuses
-                    await connection.send(_framed(number + 1, b"\0"))
-            raise ProbeFailed(f"not an answer to a login: {quoted(answer)}")
+    def talk(self, conversation: Conversation) -> Script:
+        number, greeting = yield from _packet(conversation)
+        version = _read_greeting(greeting)
+        conversation.send(_framed(number + 1, self._login()))
+        for _ in range(_MOST_PACKETS):
+            number, answer = yield from _packet(conversation)
+            if answer[0] == _OK:
+                conversation.closing_message = _QUIT
+                return f"logged in, {version}"
+            if answer[0] == _ERROR:
+                return _judge(answer)
+            if answer[0] == _SWITCH:
+                conversation.send(_framed(number + 1, _no_password(answer)))
+            elif answer[0] != _MORE:
+                break
+            elif answer != _ACCEPTED:  # a password is required: continue until the server refuses
+                conversation.send(_framed(number + 1, b"\0"))
+        raise ProbeFailed(f"not an answer to a login: {quoted(answer)}")
 
     def _login(self) -> bytes:
         head = struct.pack("<IIB23x", _CAPABILITIES, _LARGEST_PACKET, _CHARSET)
@@ -71,13 +71,13 @@ def _framed(number: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3, "little") + bytes([number % 256]) + payload
 
 
-async def _packet(connection: Conversation) -> tuple[int, bytes]:
+def _packet(conversation: Conversation) -> Steps[tuple[int, bytes]]:
     """Read a packet: its number and its payload of at least one byte. Raises ProbeFailed for an invalid length."""
-    head = await connection.exactly(4)
+    head = yield from conversation.exactly(4)
     length = int.from_bytes(head[:3], "little")
     if not 1 <= length <= _LARGEST_PACKET:
-        raise ProbeFailed(f"not an answer of MySQL: {quoted(head + connection.unread)}")
-    return head[3], await connection.exactly(length)
+        raise ProbeFailed(f"not an answer of MySQL: {quoted(head + conversation.unread)}")
+    return head[3], (yield from conversation.exactly(length))
 
 
 def _read_greeting(packet: bytes) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import struct
 
-from healthcheck.probe import Probe, ProbeFailed, Target
+from healthcheck.conversation import Conversation, Script, Steps, quoted
+from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.probe import ProbeFailed
 from healthcheck.probes import options
-from healthcheck.probes.conversation import Conversation, conversation, quoted
 from healthcheck.result import one_line
 
 __all__ = ["PostgresProbe"]
@@ -22,7 +23,7 @@ _CLIENT_ERRORS = ("28", "3D")
 """SQLSTATE classes of errors that concern this client only: invalid authorization, unknown database."""
 
 
-class PostgresProbe(Probe):
+class PostgresProbe(ConversationProbe):
     """Start a session as ``user`` in ``database`` (default: the database with the user's name), without a password.
 
     A server passes if it accepts the login, asks for a password, or refuses this user or database: it is alive. Any
@@ -42,20 +43,19 @@ class PostgresProbe(Probe):
         body = struct.pack("!I", _VERSION) + b"".join(each.encode() + b"\0" for each in parameters) + b"\0"
         self._startup = struct.pack("!I", len(body) + 4) + body
 
-    async def check(self, target: Target) -> str:
-        async with conversation(target) as connection:
-            await connection.send(self._startup)
-            for _ in range(_MOST_MESSAGES):
-                kind, body = await _message(connection)
-                if kind == b"E":
-                    return _judge(body)
-                if kind == b"R" and body[:4] != b"\0\0\0\0":
-                    return "alive, asks for authentication"
-                if kind == b"R":
-                    connection.closing_message = _TERMINATE
-                if kind == b"Z":
-                    return "ready"
-            raise ProbeFailed(f"not ready after {_MOST_MESSAGES} messages")
+    def talk(self, conversation: Conversation) -> Script:
+        conversation.send(self._startup)
+        for _ in range(_MOST_MESSAGES):
+            kind, body = yield from _message(conversation)
+            if kind == b"E":
+                return _judge(body)
+            if kind == b"R" and body[:4] != b"\0\0\0\0":
+                return "alive, asks for authentication"
+            if kind == b"R":
+                conversation.closing_message = _TERMINATE
+            if kind == b"Z":
+                return "ready"
+        raise ProbeFailed(f"not ready after {_MOST_MESSAGES} messages")
 
 
 def _check(option: str, value: object) -> None:
@@ -63,13 +63,13 @@ def _check(option: str, value: object) -> None:
         raise ValueError(f"{option}: must hold no NUL")
 
 
-async def _message(connection: Conversation) -> tuple[bytes, bytes]:
+def _message(conversation: Conversation) -> Steps[tuple[bytes, bytes]]:
     """Read a message: its type and its body. Raises ProbeFailed for an invalid message at startup."""
-    head = await connection.exactly(5)
+    head = yield from conversation.exactly(5)
     kind, length = head[:1], struct.unpack("!I", head[1:])[0]
     if kind not in b"ERNSKvZ" or not 4 <= length <= _MOST_BYTES:
-        raise ProbeFailed(f"not an answer of PostgreSQL: {quoted(head + connection.unread)}")
-    return kind, await connection.exactly(length - 4)
+        raise ProbeFailed(f"not an answer of PostgreSQL: {quoted(head + conversation.unread)}")
+    return kind, (yield from conversation.exactly(length - 4))
 
 
 def _judge(error: bytes) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from healthcheck.probe import Probe, ProbeFailed, Target
+from healthcheck.conversation import Conversation, Script, Steps, quoted
+from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.probe import ProbeFailed
 from healthcheck.probes import options
-from healthcheck.probes.conversation import Conversation, conversation, quoted
 from healthcheck.result import one_line
 
 __all__ = ["RedisProbe"]
@@ -14,7 +15,7 @@ __all__ = ["RedisProbe"]
 _QUOTES = re.compile("[,'\"`]")
 
 
-class RedisProbe(Probe):
+class RedisProbe(ConversationProbe):
     """Send PING and expect PONG. With a ``password``, send AUTH first, with ``username`` if given.
 
     An error is a failure with the server's message: NOAUTH (a password is required), LOADING (the server still loads
@@ -29,28 +30,27 @@ class RedisProbe(Probe):
         if username and not password:
             raise ValueError("username: needs 'password' as well")
 
-    async def check(self, target: Target) -> str:
-        async with conversation(target) as connection:
-            connection.closing_message = _command("QUIT")
-            if self._password:
-                await self._log_in(connection)
-            await connection.send(_command("PING"))
-            answer = await connection.line()
-            if answer.startswith(b"-"):
-                raise ProbeFailed(_message(self._redacted(answer)))
-            if answer != b"+PONG":
-                raise ProbeFailed(f"answer {quoted(self._redacted(answer))} to PING")
+    def talk(self, conversation: Conversation) -> Script:
+        conversation.closing_message = _command("QUIT")
+        if self._password:
+            yield from self._log_in(conversation)
+        conversation.send(_command("PING"))
+        answer = yield from conversation.line()
+        if answer.startswith(b"-"):
+            raise ProbeFailed(_message(self._redacted(answer)))
+        if answer != b"+PONG":
+            raise ProbeFailed(f"answer {quoted(self._redacted(answer))} to PING")
         return "PONG"
 
-    async def _log_in(self, connection: Conversation) -> None:
+    def _log_in(self, conversation: Conversation) -> Steps[None]:
         """Send AUTH. Raises ProbeFailed if the server refuses it.
 
         A server without AUTH (it can be renamed) repeats the arguments in its error, so the password. The reason
         therefore only has the part of an error before the first quote, and nothing of any other reply.
         """
         user = [self._username] if self._username else []
-        await connection.send(_command("AUTH", *user, self._password))
-        answer = await connection.line()
+        conversation.send(_command("AUTH", *user, self._password))
+        answer = yield from conversation.line()
         if answer.startswith(b"-"):
             raise ProbeFailed(f"AUTH: {_QUOTES.split(_message(self._redacted(answer)))[0].strip()}")
         if answer != b"+OK":

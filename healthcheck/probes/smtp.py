@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from healthcheck.probe import Probe, ProbeFailed, Target
+from healthcheck.conversation import Conversation, Script, Steps, quoted
+from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.probe import ProbeFailed
 from healthcheck.probes import options
-from healthcheck.probes.conversation import Conversation, conversation, quoted
 from healthcheck.result import one_line
 
 __all__ = ["SmtpProbe"]
@@ -16,7 +17,7 @@ _MOST_LINES = 100  # per reply; an estimate: servers list one or two dozen exten
 _NOT_KNOWN = (500, 502)  # replies of a server that only supports HELO (RFC 5321, 4.1.4)
 
 
-class SmtpProbe(Probe):
+class SmtpProbe(ConversationProbe):
     """Expect a 220 greeting, and 250 in reply to EHLO (or HELO, if the server does not support EHLO).
 
     ``hello`` is the name that the balancer sends. Any other code is a failure with the server's message: 421, the
@@ -28,25 +29,24 @@ class SmtpProbe(Probe):
             raise ValueError("hello: must not be empty")
         self._hello = hello.encode()
 
-    async def check(self, target: Target) -> str:
-        async with conversation(target) as connection:
-            greeting = await _reply(connection, "the connect")
-            connection.closing_message = b"QUIT\r\n"
-            _require(greeting, 220)
-            await connection.send(b"EHLO %s\r\n" % self._hello)
-            answer = await _reply(connection, "EHLO")
-            if answer[0] in _NOT_KNOWN:
-                await connection.send(b"HELO %s\r\n" % self._hello)
-                answer = await _reply(connection, "HELO")
-            _require(answer, 250)
+    def talk(self, conversation: Conversation) -> Script:
+        greeting = yield from _reply(conversation, "the connect")
+        conversation.closing_message = b"QUIT\r\n"
+        _require(greeting, 220)
+        conversation.send(b"EHLO %s\r\n" % self._hello)
+        answer = yield from _reply(conversation, "EHLO")
+        if answer[0] in _NOT_KNOWN:
+            conversation.send(b"HELO %s\r\n" % self._hello)
+            answer = yield from _reply(conversation, "HELO")
+        _require(answer, 250)
         return _text(greeting)
 
 
-async def _reply(connection: Conversation, to: str) -> tuple[int, str]:
+def _reply(conversation: Conversation, to: str) -> Steps[tuple[int, str]]:
     """Read a reply of one or more lines: its code, and the text of its first line. Raises ProbeFailed if invalid."""
     code, text = 0, ""
     for _ in range(_MOST_LINES):
-        line = await connection.line()
+        line = yield from conversation.line()
         match = _REPLY_LINE.fullmatch(line)
         if not match or (code and int(match[1]) != code):
             raise ProbeFailed(f"not an SMTP reply to {to}: {quoted(line)}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import trio
-
-from healthcheck.probe import Probe, Target, hang_up
+from healthcheck.conversation import Conversation, Script
+from healthcheck.conversation_probe import ConversationProbe
 
 __all__ = ["TcpProbe"]
 
 
-class TcpProbe(Probe):
+class TcpProbe(ConversationProbe):
     """Connect, then close without sending anything.
 
     HAProxy resets the connection so early that the server's program does not see it. Here the server sees a complete,
@@ -17,9 +16,6 @@ class TcpProbe(Probe):
     send their greeting and log no error.
     """
 
-    async def check(self, target: Target) -> str:
-        started = trio.current_time()
-        stream = await target.connect()
-        ms = (trio.current_time() - started) * 1000
-        await hang_up(stream)
-        return f"connected in {ms:.1f} ms"
+    def talk(self, conversation: Conversation) -> Script:
+        yield from ()
+        return f"connected in {conversation.ms:.1f} ms"

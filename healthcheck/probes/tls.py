@@ -7,14 +7,16 @@ import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
-from healthcheck.probe import Passed, Probe, ProbeFailed, Secure, Target, hang_up
+from healthcheck.conversation import Conversation, Script
+from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.probe import Passed, ProbeFailed, Secure, Target
 from healthcheck.probes import options
 from lb.net.tls import verifying_context
 
 __all__ = ["TlsProbe"]
 
 
-class TlsProbe(Probe):
+class TlsProbe(ConversationProbe):
     """The server passes if the TLS handshake succeeds, with ``verify`` only if its certificate is valid for its name.
 
     ``server_name`` is the SNI name and the name that the certificate must have, by default the host of the server's
@@ -37,13 +39,17 @@ class TlsProbe(Probe):
         except ssl.SSLError as error:
             raise ValueError(f"ca: {ca!r} holds no certificate that can be read") from error
 
-    async def check(self, target: Target) -> str | Passed:
+    def secure(self, target: Target) -> Secure:
         name = self._server_name or target.address.host.removesuffix(".") or None
         if self._verify and name is None:
             raise ProbeFailed("cannot verify the certificate of a unix socket without server_name")
-        stream = await Secure(self._context, name).shake_hands(await target.connect_plain())
-        version, certificate = stream.version(), stream.getpeercert(binary_form=True)
-        await hang_up(stream)
+        return Secure(self._context, name)
+
+    def talk(self, conversation: Conversation) -> Script:
+        yield from ()
+        session = conversation.tls
+        assert session is not None  # noqa: S101 - this probe always uses TLS
+        version, certificate = session.version(), session.getpeercert(binary_form=True)
         if certificate is None:  # an anonymous cipher suite: rarely enabled, but part of TLS
             return f"{version}, no certificate"
         until = _end_of(certificate)

@@ -18,7 +18,9 @@ import trio
 
 __all__ = ["DeadlineQueue", "Deadlines", "Wait", "WaitKind"]
 
-WaitKind: TypeAlias = Literal["header", "connect", "hold", "hold_retry", "idle", "half_close", "calm", "step_back"]
+WaitKind: TypeAlias = Literal[
+    "header", "connect", "hold", "hold_retry", "idle", "half_close", "calm", "step_back", "check", "check_close"
+]
 
 
 class Wait(Hashable, Protocol):

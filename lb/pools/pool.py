@@ -254,7 +254,7 @@ class Pool:
     def _apply_advice(self, backend: Backend, now: float) -> None:
         """Apply the agent check's share and state, if they changed."""
         advice = backend.health.advice
-        if advice == backend.advice:
+        if advice is backend.advice or advice == backend.advice:
             return
         backend.change(now, advice=advice)
         self._set_share(backend)

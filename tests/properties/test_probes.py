@@ -1,22 +1,24 @@
 """Whatever a server sends, a protocol probe returns a result: it passes, or it fails with a reason."""
 
+import errno
 import struct
 
 import pytest
-import trio
-import trio.testing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from healthcheck.probe import ProbeFailed
+from healthcheck.conversation import TimedOut
+from healthcheck.probe import ProbeFailed, Word
+from healthcheck.probes.agent import AgentProbe
 from healthcheck.probes.exchange import ExchangeProbe
+from healthcheck.probes.http import HttpProbe
 from healthcheck.probes.mysql import MysqlProbe
 from healthcheck.probes.postgres import PostgresProbe
 from healthcheck.probes.redis import RedisProbe
 from healthcheck.probes.smtp import SmtpProbe
 from healthcheck.result import CheckResult
-from tests.support.balancer import PATIENCE
 from tests.support.paths import DATA
+from tests.support.probe_server import target_at
 
 CORPUS = DATA / "corpus"
 PROBES = {
@@ -25,7 +27,12 @@ PROBES = {
     "mysql": MysqlProbe(),
     "smtp": SmtpProbe(),
     "exchange": ExchangeProbe(steps=[{"expect": "^a"}, {"send": "b", "expect": "c$"}]),
+    "agent": AgentProbe(),
+    "http": HttpProbe(expect_body="ok|^$"),
 }
+PIECE = 8192
+MOST_PIECES = 1000
+"""Pieces after which every probe has its verdict and has closed."""
 
 
 def framed_by_postgres(kind, body):
@@ -49,55 +56,79 @@ NEARLY_RIGHT = {
     ),
     "mysql": st.lists(st.builds(framed_by_mysql, st.integers(0, 255), st.builds(bytes.__add__, HEADS, SOME)) | SOME),
     "smtp": st.lists(REPLIES.map(b"%d%s%s\r\n".__mod__)),
+    "agent": st.lists(st.sampled_from([b"up", b"down", b" ", b"50%", b"#", b"\n", b"\r"]) | SOME),
+    "http": st.lists(
+        st.sampled_from(
+            [
+                b"HTTP/1.1 200 OK\r\n",
+                b"HTTP/1.0 503 No\r\n",
+                b"HTTP/1.1 204\r\n",
+                b"HTTP/1.1 103 Hints\r\n",
+                b"Content-Length: 2\r\n",
+                b"content-length:0\r\n",
+                b"Content-Length: 2, 2\r\n",
+                b"Server: x\r\n",
+                b" folded\r\n",
+                b"Connection: close\r\n",
+                b"Transfer-Encoding: chunked\r\n",
+                b"\r\n",
+                b"ok",
+                b"2\r\nok\r\n0\r\n\r\n",
+            ]
+        )
+        | SOME
+    ),
     "exchange": st.lists(st.sampled_from([b"a", b"b", b"c", b"\n"]) | SOME),
 }
 
 
-class Scripted:
-    """A target that sends these bytes in these chunks, without waiting, and closes."""
-
-    def __init__(self, pieces):
-        self.pieces = pieces
-
-    async def connect(self):
-        ours, theirs = trio.testing.memory_stream_pair()
-        for piece in self.pieces:
-            await theirs.send_all(piece)
-        await theirs.send_eof()
-        return ours
+TARGET = target_at(80)
 
 
-async def verdict(probe, pieces):
+def outcome(probe, pieces):
+    """Return what the probe says about a server that sends these bytes in these pieces, and closes."""
+    connection = probe.open(TARGET)
+    connection.connected(0.1)
+    for piece in filter(None, pieces):
+        if connection.finished:
+            break
+        connection.received(piece, 0.1)
+    if not connection.finished:
+        connection.closed(0.1)
+    assert connection.finished
+    return connection.outcome
+
+
+def verdict(probe, pieces):
     """Return the detail or the reason. Any other exception is a bug."""
-    with trio.fail_after(PATIENCE):
-        try:
-            detail = await probe.check(Scripted(pieces))
-        except ProbeFailed as failed:
-            detail = str(failed)
+    found = outcome(probe, pieces)
+    assert isinstance(found, str | Word | ProbeFailed), repr(found)
+    detail = found.detail if isinstance(found, Word) else str(found)
     assert detail
     return CheckResult(passed=False, detail=detail, ms=0.0).detail
 
 
+def kind(detail):
+    """The kind of a reason: what follows it quotes the bytes that have arrived by then."""
+    return detail.partition(": ")[0] if detail.startswith("not a") else detail
+
+
 def answers():
-    return sorted(path for name in PROBES for path in CORPUS.glob(f"{name}/*"))
+    return sorted(path for name in PROBES if name != "agent" for path in CORPUS.glob(f"{name}/*"))
 
 
 @pytest.mark.parametrize("path", answers(), ids=lambda path: f"{path.parent.name}-{path.name}")
 def test_the_corpus(path):
     """A corpus of answers; the first letter of the name gives the result: the server passes (p) or fails (f)."""
-    probe, clock = PROBES[path.parent.name], trio.testing.MockClock(autojump_threshold=0)
-    try:
-        passed = bool(trio.run(probe.check, Scripted([path.read_bytes()]), clock=clock))
-    except ProbeFailed:
-        passed = False
-    assert passed is path.name.startswith("p-")
+    found = outcome(PROBES[path.parent.name], [path.read_bytes()])
+    assert isinstance(found, str) is path.name.startswith("p-")
 
 
 @pytest.mark.parametrize("name", PROBES)
 @given(data=st.data())
 def test_any_bytes_give_a_verdict(name, data):
     pieces = data.draw(st.lists(st.binary(max_size=100)) | NEARLY_RIGHT[name])
-    detail = trio.run(verdict, PROBES[name], pieces, clock=trio.testing.MockClock(autojump_threshold=0))
+    detail = verdict(PROBES[name], pieces)
     assert detail.isprintable()
     assert name != "redis" or "secret" not in detail
 
@@ -109,8 +140,49 @@ def test_any_bytes_give_a_verdict(name, data):
 def test_it_does_not_matter_in_which_pieces_they_come(name, data):
     whole = b"".join(data.draw(NEARLY_RIGHT[name]))
     cut = data.draw(st.integers(0, len(whole)))
-    clock = trio.testing.MockClock
-    one = trio.run(verdict, PROBES[name], [whole], clock=clock(autojump_threshold=0))
-    assert trio.run(verdict, PROBES[name], [whole[:cut], whole[cut:]], clock=clock(autojump_threshold=0)) == one
-    single = [bytes([byte]) for byte in whole]
-    assert trio.run(verdict, PROBES[name], single, clock=clock(autojump_threshold=0)) == one
+    one = kind(verdict(PROBES[name], [whole]))
+    assert kind(verdict(PROBES[name], [whole[:cut], whole[cut:]])) == one
+    assert kind(verdict(PROBES[name], [bytes([byte]) for byte in whole])) == one
+
+
+@pytest.mark.parametrize("name", PROBES)
+@given(data=st.data())
+def test_at_any_moment_the_time_may_run_out_or_the_connection_break(name, data):
+    pieces = data.draw(st.lists(st.binary(max_size=100)) | NEARLY_RIGHT[name])
+    happens = data.draw(st.sampled_from(["timed_out", "broke"]))
+    connection = PROBES[name].open(TARGET)
+    connection.connected(0.1)
+    for piece in filter(None, pieces):
+        if connection.finished:
+            break
+        connection.received(piece, 0.1)
+    if happens == "broke":
+        connection.broke(ConnectionResetError(errno.ECONNRESET, "x"))
+    else:
+        connection.timed_out()
+    assert connection.finished
+    assert isinstance(connection.outcome, str | Word | ProbeFailed | TimedOut | OSError)
+
+
+@pytest.mark.parametrize("name", PROBES)
+@given(data=st.binary(min_size=1, max_size=100))
+@settings(max_examples=20)
+def test_a_server_that_talks_for_ever_is_hung_up_on(name, data):
+    connection = PROBES[name].open(TARGET)
+    connection.connected(0.1)
+    chunk = data * (PIECE // len(data))
+    for _ in range(MOST_PIECES):
+        connection.received(chunk, 0.1)
+        if connection.finished:
+            return
+    pytest.fail("no end")
+
+
+@given(data=st.data())
+def test_http_reads_the_common_form_of_an_answer_as_h11_does(data):
+    """The regular expression for complete plain answers finds nothing else than the parser for all of them."""
+    said = b"".join(data.draw(NEARLY_RIGHT["http"]))
+    with pytest.MonkeyPatch.context() as patch:
+        one = verdict(PROBES["http"], [said])
+        patch.setattr("healthcheck.probes.http._read_plain", lambda received, method: None)
+        assert verdict(PROBES["http"], [said]) == one

@@ -8,7 +8,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from healthcheck.checker import Checks
+from healthcheck.check import Checks
+from healthcheck.checker import Checker
 from healthcheck.probe import Probe, ProbeFailed, Target, Word
 from healthcheck.result import Advice, CheckResult
 from lb.model import CheckSpec, HealthSpec, PluginSpec
@@ -64,10 +65,17 @@ async def results_of(*probes, count=1, spec=SPEC, in_balance=lambda: False, targ
         if len(results) == count:
             scope.cancel()
 
-    checks = Checks(probes, spec, target=target, in_balance=in_balance, report=report, rng=random.Random(1))
     with trio.CancelScope() as scope:
-        await checks.run()
+        await check_forever(Checks(probes, spec, target=target, in_balance=in_balance, report=report))
     return results
+
+
+async def check_forever(*servers, checker=None):
+    checker = checker or Checker(random.Random(1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(checker.run)
+        for checks in servers:
+            checker.add(checks)
 
 
 async def verdict_of(script):
@@ -164,10 +172,9 @@ async def test_no_verdict_is_reported_when_the_checks_are_cancelled(autojump_clo
         target=lambda: TARGET,
         in_balance=lambda: False,
         report=results.append,
-        rng=random.Random(),
     )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(checks.run)
+        nursery.start_soon(check_forever, checks)
         await began.wait()
         nursery.cancel_scope.cancel()
     assert results == []
@@ -258,14 +265,14 @@ async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
         target=lambda: TARGET,
         in_balance=lambda: False,
         report=lambda result: None,
-        rng=random.Random(1),
     )
-    checks.hurry()
+    checker = Checker(random.Random(1))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(checks.run)
+        await nursery.start(checker.run)
+        checker.add(checks)
         await wait_all_tasks_blocked()
         hurried = trio.current_time()
-        checks.hurry()
+        checker.hurry(checks)
         await trio.sleep(1.0)
         assert len(probe.starts) == 1
         assert probe.starts[0] <= hurried + 1.0

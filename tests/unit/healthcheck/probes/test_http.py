@@ -73,7 +73,7 @@ async def test_http_with_a_server_that_resets_breaks():
         await resets(stream)
 
     async with server(handle) as target:
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(ConnectionResetError):
             await HttpProbe().check(target)
 
 

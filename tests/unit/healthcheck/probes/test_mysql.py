@@ -4,9 +4,11 @@ import contextlib
 import re
 import struct
 
+import attrs
 import pytest
 import trio
 
+from healthcheck.probe import Target
 from healthcheck.probes.mysql import MysqlProbe
 from healthcheck.probes.tcp import TcpProbe
 from tests.support.balancer import PATIENCE
@@ -107,17 +109,21 @@ def test_bad_options_are_named(user, message):
         MysqlProbe(user=user)
 
 
-class FromElsewhere:
+@attrs.frozen
+class FromElsewhere(Target):
     """A target reached from 127.0.0.2: servers count no host errors for 127.0.0.1 and never block it."""
 
-    def __init__(self, port):
-        self.port = port
-
-    async def connect(self):
+    async def connect_socket(self):
         connecting = trio.socket.socket()
         await connecting.bind(("127.0.0.2", 0))
-        await connecting.connect(("127.0.0.1", self.port))
+        await connecting.connect(self.sockaddr[1])
         return trio.SocketStream(connecting)
+
+
+@pytest.fixture
+def from_elsewhere():
+    """Over a stream only, as only :class:`FromElsewhere` has a source address."""
+    return lambda port: FromElsewhere(*attrs.astuple(target_at(port), recurse=False))
 
 
 async def aborted(running):
@@ -144,26 +150,26 @@ async def test_a_real_server_counts_no_aborted_connects_and_its_log_says_nothing
 
 
 @pytest.mark.slow
-async def test_a_real_server_does_not_block_the_host_of_the_probe():
+async def test_a_real_server_does_not_block_the_host_of_the_probe(from_elsewhere):
     async with mariadb("--max-connect-errors=5") as running:
         await sql(running, "CREATE USER lb@'%'")
         before = await aborted(running)
         for _ in range(6):
-            assert (await MysqlProbe(user="lb").check(FromElsewhere(running.port))).startswith("logged in, ")
+            assert (await MysqlProbe(user="lb").check(from_elsewhere(running.port))).startswith("logged in, ")
         assert await aborted(running) == before
         for _ in range(6):  # without a user such a login counts as aborted, but not against the host
-            detail = await MysqlProbe().check(FromElsewhere(running.port))
+            detail = await MysqlProbe().check(from_elsewhere(running.port))
             assert detail == "alive, Access denied for user ''@'127.0.0.2' (using password: NO)"
         assert await aborted(running) == before + 6
         assert await sql(running, HOST_CACHE) == "0"
 
 
 @pytest.mark.slow
-async def test_a_real_server_that_has_blocked_the_balancer_fails():
+async def test_a_real_server_that_has_blocked_the_balancer_fails(from_elsewhere):
     """Five tcp checks cause this: they leave without a login."""
     async with mariadb("--max-connect-errors=5") as running:
         await sql(running, "CREATE USER lb@'%'")
-        target = FromElsewhere(running.port)
+        target = from_elsewhere(running.port)
         for _ in range(5):
             await TcpProbe().check(target)
         with trio.fail_after(PATIENCE):

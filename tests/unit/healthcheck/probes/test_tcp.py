@@ -131,13 +131,13 @@ async def seconds_to_hang_up_on(target):
 
 
 async def test_hanging_up_takes_no_longer_than_the_server_needs_to_close(monkeypatch):
-    monkeypatch.setattr("healthcheck.probe._LINGER", 100.0)
+    monkeypatch.setattr("healthcheck.probe.CLOSE_TIMEOUT", 100.0)
     async with server(stays_silent) as target:
         assert await seconds_to_hang_up_on(target) < 1
 
 
 async def test_hanging_up_on_a_server_that_talks_for_ever_ends(monkeypatch):
-    monkeypatch.setattr("healthcheck.probe._LINGER", 100.0)
+    monkeypatch.setattr("healthcheck.probe.CLOSE_TIMEOUT", 100.0)
 
     async def talk(stream):
         while True:

@@ -1,0 +1,299 @@
+"""The epoll runner against real sockets: timeouts, shortages of this host, kept connections, many servers."""
+
+import errno
+import random
+import socket
+import sys
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from healthcheck.check import Checks
+from healthcheck.checker import MOST_IN_FLIGHT, Checker
+from healthcheck.conversation import TimedOut
+from healthcheck.probe import ProbeFailed, Target
+from healthcheck.probes.http import HttpProbe
+from healthcheck.probes.tcp import TcpProbe
+from lb.model import HealthSpec
+from lb.model.address import Address
+from tests.support.checking import OutcomeOf, turn
+from tests.support.probe_server import server, stays_silent
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="epoll")
+if sys.platform == "linux":
+    from healthcheck.epoll_runner import EpollRunner
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture
+async def runner():
+    made = EpollRunner()
+    yield made
+    made.close()
+
+
+async def outcome_of(runner, check):
+    """Make a check and wait for its outcome."""
+    before = len(check.outcomes)
+    runner.start(check, trio.current_time())
+    with trio.fail_after(5):
+        while len(check.outcomes) == before:
+            await turn(runner)
+    return check.outcomes[-1]
+
+
+# Timeouts
+
+
+async def test_a_silent_server_times_out_and_its_connection_is_closed(runner):
+    async with server(stays_silent) as target:
+        check = OutcomeOf(HttpProbe(), target, timeout=0.05)
+        assert isinstance(await outcome_of(runner, check), TimedOut)
+    assert runner.in_flight == 0
+
+
+async def test_an_answer_that_is_there_when_the_time_is_over_passes(runner):
+    """The process looks before it judges, however late it is."""
+    answered = trio.Event()
+
+    async def handle(stream):
+        await stream.receive_some()
+        await stream.send_all(OK)
+        answered.set()
+
+    async with server(handle) as target:
+        check = OutcomeOf(HttpProbe(), target, timeout=0.05)
+        runner.start(check, trio.current_time())
+        await answered.wait()
+        after = trio.current_time() + 10
+        runner.clock = lambda: after
+        runner.look(delay=10)
+    assert check.outcomes == ["HTTP 200"]
+
+
+@pytest.mark.parametrize(("delay", "judged"), [(0.4, True), (0.6, False)])
+async def test_a_process_that_was_late_for_half_the_timeout_does_not_judge(runner, delay, judged):
+    async with server(stays_silent) as target:
+        check = OutcomeOf(HttpProbe(), target, timeout=1.0)
+        started = trio.current_time() - 2
+        runner.clock = lambda: started
+        runner.start(check, started)
+        runner.clock = trio.current_time
+        runner.look(delay)
+    (outcome,) = check.outcomes
+    assert isinstance(outcome, TimedOut) if judged else outcome is None
+
+
+async def test_the_process_looks_more_often_than_deadlines_pass(runner):
+    async with server(stays_silent) as target:
+        runner.start(OutcomeOf(HttpProbe(), target, timeout=1.0), trio.current_time())
+        assert runner.next_look <= trio.current_time() + 0.25
+
+
+# Shortages of this host
+
+
+class Results(list):
+    """Results of checks, and a way to wait for them."""
+
+    def __init__(self):
+        self._arrived = trio.Event()
+
+    def append(self, result):
+        super().append(result)
+        self._arrived.set()
+        self._arrived = trio.Event()
+
+    async def until(self, count, seconds=10):
+        with trio.fail_after(seconds):
+            while len(self) < count:
+                await self._arrived.wait()
+
+
+def checks_at(target, probe, results, **spec):
+    spec = HealthSpec(**{"interval": 0.05, "fast_interval": 0.05} | spec)
+    return Checks([probe], spec, target=lambda: target, in_balance=lambda: False, report=results.append)
+
+
+@asynccontextmanager
+async def checking(*servers):
+    checker = Checker(random.Random(1))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(checker.run)
+        for checks in servers:
+            checker.add(checks)
+        yield checker
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+async def test_a_lack_of_sockets_is_no_verdict_and_the_check_is_made_again(monkeypatch, code):
+    tries = Results()
+
+    def no_socket(*args):
+        tries.append(args)
+        raise OSError(code, "x")
+
+    results = Results()
+    async with server(stays_silent) as target:
+        with monkeypatch.context() as short:
+            short.setattr("healthcheck.epoll_runner.socket.socket", no_socket)
+            async with checking(checks_at(target, TcpProbe(), results)):
+                await tries.until(3)
+                assert results == []
+                short.undo()
+                await results.until(1)
+    assert all(result.passed for result in results)
+
+
+async def test_a_lack_of_local_ports_is_no_verdict(monkeypatch):
+    """Other sockets can reach the address, so it is not the address that is missing."""
+    results = Results()
+    async with server(stays_silent) as target:
+        monkeypatch.setattr("healthcheck.epoll_runner._connect", lambda *_: raises(OSError(errno.EADDRNOTAVAIL, "x")))
+        async with checking(checks_at(target, TcpProbe(), results)):
+            await trio.sleep(0.2)
+    assert results == []
+
+
+async def test_a_host_without_the_server_s_family_of_addresses_fails_the_check(monkeypatch):
+    target = Target("web", "a", Address.parse("255.255.255.255:80"), ((socket.AF_INET, ("255.255.255.255", 80)),))
+    results = Results()
+    monkeypatch.setattr("healthcheck.epoll_runner._connect", lambda *_: raises(OSError(errno.EADDRNOTAVAIL, "x")))
+    async with checking(checks_at(target, TcpProbe(), results)):
+        await results.until(1)
+    assert not results[0].passed
+
+
+def raises(error):
+    raise error
+
+
+async def test_a_name_without_an_address_is_a_failure(runner):
+    check = OutcomeOf(TcpProbe(), Target("web", "a", Address.parse("db:1"), ()))
+    outcome = await outcome_of(runner, check)
+    assert isinstance(outcome, ProbeFailed)
+    assert str(outcome) == "cannot resolve db"
+
+
+# Kept connections
+
+
+@asynccontextmanager
+async def keeping(answers_each=1000):
+    """A server that closes each connection after so many answers. Yields its target and its connections."""
+    connects = []
+
+    async def handle(stream):
+        connects.append(stream)
+        for _ in range(answers_each):
+            if not await stream.receive_some():
+                return
+            await stream.send_all(OK)
+
+    async with server(handle) as target:
+        yield target, connects
+
+
+async def test_reuse_keeps_one_connection(runner):
+    async with keeping() as (target, connects):
+        check = OutcomeOf(HttpProbe(reuse=True), target)
+        assert [await outcome_of(runner, check) for _ in range(5)] == ["HTTP 200"] * 5
+        assert len(connects) == 1
+        assert runner.in_flight == 0
+
+
+async def test_without_reuse_each_check_connects(runner):
+    async with keeping() as (target, connects):
+        check = OutcomeOf(HttpProbe(), target)
+        assert [await outcome_of(runner, check) for _ in range(3)] == ["HTTP 200"] * 3
+        assert len(connects) == 3
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+async def test_a_server_that_closes_a_kept_connection_fails_no_check(runner, noticed):
+    """Whether the close is seen before the next check, or by it."""
+    async with keeping(answers_each=2) as (target, connects):
+        check = OutcomeOf(HttpProbe(reuse=True), target)
+        for _ in range(6):
+            assert await outcome_of(runner, check) == "HTTP 200"
+            await trio.testing.wait_all_tasks_blocked()
+            if noticed:
+                runner.look()
+        assert len(connects) == 3
+
+
+async def test_a_server_that_closes_every_connection_without_an_answer_fails(runner):
+    async with server(lambda stream: stream.receive_some()) as target:
+        outcome = await outcome_of(runner, OutcomeOf(HttpProbe(reuse=True), target))
+    assert str(outcome) == "closed the connection before its answer was complete"
+
+
+async def test_a_kept_connection_is_left_when_the_address_changes(runner):
+    async with keeping() as (first, _), keeping() as (second, connects):
+        check = OutcomeOf(HttpProbe(reuse=True), first)
+        await outcome_of(runner, check)
+        check.move_to(second)
+        assert await outcome_of(runner, check) == "HTTP 200"
+        assert len(connects) == 1
+
+
+async def test_a_failed_check_keeps_no_connection(runner):
+    async with keeping() as (target, connects):
+        check = OutcomeOf(HttpProbe(reuse=True, expect_status=500), target)
+        await outcome_of(runner, check)
+        await outcome_of(runner, check)
+        assert len(connects) == 2
+
+
+# Many servers
+
+
+async def test_a_thousand_servers_are_all_checked(monkeypatch):
+    results = {number: Results() for number in range(1000)}
+    async with server(stays_silent) as target:
+        servers = [checks_at(target, TcpProbe(), results[number], interval=1.0) for number in results]
+        async with checking(*servers):
+            for each in results.values():
+                await each.until(2, seconds=30)
+    assert all(result.passed for each in results.values() for result in each)
+
+
+async def test_no_more_checks_than_the_limit_are_made_at_a_time():
+    """The others wait, are counted as late, and are made when there is room."""
+    results = Results()
+    async with server(stays_silent) as target:
+        probe = HttpProbe()
+        servers = [checks_at(target, probe, results, timeout=1.5, interval=0.05) for _ in range(MOST_IN_FLIGHT + 50)]
+        async with checking(*servers) as checker:
+            await trio.sleep(1.3)
+            late, seconds = checker.late(trio.current_time())
+            assert late == 50
+            assert 1.0 < seconds < 1.5
+            await results.until(MOST_IN_FLIGHT + 50, seconds=30)
+    assert {result.detail for result in results} == {"no answer in 1.5 s"}
+
+
+async def test_a_server_that_is_removed_is_not_checked_any_more():
+    results, kept = Results(), Results()
+    async with server(stays_silent) as target:
+        stays, leaves = checks_at(target, TcpProbe(), kept), checks_at(target, TcpProbe(), results)
+        async with checking(stays, leaves) as checker:
+            await results.until(1)
+            checker.remove(leaves)
+            before, others = len(results), len(kept)
+            await kept.until(others + 5)
+    assert len(results) == before
+
+
+async def test_a_removed_server_s_check_in_progress_ends_without_a_result():
+    results = Results()
+    async with server(stays_silent) as target:
+        checks = checks_at(target, HttpProbe(), results, timeout=0.1)
+        async with checking(checks) as checker:
+            await trio.sleep(0.1)
+            checker.remove(checks)
+            await trio.sleep(0.2)
+    assert results == []
