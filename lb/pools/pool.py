@@ -160,11 +160,12 @@ class Pool:
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Choose an available server that is not in ``tried`` and acquire a lease; None if there is none."""
         backend = self._primary.pick(client, tried) or self._backups.pick(client, tried)
-        if backend is None and self.spec.when_all_down == "any" and not self.may_queue(tried):
+        if backend is None:
+            if self.spec.when_all_down != "any" or self.may_queue(tried):
+                return None
             backend = self._primary.pick_any(client, tried) or self._backups.pick_any(client, tried)
-        return None if backend is None else self._acquire(backend)
-
-    def _acquire(self, backend: Backend) -> Backend:
+            if backend is None:
+                return None
         backend.leases.add(1)
         backend.total += 1
         if self._load_matters:
@@ -179,14 +180,12 @@ class Pool:
         if backend.leaving:
             if not backend.active and self.leaving.get(backend.name) is backend:
                 del self.leaving[backend.name]
-        elif self._wait_queue and backend.spec.max_connections:
+        elif backend.spec.max_connections and self._wait_queue:
             self._wake()
 
     def _load_changed(self, backend: Backend) -> None:
-        if backend.leaving or backend.spec.weight == 0:
-            return
         if self._sorts_by_load:
-            self._group_of(backend).load_changed(backend)
+            (self._backups if backend.spec.backup else self._primary).load_changed(backend)
         if backend.spec.max_connections:
             self._refresh(backend)
 

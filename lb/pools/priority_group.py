@@ -65,20 +65,19 @@ class PriorityGroup:
         return backend
 
     def _pick_unpaced(self, client: Client, tried: Collection[Server]) -> Backend | None:
-        strategy = self.strategy
-        if not strategy.available:
+        available = self.strategy.available
+        if not available:
             return None
         try:
-            server = strategy.pick(client, tried)
-            if server is None:
-                return None
+            server = self.strategy.pick(client, tried)
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must affect this pick only
             self._fault(exception)
             return None
-        if not isinstance(server, Backend) or server not in strategy.available or server in tried:
+        if isinstance(server, Backend) and server in available and server not in tried:
+            return server
+        if server is not None:
             self._fault(ValueError(f"the strategy chose {server!r}, which is not available"))
-            return None
-        return server
+        return None
 
     def pick_any(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Let the strategy choose among all servers that are open to new connections, whatever their health.
@@ -124,8 +123,11 @@ class PriorityGroup:
         self._call(self.strategy.disable, backend)
 
     def load_changed(self, backend: Backend) -> None:
-        """Report that a lease on a member was acquired or released."""
-        self._call(self.strategy.load_changed, backend)
+        """Report that a lease on a server was acquired or released."""
+        try:
+            self.strategy.load_changed(backend)
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach a connection
+            self._fault(exception)
 
     def share_changed(self, backend: Backend) -> None:
         """Report that a member's share of its weight changed."""
