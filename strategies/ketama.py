@@ -36,7 +36,7 @@ class Ketama:
     points: array[int]
     owners: array[int]
     arcs: array[int]
-    """For each of the equal arcs of the ring, the index of the first point in it or after it; and the number of points."""
+    """The index of the first point at or after the begin of each arc; the last one is the number of points."""
     shift: int
     """The number of a point's arc is ``point >> shift``."""
 
@@ -72,7 +72,9 @@ def build(servers: Sequence[ServerSpec]) -> Generator[None, None, Ketama]:
     for number, bucket in enumerate(buckets):
         pairs = sorted(bucket)
         begin = number << shift
-        arcs.extend([len(points) + bisect_left(pairs, point << 32) for point in range(begin, begin + (1 << shift), arc)])
+        arcs.extend(
+            [len(points) + bisect_left(pairs, point << 32) for point in range(begin, begin + (1 << shift), arc)]
+        )
         points.extend([pair >> 32 for pair in pairs])
         owners.extend([pair & 0xFFFF_FFFF for pair in pairs])
         buckets[number] = array("Q")  # the ring of servers with large weights is large; keep only one copy

@@ -71,7 +71,9 @@ class LeastConn(Strategy):
         last_picks = {server: self._last_pick(place) for server, place in self._places.items()}
         super().use(servers, built)
         self._places = {
-            server: _Place(server, server.weight * server.share, last_picks.get(server, 0) * len(self.servers) + position)
+            server: _Place(
+                server, server.weight * server.share, last_picks.get(server, 0) * len(self.servers) + position
+            )
             for position, server in enumerate(self.servers)
         }
         self._by_position = list(self._places.values())
@@ -122,7 +124,9 @@ class LeastConn(Strategy):
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
         """Return the loads. ``picks_ago`` decides between equal loads; a server never picked has none and wins."""
-        loads = {server: place.load if place.queue is not None else server.load for server, place in self._places.items()}
+        loads = {
+            server: place.load if place.queue is not None else server.load for server, place in self._places.items()
+        }
 
         def rank(server: Server) -> tuple[bool, float, int]:
             return server not in candidates, loads[server], self._places[server].key
@@ -159,4 +163,3 @@ class _Place:
     load: float = 0.0
     queue: deque[int] | None = None
     """The queue that holds the key, that of ``load``; None while the server is not available."""
-

@@ -95,4 +95,3 @@ class RandomTwo(Strategy):
         urn[one], urn[other] = urn[other], urn[one]
         self._places[urn[one]] = one
         self._places[urn[other]] = other
-

@@ -89,12 +89,12 @@ class Weighted(Strategy):
 
         Without the limit, a server whose weight drops from 1000 to 1 could owe a thousand turns.
         """
-        credits = {server: self._credit(server) for server in self.servers}
+        kept = {server: self._credit(server) for server in self.servers}
         super().use(servers, built)
         self._positions = {server: position for position, server in enumerate(self.servers)}
         self._weights = {server: server.weight * server.share for server in self.servers}
         self._round = self._largest_round = one_round = sum(self._weights.values())
-        self._resting = {s: max(-one_round, min(credits.get(s, 0), one_round)) for s in self.servers}
+        self._resting = {s: max(-one_round, min(kept.get(s, 0), one_round)) for s in self.servers}
         self._keys = [0] * len(self.servers)
         self._queues = {}
         self._price = 0

@@ -10,7 +10,9 @@ from tests.support.strategy_driver import CLIENT, make_servers, picked_names, st
 
 weights = st.lists(st.integers(1, 6), min_size=1, max_size=8)
 operations = st.lists(
-    st.tuples(st.sampled_from(["enable", "disable", "share", "reload", "retry", "pick", "pick", "picks"]), st.integers(0, 50))
+    st.tuples(
+        st.sampled_from(["enable", "disable", "share", "reload", "retry", "pick", "pick", "picks"]), st.integers(0, 50)
+    )
 )
 
 
