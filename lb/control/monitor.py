@@ -15,6 +15,7 @@ from lb.dataplane.host import Host
 from lb.events import CheckWarning, ResolveFailed, Sink
 from lb.model import HealthSpec
 from lb.model.address import SocketAddress
+from lb.net.cooperate import in_turns
 from lb.net.errors import describe_error
 from lb.net.resolver import keep_resolved
 from lb.pools.backend import Backend
@@ -66,14 +67,16 @@ class ServerMonitor:
 
     async def start_missing(self, pools: dict[str, Pool]) -> None:
         """Start the tasks of new servers. Yields to traffic: starting a thousand tasks takes 7 ms."""
-        for pool in pools.values():
-            for backend in list(pool.backends.values()):
-                if backend not in self._running and (pool.spec.health is not None or backend.spec.address.is_name):
-                    scope = trio.CancelScope()
-                    self._running[backend] = (_task_settings(pool, backend), scope)
-                    self._nursery.start_soon(self._run_tasks, pool, backend, scope)
-                    if not len(self._running) % SERVERS_PER_TURN:
-                        await trio.lowlevel.checkpoint()
+        started = 0
+        servers = [(pool, backend) for pool in pools.values() for backend in pool.backends.values()]
+        async for pool, backend in in_turns(servers):
+            if backend not in self._running and (pool.spec.health is not None or backend.spec.address.is_name):
+                scope = trio.CancelScope()
+                self._running[backend] = (_task_settings(pool, backend), scope)
+                self._nursery.start_soon(self._run_tasks, pool, backend, scope)
+                started += 1
+                if not started % SERVERS_PER_TURN:  # a task runs at the next turn
+                    await trio.lowlevel.checkpoint()
 
     async def _run_tasks(self, pool: Pool, backend: Backend, scope: trio.CancelScope) -> None:
         with scope:

@@ -29,7 +29,10 @@ class PriorityGroup:
         """Only while a server ramps."""
 
     def use(self, strategy: Strategy, built: object, members: Sequence[Backend]) -> None:
-        """Use a strategy, new or the same, for a new list; ``built`` is the result of its ``build``."""
+        """Use a strategy, new or the same, for a new list; ``built`` is the result of its ``build``.
+
+        Call :meth:`refresh` for the members that are new or changed, or for all with a new strategy.
+        """
         self.strategy = strategy
         if self._pacing is not None:
             self._pacing.keep(members)
@@ -37,8 +40,6 @@ class PriorityGroup:
             strategy.use(members, built)
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not interrupt a reload
             self._fault(exception)
-        for backend in members:
-            self.refresh(backend)
 
     # Choosing
 

@@ -13,6 +13,7 @@ import trio
 
 from lb.admin.admin import Admin
 from lb.config.load import ConfigError, load
+from lb.config.reuse import reused
 from lb.control.balancer import Balancer, why_rejected
 from lb.control.plan import FIXED, plan
 from lb.discovery.sources import with_servers_files
@@ -102,7 +103,7 @@ class Operations:
     async def _change(self) -> tuple[str, ...]:
         """Reload the configuration. Returns the errors; empty on success."""
         try:
-            config = await trio.to_thread.run_sync(load, self._path)  # in a thread: 15 ms for 1,000 servers
+            config = await trio.to_thread.run_sync(self._load)  # in a thread: 15 ms for 1,000 servers
             _check_process(self._balancer.config.process, config.process, self._path)
             await self._change_to(config)
         except ConfigError as error:
@@ -115,6 +116,9 @@ class Operations:
         for event in events:
             self._sink(event)
         return tuple(error for event in events if isinstance(event, ConfigRejected) for error in event.errors)
+
+    def _load(self) -> Config:
+        return reused(load(self._path), self._balancer.written)
 
     async def _change_to(self, config: Config) -> None:
         with ExitStack() as undo:
