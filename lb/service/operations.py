@@ -13,7 +13,6 @@ import trio
 
 from lb.admin.admin import Admin
 from lb.config.load import ConfigError, load
-from lb.config.reuse import reused
 from lb.control.balancer import Balancer, why_rejected
 from lb.control.plan import FIXED, plan
 from lb.discovery.sources import with_servers_files
@@ -21,6 +20,7 @@ from lb.events import ConfigRejected, Event
 from lb.events.base import Observers
 from lb.log.log import Log
 from lb.model import Config, ProcessSpec
+from lb.model.reuse import reused
 from lb.net.activation import GivenSockets
 from lb.service.notify import Notifier
 from lb.service.upgrade import Upgrades
@@ -118,7 +118,7 @@ class Operations:
         return tuple(error for event in events if isinstance(event, ConfigRejected) for error in event.errors)
 
     def _load(self) -> Config:
-        return reused(load(self._path), self._balancer.written)
+        return reused(load(self._path, beside_traffic=True), self._balancer.written)
 
     async def _change_to(self, config: Config) -> None:
         with ExitStack() as undo:
@@ -131,7 +131,7 @@ class Operations:
 
 
 def _preview(path: Path, old: Config) -> tuple[str, ...]:
-    new = load(path)
+    new = load(path, beside_traffic=True)
     _check_process(old.process, new.process, path)
     return plan(with_servers_files(old), with_servers_files(new)).lines()
 

@@ -6,7 +6,9 @@ from typing import TypeVar
 
 import attrs
 
-from lb.model import Config, PoolSpec, ServerSpec
+from lb.model.config import Config
+from lb.model.pool import PoolSpec
+from lb.model.server import ServerSpec
 
 __all__ = ["reused"]
 
@@ -16,7 +18,7 @@ T = TypeVar("T")
 def reused(new: Config, old: Config) -> Config:
     """Return a configuration equal to ``new`` that has the servers and health checks of ``old`` where they are equal.
 
-    A comparison of attrs objects costs a microsecond, of identical ones almost nothing. Call it outside the event loop.
+    A comparison of attrs objects costs a microsecond, of identical ones almost nothing. Call it in a thread.
     """
     pools = {name: _pool(spec, old.pools[name]) if name in old.pools else spec for name, spec in new.pools.items()}
     return attrs.evolve(new, pools=pools)
