@@ -73,7 +73,10 @@ class Weighted(Strategy):
         position = key % len(self.servers)
         key += self._price
         self._keys[position] = key
-        _insert(queue, key)
+        if queue and key < queue[-1]:
+            insort(queue, key)
+        else:
+            queue.append(key)
         return self.servers[position]
 
     def _pick_without(self, skipped: AbstractSet[Server], client: Client) -> Server | None:
@@ -147,7 +150,7 @@ class Weighted(Strategy):
         position, weight = self._positions[server], self._weights[server]
         key = (weight * self._gains - self._resting.pop(server)) * len(self.servers) + position
         self._keys[position] = key
-        _insert(self._queues.setdefault(weight, deque()), key)
+        insort(self._queues.setdefault(weight, deque()), key)
         self._participants_changed(weight)
 
     def _leave(self, server: Server) -> None:
@@ -165,13 +168,6 @@ class Weighted(Strategy):
         self._order = _next_queues(self._queues, self._gains, len(self.servers), self._price)
 
 
-def _insert(queue: deque[int], key: int) -> None:
-    if queue and key < queue[-1]:
-        insort(queue, key)
-    else:
-        queue.append(key)
-
-
 def _next_queues(queues: Mapping[int, deque[int]], gains: int, size: int, price: int) -> Iterator[deque[int]]:
     """Yield the queue of each next pick, without end; the chosen server pays before the following one.
 
@@ -182,17 +178,17 @@ def _next_queues(queues: Mapping[int, deque[int]], gains: int, size: int, price:
     if not queues:
         return
     steps = [weight * size for weight in queues]
-    queues_ = list(queues.values())
-    firsts = [queue[0] - step * gains for step, queue in zip(steps, queues_, strict=True)]
+    in_order = list(queues.values())
+    firsts = [queue[0] - step * gains for step, queue in zip(steps, in_order, strict=True)]
     length = price // math.gcd(*steps)
     while True:
-        keep = length <= MAX_CYCLE and all(queue[-1] - queue[0] < price for queue in queues_)
+        keep = length <= MAX_CYCLE and all(queue[-1] - queue[0] < price for queue in in_order)
         begin = firsts
         cycle = []
         for _ in range(length):
             firsts = list(map(operator.sub, firsts, steps))
             number = firsts.index(min(firsts))
-            queue = queues_[number]
+            queue = in_order[number]
             key = queue[0]
             yield queue
             firsts[number] += queue[0] - key
