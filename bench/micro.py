@@ -23,7 +23,7 @@ from lb.model import LogSpec, PluginSpec
 from lb.model.address import Client
 from lb.pools.pool import Pool, Prepared
 
-SIZES = (10, 1_000, 10_000)
+SIZES = (2, 100, 10_000)
 """Servers in the pool, and in the file."""
 STRATEGIES = (
     *(PluginSpec(name) for name in strategies.registry.names() if name != "consistent-hash"),

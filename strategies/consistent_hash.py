@@ -65,31 +65,42 @@ class ConsistentHash(Strategy):
         self._size = maglev.DEFAULT_SIZE if size is None else _prime(size)
         self._with_port = key == "source-ip-port"
         self._kind = table
-        self._layout = Layout(maglev.Maglev(array("I")), [])
+        self._table: HashTable = maglev.Maglev(array("I"))
+        self._entries: list[array[int]] = []
+        """The positions of each server, ascending."""
         self._indices: dict[Server, int] = {}
 
     def key(self, client: Client) -> bytes:
         """Return the hash key of a client."""
-        text = str(client) if self._with_port or not client.host else client.host
-        return text.encode()
+        if self._with_port or not client.host:
+            return str(client).encode()
+        return client.host.encode()
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
-        if self.available.issubset(tried):
+        if not self.available:
             return None
-        table = self._layout.table
+        table = self._table
         home = table.position(self.key(client))
-        for owner in table.owners[home : home + MAX_WALK]:
+        server = self.servers[table.owners[home]]
+        if server in self.available and server not in tried:
+            return server
+        return self._walk(home, tried)
+
+    def _walk(self, home: int, tried: Collection[Server]) -> Server | None:
+        """Return the first server after ``home`` that may be chosen."""
+        for owner in self._table.owners[home + 1 : home + MAX_WALK]:
             server = self.servers[owner]
             if server in self.available and server not in tried:
                 return server
-        return min(self.available.difference(tried), key=lambda server: self._distance(server, home))
+        left = self.available.difference(tried)
+        return min(left, key=lambda server: self._distance(server, home)) if left else None
 
     def homes(self, clients: Iterable[Client]) -> Iterator[Server]:
         """Return the server of each client while all members are up; no servers if the list is empty.
 
         The result is for the current list, even if the list changes during the iteration.
         """
-        servers, table = self.servers, self._layout.table
+        servers, table = self.servers, self._table
         return (servers[table.owners[table.position(self.key(client))]] for client in (clients if servers else ()))
 
     def _distance(self, server: Server, home: int) -> tuple[int, int]:
@@ -98,8 +109,8 @@ class ConsistentHash(Strategy):
         In a table with fewer entries than servers, servers without an entry come last, in the order of the file.
         """
         index = self._indices[server]
-        positions = self._layout.positions[index]
-        size = len(self._layout.table.owners)
+        positions = self._entries[index]
+        size = len(self._table.owners)
         if not positions:
             return size, index
         following = bisect_left(positions, home)
@@ -120,16 +131,16 @@ class ConsistentHash(Strategy):
 
     def use(self, servers: Sequence[Server], built: object) -> None:
         super().use(servers, built)
-        self._layout = cast("Layout", built)
+        self._table, self._entries = cast("Layout", built)
         self._indices = {server: index for index, server in enumerate(self.servers)}
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - the walk covers all
         """Return the distances: ``distance`` is the length of the walk from the client's position, in entries."""
-        size = len(self._layout.table.owners)
+        size = len(self._table.owners)
         if not size or (self._with_port and client.host and not client.port):  # port 0 = unknown
             return View("unknown", [(server, {}) for server in self.servers])
         key = self.key(client)
-        home = self._layout.table.position(key)
+        home = self._table.position(key)
         distances = {server: self._distance(server, home) for server in self.servers}
         return View(
             "client",

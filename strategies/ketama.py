@@ -9,8 +9,9 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Generator, Sequence
-from typing import NamedTuple
 from zlib import crc32
+
+import attrs
 
 from lb.model import ServerSpec
 from lb.model.address import Address
@@ -21,9 +22,12 @@ POINTS_PER_WEIGHT = 160
 
 _BUCKET = 512
 """Points sorted per slice, about 0.1 ms."""
+_ARCS = 128
+"""Arcs per slice: with four points in an arc, a lookup compares two or three."""
 
 
-class Ketama(NamedTuple):
+@attrs.frozen
+class Ketama:
     """A complete ring: ``points`` in ascending order, and their ``owners``, indices into the list of servers.
 
     Colliding points are kept in the order of the list: the first owns the key, the next takes it over in an outage.
@@ -31,10 +35,17 @@ class Ketama(NamedTuple):
 
     points: array[int]
     owners: array[int]
+    arcs: array[int]
+    """The index of the first point at or after the begin of each arc; the last one is the number of points."""
+    shift: int
+    """The number of a point's arc is ``point >> shift``."""
 
     def position(self, key: bytes) -> int:
         """Return the position of a key, an index into ``owners``. The ring must not be empty."""
-        return bisect_left(self.points, crc32(key)) % len(self.points)
+        point = crc32(key)
+        arc = point >> self.shift
+        position = bisect_left(self.points, point, self.arcs[arc], self.arcs[arc + 1])
+        return position if position < len(self.points) else 0
 
 
 def build(servers: Sequence[ServerSpec]) -> Generator[None, None, Ketama]:
@@ -56,13 +67,20 @@ def build(servers: Sequence[ServerSpec]) -> Generator[None, None, Ketama]:
             yield
     points = array("I")
     owners = array("I")
+    arcs = array("I")
+    arc = (1 << shift) // _ARCS
     for number, bucket in enumerate(buckets):
         pairs = sorted(bucket)
+        begin = number << shift
+        arcs.extend(
+            [len(points) + bisect_left(pairs, point << 32) for point in range(begin, begin + (1 << shift), arc)]
+        )
         points.extend([pair >> 32 for pair in pairs])
         owners.extend([pair & 0xFFFF_FFFF for pair in pairs])
         buckets[number] = array("Q")  # the ring of servers with large weights is large; keep only one copy
         yield
-    return Ketama(points, owners)
+    arcs.append(len(points))
+    return Ketama(points, owners, arcs, shift - _ARCS.bit_length() + 1)
 
 
 def _identity(address: Address) -> bytes:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
+
+import attrs
 
 from lb.model import Server
 from lb.model.address import Client
@@ -18,85 +22,144 @@ class LeastConn(Strategy):
 
     Among equal loads, the server picked longest ago wins; among servers never picked, the first in the file.
 
-    Uses a heap ordered by (load, number of the last pick, position). An entry is stale when one of these changes; it
-    remains until it reaches the top, or until stale entries are the majority. Each operation costs O(log n) amortised.
+    Each load has a queue of its available servers, the one picked longest ago first; a heap orders the loads. A pick
+    takes the first server of the first queue and appends it again, and a change of load moves it to another queue. With
+    equal weights there are few loads, and both are O(1) unless connections end in an order far from that of their
+    picks; otherwise O(log n) amortised.
+
+    A queue holds a key per server: ``number of its last pick * number of members + position``.
     """
 
     paced = True
 
     def __init__(self) -> None:
         super().__init__()
-        self._positions: dict[Server, int] = {}
-        self._last_picks: dict[Server, int] = {}
+        self._places: dict[Server, _Place] = {}
+        """The place of each member, in the order of the file."""
+        self._by_position: list[_Place] = []
+        self._queues: dict[float, deque[int]] = {}
+        """The keys of the available servers, by load. A queue may be empty."""
+        self._loads: list[float] = []
+        """The heap of the loads that have a queue."""
         self._picks = 0
-        self._current: dict[int, tuple[float, int, int]] = {}
-        """The valid entry of each available server, by position."""
-        self._heap: list[tuple[float, int, int]] = []
 
-    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
-        skipped = []
-        chosen = None
-        while self._heap and chosen is None:
-            entry = heappop(self._heap)
-            position = entry[2]
-            if self._current.get(position) != entry:
-                continue
-            if self.servers[position] in tried:
-                skipped.append(entry)
-            else:
-                chosen = self.servers[position]
-        for entry in skipped:
-            heappush(self._heap, entry)
-        if chosen is not None:
-            self._picks += 1
-            self._last_picks[chosen] = self._picks
-            self._push(chosen)
+    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
+        if tried and not self.available.isdisjoint(tried):
+            return self._pick_without(self.available.intersection(tried), client)
+        if not self.available:
+            return None
+        queue = self._queues[self._loads[0]]
+        while not queue:
+            del self._queues[heappop(self._loads)]
+            queue = self._queues[self._loads[0]]
+        position = queue.popleft() % len(self.servers)
+        self._picks += 1
+        place = self._by_position[position]
+        place.key = key = self._picks * len(self.servers) + position
+        queue.append(key)
+        return place.server
+
+    def _pick_without(self, skipped: AbstractSet[Server], client: Client) -> Server | None:
+        for server in skipped:
+            self.disable(server)
+        chosen = self.pick(client, ())
+        for server in skipped:
+            self.enable(server)
         return chosen
 
     def use(self, servers: Sequence[Server], built: object) -> None:
+        last_picks = {server: self._last_pick(place) for server, place in self._places.items()}
         super().use(servers, built)
-        self._positions = {server: position for position, server in enumerate(self.servers)}
-        self._last_picks = {server: self._last_picks.get(server, 0) for server in self.servers}
-        self._current = {}
-        self._heap = []
-        for server in self.available:
-            self._push(server)
+        self._places = {
+            server: _Place(
+                server, server.weight * server.share, last_picks.get(server, 0) * len(self.servers) + position
+            )
+            for position, server in enumerate(self.servers)
+        }
+        self._by_position = list(self._places.values())
+        self._queues = {}
+        self._loads = []
+        for server in self.candidates(()):
+            self.load_changed(server)
 
     def enable(self, server: Server) -> None:
         if server not in self.available:
             super().enable(server)
-            self._push(server)
+            self.load_changed(server)
 
     def disable(self, server: Server) -> None:
         if server in self.available:
             super().disable(server)
-            del self._current[self._positions[server]]
+            self.load_changed(server)
 
     def load_changed(self, server: Server) -> None:
-        """Update the server's entry. A server that left the list may still have connections that end."""
+        """Move the server to the queue of its load. A server that left the list may still have connections that end."""
+        place = self._places.get(server)
+        if place is None:
+            return
+        key, queue = place.key, place.queue
+        if queue is not None:
+            if queue[-1] == key:
+                queue.pop()
+            elif queue[0] == key:
+                queue.popleft()
+            else:
+                del queue[bisect_left(queue, key)]
+            place.queue = None
         if server in self.available:
-            self._push(server)
+            place.load = load = 100 * server.leases.total / place.weight
+            try:
+                queue = self._queues[load]
+            except KeyError:
+                queue = self._new_queue(load)
+            place.queue = queue
+            if queue and key < queue[-1]:
+                insort(queue, key)
+            else:
+                queue.append(key)
 
     def share_changed(self, server: Server) -> None:
+        self._places[server].weight = server.weight * server.share
         self.load_changed(server)
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
         """Return the loads. ``picks_ago`` decides between equal loads; a server never picked has none and wins."""
-        entries = {
-            server: self._current.get(position) or (server.load, self._last_picks[server], position)
-            for server, position in self._positions.items()
+        loads = {
+            server: place.load if place.queue is not None else server.load for server, place in self._places.items()
         }
+
+        def rank(server: Server) -> tuple[bool, float, int]:
+            return server not in candidates, loads[server], self._places[server].key
+
         order = []
-        for server in sorted(entries, key=lambda server: (server not in candidates, entries[server])):
-            load, last_pick, _ = entries[server]
-            order.append((server, {"load": load} | ({"picks_ago": self._picks + 1 - last_pick} if last_pick else {})))
+        for server in sorted(loads, key=rank):
+            last_pick = self._last_pick(self._places[server])
+            picks_ago = {"picks_ago": self._picks + 1 - last_pick} if last_pick else {}
+            order.append((server, {"load": loads[server]} | picks_ago))
         return View("load", order)
 
-    def _push(self, server: Server) -> None:
-        position = self._positions[server]
-        entry = (server.load, self._last_picks[server], position)
-        self._current[position] = entry
-        heappush(self._heap, entry)
-        if len(self._heap) > 2 * len(self._current) + 16:
-            self._heap = list(self._current.values())
-            heapify(self._heap)
+    def _last_pick(self, place: _Place) -> int:
+        """Return the number of a member's last pick; 0 if it was never picked."""
+        return place.key // len(self.servers)
+
+    def _new_queue(self, load: float) -> deque[int]:
+        """Add the queue of a load. If empty queues are many, removes them, so that their number is bounded."""
+        if len(self._queues) > 2 * len(self.servers) + 16:
+            self._queues = {load: queue for load, queue in self._queues.items() if queue}
+            self._loads = sorted(self._queues)
+        queue = self._queues[load] = deque()
+        heappush(self._loads, load)
+        return queue
+
+
+@attrs.define(eq=False)
+class _Place:
+    """The place of a member in the order: by load, and by key among equal loads."""
+
+    server: Server
+    weight: int
+    """In hundredths. A copy: to ask the server costs as much as the rest of a change of load."""
+    key: int
+    load: float = 0.0
+    queue: deque[int] | None = None
+    """The queue that holds the key, that of ``load``; None while the server is not available."""

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
+import attrs
 from xxhash import xxh64_intdigest
 
 from lb.model import ServerSpec
@@ -24,7 +25,8 @@ MAX_SIZE = 5_000_011
 """The same limit as Envoy's: a table of 20 MB."""
 
 
-class Maglev(NamedTuple):
+@attrs.frozen
+class Maglev:
     """A complete table: ``owners`` are indices into the list of servers."""
 
     owners: array[int]

@@ -45,11 +45,11 @@ class RandomTwo(Strategy):
                 self._swap(self._places[server], choices)
         if choices < 2:
             return self._urn[0] if choices else None
-        first = self.rng.randrange(choices)
-        second = self.rng.randrange(choices - 1)
+        first, second = divmod(int(self.rng.random() * choices * (choices - 1)), choices - 1)
         if second >= first:
             second += 1
-        return min(self._urn[first], self._urn[second], key=_load)
+        one, other = self._urn[first], self._urn[second]
+        return one if one.load <= other.load else other
 
     def use(self, servers: Sequence[Server], built: object) -> None:
         super().use(servers, built)
@@ -95,7 +95,3 @@ class RandomTwo(Strategy):
         urn[one], urn[other] = urn[other], urn[one]
         self._places[urn[one]] = one
         self._places[urn[other]] = other
-
-
-def _load(server: Server) -> float:
-    return server.load

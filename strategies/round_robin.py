@@ -17,7 +17,7 @@ __all__ = ["RoundRobin"]
 class RoundRobin(Strategy):
     """Equal turns; weights have no effect.
 
-    A pick costs O(log n), plus one step per server already tried.
+    A pick costs O(1), plus one step per server already tried.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,16 @@ class RoundRobin(Strategy):
         """The positions of the available servers, sorted."""
         self._last = -1
         """The last picked position."""
+        self._next = 0
+        """The index in ``_turns`` of the first position after the last picked one."""
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
-        after_last = bisect_right(self._turns, self._last)
-        for turn in range(after_last - len(self._turns), after_last):  # negative indices wrap around
-            position = self._turns[turn]
+        turns = self._turns
+        for _ in turns:
+            if self._next >= len(turns):
+                self._next = 0
+            position = turns[self._next]
+            self._next += 1
             server = self.servers[position]
             if server not in tried:
                 self._last = position
@@ -50,16 +55,19 @@ class RoundRobin(Strategy):
         before_first = int(self.start * len(self.servers)) - 1
         kept = (self._positions[server] for server in reversed(past) if server in self._positions)
         self._last = next(kept, before_first)
+        self._next = bisect_right(self._turns, self._last)
 
     def enable(self, server: Server) -> None:
         if server not in self.available:
             super().enable(server)
             insort(self._turns, self._positions[server])
+            self._next = bisect_right(self._turns, self._last)
 
     def disable(self, server: Server) -> None:
         if server in self.available:
             super().disable(server)
             del self._turns[bisect_left(self._turns, self._positions[server])]
+            self._next = bisect_right(self._turns, self._last)
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
         following = self._last + 1

@@ -8,9 +8,12 @@ already tried neither gain nor pay. A server with a reduced share of its weight 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+import operator
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from heapq import heapify, heappop, heappush
 
 from lb.model import Server
 from lb.model.address import Client
@@ -18,14 +21,23 @@ from strategies.base import Strategy, View
 
 __all__ = ["Weighted"]
 
+MAX_CYCLE = 1 << 18
+"""The longest cycle that is kept: 2 MB."""
+
 
 class Weighted(Strategy):
     """Turns by weight, evenly spread: smooth weighted round robin.
 
-    The sequence is the same as nginx's. A pick costs O(log n) plus one step per distinct weight; nginx's costs O(n).
+    The sequence is the same as nginx's, whose picks cost O(n). It repeats after sum of weights / their greatest common
+    divisor picks. The first cycle after a change costs one step of a C loop per distinct weight and pick; it is kept,
+    and from then on a pick costs O(1).
 
-    Servers with the same weight gain the same credit, so they keep their order until one of them pays. A heap per
-    weight holds its servers, and a pick compares the first server of each heap.
+    Servers of the same weight gain the same, so their order is fixed until one of them pays. Each weight has a queue
+    of its servers, the highest credit first. The next server is the first of one of the queues, and it usually goes to
+    the end of its queue when it pays. So the cycle that is kept is that of the queues.
+
+    A queue holds a key per server: ``(gains of its weight so far - credit) * number of members + position``. A gain
+    thus changes no key; of two keys in a queue the smaller goes first, and among equal credits the first in the file.
     """
 
     def __init__(self) -> None:
@@ -35,20 +47,42 @@ class Weighted(Strategy):
         """The weight of each member in hundredths. A copy, as ``server.weight`` and ``server.share`` change earlier."""
         self._resting: dict[Server, int] = {}
         """The credits of the members that do not participate."""
-        self._classes: dict[int, _WeightClass] = {}
-        """The weight classes with participating servers, by weight."""
-        self._total = 0
-        """The sum of the weights of participating servers."""
+        self._queues: dict[int, deque[int]] = {}
+        """The keys of the participating servers, by weight."""
+        self._keys: list[int] = []
+        """The key of each participating server, by position."""
+        self._gains = 0
+        """Number of picks: how often each participating server has gained its weight."""
+        self._price = 0
+        """What a pick adds to the key of the chosen server: the sum of the weights, as a key."""
+        self._order: Iterator[deque[int]] = iter(())
+        """The queues in the order of the next picks. Made anew when the participants change."""
         self._round = 0
         """The sum of the weights of all members."""
         self._largest_round = 0
         """The largest round since credits were last limited; no credit exceeds it."""
 
-    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
-        skipped = self.available.intersection(tried)
+    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
+        if tried and not self.available.isdisjoint(tried):
+            return self._pick_without(self.available.intersection(tried), client)
+        queue = next(self._order, None)
+        if queue is None:
+            return None
+        self._gains += 1
+        key = queue.popleft()
+        position = key % len(self.servers)
+        key += self._price
+        self._keys[position] = key
+        if queue and key < queue[-1]:
+            insort(queue, key)
+        else:
+            queue.append(key)
+        return self.servers[position]
+
+    def _pick_without(self, skipped: AbstractSet[Server], client: Client) -> Server | None:
         for server in skipped:
             self._leave(server)
-        chosen = self._turn()
+        chosen = self.pick(client, ())
         for server in skipped:
             self._join(server)
         return chosen
@@ -58,13 +92,17 @@ class Weighted(Strategy):
 
         Without the limit, a server whose weight drops from 1000 to 1 could owe a thousand turns.
         """
-        for server in self.available:
-            self._leave(server)
+        kept = {server: self._credit(server) for server in self.servers}
         super().use(servers, built)
         self._positions = {server: position for position, server in enumerate(self.servers)}
         self._weights = {server: server.weight * server.share for server in self.servers}
-        self._limit_credits()
-        for server in self.available:
+        self._round = self._largest_round = one_round = sum(self._weights.values())
+        self._resting = {s: max(-one_round, min(kept.get(s, 0), one_round)) for s in self.servers}
+        self._keys = [0] * len(self.servers)
+        self._queues = {}
+        self._price = 0
+        self._order = iter(())
+        for server in self.candidates(()):
             self._join(server)
 
     def enable(self, server: Server) -> None:
@@ -106,78 +144,55 @@ class Weighted(Strategy):
     def _credit(self, server: Server) -> int:
         if server in self._resting:
             return self._resting[server]
-        return self._classes[self._weights[server]].credit(self._positions[server])
-
-    def _limit_credits(self) -> None:
-        """Limit credits to the sum of the weights. Only valid while no server participates."""
-        self._round = self._largest_round = one_round = sum(self._weights.values())
-        credit = self._resting
-        self._resting = {s: max(-one_round, min(credit.get(s, 0), one_round)) for s in self.servers}
-
-    def _turn(self) -> Server | None:
-        """Pick one of the participating servers."""
-        if not self._classes:
-            return None
-        for weight_class in self._classes.values():
-            weight_class.gain += weight_class.weight
-        _, position, winner = min(weight_class.first() for weight_class in self._classes.values())
-        winner.pay(position, self._total)
-        return self.servers[position]
+        return self._weights[server] * self._gains - self._keys[self._positions[server]] // len(self.servers)
 
     def _join(self, server: Server) -> None:
-        weight = self._weights[server]
-        if weight not in self._classes:
-            self._classes[weight] = _WeightClass(weight)
-        self._classes[weight].add(self._positions[server], self._resting.pop(server))
-        self._total += weight
+        position, weight = self._positions[server], self._weights[server]
+        key = (weight * self._gains - self._resting.pop(server)) * len(self.servers) + position
+        self._keys[position] = key
+        insort(self._queues.setdefault(weight, deque()), key)
+        self._participants_changed(weight)
 
     def _leave(self, server: Server) -> None:
+        self._resting[server] = self._credit(server)
         weight = self._weights[server]
-        weight_class = self._classes[weight]
-        self._resting[server] = weight_class.remove(self._positions[server])
-        if not weight_class.bases:
-            del self._classes[weight]
-        self._total -= weight
+        queue = self._queues[weight]
+        del queue[bisect_left(queue, self._keys[self._positions[server]])]
+        if not queue:
+            del self._queues[weight]
+        self._participants_changed(-weight)
+
+    def _participants_changed(self, weight: int) -> None:
+        """Adapt the price to a change of the sum of the weights, and forget the order."""
+        self._price += weight * len(self.servers)
+        self._order = _next_queues(self._queues, self._gains, len(self.servers), self._price)
 
 
-class _WeightClass:
-    """The participating servers of one weight, by position.
+def _next_queues(queues: Mapping[int, deque[int]], gains: int, size: int, price: int) -> Iterator[deque[int]]:
+    """Yield the queue of each next pick, without end; the chosen server pays before the following one.
 
-    A credit is the sum of the server's base and the class's gain. Bases only decrease, so a heap entry that
-    differs from ``bases`` is stale for good, and is dropped at the top.
+    Keeps a cycle and repeats it. In a cycle each server has its turns and the credits return to their values. That is
+    so if at its begin a payment moves the first key of a queue behind the last, and if at its end the first keys, less
+    the gains, are those of its begin: between two turns of a server all others of its queue have one.
     """
-
-    def __init__(self, weight: int) -> None:
-        self.weight = weight
-        self.gain = 0
-        self.bases: dict[int, int] = {}
-        self._heap: list[tuple[int, int]] = []
-        """Entries ``(-base, position)``; some are stale."""
-
-    def add(self, position: int, credit: int) -> None:
-        self.bases[position] = credit - self.gain
-        self._push(position)
-
-    def credit(self, position: int) -> int:
-        return self.bases[position] + self.gain
-
-    def remove(self, position: int) -> int:
-        """Remove a server and return its credit."""
-        return self.bases.pop(position) + self.gain
-
-    def first(self) -> tuple[int, int, _WeightClass]:
-        """Return the highest credit, negated so that the smallest tuple wins, and the first position that has it."""
-        while self.bases.get(self._heap[0][1]) != -self._heap[0][0]:
-            heappop(self._heap)
-        negative_base, position = self._heap[0]
-        return negative_base - self.gain, position, self
-
-    def pay(self, position: int, price: int) -> None:
-        self.bases[position] -= price
-        self._push(position)
-
-    def _push(self, position: int) -> None:
-        heappush(self._heap, (-self.bases[position], position))
-        if len(self._heap) > 2 * len(self.bases) + 16:  # mostly stale entries; O(1) amortised per push
-            self._heap = [(-base, position) for position, base in self.bases.items()]
-            heapify(self._heap)
+    if not queues:
+        return
+    steps = [weight * size for weight in queues]
+    in_order = list(queues.values())
+    firsts = [queue[0] - step * gains for step, queue in zip(steps, in_order, strict=True)]
+    length = price // math.gcd(*steps)
+    while True:
+        keep = length <= MAX_CYCLE and all(queue[-1] - queue[0] < price for queue in in_order)
+        begin = firsts
+        cycle = []
+        for _ in range(length):
+            firsts = list(map(operator.sub, firsts, steps))
+            number = firsts.index(min(firsts))
+            queue = in_order[number]
+            key = queue[0]
+            yield queue
+            firsts[number] += queue[0] - key
+            if keep:
+                cycle.append(queue)
+        while keep and firsts == begin:
+            yield from cycle

@@ -197,7 +197,6 @@ def test_a_function_fits_a_screen(module):
         ("rich", ("lb.tools.demo*", "lb.console.tables", "lb.console.top*", "lb.console.screen")),
         ("hypercorn", ("lb.admin.endpoint",)),
         ("starlette", ("lb.admin.*",)),
-        ("prometheus_client", ("lb.admin.exposition",)),
     ],
 )
 def test_the_traffic_knows_neither_log_nor_screen_nor_admin(library, users):
@@ -228,7 +227,6 @@ def test_a_start_loads_no_library_that_it_may_not_need():
         "lb.cli",
         "lb.discovery.dns_client",
         "lb.tools",
-        "prometheus_client",
         "pytest",
         "rich",
         "starlette",

@@ -132,8 +132,8 @@ class AdminRoutes:
             discovery_failures=dict(balancer.discovery_failures),
             log_lines_dropped=self._process.feed.lines_dropped,
         )
-        text = await trio.to_thread.run_sync(exposition, values)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        lines = [line async for line in in_turns(exposition(values))]
+        return Response("".join(lines), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def connections(self, request: Request) -> Response:
         query = request.query_params

@@ -1,16 +1,18 @@
-"""Metrics in the Prometheus text format, by the library of Prometheus."""
+"""Metrics in the Prometheus text format, version 0.0.4, line by line, so that traffic is served in between."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 import attrs
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from lb.dataplane.stats import CONNECT_BOUNDS, Counters
 
 __all__ = ["ServerFigures", "Values", "exposition"]
+
+Sample: TypeAlias = tuple[str, float]
+"""The labels as in the text, ``pool="web",server="a"`` or empty, and the value."""
 
 
 @attrs.frozen
@@ -43,91 +45,101 @@ class Values:
     log_lines_dropped: int
 
 
-@attrs.frozen(eq=False)
-class _Collector:
-    values: Values
-
-    def collect(self) -> Iterator[Metric]:
-        values, figures = self.values, self.values.figures
-        info = GaugeMetricFamily("lb_build_info", "Version of the balancer; always 1.", labels=["version"])
-        info.add_metric([values.version], 1)
-        yield info
-        connections = CounterMetricFamily(
-            "lb_connections", "Finished client connections.", labels=["listener", "pool", "server", "reason"]
-        )
-        for series, count in figures.connections.items():
-            connections.add_metric(series, count)
-        yield connections
-        active = GaugeMetricFamily("lb_connections_active", "Open client connections.", labels=["listener"])
-        for listener, count in values.active.items():
-            active.add_metric([listener], count)
-        yield active
-        moved = CounterMetricFamily(
-            "lb_bytes", "Bytes of client connections; direction 'in' is from clients.", labels=["direction"]
-        )
-        moved.add_metric(["in"], figures.bytes_in)
-        moved.add_metric(["out"], figures.bytes_out)
-        yield moved
-        yield from self._connects()
-        yield from self._servers()
-        yield from self._process()
-
-    def _process(self) -> Iterator[Metric]:
-        values = self.values
-        checks = CounterMetricFamily("lb_checks", "Health checks made.", labels=["result"])
-        for result, count in values.checks.items():
-            checks.add_metric([result], count)
-        yield checks
-        reloads = CounterMetricFamily("lb_reloads", "Configuration reloads.", labels=["result"])
-        for result, count in values.reloads.items():
-            reloads.add_metric([result], count)
-        yield reloads
-        failures = CounterMetricFamily("lb_discovery_failures", "Failed discovery lookups.", labels=["pool"])
-        for pool, count in values.discovery_failures.items():
-            failures.add_metric([pool], count)
-        yield failures
-        dropped = CounterMetricFamily("lb_log_lines_dropped", "Log lines dropped because their reader was too slow.")
-        dropped.add_metric([], values.log_lines_dropped)
-        yield dropped
-        batches = CounterMetricFamily("lb_splicer_batches", "Batches of ready sockets handled.")
-        batches.add_metric([], values.figures.batches)
-        edges = CounterMetricFamily("lb_splicer_edges", "Ready sockets in these batches.")
-        edges.add_metric([], values.figures.edges)
-        yield from (batches, edges)
-
-    def _connects(self) -> Iterator[Metric]:
-        figures = self.values.figures
-        seconds = HistogramMetricFamily("lb_connect_seconds", "Duration of successful connects.", labels=["pool"])
-        retries = CounterMetricFamily("lb_retries", "Retries after a failed connect.", labels=["pool"])
-        for pool, connects in figures.connects.items():
-            below, buckets = 0, []
-            for bound, count in zip([*map(str, CONNECT_BOUNDS), "+Inf"], connects.buckets, strict=True):
-                below += count
-                buckets.append((bound, below))
-            seconds.add_metric([pool], buckets, sum_value=connects.seconds)
-            retries.add_metric([pool], connects.retries)
-        failed = CounterMetricFamily("lb_failed_connects", "Failed connects.", labels=["pool", "server"])
-        for place, count in figures.failed_connects.items():
-            failed.add_metric(place, count)
-        yield from (seconds, retries, failed)
-
-    def _servers(self) -> Iterator[Metric]:
-        labels = ["pool", "server"]
-        up = GaugeMetricFamily("lb_server_up", "1 if the health state allows traffic, else 0.", labels=labels)
-        state = GaugeMetricFamily("lb_server_state", "1 for the current state.", labels=[*labels, "state"])
-        active = GaugeMetricFamily("lb_server_connections_active", "Open connections.", labels=labels)
-        weight = GaugeMetricFamily("lb_server_weight", "Current weight.", labels=labels)
-        for server in self.values.servers:
-            place = [server.pool, server.server]
-            up.add_metric(place, int(server.up))
-            state.add_metric([*place, server.state], 1)
-            active.add_metric(place, server.active)
-            weight.add_metric(place, server.weight)
-        yield from (up, state, active, weight)
+def exposition(values: Values) -> Iterator[str]:
+    """Yield the lines of the text. A line takes about a microsecond."""
+    figures = values.figures
+    yield from _gauge("lb_build_info", "Version of the balancer; always 1.", [(_labels(version=values.version), 1)])
+    yield from _counter(
+        "lb_connections_total",
+        "Finished client connections.",
+        (
+            (_labels(listener=listener, pool=pool, reason=reason, server=server), count)
+            for (listener, pool, server, reason), count in figures.connections.items()
+        ),
+    )
+    yield from _gauge("lb_connections_active", "Open client connections.", _by("listener", values.active))
+    moved = {"in": figures.bytes_in, "out": figures.bytes_out}
+    yield from _counter(
+        "lb_bytes_total", "Bytes of client connections; direction 'in' is from clients.", _by("direction", moved)
+    )
+    yield from _connects(figures)
+    yield from _servers(values.servers)
+    yield from _process(values)
 
 
-def exposition(values: Values) -> bytes:
-    """Return the text. Takes 10 µs per line: run it in a thread."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(values))
-    return generate_latest(registry)
+def _connects(figures: Counters) -> Iterator[str]:
+    yield from _head("lb_connect_seconds", "histogram", "Duration of successful connects.")
+    for pool, connects in figures.connects.items():
+        labels, below = _labels(pool=pool), 0
+        for bound, count in zip([*map(str, CONNECT_BOUNDS), "+Inf"], connects.buckets, strict=True):
+            below += count
+            yield _line("lb_connect_seconds_bucket", f'le="{bound}",{labels}', below)
+        yield _line("lb_connect_seconds_count", labels, below)
+        yield _line("lb_connect_seconds_sum", labels, connects.seconds)
+    retries = {pool: connects.retries for pool, connects in figures.connects.items()}
+    yield from _counter("lb_retries_total", "Retries after a failed connect.", _by("pool", retries))
+    failed = ((_labels(pool=pool, server=server), count) for (pool, server), count in figures.failed_connects.items())
+    yield from _counter("lb_failed_connects_total", "Failed connects.", failed)
+
+
+def _servers(servers: Iterable[ServerFigures]) -> Iterator[str]:
+    places: list[tuple[str, ServerFigures]] = []
+    yield from _head("lb_server_up", "gauge", "1 if the health state allows traffic, else 0.")
+    for server in servers:
+        labels = _labels(pool=server.pool, server=server.server)
+        places.append((labels, server))
+        yield _line("lb_server_up", labels, server.up)
+    states = ((f'{labels},state="{server.state}"', 1) for labels, server in places)
+    yield from _gauge("lb_server_state", "1 for the current state.", states)
+    active = ((labels, server.active) for labels, server in places)
+    yield from _gauge("lb_server_connections_active", "Open connections.", active)
+    weights = ((labels, server.weight) for labels, server in places)
+    yield from _gauge("lb_server_weight", "Current weight.", weights)
+
+
+def _process(values: Values) -> Iterator[str]:
+    yield from _counter("lb_checks_total", "Health checks made.", _by("result", values.checks))
+    yield from _counter("lb_reloads_total", "Configuration reloads.", _by("result", values.reloads))
+    failures = _by("pool", values.discovery_failures)
+    yield from _counter("lb_discovery_failures_total", "Failed discovery lookups.", failures)
+    dropped = values.log_lines_dropped
+    yield from _counter(
+        "lb_log_lines_dropped_total", "Log lines dropped because their reader was too slow.", [("", dropped)]
+    )
+    batches, edges = values.figures.batches, values.figures.edges
+    yield from _counter("lb_splicer_batches_total", "Batches of ready sockets handled.", [("", batches)])
+    yield from _counter("lb_splicer_edges_total", "Ready sockets in these batches.", [("", edges)])
+
+
+def _gauge(name: str, documentation: str, samples: Iterable[Sample]) -> Iterator[str]:
+    return _family(name, "gauge", documentation, samples)
+
+
+def _counter(name: str, documentation: str, samples: Iterable[Sample]) -> Iterator[str]:
+    return _family(name, "counter", documentation, samples)
+
+
+def _family(name: str, kind: str, documentation: str, samples: Iterable[Sample]) -> Iterator[str]:
+    yield from _head(name, kind, documentation)
+    for labels, value in samples:
+        yield _line(name, labels, value)
+
+
+def _head(name: str, kind: str, documentation: str) -> tuple[str, str]:
+    return f"# HELP {name} {documentation}\n", f"# TYPE {name} {kind}\n"
+
+
+def _line(name: str, labels: str, value: float) -> str:
+    return f"{name}{{{labels}}} {float(value)!r}\n" if labels else f"{name} {float(value)!r}\n"
+
+
+def _by(label: str, values: Mapping[str, int]) -> Iterator[Sample]:
+    return ((_labels(**{label: key}), value) for key, value in values.items())
+
+
+def _labels(**labels: str) -> str:
+    return ",".join([f'{label}="{_escaped(value)}"' for label, value in labels.items()])
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import attrs
@@ -25,14 +24,16 @@ async def status(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
     pools: dict[str, dict[str, object]] = {}
     for name, pool in list(balancer.pools.items()):
         servers: dict[str, object] = {}
+        available = 0
         async for backend in in_turns(list(pool.backends.values())):
             place = (name, backend.name)
             override = balancer.overrides.get(place)
             servers[backend.name] = _server(backend, stats.leased.get(place, 0), override)
+            available += backend.available
         connects = stats.figures.connects.get(name, Connects())
         pools[name] = {
             "strategy": pool.spec.strategy.name,
-            "available": _available(pool.backends),
+            "available": available,
             "connects": sum(connects.buckets),
             "connect_seconds": round(connects.seconds, 6),
             "retries": connects.retries,
@@ -66,11 +67,11 @@ def _ended(figures: Counters) -> dict[str, int]:
 
 def ready(balancer: Balancer) -> list[str]:
     """Return the pools that have no available server. The balancer is ready if there are none."""
-    return [name for name, pool in balancer.pools.items() if not _available(pool.backends)]
-
-
-def _available(backends: Mapping[str, Backend]) -> int:
-    return sum(backend.available for backend in backends.values())
+    return [
+        name
+        for name, pool in balancer.pools.items()
+        if not any(backend.available for backend in pool.backends.values())
+    ]
 
 
 def _server(backend: Backend, total: int, override: Override | None) -> dict[str, object]:

@@ -246,9 +246,8 @@ class Balancer:
 
     async def _resolve(self, servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:
         """Resolve the servers' addresses. Looks up only names that are new."""
-        known = {
-            backend.spec.address: backend.targets for pool in self.pools.values() for backend in pool.backends.values()
-        }
+        backends = (backend for pool in self.pools.values() for backend in pool.backends.values())
+        known = {backend.spec.address: backend.targets for backend in backends if backend.spec.address.is_name}
         return await targets_of(servers, known)
 
     @property

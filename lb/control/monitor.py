@@ -17,6 +17,7 @@ from lb.dataplane.host import Host
 from lb.events import CheckWarning, ResolveFailed, Sink
 from lb.model import HealthSpec
 from lb.model.address import SocketAddress
+from lb.net.cooperate import in_turns
 from lb.net.errors import describe_error
 from lb.net.resolver import keep_resolved
 from lb.pools.backend import Backend
@@ -26,9 +27,6 @@ from lb.tls.contexts import name_of
 from lb.tls.store import TlsStore
 
 __all__ = ["ServerMonitor"]
-
-SERVERS_PER_TURN = 64
-"""Servers started before other tasks run: about half a millisecond."""
 
 
 def _task_settings(pool: Pool, backend: Backend) -> object:
@@ -106,7 +104,7 @@ class ServerMonitor:
         for pool in pools.values():
             spec = pool.spec
             context = None if spec.tls is None or spec.health is None else await self._tls.make(spec.tls)
-            for backend in list(pool.backends.values()):
+            async for backend in in_turns(list(pool.backends.values())):
                 if backend not in self._running and (spec.health is not None or backend.spec.address.is_name):
                     scope = trio.CancelScope()
                     self._running[backend] = (_task_settings(pool, backend), scope)
@@ -114,8 +112,6 @@ class ServerMonitor:
                         self._nursery.start_soon(self._resolve, pool, backend, scope)
                     if spec.health is not None:
                         self._start_checks(pool, backend, spec.health, context)
-                    if not len(self._running) % SERVERS_PER_TURN:
-                        await trio.lowlevel.checkpoint()
 
     def _start_checks(self, pool: Pool, backend: Backend, spec: HealthSpec, context: ssl.SSLContext | None) -> None:
         def report(result: CheckResult) -> None:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
-from lb.model import Config, PoolSpec
+from lb.model import Config, PoolSpec, ServerSpec
 
 __all__ = ["Override", "Overrides", "ServerPlace", "overridden", "still_valid", "weights"]
 
@@ -42,11 +42,11 @@ def overridden(config: Config, overrides: Overrides) -> Config:
 
 
 def _pool(pool: PoolSpec, overrides: Overrides) -> PoolSpec:
-    servers = tuple(
-        attrs.evolve(server, weight=overrides.get((pool.name, server.name), Override()).applied_to(server.weight))
-        for server in pool.servers
-    )
-    return attrs.evolve(pool, servers=servers)
+    def server(spec: ServerSpec) -> ServerSpec:
+        override = overrides.get((pool.name, spec.name))
+        return spec if override is None else attrs.evolve(spec, weight=override.applied_to(spec.weight))
+
+    return attrs.evolve(pool, servers=tuple(map(server, pool.servers)))
 
 
 def still_valid(

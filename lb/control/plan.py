@@ -106,7 +106,7 @@ class PoolChange:
     def servers_changed(self) -> tuple[ServerChange, ...]:
         before = {server.name: server for server in self.old.servers}
         pairs = [(before[server.name], server) for server in self.new.servers if server.name in before]
-        return tuple(ServerChange(old, new) for old, new in pairs if old != new)
+        return tuple(ServerChange(old, new) for old, new in pairs if old is not new and old != new)
 
     @property
     def is_reordered(self) -> bool:

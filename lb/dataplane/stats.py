@@ -99,6 +99,9 @@ class Counters:
 
 
 def _add(ours: dict[Key, int], theirs: Mapping[Key, int]) -> None:
+    if not ours:  # usual, and much faster
+        ours.update(theirs)
+        return
     for key, count in theirs.items():
         ours[key] = ours.get(key, 0) + count
 

@@ -73,13 +73,12 @@ class Address:
     @property
     def is_name(self) -> bool:
         """True if the host is a name that needs a lookup."""
-        if self.is_unix or not self.host:
+        if not self.host or ":" in self.host:
             return False
-        try:
-            ipaddress.ip_address(self.host)
-        except ValueError:
-            return True
-        return False
+        last_label = self.host.rpartition(".")[
+            2
+        ]  # of a valid host, a number only in an IPv4 address (RFC 3696, section 2)
+        return not (last_label.isascii() and last_label.isdigit())
 
     def __str__(self) -> str:
         return self.text

@@ -81,22 +81,24 @@ class Pool:
     ) -> list[Backend]:
         """Apply a new list of servers; ``targets`` holds the resolved addresses known so far.
 
-        Servers with the same name keep their health, counters and connections. Returns the removed servers.
+        Servers with the same name keep their health, counters and connections; if nothing changes for them, they cost
+        next to nothing. Returns the removed servers.
         """
-        spec = prepared.spec
+        before, spec = self.spec, prepared.spec
         known = {name: backend for name, backend in self.leaving.items() if backend.active} | self.backends
         self.spec = spec
-        self.backends = {
-            server.name: self._updated(known.pop(server.name, None), server, now) for server in spec.servers
-        }
-        for backend in self.backends.values():
+        changed = self._update_servers(known, now)
+        if (spec.health, spec.passive) != (before.health, before.passive) or spec.strategy != before.strategy:
+            changed = list(self.backends.values())
+        for backend in changed:
             backend.targets = backend.targets or targets.get(backend.spec.address, ())
         left = self._leave(known, now)
         self._sorts_by_load = type(prepared.primary).load_changed is not Strategy.load_changed
         self._load_matters = self._sorts_by_load or any(server.max_connections for server in spec.servers)
         self._primary.use(prepared.primary, prepared.primary_built, self._members(backup=False))
         self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
-        for backend in self.backends.values():
+        for backend in changed:
+            self._refresh(backend)
             self.note(backend, backend.health.expire(now), now)  # an ejection that expired while the server was removed
             change = backend.health.respec(spec.health, spec.passive, now)
             self._apply_advice(backend, now)
@@ -127,6 +129,19 @@ class Pool:
             backend.drain_deadline = now + (self.spec.drain_timeout if self.spec.on_remove == "drain" else 0)
         self.leaving = {name: backend for name, backend in gone.items() if backend.active}
         return left
+
+    def _update_servers(self, known: dict[str, Backend], now: float) -> list[Backend]:
+        """Take the servers of the new list from ``known``, or create them. Returns those that are new or changed."""
+        changed: list[Backend] = []
+        backends: dict[str, Backend] = {}
+        for server in self.spec.servers:
+            backend = known.pop(server.name, None)
+            if backend is None or backend.leaving or backend.spec is not server:
+                backend = self._updated(backend, server, now)
+                changed.append(backend)
+            backends[server.name] = backend
+        self.backends = backends
+        return changed
 
     def _updated(self, backend: Backend | None, spec: ServerSpec, now: float) -> Backend:
         if backend is None:
@@ -160,11 +175,12 @@ class Pool:
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Choose an available server that is not in ``tried`` and acquire a lease; None if there is none."""
         backend = self._primary.pick(client, tried) or self._backups.pick(client, tried)
-        if backend is None and self.spec.when_all_down == "any" and not self.may_queue(tried):
+        if backend is None:
+            if self.spec.when_all_down != "any" or self.may_queue(tried):
+                return None
             backend = self._primary.pick_any(client, tried) or self._backups.pick_any(client, tried)
-        return None if backend is None else self._acquire(backend)
-
-    def _acquire(self, backend: Backend) -> Backend:
+            if backend is None:
+                return None
         backend.leases.add(1)
         backend.total += 1
         if self._load_matters:
@@ -179,14 +195,12 @@ class Pool:
         if backend.leaving:
             if not backend.active and self.leaving.get(backend.name) is backend:
                 del self.leaving[backend.name]
-        elif self._wait_queue and backend.spec.max_connections:
+        elif backend.spec.max_connections and self._wait_queue:
             self._wake()
 
     def _load_changed(self, backend: Backend) -> None:
-        if backend.leaving or backend.spec.weight == 0:
-            return
         if self._sorts_by_load:
-            self._group_of(backend).load_changed(backend)
+            (self._backups if backend.spec.backup else self._primary).load_changed(backend)
         if backend.spec.max_connections:
             self._refresh(backend)
 

@@ -63,5 +63,9 @@ class Pools:
 
 
 def new_servers(prepared: Iterable[tuple[Pool, Prepared | None]]) -> Iterator[ServerSpec]:
-    """Return all servers of the changed pools."""
-    return (server for _, built in prepared if built is not None for server in built.spec.servers)
+    """Return the servers that are new or changed."""
+    for pool, built in prepared:
+        for server in built.spec.servers if built is not None else ():
+            known = pool.backends.get(server.name)
+            if known is None or known.spec is not server:
+                yield server

@@ -29,7 +29,10 @@ class PriorityGroup:
         """Only while a server ramps."""
 
     def use(self, strategy: Strategy, built: object, members: Sequence[Backend]) -> None:
-        """Use a strategy, new or the same, for a new list; ``built`` is the result of its ``build``."""
+        """Use a strategy, new or the same, for a new list; ``built`` is the result of its ``build``.
+
+        Call :meth:`refresh` for the members that are new or changed, or for all with a new strategy.
+        """
         self.strategy = strategy
         if self._pacing is not None:
             self._pacing.keep(members)
@@ -37,8 +40,6 @@ class PriorityGroup:
             strategy.use(members, built)
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not interrupt a reload
             self._fault(exception)
-        for backend in members:
-            self.refresh(backend)
 
     # Choosing
 
@@ -65,20 +66,19 @@ class PriorityGroup:
         return backend
 
     def _pick_unpaced(self, client: Client, tried: Collection[Server]) -> Backend | None:
-        strategy = self.strategy
-        if not strategy.available:
+        available = self.strategy.available
+        if not available:
             return None
         try:
-            server = strategy.pick(client, tried)
-            if server is None:
-                return None
+            server = self.strategy.pick(client, tried)
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must affect this pick only
             self._fault(exception)
             return None
-        if not isinstance(server, Backend) or server not in strategy.available or server in tried:
+        if isinstance(server, Backend) and server in available and server not in tried:
+            return server
+        if server is not None:
             self._fault(ValueError(f"the strategy chose {server!r}, which is not available"))
-            return None
-        return server
+        return None
 
     def pick_any(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Let the strategy choose among all servers that are open to new connections, whatever their health.
@@ -124,8 +124,11 @@ class PriorityGroup:
         self._call(self.strategy.disable, backend)
 
     def load_changed(self, backend: Backend) -> None:
-        """Report that a lease on a member was acquired or released."""
-        self._call(self.strategy.load_changed, backend)
+        """Report that a lease on a server was acquired or released."""
+        try:
+            self.strategy.load_changed(backend)
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach a connection
+            self._fault(exception)
 
     def share_changed(self, backend: Backend) -> None:
         """Report that a member's share of its weight changed."""

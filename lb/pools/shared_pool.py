@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from itertools import cycle, islice
 from typing import Protocol
 
 from healthcheck.mirror import HealthStatus, MirroredHealth
@@ -62,7 +63,8 @@ class SharedPool(Pool):
         """Servers whose load matters to the strategy, or that have ``max_connections``."""
         self._seen: dict[Backend, int] = {}
         """The loads of the watched servers, as last reported to the strategy."""
-        self._next_look = 0
+        self._looks: Iterator[Backend] = iter(())
+        """The watched servers in turn, without end."""
 
     def prepare(self, spec: PoolSpec) -> Generator[None, None, Prepared]:
         prepared = yield from super().prepare(spec)
@@ -80,6 +82,7 @@ class SharedPool(Pool):
             if backend.spec.weight > 0 and (self._sorts_by_load or backend.spec.max_connections)
         ]
         self._seen = {backend: backend.active for backend in self._watched}
+        self._looks = cycle(self._watched)
         return left
 
     # Leases
@@ -89,7 +92,7 @@ class SharedPool(Pool):
 
         If a server has room again, queued connections come first.
         """
-        if self._poll_loads(LOOKS):
+        if self._watched and self._poll_loads(LOOKS):
             self._wake()
         for _ in range(RACES):
             backend = super().pick(client, tried)
@@ -117,16 +120,14 @@ class SharedPool(Pool):
 
     def _load_changed(self, backend: Backend) -> None:
         if backend in self._seen:
-            self._seen[backend] = backend.active
+            self._seen[backend] = backend.leases.total
         super()._load_changed(backend)
 
     def _poll_loads(self, count: int) -> bool:
         """Read the counts of the next ``count`` servers; True if the load of one with ``max_connections`` changed."""
         changed = False
-        for _ in range(min(count, len(self._watched))):
-            self._next_look = (self._next_look + 1) % len(self._watched)
-            backend = self._watched[self._next_look]
-            if self._seen[backend] != backend.active:
+        for backend in islice(self._looks, min(count, len(self._watched))):
+            if self._seen[backend] != backend.leases.total:
                 self._load_changed(backend)
                 changed = changed or backend.spec.max_connections > 0
         return changed

@@ -20,6 +20,7 @@ from lb.events import ConfigRejected, Event
 from lb.events.base import Observers
 from lb.log.log import Log
 from lb.model import Config, ProcessSpec
+from lb.model.reuse import reused
 from lb.net.activation import GivenSockets
 from lb.service.notify import Notifier
 from lb.service.upgrade import Upgrades
@@ -102,7 +103,7 @@ class Operations:
     async def _change(self) -> tuple[str, ...]:
         """Reload the configuration. Returns the errors; empty on success."""
         try:
-            config = await trio.to_thread.run_sync(load, self._path)  # in a thread: 15 ms for 1,000 servers
+            config = await trio.to_thread.run_sync(self._load)  # in a thread: 15 ms for 1,000 servers
             _check_process(self._balancer.config.process, config.process, self._path)
             await self._change_to(config)
         except ConfigError as error:
@@ -116,6 +117,9 @@ class Operations:
             self._sink(event)
         return tuple(error for event in events if isinstance(event, ConfigRejected) for error in event.errors)
 
+    def _load(self) -> Config:
+        return reused(load(self._path, beside_traffic=True), self._balancer.written)
+
     async def _change_to(self, config: Config) -> None:
         with ExitStack() as undo:
             opened = self.admin.open(config.admin)
@@ -127,7 +131,7 @@ class Operations:
 
 
 def _preview(path: Path, old: Config) -> tuple[str, ...]:
-    new = load(path)
+    new = load(path, beside_traffic=True)
     _check_process(old.process, new.process, path)
     return plan(with_servers_files(old), with_servers_files(new)).lines()
 

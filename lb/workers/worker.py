@@ -20,8 +20,9 @@ from lb.dataplane.local import LocalDataPlane
 from lb.events import Fault
 from lb.log.lines import LineQueue
 from lb.log.log import Log
-from lb.model import LogSpec, PoolSpec, ServerSpec
+from lb.model import Config, LogSpec, PoolSpec, ServerSpec
 from lb.model.address import Address, SocketAddress
+from lb.model.reuse import reused
 from lb.model.server import Count
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.resolver import all_static_targets
@@ -84,6 +85,7 @@ class Ready:
     """A prepared configuration that waits for the commit."""
 
     order: Prepare
+    config: Config
     opened: Opened
     pools: list[tuple[Pool, Prepared | None]]
     targets: dict[Address, tuple[SocketAddress, ...]]
@@ -115,6 +117,8 @@ class Worker:
         )
         self._preparing = trio.CancelScope()
         self._ready: Ready | None = None
+        self._config = Config()
+        """The configuration in use."""
         self._slots: dict[str, int] = {}
         self._statuses: dict[tuple[str, str], HealthStatus] = {}
         self._stop_timeout = 0.0
@@ -216,9 +220,10 @@ class Worker:
         with trio.CancelScope() as self._preparing:
             task_status.started()
             try:
-                await self._data_plane.prepare(order.config)
-                pools = await self._pools.prepare(order.config)
-                self._ready = Ready(order, opened, pools, await all_static_targets(new_servers(pools)))
+                config = await trio.to_thread.run_sync(reused, order.config, self._config)
+                await self._data_plane.prepare(config)
+                pools = await self._pools.prepare(config)
+                self._ready = Ready(order, config, opened, pools, await all_static_targets(new_servers(pools)))
                 error = ""
             except Exception as exception:  # noqa: BLE001 - a strategy rejects the new servers; the old ones stay
                 self._log(Fault(f"worker {self._index}", exception))
@@ -236,7 +241,7 @@ class Worker:
     async def _commit(self, order: Commit) -> None:
         ready, self._ready = self._ready, None
         assert ready is not None  # noqa: S101 - the supervisor waits for our reply to Prepare
-        config = ready.order.config
+        config = self._config = ready.config
         self._slots, self._statuses = ready.order.slots, order.statuses
         self._stop_timeout = config.process.stop_timeout
         self._log.configure(config.log)

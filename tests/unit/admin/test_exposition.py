@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import re
 
+import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from lb.admin.exposition import ServerFigures, Values, exposition
-from lb.dataplane.stats import Counters
+from lb.dataplane.stats import Connects, Counters
 from lb.events import Attempt, ConnectionClosed
 from lb.model.address import Client
 from tests.support.paths import ROOT
@@ -39,7 +42,7 @@ def values():
     )
 
 
-FAMILIES = list(text_string_to_metric_families(exposition(values()).decode()))
+FAMILIES = list(text_string_to_metric_families("".join(exposition(values()))))
 SAMPLES = {}
 for _family in FAMILIES:
     for _sample in _family.samples:
@@ -48,7 +51,7 @@ for _family in FAMILIES:
 
 def in_text():
     """Return the names of the metric families in the text, by type."""
-    found = re.findall(r"^# TYPE (\w+) (\w+)$", exposition(values()).decode(), re.MULTILINE)
+    found = re.findall(r"^# TYPE (\w+) (\w+)$", "".join(exposition(values())), re.MULTILINE)
     return dict(found)
 
 
@@ -64,6 +67,36 @@ def test_a_name_follows_the_rules_of_prometheus(name, kind):
 
 def test_every_metric_says_what_it_is():
     assert not [family.name for family in FAMILIES if not family.documentation.endswith(".")]
+
+
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@given(server=names, count=st.integers(0, 10**12), seconds=st.floats(0, 1e9))
+def test_any_name_and_any_value_are_read_back(server, count, seconds):
+    figures = Counters(connections={("web", "web", server, "eof"): count}, connects={"web": Connects(seconds=seconds)})
+    text = "".join(exposition(attrs.evolve(values(), figures=figures)))
+    found = {sample.name: sample for family in text_string_to_metric_families(text) for sample in family.samples}
+    labels = {"listener": "web", "pool": "web", "server": server, "reason": "eof"}
+    assert found["lb_connections_total"].labels == labels
+    assert found["lb_connections_total"].value == count
+    assert found["lb_connect_seconds_sum"].value == seconds
+
+
+def test_the_buckets_of_the_histogram_add_up():
+    samples = [sample for family in FAMILIES if family.name == "lb_connect_seconds" for sample in family.samples]
+    buckets = {sample.labels["le"]: sample.value for sample in samples if sample.name.endswith("_bucket")}
+    assert list(buckets.values()) == sorted(buckets.values())
+    assert (buckets["0.0005"], buckets["0.001"], buckets["+Inf"]) == (0, 1, 1)
+    assert {sample.value for sample in samples if sample.name.endswith("_count")} == {1}
+
+
+def test_the_text_comes_line_by_line():
+    """So that the traffic can be served in between."""
+    servers = tuple(ServerFigures("web", f"s{number}", True, "up", 0, 1) for number in range(1000))
+    lines = list(exposition(attrs.evolve(values(), servers=servers)))
+    assert len(lines) > 4 * 1000
+    assert {line.count("\n") for line in lines} == {1}
 
 
 def test_the_reference_has_every_metric_with_its_labels():

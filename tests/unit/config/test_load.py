@@ -461,3 +461,24 @@ def test_hostile_files_are_config_errors(text: str) -> None:
 def test_servers_are_compared_where_there_can_be_enough_of_them(servers: str) -> None:
     text = f'listeners.web = {{ bind = ":1", pool = "web" }}\n[pools.web]\noutlier = true\n{servers}'
     assert parse(text, "lb.toml").pools["web"].outlier == OutlierSpec()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EVERYTHING.read_text(),
+        '[listeners.web]\nbind = ":80"\nservers = [{ address = "a:1",\n  weight = 2, }]\n',  # TOML 1.1
+        '[listeners.web]\nbind = ":80"\nservers = ["a:1"\n',
+        "a = 1\na = 2\n",
+        "x = " + "[" * 5000,
+    ],
+    ids=["everything", "toml 1.1", "unfinished", "twice", "deep"],
+)
+def test_a_load_beside_traffic_has_the_same_result(text):
+    def result(beside_traffic):
+        try:
+            return parse(text, str(EVERYTHING), beside_traffic=beside_traffic)
+        except ConfigError as error:
+            return error.errors
+
+    assert result(beside_traffic=True) == result(beside_traffic=False)

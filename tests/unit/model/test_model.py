@@ -1,4 +1,5 @@
 import contextlib
+import ipaddress
 import math
 
 import pytest
@@ -37,6 +38,22 @@ def test_a_host_name_round_trips(host: str, port: int) -> None:
 def test_any_text_is_an_address_or_a_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert str(Address.parse(text)) == text
+
+
+@given(st.text(max_size=12) | st.ip_addresses().map(str) | st.from_regex(r"[a-z0-9.-]{1,12}", fullmatch=True))
+def test_a_host_is_a_name_unless_it_is_an_ip_address(host: str) -> None:
+    try:
+        address = Address.parse(f"[{host}]:80" if ":" in host else f"{host}:80")
+    except ValueError:
+        return
+    if not address.host:
+        return
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        assert address.is_name
+    else:
+        assert not address.is_name
 
 
 def test_no_host_means_all_addresses() -> None:

@@ -7,8 +7,9 @@ import socket
 import pytest
 
 from lb.events import BackendRestored
-from lb.model import HealthSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import HealthSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
 from lb.model.address import Address
+from strategies.base import Strategy
 from tests.support.pooling import BUILT_IN, Harness, server, servers
 from tests.support.strategy_driver import finish
 
@@ -27,6 +28,59 @@ def test_servers_keep_their_identity_by_name(strategy):
     for backend in leases:
         harness.pool.release(backend)
     assert not any(backend.active for backend in before.values())
+
+
+class Counted(Strategy):
+    """Counts the servers that the pool enables."""
+
+    enabled = 0
+
+    def pick(self, client, tried):
+        return next(self.candidates(tried), None)
+
+    def enable(self, server):
+        super().enable(server)
+        Counted.enabled += 1
+
+
+@pytest.mark.parametrize(
+    ("options", "touched"),
+    [
+        ({}, 1),
+        ({"connect_timeout": 9.0}, 1),
+        ({"passive": PassiveSpec(failures=9)}, 100),
+        ({"health": HealthSpec(fall=9)}, 100),
+        ({"strategy": PluginSpec(f"{__name__}:Counted", (("n", 1),))}, 100),
+    ],
+    ids=["a server", "another key", "passive", "health", "strategy"],
+)
+def test_a_reload_touches_only_the_servers_that_it_changes(options, touched, monkeypatch):
+    monkeypatch.setattr(Counted, "__init__", lambda self, n=0: None)
+    harness = Harness(*(server(f"s{number}") for number in range(100)), strategy=PluginSpec(f"{__name__}:Counted"))
+    before = harness.pool.backends
+    specs = [*harness.pool.spec.servers[:99], server("new")]
+    monkeypatch.setattr(Counted, "enabled", 0)
+    harness.reload(*specs, **options)
+    assert Counted.enabled == touched
+    assert [*harness.pool.backends] == [spec.name for spec in specs]
+    assert all(harness[name] is before[name] for name in list(before)[:99])
+    assert {backend.name for backend in harness.pool._primary.strategy.available} == {spec.name for spec in specs}
+
+
+def test_a_server_whose_ejection_ended_while_it_was_removed_comes_back_up():
+    harness = Harness(*servers("ab"), passive=PassiveSpec(failures=1, eject_for=5.0))
+    kept, back = harness.pool.spec.servers
+    while not harness["b"].active:
+        harness.pick()
+    old = harness["b"]
+    harness.pool.connect_failed(old, "connection refused", harness.now)
+    assert old.state == "ejected"
+    harness.reload(kept)
+    harness.now = 60.0
+    harness.reload(kept, back)
+    assert harness["b"] is old
+    assert old.available
+    assert harness.picks(10)["b"] == 5
 
 
 def test_a_server_that_comes_back_before_its_connections_have_ended_is_the_same():

@@ -82,7 +82,7 @@ def test_a_key_goes_to_the_next_available_position_however_far_it_is(options, up
     strategy = start(ConsistentHash(**options), servers)
     for server in servers[up:]:
         strategy.disable(server)
-    table = strategy._layout.table
+    table = strategy._table
     for client in CLIENTS[:300]:
         home = table.position(strategy.key(client))
         expected = next(owner for owner in [*table.owners[home:], *table.owners[:home]] if owner < up)

@@ -1,4 +1,4 @@
-from array import array
+from bisect import bisect_left
 from zlib import crc32
 
 import pytest
@@ -49,14 +49,13 @@ def test_a_server_is_hashed_as_host_nul_port(text, hashed):
     assert crc32(hashed + bytes(4)) in table.points
 
 
-def test_a_key_has_the_first_point_at_or_after_it_and_wraps():
-    points = [crc32(b"b") - 1, crc32(b"b")]
-    table = ketama.Ketama(array("I", points), array("I", [0, 1]))
-    assert table.position(b"b") == 1
-    (below, above) = sorted([b"b", b"d"], key=crc32)
-    table = ketama.Ketama(array("I", [crc32(below) + 1]), array("I", [0]))
-    assert table.position(below) == 0
-    assert table.position(above) == 0
+@pytest.mark.parametrize("weights", [[1], [3, 1], [1] * 40])
+def test_a_key_has_the_first_point_at_or_after_it_and_wraps(weights, monkeypatch):
+    table = finish(ketama.build(make_specs(*weights)))
+    edges = [0, (1 << 32) - 1, *table.points, *((point + 1) % (1 << 32) for point in table.points)]
+    monkeypatch.setattr(ketama, "crc32", int.from_bytes)
+    for number in edges:
+        assert table.position(number.to_bytes(4)) == bisect_left(table.points, number) % len(table.points)
 
 
 def test_of_equal_points_the_server_named_first_keeps_the_key():

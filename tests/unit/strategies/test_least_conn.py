@@ -92,10 +92,11 @@ def test_a_share_of_the_weight_counts_at_once():
     assert first.load == second.load == 8.0
 
 
-def test_out_of_date_heap_entries_stay_bounded():
+def test_queues_of_loads_that_no_server_has_stay_bounded():
     strategy = start(LeastConn(), servers := make_servers(*[1] * 50))
     busy = servers[7]
-    for _ in range(5000):  # entries of loaded servers never come to the top by themselves
+    for _ in range(5000):  # queues of high loads never come first
         busy.leases.add(1)
         strategy.load_changed(busy)
-    assert len(strategy._heap) <= 2 * 50 + 16
+    assert len(strategy._queues) == len(strategy._loads) <= 2 * 50 + 17
+    assert [lease(strategy) for _ in range(49)] == [server for server in servers if server is not busy]

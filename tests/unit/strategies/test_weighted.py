@@ -9,6 +9,11 @@ from strategies.weighted import Weighted
 from tests.support.strategy_driver import CLIENT, make_servers, picked_names, start, use
 
 weights = st.lists(st.integers(1, 6), min_size=1, max_size=8)
+operations = st.lists(
+    st.tuples(
+        st.sampled_from(["enable", "disable", "share", "reload", "retry", "pick", "pick", "picks"]), st.integers(0, 50)
+    )
+)
 
 
 class NaiveWeighted:
@@ -25,6 +30,10 @@ class NaiveWeighted:
         winner = max(candidates, key=self.credit.__getitem__)  # max keeps the first of equals
         self.credit[winner] -= sum(server.weight * server.share for server in candidates)
         return winner
+
+    def limit(self, servers):
+        most = sum(server.weight * server.share for server in servers)
+        self.credit = {server: max(-most, min(self.credit[server], most)) for server in servers}
 
 
 @pytest.mark.parametrize(
@@ -51,9 +60,9 @@ def test_over_a_cycle_the_counts_equal_the_weights(weights):
         assert [counts[server] for server in servers] == weights
 
 
-@given(weights, st.lists(st.tuples(st.sampled_from(["enable", "disable", "pick", "pick", "retry"]), st.integers(0, 7))))
+@given(weights, operations)
 @settings(max_examples=300, deadline=None)
-def test_the_sequence_is_that_of_the_naive_algorithm_through_outages_and_retries(weights, operations):
+def test_the_sequence_is_that_of_the_naive_algorithm_through_changes_and_retries(weights, operations):
     servers = make_servers(*weights)
     strategy, naive = start(Weighted(), servers), NaiveWeighted(servers)
     available = set(servers)
@@ -65,10 +74,18 @@ def test_the_sequence_is_that_of_the_naive_algorithm_through_outages_and_retries
         elif operation == "disable":
             strategy.disable(server)
             available.discard(server)
+        elif operation == "share":
+            server.share = 50 + 25 * (number % 3)
+            strategy.share_changed(server)
+        elif operation == "reload":
+            servers = [*servers[number % len(servers) :], *servers[: number % len(servers)]]
+            use(strategy, servers)
+            naive.limit(servers)
         else:
             tried = [server] if operation == "retry" else []
-            expected = naive.pick([s for s in servers if s in available and s not in tried])
-            assert strategy.pick(CLIENT, tried) is expected
+            for _ in range(number if operation == "picks" else 1):
+                expected = naive.pick([s for s in servers if s in available and s not in tried])
+                assert strategy.pick(CLIENT, tried) is expected
 
 
 def test_a_reload_that_changes_nothing_does_not_disturb_the_sequence():
@@ -157,11 +174,29 @@ def test_a_server_that_returns_makes_no_burst():
     assert picked_names(strategy, 12).count("s1") in {3, 4}
 
 
-def test_out_of_date_heap_entries_stay_bounded():
-    strategy = start(Weighted(), servers := make_servers(*[1] * 50))
-    for turn in range(5000):
-        strategy.pick(CLIENT, [servers[turn % 50]])
-        strategy.disable(servers[turn % 50])
-        strategy.enable(servers[turn % 50])
-    (weight_class,) = strategy._classes.values()
-    assert len(weight_class._heap) <= 2 * 50 + 16
+def test_a_known_cycle_goes_on_until_a_change_and_keeps_the_credits():
+    servers = make_servers(5, 1, 3, 3, 1, 1)
+    strategy, naive = start(Weighted(), servers), NaiveWeighted(servers)
+    for picks in (7, 14, 3 * 14 + 5):
+        assert [strategy.pick(CLIENT, ()) for _ in range(picks)] == [naive.pick(servers) for _ in range(picks)]
+        for tried in (servers[:1], servers[2:4]):
+            left = [server for server in servers if server not in tried]
+            assert strategy.pick(CLIENT, tried) is naive.pick(left)
+
+
+def test_the_order_repeats_itself_only_once_earlier_credits_have_levelled_out():
+    servers = make_servers(9, 1, 1)
+    strategy, naive = start(Weighted(), servers), NaiveWeighted(servers)
+    strategy.disable(servers[1])
+    assert [strategy.pick(CLIENT, ()) for _ in range(5)] == [naive.pick([servers[0], servers[2]]) for _ in range(5)]
+    servers[0].share = 50
+    strategy.share_changed(servers[0])
+    strategy.enable(servers[1])
+    assert [strategy.pick(CLIENT, ()) for _ in range(5000)] == [naive.pick(servers) for _ in range(5000)]
+
+
+def test_a_cycle_that_is_too_long_to_keep_has_the_same_order(monkeypatch):
+    monkeypatch.setattr("strategies.weighted.MAX_CYCLE", 10)
+    servers = make_servers(7, 3, 5)
+    strategy, naive = start(Weighted(), servers), NaiveWeighted(servers)
+    assert [strategy.pick(CLIENT, ()) for _ in range(100)] == [naive.pick(servers) for _ in range(100)]

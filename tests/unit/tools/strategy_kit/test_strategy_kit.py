@@ -115,7 +115,7 @@ class Salted(Modulus):
 class StartsOver(RoundRobin):
     def use(self, servers, built):
         super().use(servers, built)
-        self._last = -1
+        self._next = 0
 
 
 class BuildsInPlace(Turns):

@@ -1,0 +1,42 @@
+"""Equal parts of a new configuration are the objects of the old one, whatever else differs."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb.config.load import parse
+from lb.model.reuse import reused
+
+names = st.sampled_from("abcd")
+
+
+def config(*servers, extra=""):
+    rows = ", ".join(
+        f'{{ name = "{name}", address = "10.0.0.1:{port}", weight = {weight} }}' for name, port, weight in servers
+    )
+    listener = '[listeners.web]\nbind = "127.0.0.1:80"\n'
+    return parse(f"{listener}[pools.web]\nservers = [{rows}]\n[pools.web.health]\nfall = 9\n{extra}", "lb.toml")
+
+
+servers = st.lists(
+    st.tuples(names, st.integers(1, 2), st.integers(1, 2)), min_size=1, max_size=4, unique_by=lambda each: each[0]
+)
+
+
+@given(old=servers, new=servers, extra=st.sampled_from(["", "rise = 5\n"]))
+def test_the_result_is_equal_and_has_the_old_objects_where_they_are_equal(old, new, extra):
+    before, after = config(*old), config(*new, extra=extra)
+    result = reused(after, before)
+    assert result == after
+    known = {spec.name: spec for spec in before.pools["web"].servers}
+    for spec in result.pools["web"].servers:
+        assert (spec is known.get(spec.name)) == (spec == known.get(spec.name))
+    assert (result.pools["web"].health is before.pools["web"].health) == (not extra)
+    assert (result.pools["web"] is before.pools["web"]) == (after.pools["web"] == before.pools["web"])
+
+
+def test_a_pool_that_is_new_stays_as_it_is():
+    after = config(("a", 1, 1))
+    assert reused(after, attrs.evolve(after, pools={})).pools["web"] is after.pools["web"]
