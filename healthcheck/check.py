@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -135,6 +136,13 @@ class Checks:
     def interval(self) -> float:
         """Seconds from the start of the last check to the next."""
         return self.spec.fast_interval if self._in_balance() else self.spec.interval
+
+    def end(self) -> None:
+        """Stop checking. Drops the checks, which refer to this object: no cycle is left to the garbage collector."""
+        self.due = math.inf
+        each, self.each = self.each, []
+        for check in each:
+            check.stop()
 
     def add(self, check: ServerCheck, result: CheckResult | None) -> None:
         """Add the result of one of the checks."""

@@ -90,9 +90,7 @@ class Checker:
 
     def remove(self, checks: Checks) -> None:
         """Stop checking a server. A check in progress ends without a result."""
-        checks.due = math.inf
-        for check in checks.each:
-            check.stop()
+        checks.end()
 
     def hurry(self, checks: Checks) -> None:
         """Start the next check within the fast interval, as a passive health check ejected the server."""

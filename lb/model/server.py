@@ -26,12 +26,17 @@ class Count(Protocol):
     def ahead(self) -> bool:
         """True if this process has clearly more than another one."""
 
+    @property
+    def others(self) -> int:
+        """The sum over the other processes."""
+
 
 class LocalCount:
     """The count of a balancer with a single process."""
 
     __slots__ = ("total",)
     ahead = False
+    others = 0
 
     def __init__(self) -> None:
         self.total = 0

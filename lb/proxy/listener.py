@@ -33,11 +33,13 @@ ACCEPT_TURN = 8
 The kernel wakes the process that has waited longest on the socket. Under low load, that would be the same one for
 nearly all clients. Moving back costs two system calls.
 """
-STEP_BACK = 0.1
+STEP_BACK = 0.05
 """Seconds for which a worker leaves new clients to the others, if it has clearly more connections than one of them.
 
-Clients that stay for long would otherwise stay uneven for as long. It is short, as another worker may hang.
+Clients that stay for long would otherwise stay uneven for as long.
 """
+LONG_TURN = 512
+"""Clients that a worker accepts before it steps back again, if no other worker took a client: they may all hang."""
 CALM = 1.0
 """Seconds without a shortage until accepting counts as resumed. Under sustained load, shortages follow each other."""
 
@@ -130,6 +132,8 @@ class Listener:
         self._descriptors = pressure.descriptors
         self._context = context
         self._turn_left = ACCEPT_TURN
+        self._others = 0
+        """Connections of the other workers when this one stepped back."""
         self._stepped_back = False
         """Other workers have fewer connections: they get the new clients for now."""
         self._step_back = context.deadlines.queue("step_back", STEP_BACK) if pressure.shared else None
@@ -230,18 +234,19 @@ class Listener:
             self.admission.begin(downstream)
 
     def _end_turn(self, step_back: DeadlineQueue) -> None:
-        """Let the other workers accept. While this one is ahead, its turns are short and rare."""
+        """Let the other workers accept."""
         self.stand_aside()
         if self.count.ahead:
-            self._turn_left = 1
             self._stepped_back = True
+            self._others = self.count.others
             step_back.touch(self, self._context.clock())
         else:
             self._turn_left = ACCEPT_TURN
             self.resume()
 
     def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - there is only one queue
-        """This worker has stepped back for long enough."""
+        """This worker has stepped back for long enough. Its turns are short while others accept and it is ahead."""
+        self._turn_left = LONG_TURN if self.count.others == self._others else 1
         self.resume()
 
     def _exhausted(self, error: OSError) -> None:

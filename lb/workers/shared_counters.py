@@ -47,6 +47,10 @@ class SharedCount:
     def ahead(self) -> bool:
         return self._row[self._column] > AHEAD_RATIO * min(self._row) + AHEAD_COUNT
 
+    @property
+    def others(self) -> int:
+        return sum(self._row) - self._row[self._column]
+
 
 class SharedCounters:
     """The counters, in :meth:`size` bytes of zeroed memory."""

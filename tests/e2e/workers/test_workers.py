@@ -78,6 +78,20 @@ async def test_a_worker_with_few_connections_gets_the_next_ones(tmp_path):
     assert len(served_by(lb, 0)) > 0.7 * left
 
 
+async def test_a_worker_with_many_connections_accepts_all_while_the_others_hang(tmp_path):
+    async with serving() as server, balancer(tmp_path, config(server, health=None, top=TWO)) as lb:
+        async with connections(lb.port, 2 * MANY):
+            os.kill(pids(lb)[0], signal.SIGKILL)
+            await lb.event("worker.started", count=3)
+            os.kill(pids(lb)[0], signal.SIGSTOP)
+            served = 0
+            while len(lb.of("worker.died")) < 2:
+                assert await ask(lb.port) == b"s\n"
+                served += 1
+        assert await lb.stop() == 0
+    assert served > 300, "in five seconds: it left clients to a worker that does not accept"
+
+
 @pytest.mark.parametrize("clients", [1, 30])
 async def test_no_session_that_begins_after_a_worker_was_killed_fails(tmp_path, clients):
     async with (
