@@ -327,13 +327,13 @@ class Sleeps(Turns):
 
     def pick(self, client, tried):
         if not client.port % 64:
-            time.sleep(1e-6)  # noqa: TID251 - the defect to find
+            time.sleep(1e-4)  # noqa: TID251 - the defect to find
         return next(self.candidates(tried))
 
 
 class SleepsAtBuild(Turns):
     def build(self, servers):
-        time.sleep(1e-6)  # noqa: TID251 - the defect to find
+        time.sleep(1e-4)  # noqa: TID251 - the defect to find
         return
         yield
 
