@@ -120,6 +120,7 @@ class _Filtering:
                 return False
             if self.advance():
                 return True
+            self.unread = 0  # the next filter has seen none of the bytes
             if self.costly:
                 return False
 

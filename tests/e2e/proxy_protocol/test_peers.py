@@ -114,8 +114,20 @@ async def test_checks_of_haproxy_are_clients_of_their_own(tmp_path, says):
     assert not lb.of("connection.closed", reason="denied")
 
 
+class HeaderFirst(TlsEnd):
+    """A client whose first TLS bytes leave together with a header."""
+
+    header = b""
+
+    async def _flush(self):
+        if data := self._outgoing.read():
+            data, self.header = self.header + data, b""
+            await self.stream.send_all(data)
+
+
 @pytest.mark.usefixtures("balancer_kind")
-async def test_a_header_goes_before_the_handshake_on_both_sides(tmp_path):
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_header_goes_before_the_handshake_on_both_sides(tmp_path, together):
     heard = []
 
     async def server_side(stream):
@@ -134,8 +146,12 @@ async def test_a_header_goes_before_the_handshake_on_both_sides(tmp_path):
         balancer(tmp_path, config(server, listener=listener, pool=pool, health=None)) as lb,
     ):
         stream = await connect(lb.port)
-        await stream.send_all(header)
-        client = await TlsEnd(stream, client_context(), server_name="a.example.org").shake_hands()
+        client = HeaderFirst(stream, client_context(), server_name="a.example.org")
+        if together:
+            client.header = header
+        else:
+            await stream.send_all(header)
+        await client.shake_hands()
         await client.send_all(b"hello")
         assert await client.receive_some() == b"hello"
         await client.aclose()
