@@ -17,6 +17,9 @@ from lb.tls.layer import Tls
 
 __all__ = ["SniFilter", "TlsFilter"]
 
+USUAL_HELLO = 4096
+"""Bytes of the first peek. A buffer for the largest ClientHello costs more than all the rest."""
+
 
 @attrs.frozen
 class TlsFilter:
@@ -82,7 +85,9 @@ class _Peek:
     def proceed(self) -> bool:
         sock = self._downstream.sock
         try:
-            peeked = sock.recv(MAX_CLIENT_HELLO, socket.MSG_PEEK)
+            peeked = sock.recv(USUAL_HELLO, socket.MSG_PEEK)
+            if len(peeked) == USUAL_HELLO:
+                peeked = sock.recv(MAX_CLIENT_HELLO, socket.MSG_PEEK)
         except BlockingIOError:
             return False
         if len(peeked) == self.unread:

@@ -25,18 +25,19 @@ class ClientHello:
     """A ClientHello, parsed as its bytes arrive."""
 
     def __init__(self) -> None:
-        self._incoming = ssl.MemoryBIO()
-        self._handshake: ssl.SSLObject | None = None
+        self._incoming: ssl.MemoryBIO | None = None
+        self._handshake: ssl.SSLObject
 
     def read(self, received: bytes) -> str | None:
         """Add received bytes. Return the server name in lower case, "" without SNI, None while it is incomplete.
 
         Raises NotTlsError.
         """
-        if self._handshake is None:
+        if self._incoming is None:
             name = usual_name(received)
             if name is not None:
                 return name
+            self._incoming = ssl.MemoryBIO()
             self._handshake = _CONTEXT.wrap_bio(self._incoming, ssl.MemoryBIO(), server_side=True)
         self._incoming.write(received)
         try:

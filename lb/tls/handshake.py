@@ -10,7 +10,7 @@ from lb.tls.layer import Tls
 
 __all__ = ["TlsHandshake"]
 
-HANDSHAKE_READ_SIZE = 16 * 1024
+HANDSHAKE_READ_SIZE = 4 * 1024
 """Maximum bytes per read. Bytes after the handshake are kept for the stream, so this also bounds early data."""
 
 

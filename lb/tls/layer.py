@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, cast
+from typing import Any, Protocol
 
 from lb.tls.openssl import ClientSession, openssl
 
@@ -117,7 +117,7 @@ class Tls:
     match it. An IP address is checked, but not sent. It resumes the ``last`` session with the server.
     """
 
-    __slots__ = ("_incoming", "_last", "_object", "_outgoing", "early", "ended")
+    __slots__ = ("_incoming", "_inner", "_last", "_object", "_outgoing", "early", "ended")
 
     def __init__(
         self,
@@ -136,6 +136,7 @@ class Tls:
             server_side=server_side,
             server_hostname=server_name,
         )
+        self._inner: Any = self._object._sslobj  # type: ignore[attr-defined]  # noqa: SLF001 - without a call more per record
         if last is not None:
             last.resume(self._object)
         self.early = b""
@@ -200,11 +201,12 @@ class Tls:
 
     def _open_piece(self, piece: memoryview, plain: memoryview) -> int:
         """Decode a piece. A read that finds no whole record costs an exception, so OpenSSL is asked only for bytes."""
-        incoming, read, count = self._incoming, self._object.read, 0
+        incoming, read = self._incoming, self._inner.read
         incoming.write(piece)
+        count = 0
         try:
             while incoming.pending and not self.ended:
-                length = cast("int", read(RECORD, cast("bytearray", plain[count:])))
+                length = read(RECORD, plain[count:] if count else plain)
                 self.ended = not length
                 count += length
         except ssl.SSLWantReadError:  # the rest of a record is still to come
@@ -216,7 +218,7 @@ class Tls:
     def seal(self, data: bytes | memoryview) -> bytes:
         """Encrypt the bytes. A reply that TLS itself has to send (KeyUpdate, RFC 8446, 4.6.3) goes before them."""
         if len(data) <= PIECE:
-            self._object.write(data)
+            self._inner.write(data)
             return self._outgoing.read()
         return b"".join([self.seal(data[start : start + PIECE]) for start in range(0, len(data), PIECE)])
 
