@@ -21,7 +21,7 @@ from lb.relay.epoll_connecting import EpollConnecting
 from lb.relay.epoll_handshake import EpollHandshake
 from lb.relay.epoll_loop import EpollLoop
 from lb.relay.epoll_relay import EpollRelay, TimedRelay
-from lb.relay.epoll_tls import tls_relay
+from lb.relay.epoll_tls import TimedTlsRelay, TlsRelay, secure
 from lb.relay.splicer import ConnectingOwner, Handshake, RelayOwner
 from lb.tls.layer import Tls
 
@@ -97,12 +97,14 @@ class EpollSplicer:
         assert isinstance(connecting, EpollConnecting | EpollHandshake)  # noqa: S101 - servers come from connect()
         greeted = loop.handlers.get(client.fileno())
         ready = (greeted.ready if isinstance(greeted, EpollHandshake) else 0, connecting.ready)
-        if client_tls is not None or server_tls is not None:
-            relay = tls_relay(loop, client, server, owner, half_close, ready, first_byte, client_tls, server_tls)
-        elif first_byte is None:
-            relay = EpollRelay(loop, client, server, owner, half_close, ready)
+        tls = client_tls is not None or server_tls is not None
+        if first_byte is None:
+            relay = (TlsRelay if tls else EpollRelay)(loop, client, server, owner, half_close, ready)
         else:
-            relay = TimedRelay(loop, client, server, owner, half_close, ready, first_byte)
+            timed = TimedTlsRelay if tls else TimedRelay
+            relay = timed(loop, client, server, owner, half_close, ready, first_byte)
+        if tls:
+            secure(relay, client_tls, server_tls)
         loop.handlers[server.fileno()] = relay.server
         if greeted is None:
             loop.watch(client.fileno(), relay.client)  # its first edge starts both sides

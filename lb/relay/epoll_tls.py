@@ -11,15 +11,12 @@ import ssl
 from contextlib import suppress
 
 from lb.events import EndedBy
-from lb.model.timing import Histogram
-from lb.net.deadlines import DeadlineQueue
 from lb.net.tcp import end_with_reset
-from lb.relay.epoll_loop import BUFFER, EpollLoop
+from lb.relay.epoll_loop import BUFFER
 from lb.relay.epoll_relay import EpollRelay, Side, TimedRelay
-from lb.relay.splicer import RelayOwner
 from lb.tls.layer import Tls
 
-__all__ = ["TimedTlsRelay", "TlsRelay", "TlsSide", "tls_relay"]
+__all__ = ["TimedTlsRelay", "TlsRelay", "TlsSide", "secure"]
 
 CRYPTO = 2
 """Bytes of the turn's budget that TLS costs for each byte, beside the byte itself."""
@@ -203,23 +200,8 @@ class TimedTlsRelay(TimedRelay):
     untimed_side_type = TlsSide
 
 
-def tls_relay(
-    loop: EpollLoop,
-    client: socket.SocketType,
-    server: socket.SocketType,
-    owner: RelayOwner,
-    half_close: DeadlineQueue,
-    ready: tuple[int, int],
-    first_byte: Histogram | None,
-    client_tls: Tls | None,
-    server_tls: Tls | None,
-) -> EpollRelay:
-    """Make a relay with TLS on one side or on both."""
-    if first_byte is None:
-        relay: EpollRelay = TlsRelay(loop, client, server, owner, half_close, ready)
-    else:
-        relay = TimedTlsRelay(loop, client, server, owner, half_close, ready, first_byte)
+def secure(relay: EpollRelay, client_tls: Tls | None, server_tls: Tls | None) -> None:
+    """Let the sides of a relay made of :class:`TlsSide` take over the TLS of their sockets."""
     for side, tls in ((relay.client, client_tls), (relay.server, server_tls)):
-        assert isinstance(side, TlsSide)  # noqa: S101 - both classes make such sides
+        assert isinstance(side, TlsSide)  # noqa: S101 - see side_type
         side.secure(tls)
-    return relay

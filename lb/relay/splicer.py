@@ -184,8 +184,8 @@ class Splicer(Protocol):
     def handshake(self, sock: socket.SocketType, handshake: Handshake) -> Connecting:
         """Run a handshake on an accepted or connected socket: proceed whenever the socket may be ready.
 
-        The first call comes later. Once the handshake is over, the socket may be relayed, or have another handshake.
-        Until then, :meth:`Connecting.cancel` ends the handshake and closes the socket.
+        The first call comes later. A socket has one handshake; once it is over, the socket may be relayed. Until then,
+        :meth:`Connecting.cancel` ends the handshake and closes the socket.
         """
 
     def relay(

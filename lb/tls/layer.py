@@ -142,11 +142,6 @@ class Tls:
         self.early = b""
         self.ended = False
 
-    @property
-    def resumed(self) -> bool:
-        """True if the handshake resumed an earlier session."""
-        return bool(self._object.session_reused)
-
     def shake_hands(self, received: bytes = b"") -> bool:
         """Do the next step of the handshake. Return True if it is complete. After each step, send :meth:`to_send`.
 

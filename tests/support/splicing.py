@@ -97,6 +97,17 @@ class Joined:
 
 
 @contextmanager
+def connected_sockets():
+    """A TCP connection: the accepted socket, which does not block, and the client's."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@contextmanager
 def listening_socket(*, unix=False, buffer=None):
     """A listening socket. ``buffer`` limits the kernel buffers of accepted sockets."""
     with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as sock:

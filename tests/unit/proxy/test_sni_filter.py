@@ -9,6 +9,7 @@ import pytest
 
 from lb.proxy.filters import FilterFailed
 from lb.proxy.tls_filters import SniFilter
+from tests.support.splicing import connected_sockets
 from tests.unit.tls.test_client_hello import hello
 
 HELLO = hello("a.example.org")
@@ -16,11 +17,7 @@ HELLO = hello("a.example.org")
 
 @pytest.fixture
 def ends():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        theirs = socket.create_connection(listening.getsockname())
-        ours, _ = listening.accept()
-    ours.setblocking(False)
-    with ours, theirs:
+    with connected_sockets() as (ours, theirs):
         yield SimpleNamespace(sock=ours, server_name=None), theirs
 
 

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.support.balancer import PATIENCE
-from tests.support.splicing import open_descriptors, running_splicer
+from tests.support.splicing import connected_sockets, open_descriptors, running_splicer
 
 pytestmark = pytest.mark.usefixtures("splicer_kind")
 
@@ -52,12 +52,8 @@ class FakeHandshake:
 
 @pytest.fixture
 def ends():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        theirs = socket.create_connection(listening.getsockname())
-        ours, _ = listening.accept()
-    ours.setblocking(False)
-    with ours, theirs:
-        yield ours, theirs
+    with connected_sockets() as pair:
+        yield pair
 
 
 @pytest.mark.parametrize("leaves", [False, True])

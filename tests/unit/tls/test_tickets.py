@@ -34,7 +34,7 @@ def resumes(client, server, last):
         received = theirs.to_send()
     ours.open(received + theirs.seal(b"x"))
     ours.closed()
-    return theirs.resumed
+    return theirs._object.session_reused
 
 
 def with_keys(spec, secret):
