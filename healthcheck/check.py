@@ -103,7 +103,7 @@ class Checks:
     """The checks of one server with one or more probes, which are made at the same time and count as one.
 
     ``target()`` is called before each check, so that it can follow changes of the address. It must return the same
-    object while nothing changes. ``report(result)`` is called after each check, then ``in_balance()``, which selects
+    object while nothing changes. ``report(result)`` is called after each check, then ``verdict_pending()``, which selects
     the fast or the normal interval.
     """
 
@@ -113,13 +113,13 @@ class Checks:
         spec: HealthSpec,
         *,
         target: Callable[[], Target],
-        in_balance: Callable[[], bool],
+        verdict_pending: Callable[[], bool],
         report: Callable[[CheckResult], None],
     ) -> None:
         self.spec = spec
         self.target = target
         self.report = report
-        self._in_balance = in_balance
+        self._verdict_pending = verdict_pending
         numbered = enumerate(zip(spec.all_checks, probes, strict=True), start=1)
         self.each = [
             ServerCheck(self, each.label(number), probe, each.port, spec.timeout) for number, (each, probe) in numbered
@@ -135,7 +135,7 @@ class Checks:
     @property
     def interval(self) -> float:
         """Seconds from the start of the last check to the next."""
-        return self.spec.fast_interval if self._in_balance() else self.spec.interval
+        return self.spec.fast_interval if self._verdict_pending() else self.spec.interval
 
     def end(self) -> None:
         """Stop checking. Drops the checks, which refer to this object: no cycle is left to the garbage collector."""

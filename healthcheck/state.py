@@ -116,7 +116,7 @@ class Health:
         return self.state == "up"
 
     @property
-    def in_balance(self) -> bool:
+    def verdict_pending(self) -> bool:
         """True during ``fall`` or ``rise``, or if one passed check restores it: check at the fast interval."""
         one_pass_restores = self.state in ("checking", "ejected") and not self._slow
         return self._spec is not None and (self._streak > 0 or one_pass_restores)
@@ -130,7 +130,7 @@ class Health:
             return self.since + self._passive.eject_for * self._factor
         return math.inf
 
-    def heed(self, advice: Advice) -> None:
+    def apply_advice(self, advice: Advice) -> None:
         """Apply the advice of an agent check. Call it before :meth:`check` with the same result."""
         if self._spec is not None:
             self.advice = self.advice.then(advice)

@@ -131,7 +131,7 @@ class ServerMonitor:
             probes,
             spec,
             target=_Targets(pool, backend, context),
-            in_balance=lambda: backend.health.in_balance,
+            verdict_pending=lambda: backend.health.verdict_pending,
             report=report,
         )
         self._checker.add(checks)
@@ -174,7 +174,7 @@ class ServerMonitor:
         """React to a change of a server's health, reported by the pool."""
         if change.new == "ejected":
             self._nursery.start_soon(self._end_ejection, pool, backend, backend.health.deadline)
-            if backend in self._checks and backend.health.in_balance:
+            if backend in self._checks and backend.health.verdict_pending:
                 self._checker.hurry(self._checks[backend])
 
     async def _end_ejection(self, pool: Pool, backend: Backend, deadline: float) -> None:

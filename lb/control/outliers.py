@@ -10,7 +10,7 @@ from lb.dataplane.plane import DataPlane
 from lb.events import BackendSlow, Sink
 from lb.model import OutlierSpec
 from lb.model.timing import Timings
-from lb.pools.outlier_detection import judge, may_go
+from lb.pools.outlier_detection import judge, ejections_left
 from lb.pools.pool import Pool
 
 __all__ = ["Outliers"]
@@ -48,7 +48,7 @@ class Outliers:
         """Eject slow servers or, in a dry run, report those not reported last time. Returns their names."""
         serving = {server for server, backend in pool.backends.items() if backend.health.serving}
         measured = {server: spreads for server, spreads in timings.items() if server in serving}
-        verdicts = judge(measured, spec, may_go(pool.backends.values(), spec))
+        verdicts = judge(measured, spec, ejections_left(pool.backends.values(), spec))
         for verdict in verdicts:
             backend = pool.backends[verdict.server]
             if not spec.dry_run:

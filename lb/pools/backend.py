@@ -47,7 +47,7 @@ class Backend(Server):
     history: deque[bool] = attrs.field(factory=lambda: deque(maxlen=CHECK_HISTORY))
     """Whether the last checks passed; the newest is last."""
 
-    def turn_from(self, target: SocketAddress) -> None:
+    def try_next_address(self, target: SocketAddress) -> None:
         """Switch to the next of several addresses, after ``target`` failed."""
         if self.targets[:1] == (target,):
             self.targets = (*self.targets[1:], target)

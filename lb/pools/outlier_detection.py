@@ -15,7 +15,7 @@ from lb.model import OutlierSpec
 from lb.model.timing import Histogram, Measure, Timing
 from lb.pools.backend import Backend
 
-__all__ = ["OutlierVerdict", "judge", "may_go", "measure"]
+__all__ = ["OutlierVerdict", "judge", "ejections_left", "measure"]
 
 
 @attrs.frozen
@@ -62,7 +62,7 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
-def may_go(backends: Iterable[Backend], spec: OutlierSpec) -> int:
+def ejections_left(backends: Iterable[Backend], spec: OutlierSpec) -> int:
     """Return how many more servers may be ejected.
 
     Of the servers with a weight, one or ``max_ejected_percent`` may be out of service, for any reason.

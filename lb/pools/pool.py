@@ -211,10 +211,10 @@ class Pool:
         backend.last_check = result
         backend.history.append(result.passed)
         if not result.passed and backend.targets:
-            backend.turn_from(backend.targets[0])
+            backend.try_next_address(backend.targets[0])
         if result.exception is not None:
             self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
-        backend.health.heed(result.advice)
+        backend.health.apply_advice(result.advice)
         change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
         self._apply_advice(backend, now)
         self.note(backend, change, now)

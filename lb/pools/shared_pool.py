@@ -166,7 +166,7 @@ class SharedPool(Pool):
         """True if this worker has queued connections."""
         return bool(self._wait_queue)
 
-    def look_again(self) -> None:
+    def queue_has_room(self) -> None:
         """Let queued connections retry, as another worker reports room."""
         self._poll_all_loads()
         self._wake()

@@ -134,7 +134,7 @@ class Connector:
                 self._in_progress = self._context.splicer.connect(self._target, self)
             except OSError as error:
                 failure = error
-                backend.turn_from(self._target)
+                backend.try_next_address(self._target)
             else:
                 return None
         return failure or OSError(f"cannot look up {backend.spec.address.host}")
@@ -152,7 +152,7 @@ class Connector:
         """Try the server's next address, or the next server."""
         backend = self.backend
         assert backend is not None and self._target is not None  # noqa: S101, PT018 - a connect was in progress
-        backend.turn_from(self._target)
+        backend.try_next_address(self._target)
         failure: OSError | None = error
         if self._addresses_left and error.errno != errno.ETIMEDOUT:
             failure = self._connect(backend)

@@ -120,7 +120,7 @@ class SharedCounters:
         """Count a heartbeat of a worker."""
         self._row(BEATS)[worker] += 1
 
-    def beats(self, worker: int) -> int:
+    def heartbeats(self, worker: int) -> int:
         return self._row(BEATS)[worker]
 
     def hold(self, worker: int, *, holding: bool) -> None:

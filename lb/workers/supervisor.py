@@ -102,7 +102,7 @@ class Supervisor:
     async def _employ(self, worker: WorkerProcess) -> None:
         """Run one worker until its end."""
         self.running[worker.index] = worker
-        self._pulses[worker.index] = Pulse(self._counters.beats(worker.index), trio.current_time(), START_TIMEOUT)
+        self._pulses[worker.index] = Pulse(self._counters.heartbeats(worker.index), trio.current_time(), START_TIMEOUT)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._master.worker_started, worker)
@@ -121,7 +121,7 @@ class Supervisor:
             await trio.sleep(TICK)
             now = trio.current_time()
             for index, worker in self.running.items():
-                beats = self._counters.beats(index)
+                beats = self._counters.heartbeats(index)
                 pulse = self._pulses[index]
                 if pulse.beats != beats:
                     self._pulses[index] = Pulse(beats, now, HEARTBEAT_TIMEOUT)

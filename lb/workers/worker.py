@@ -162,7 +162,7 @@ class Worker:
             self._data_plane.recheck_backlog()
             pools = [pool for pool in self._pools.by_name.values() if isinstance(pool, SharedPool)]
             for pool in pools:
-                pool.look_again()
+                pool.queue_has_room()
             if not any(pool.holds for pool in pools):
                 self._wakeups.over()
 

@@ -14,7 +14,11 @@ class OutcomeOf(ServerCheck):
     def __init__(self, probe, target, timeout=1000.0):
         self._address = target
         server = Checks(
-            [probe], HealthSpec(), target=lambda: self._address, in_balance=lambda: False, report=lambda result: None
+            [probe],
+            HealthSpec(),
+            target=lambda: self._address,
+            verdict_pending=lambda: False,
+            report=lambda result: None,
         )
         super().__init__(server, "", probe, 0, timeout)
         self.outcomes = []

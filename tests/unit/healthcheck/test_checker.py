@@ -56,7 +56,7 @@ def takes(seconds):
     return script
 
 
-async def results_of(*probes, count=1, spec=SPEC, in_balance=lambda: False, target=lambda: TARGET):
+async def results_of(*probes, count=1, spec=SPEC, verdict_pending=lambda: False, target=lambda: TARGET):
     """Return the results of the first checks; the clock jumps while they wait."""
     results = []
 
@@ -66,7 +66,7 @@ async def results_of(*probes, count=1, spec=SPEC, in_balance=lambda: False, targ
             scope.cancel()
 
     with trio.CancelScope() as scope:
-        await check_forever(Checks(probes, spec, target=target, in_balance=in_balance, report=report))
+        await check_forever(Checks(probes, spec, target=target, verdict_pending=verdict_pending, report=report))
     return results
 
 
@@ -170,7 +170,7 @@ async def test_no_verdict_is_reported_when_the_checks_are_cancelled(autojump_clo
         [FakeProbe(script)],
         spec,
         target=lambda: TARGET,
-        in_balance=lambda: False,
+        verdict_pending=lambda: False,
         report=results.append,
     )
     async with trio.open_nursery() as nursery:
@@ -190,14 +190,14 @@ async def test_checks_are_an_interval_apart_from_start_to_start(autojump_clock):
 async def test_the_fast_interval_applies_from_the_verdict_on_that_entered_the_balance(autojump_clock):
     probe = FakeProbe(passes, fails, fails, passes)
     verdicts = iter([False, True, True, False, False])
-    await results_of(probe, count=5, in_balance=lambda: bool(probe.starts) and next(verdicts))
+    await results_of(probe, count=5, verdict_pending=lambda: bool(probe.starts) and next(verdicts))
     assert ["fast" if gap < 2 else "normal" for gap in gaps(probe)] == ["normal", "fast", "fast", "normal"]
 
 
 async def test_a_server_that_waits_for_its_first_pass_is_checked_within_the_fast_interval(autojump_clock):
     probe = FakeProbe(passes)
     began = trio.current_time()
-    await results_of(probe, in_balance=lambda: True)
+    await results_of(probe, verdict_pending=lambda: True)
     assert probe.starts[0] - began <= 1.1
 
 
@@ -263,7 +263,7 @@ async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
         [probe],
         HealthSpec(interval=1000.0, fast_interval=1.0),
         target=lambda: TARGET,
-        in_balance=lambda: False,
+        verdict_pending=lambda: False,
         report=lambda result: None,
     )
     checker = Checker(random.Random(1))

@@ -154,7 +154,7 @@ def test_repeated_ejections_for_being_slow_double_until_the_server_was_as_fast_f
 def test_a_slow_server_is_checked_at_the_usual_pace_and_its_connects_do_not_matter():
     health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
     play(health, "s")
-    assert not health.in_balance
+    assert not health.verdict_pending
     assert health.success_matters_from == math.inf
 
 
@@ -194,7 +194,7 @@ def test_zero_failures_turn_ejection_off():
 
 
 @pytest.mark.parametrize(
-    ("spec", "events", "in_balance"),
+    ("spec", "events", "verdict_pending"),
     [
         (RISE_2_FALL_3, "", False),
         (RISE_2_FALL_3, "F", True),
@@ -211,10 +211,10 @@ def test_zero_failures_turn_ejection_off():
         (None, "xx", False),
     ],
 )
-def test_the_fast_interval_applies_while_a_verdict_is_in_the_balance(spec, events, in_balance):
+def test_the_fast_interval_applies_while_a_verdict_is_pending(spec, events, verdict_pending):
     health = Health(spec, EJECT_AT_2, 0.0)
     play(health, events)
-    assert health.in_balance is in_balance
+    assert health.verdict_pending is verdict_pending
 
 
 @pytest.mark.parametrize(("spec", "events"), [(RISE_2_FALL_3, "FFF"), (INITIALLY_DOWN, ""), (INITIALLY_DOWN, "FFF")])
@@ -231,9 +231,9 @@ def test_a_server_comes_up_when_a_reload_switches_checks_off(spec, events):
 def test_a_reload_keeps_state_and_streaks(events):
     health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
     play(health, events)
-    before = health.state, health.in_balance, health.deadline, health.since
+    before = health.state, health.verdict_pending, health.deadline, health.since
     assert health.respec(INITIALLY_DOWN, EJECT_AT_2, 50.0) is None
-    assert (health.state, health.in_balance, health.deadline, health.since) == before
+    assert (health.state, health.verdict_pending, health.deadline, health.since) == before
 
 
 def test_a_lower_fall_counts_the_failures_seen_before_the_reload():
@@ -265,7 +265,7 @@ def test_scattered_failures_never_take_a_server_out(fall, failures, bursts):
 
 def said(health, passed, now, **advice):
     """The result of an agent check, which counts at once."""
-    health.heed(Advice(**advice))
+    health.apply_advice(Advice(**advice))
     return health.check(passed, "down: as told" if not passed else "up", now, at_once=True)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lb.model import OutlierSpec, PoolSpec
 from lb.model.timing import Histogram
 from lb.pools.backend import new_backend
-from lb.pools.outlier_detection import judge, may_go, measure
+from lb.pools.outlier_detection import judge, ejections_left, measure
 from tests.support.pooling import servers
 
 SPEC = OutlierSpec()
@@ -104,7 +104,7 @@ def test_how_many_may_go_depends_on_who_is_out_already(names, out, percent, most
         if backend.name in out:
             for _ in range(3):
                 backend.health.connect_failed("refused", 0.0)
-    assert may_go(backends, attrs.evolve(SPEC, max_ejected_percent=percent)) == most
+    assert ejections_left(backends, attrs.evolve(SPEC, max_ejected_percent=percent)) == most
 
 
 def test_measuring_begins_goes_on_and_ends_with_the_configuration():

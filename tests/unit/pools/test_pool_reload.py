@@ -154,8 +154,8 @@ def test_the_next_address_is_used_when_one_fails():
     harness = Harness(server("a"))
     backend = harness["a"]
     backend.targets = ("one", "two", "three")
-    backend.turn_from("one")
-    backend.turn_from("one")
+    backend.try_next_address("one")
+    backend.try_next_address("one")
     assert backend.targets == ("two", "three", "one")
 
 

@@ -95,7 +95,7 @@ class Process:
         """Do what a worker does on a wakeup."""
         if self.holding.told:
             self.holding.told = False
-            self.pool.look_again()
+            self.pool.queue_has_room()
             for held in [held for held in self.held if held.backend]:
                 self.held.remove(held)
                 self.leases.append(held.backend)

@@ -60,7 +60,7 @@ def test_the_next_process_judges_a_server_as_this_one_would_have(before, after, 
     for event in after:
         now += 1.0
         assert apply(there, event, now + clock) == apply(here, event, now)
-        assert (there.state, there.reason, there.in_balance) == (here.state, here.reason, here.in_balance)
+        assert (there.state, there.reason, there.verdict_pending) == (here.state, here.reason, here.verdict_pending)
         assert (there.since, there.deadline) == (here.since + clock, here.deadline + clock)
         assert there.success_matters_from == here.success_matters_from + clock
 
@@ -95,7 +95,7 @@ ADVISED = attrs.evolve(CHECKED, probe=PluginSpec("agent"))
 )
 def test_what_an_agent_asked_for_holds_where_it_is_asked_again(spec, kept):
     here = new_backend(PoolSpec("web", health=ADVISED), ServerSpec("a", Address.parse(":80")), 0.0)
-    here.health.heed(Advice(20, "drain"))
+    here.health.apply_advice(Advice(20, "drain"))
     here.change(3.0, advice=here.health.advice)
     there = new_backend(PoolSpec("web", health=spec), ServerSpec("a", Address.parse(":80")), 100.0)
     there.recall(through_json(here.memory(5.0)), 100.0)

@@ -62,7 +62,7 @@ def test_processes_that_map_the_same_memory_see_each_other():
     theirs.count(7, 1).add(2)
     theirs.beat(1)
     theirs.hold(1, holding=True)
-    assert (ours.total(7), ours.beats(1), ours.beats(0), ours.holders()) == (2, 1, 0, [1])
+    assert (ours.total(7), ours.heartbeats(1), ours.heartbeats(0), ours.holders()) == (2, 1, 0, [1])
     assert {ours.next_id(0), theirs.next_id(0), ours.next_id(1), theirs.next_id(1)} == {1, 2, 3, 4}
     ours.hold(1, holding=False)
     assert theirs.holders() == []
