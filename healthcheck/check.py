@@ -103,8 +103,8 @@ class Checks:
     """The checks of one server with one or more probes, which are made at the same time and count as one.
 
     ``target()`` is called before each check, so that it can follow changes of the address. It must return the same
-    object while nothing changes. ``report(result)`` is called after each check, then ``verdict_pending()``, which selects
-    the fast or the normal interval.
+    object while nothing changes. ``report(result)`` is called after each check, then ``verdict_pending()``, which
+    selects the fast or the normal interval.
     """
 
     def __init__(

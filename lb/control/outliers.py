@@ -10,7 +10,7 @@ from lb.dataplane.plane import DataPlane
 from lb.events import BackendSlow, Sink
 from lb.model import OutlierSpec
 from lb.model.timing import Timings
-from lb.pools.outlier_detection import judge, ejections_left
+from lb.pools.outlier_detection import ejections_left, judge
 from lb.pools.pool import Pool
 
 __all__ = ["Outliers"]

@@ -15,7 +15,7 @@ from lb.model import OutlierSpec
 from lb.model.timing import Histogram, Measure, Timing
 from lb.pools.backend import Backend
 
-__all__ = ["OutlierVerdict", "judge", "ejections_left", "measure"]
+__all__ = ["OutlierVerdict", "ejections_left", "judge", "measure"]
 
 
 @attrs.frozen

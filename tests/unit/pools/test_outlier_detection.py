@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from lb.model import OutlierSpec, PoolSpec
 from lb.model.timing import Histogram
 from lb.pools.backend import new_backend
-from lb.pools.outlier_detection import judge, ejections_left, measure
+from lb.pools.outlier_detection import ejections_left, judge, measure
 from tests.support.pooling import servers
 
 SPEC = OutlierSpec()
