@@ -228,7 +228,7 @@ class Connector:
         """All servers are down, ejected, draining, full or already tried: queue, hold or end the connection."""
         queued = self._round <= self.pool.spec.retries and self.pool.may_queue(self._tried)
         if not queued and self.pool.spec.when_all_down != "hold":
-            self.owner.no_server("lb", "no_server")
+            self.owner.no_server("lb", "connect_failed" if self.attempts else "no_server")
             return
         now = self._context.clock()
         if self._pending is None:

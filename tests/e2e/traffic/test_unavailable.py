@@ -28,7 +28,7 @@ async def test_no_server_left_after_attempts_says_who_was_tried(tmp_path):
         async with await connect(lb.port) as stream:
             assert await read_all(stream) == b""
         record = await lb.only_record()
-    assert (record["reason"], record["server"]) == ("no_server", None)
+    assert (record["reason"], record["server"]) == ("connect_failed", None)
     assert [(each["server"], each["error"]) for each in record["attempts"]] == [
         ("a", "connection refused"),
         ("b", "connection refused"),

@@ -104,7 +104,7 @@ async def test_a_retry_never_goes_to_a_server_that_was_tried(autojump_clock, mak
             tried.append(world.splicer.under_way[0].target)
             world.splicer.under_way[0].fail(errno.EADDRNOTAVAIL)
         assert sorted(tried) == [target_of(name) for name in "abcd"]
-    assert {record.reason for record in world.records} == {"no_server"}
+    assert {record.reason for record in world.records} == {"connect_failed"}
     world.assert_all_is_given_back()
 
 
@@ -117,6 +117,18 @@ async def test_the_retries_are_counted(autojump_clock, make_world, retries):
     assert len(world.record.attempts) == retries + 1
     assert (world.record.ended_by, world.record.reason) == ("lb", "connect_failed")
     assert (world.record.server, world.record.connect_ms) == (None, None)
+
+
+@pytest.mark.parametrize("when_all_down", ["reject", "any"])
+async def test_more_retries_than_servers_is_a_failed_connect_and_not_a_lack_of_servers(
+    autojump_clock, make_world, when_all_down
+):
+    """It was logged as no_server, which means that no server could be tried."""
+    world = make_world("a", retries=2, when_all_down=when_all_down)
+    world.accept()
+    world.splicer.under_way[0].fail()
+    assert world.record.reason == "connect_failed"
+    assert [attempt.server for attempt in world.record.attempts] == ["a"]
 
 
 async def test_an_error_at_once_is_a_failed_attempt_like_any_other(autojump_clock, make_world):
@@ -134,7 +146,7 @@ async def test_errors_at_once_from_all_servers_end_it(autojump_clock, make_world
     world = make_world("ab")
     world.splicer.failing = {target_of(name): REFUSED for name in "ab"}
     client = world.accept()
-    assert world.record.reason == "no_server"
+    assert world.record.reason == "connect_failed"
     assert [attempt.server for attempt in world.record.attempts] == ["a", "b"]
     assert client.closed
 
