@@ -105,6 +105,8 @@ class AdminRoutes:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, _request: Request) -> Response:
+        if self._balancer.stop_begun:
+            return PlainTextResponse("stopping\n", 503)
         without = ready(self._balancer)
         if without:
             return PlainTextResponse(f"no available server: {', '.join(without)}\n", 503)

@@ -146,6 +146,7 @@ def _log(table: Table) -> LogSpec:
 
 _PROCESS: Mapping[str, Reader[object]] = {
     "workers": workers,
+    "stop_delay": duration,
     "stop_timeout": duration,
     "user": text,
     "group": text,

@@ -83,6 +83,8 @@ class Balancer:
         self._data_plane: DataPlane
         self._monitor: ServerMonitor
         self._outliers: Outliers
+        self.stop_begun = False
+        """The balancer has been told to stop: it is not ready, though it may serve for ``stop_delay``."""
         self.stopping = False
         """The balancer is stopping and accepts no further change."""
         self._stopped = trio.Event()
@@ -274,15 +276,30 @@ class Balancer:
     # Stop
 
     async def stop(self, signal: str) -> None:
-        """Stop gracefully: stop listening, wait up to ``stop_timeout`` for open connections, then close them."""
-        if not self.stopping:
-            await self.stop_listening(signal)
+        """Stop gracefully: serve for ``stop_delay``, stop listening, wait up to ``stop_timeout`` for open connections.
+
+        Then close them.
+        """
+        if self.stop_begun:
+            return
+        self._stop_begins(signal)
+        with trio.move_on_after(self.config.process.stop_delay):
+            await self._stopped.wait()
+        if not self._stopped.is_set():
+            await self._close_listeners()
             await self.drain()
 
-    async def stop_listening(self, signal: str, elsewhere: Collection[Place] = ()) -> None:
+    async def succeeded(self, signal: str, elsewhere: Collection[Place]) -> None:
         """Stop listening. Sockets ``elsewhere`` belong to a successor, which accepts the clients in their backlogs."""
-        self.stopping = True
+        self._stop_begins(signal)
+        await self._close_listeners(elsewhere)
+
+    def _stop_begins(self, signal: str) -> None:
+        self.stop_begun = True
         self._sink(ServerStopping(signal, self._data_plane.open_connections))
+
+    async def _close_listeners(self, elsewhere: Collection[Place] = ()) -> None:
+        self.stopping = True
         self._bindings.release_all(elsewhere)
         await self._data_plane.stop_listening(elsewhere)
         self._bindings.announce_closed()
@@ -295,6 +312,7 @@ class Balancer:
 
     def stop_now(self) -> None:
         """Close all open connections and stop."""
+        self.stopping = True
         self._stopped.set()
 
 

@@ -18,6 +18,8 @@ __all__ = ["AdminSpec", "Config", "LogSpec", "ProcessSpec"]
 class ProcessSpec:
     workers: int | Literal["auto"] = 1
     """Number of worker processes; "auto" is one per CPU."""
+    stop_delay: float = 0.0
+    """Seconds between the stop signal and the end of listening, for load balancers in front to notice ``/readyz``."""
     stop_timeout: float = 30.0
     user: str = ""
     """User to switch to after binding; empty = no switch."""

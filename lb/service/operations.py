@@ -88,11 +88,11 @@ class Operations:
             if self._upgrades.successor is not None:
                 self._upgrades.successor.pass_on(signal.SIGHUP)
                 return ()
-            if self._balancer.stopping:
+            if self._balancer.stop_begun:
                 return ("the balancer is stopping",)
             self._notifier.reloading()
             errors = await self._change()
-            if not self._balancer.stopping:
+            if not self._balancer.stop_begun:
                 self._notifier.ready(f"serving; the last reload was rejected: {errors[0]}" if errors else "serving")
             return errors
 

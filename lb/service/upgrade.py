@@ -49,7 +49,7 @@ class Upgrades:
 
     async def run(self) -> None:
         """Try an upgrade; on success let the connections of this process finish."""
-        if self._balancer.stopping:
+        if self._balancer.stop_begun:
             self._sink(UpgradeIgnored("this process stops"))
             return
         if self._attempt is not None:
@@ -97,6 +97,6 @@ class Upgrades:
             self._sink(UpgradeDone(successor.pid))
             self._notifier.succeeded_by(successor.pid)
             self._admin.leave(taken)
-            await self._balancer.stop_listening(signal.SIGUSR2.name, taken)
+            await self._balancer.succeeded(signal.SIGUSR2.name, taken)
             await self._notifier.all_sent()  # else the service manager would not know the new main process
             await successor.left()
