@@ -103,8 +103,8 @@ class Checks:
     """The checks of one server with one or more probes, which are made at the same time and count as one.
 
     ``target()`` is called before each check, so that it can follow changes of the address. It must return the same
-    object while nothing changes. ``report(result)`` is called after each check, then ``verdict_pending()``, which
-    selects the fast or the normal interval.
+    object while nothing changes. ``report(result)`` is called after each check, then ``interval()``, which
+    returns the seconds from the start of this check to the start of the next.
     """
 
     def __init__(
@@ -113,13 +113,13 @@ class Checks:
         spec: HealthSpec,
         *,
         target: Callable[[], Target],
-        verdict_pending: Callable[[], bool],
+        interval: Callable[[], float],
         report: Callable[[CheckResult], None],
     ) -> None:
         self.spec = spec
         self.target = target
         self.report = report
-        self._verdict_pending = verdict_pending
+        self.interval = interval
         numbered = enumerate(zip(spec.all_checks, probes, strict=True), start=1)
         self.each = [
             ServerCheck(self, each.label(number), probe, each.port, spec.timeout) for number, (each, probe) in numbered
@@ -131,11 +131,6 @@ class Checks:
         """When the check in progress, or the last one, was to start."""
         self.finished: Callable[[Checks, CheckResult | None], None]
         """Called after each check, with None if the result depends on a check that could not be made."""
-
-    @property
-    def interval(self) -> float:
-        """Seconds from the start of the last check to the next."""
-        return self.spec.fast_interval if self._verdict_pending() else self.spec.interval
 
     def end(self) -> None:
         """Stop checking. Drops the checks, which refer to this object: no cycle is left to the garbage collector."""

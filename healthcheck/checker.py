@@ -85,7 +85,7 @@ class Checker:
 
                 self._epoll = EpollRunner()
         target = checks.target()
-        delay = first_delay(f"{target.pool}/{target.server}", checks.interval, self._rng)
+        delay = first_delay(f"{target.pool}/{target.server}", checks.interval(), self._rng)
         self._schedule(checks, trio.current_time() + delay)
 
     def remove(self, checks: Checks) -> None:
@@ -160,4 +160,4 @@ class Checker:
             self._schedule(checks, next_start(checks.started, checks.spec.fast_interval, self._rng))
         else:
             checks.report(result)
-            self._schedule(checks, next_start(checks.started, checks.interval, self._rng))
+            self._schedule(checks, next_start(checks.started, checks.interval(), self._rng))

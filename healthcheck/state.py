@@ -116,10 +116,19 @@ class Health:
         return self.state == "up"
 
     @property
-    def verdict_pending(self) -> bool:
-        """True during ``fall`` or ``rise``, or if one passed check restores it: check at the fast interval."""
-        one_pass_restores = self.state in ("checking", "ejected") and not self._slow
-        return self._spec is not None and (self._streak > 0 or one_pass_restores)
+    def check_interval(self) -> float:
+        """Seconds between health checks; infinite without checks.
+
+        They are fast while a verdict is pending: during ``fall`` or ``rise``, after an ejection that one passed check
+        ends, and before the first check of all.
+        """
+        if self._spec is None:
+            return math.inf
+        if self.state == "checking":
+            return self._spec.down_interval if self._streak else self._spec.fast_interval
+        if self._streak or (self.state == "ejected" and not self._slow):
+            return self._spec.fast_interval
+        return self._spec.down_interval if self.state == "down" else self._spec.interval
 
     @property
     def success_matters_from(self) -> float:

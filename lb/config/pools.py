@@ -19,6 +19,7 @@ from lb.model.values import (
     duration,
     duration_above_zero,
     file_name,
+    interval,
     name,
     server_address,
     shown,
@@ -41,12 +42,13 @@ _POOL: Mapping[str, Reader[object]] = {
     "on_remove": choice(PoolSpec, "on_remove"),
     "drain_timeout": duration,
     "slow_start": duration,
-    "resolve_interval": duration_above_zero,
+    "resolve_interval": interval,
     "send_proxy": choice(PoolSpec, "send_proxy"),
 }
 _HEALTH: Mapping[str, Reader[object]] = {
-    "interval": duration_above_zero,
-    "fast_interval": duration_above_zero,
+    "interval": interval,
+    "fast_interval": interval,
+    "down_interval": interval,
     "timeout": duration_above_zero,
     "rise": whole_number(least=1),
     "fall": whole_number(least=1),
@@ -63,7 +65,7 @@ _PASSIVE: Mapping[str, Reader[object]] = {
     "eject_for": duration_above_zero,
 }
 _OUTLIER: Mapping[str, Reader[object]] = {
-    "interval": duration_above_zero,
+    "interval": interval,
     "factor": whole_number(least=2),
     "min_difference": duration,
     "first_byte": boolean,

@@ -131,7 +131,7 @@ class ServerMonitor:
             probes,
             spec,
             target=_Targets(pool, backend, context),
-            verdict_pending=lambda: backend.health.verdict_pending,
+            interval=lambda: backend.health.check_interval,
             report=report,
         )
         self._checker.add(checks)
@@ -174,7 +174,7 @@ class ServerMonitor:
         """React to a change of a server's health, reported by the pool."""
         if change.new == "ejected":
             self._nursery.start_soon(self._end_ejection, pool, backend, backend.health.deadline)
-            if backend in self._checks and backend.health.verdict_pending:
+            if backend in self._checks and change.source == "passive":
                 self._checker.hurry(self._checks[backend])
 
     async def _end_ejection(self, pool: Pool, backend: Backend, deadline: float) -> None:

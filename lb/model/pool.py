@@ -51,6 +51,8 @@ class HealthSpec:
     probe: PluginSpec = PluginSpec("tcp")
     interval: float = 2.0
     fast_interval: float = 0.5
+    down_interval: float = attrs.field()
+    """Between checks of a server that is down, or that has failed its first check. The default is ``interval``."""
     timeout: float = 1.0
     rise: int = 2
     fall: int = 3
@@ -61,6 +63,10 @@ class HealthSpec:
     """Replace ``probe`` if not empty."""
     require: Literal["all", "any"] = "all"
     """How many of ``checks`` must pass."""
+
+    @down_interval.default
+    def _interval(self) -> float:
+        return self.interval
 
     @property
     def all_checks(self) -> tuple[CheckSpec, ...]:

@@ -27,6 +27,7 @@ __all__ = [
     "duration_or_never",
     "duration_text",
     "file_name",
+    "interval",
     "name",
     "network",
     "plain",
@@ -225,6 +226,17 @@ def duration_above_zero(value: object) -> float:
     seconds = duration(value)
     if not seconds:
         raise ValueError(f"must be more than 0, not {shown(value)}")
+    return seconds
+
+
+_SHORTEST_INTERVAL = 0.01  # seconds; a thousand checks a second of one server are a mistake
+
+
+def interval(value: object) -> float:
+    """An interval: a duration of 10 ms or more, so that what it repeats costs a bounded share of the CPU."""
+    seconds = duration(value)
+    if seconds < _SHORTEST_INTERVAL:
+        raise ValueError(f"must be {duration_text(_SHORTEST_INTERVAL)} or more, not {shown(value)}")
     return seconds
 
 

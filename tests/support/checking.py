@@ -17,7 +17,7 @@ class OutcomeOf(ServerCheck):
             [probe],
             HealthSpec(),
             target=lambda: self._address,
-            verdict_pending=lambda: False,
+            interval=lambda: 2.0,
             report=lambda result: None,
         )
         super().__init__(server, "", probe, 0, timeout)

@@ -12,11 +12,12 @@ from healthcheck.check import Checks
 from healthcheck.checker import Checker
 from healthcheck.probe import Probe, ProbeFailed, Target, Word
 from healthcheck.result import Advice, CheckResult
-from lb.model import CheckSpec, HealthSpec, PluginSpec
+from healthcheck.state import Health
+from lb.model import CheckSpec, HealthSpec, PassiveSpec, PluginSpec
 from lb.model.address import Address
 
 TARGET = Target("web", "a", Address.parse("10.0.0.1:80"), ())
-SPEC = HealthSpec(interval=10.0, fast_interval=1.0, timeout=2.0)
+SPEC = HealthSpec(interval=10.0, fast_interval=1.0, down_interval=30.0, timeout=2.0)
 
 
 class FakeProbe(Probe):
@@ -56,7 +57,7 @@ def takes(seconds):
     return script
 
 
-async def results_of(*probes, count=1, spec=SPEC, verdict_pending=lambda: False, target=lambda: TARGET):
+async def results_of(*probes, count=1, spec=SPEC, interval=None, target=lambda: TARGET):
     """Return the results of the first checks; the clock jumps while they wait."""
     results = []
 
@@ -66,7 +67,9 @@ async def results_of(*probes, count=1, spec=SPEC, verdict_pending=lambda: False,
             scope.cancel()
 
     with trio.CancelScope() as scope:
-        await check_forever(Checks(probes, spec, target=target, verdict_pending=verdict_pending, report=report))
+        await check_forever(
+            Checks(probes, spec, target=target, interval=interval or (lambda: spec.interval), report=report)
+        )
     return results
 
 
@@ -170,7 +173,7 @@ async def test_no_verdict_is_reported_when_the_checks_are_cancelled(autojump_clo
         [FakeProbe(script)],
         spec,
         target=lambda: TARGET,
-        verdict_pending=lambda: False,
+        interval=lambda: spec.interval,
         report=results.append,
     )
     async with trio.open_nursery() as nursery:
@@ -187,17 +190,26 @@ async def test_checks_are_an_interval_apart_from_start_to_start(autojump_clock):
     assert 9.5 < sum(gaps(probe)) / 19 < 10.5
 
 
-async def test_the_fast_interval_applies_from_the_verdict_on_that_entered_the_balance(autojump_clock):
-    probe = FakeProbe(passes, fails, fails, passes)
-    verdicts = iter([False, True, True, False, False])
-    await results_of(probe, count=5, verdict_pending=lambda: bool(probe.starts) and next(verdicts))
-    assert ["fast" if gap < 2 else "normal" for gap in gaps(probe)] == ["normal", "fast", "fast", "normal"]
+async def test_each_result_decides_the_interval_to_the_next_check(autojump_clock):
+    health = Health(SPEC, PassiveSpec(), trio.current_time())
+    probe = FakeProbe(passes, fails, fails, fails, passes, passes)
+    checks = Checks(
+        [probe],
+        SPEC,
+        target=lambda: TARGET,
+        interval=lambda: health.check_interval,
+        report=lambda result: health.check(result.passed, result.detail, trio.current_time()),
+    )
+    with trio.move_on_after(100):
+        await check_forever(checks)
+    assert [round(gap, -1) if gap > 5 else 1 for gap in gaps(probe)[:6]] == [10, 1, 1, 30, 1, 10]
 
 
 async def test_a_server_that_waits_for_its_first_pass_is_checked_within_the_fast_interval(autojump_clock):
     probe = FakeProbe(passes)
     began = trio.current_time()
-    await results_of(probe, verdict_pending=lambda: True)
+    health = Health(attrs.evolve(SPEC, initial="down"), PassiveSpec(), began)
+    await results_of(probe, interval=lambda: health.check_interval)
     assert probe.starts[0] - began <= 1.1
 
 
@@ -263,7 +275,7 @@ async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
         [probe],
         HealthSpec(interval=1000.0, fast_interval=1.0),
         target=lambda: TARGET,
-        verdict_pending=lambda: False,
+        interval=lambda: 1000.0,
         report=lambda result: None,
     )
     checker = Checker(random.Random(1))

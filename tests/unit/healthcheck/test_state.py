@@ -1,5 +1,6 @@
 import math
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -154,7 +155,7 @@ def test_repeated_ejections_for_being_slow_double_until_the_server_was_as_fast_f
 def test_a_slow_server_is_checked_at_the_usual_pace_and_its_connects_do_not_matter():
     health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
     play(health, "s")
-    assert not health.verdict_pending
+    assert health.check_interval == RISE_2_FALL_3.interval
     assert health.success_matters_from == math.inf
 
 
@@ -193,28 +194,42 @@ def test_zero_failures_turn_ejection_off():
     assert health.serving
 
 
+NORMAL, FAST, DOWN = 2.0, 0.5, 30.0
+
+
 @pytest.mark.parametrize(
-    ("spec", "events", "verdict_pending"),
+    ("spec", "events", "interval"),
     [
-        (RISE_2_FALL_3, "", False),
-        (RISE_2_FALL_3, "F", True),
-        (RISE_2_FALL_3, "FP", False),
-        (RISE_2_FALL_3, "FFF", False),
-        (RISE_2_FALL_3, "FFFP", True),
-        (RISE_2_FALL_3, "FFFPF", False),
-        (RISE_2_FALL_3, "FFFPP", False),
-        (RISE_2_FALL_3, "x", False),
-        (RISE_2_FALL_3, "xx", True),
-        (RISE_2_FALL_3, "xxFFF", False),
-        (INITIALLY_DOWN, "", True),
-        (INITIALLY_DOWN, "FFF", False),
-        (None, "xx", False),
+        (RISE_2_FALL_3, "", NORMAL),
+        (RISE_2_FALL_3, "F", FAST),
+        (RISE_2_FALL_3, "FP", NORMAL),
+        (RISE_2_FALL_3, "FFF", DOWN),
+        (RISE_2_FALL_3, "FFFP", FAST),
+        (RISE_2_FALL_3, "FFFPF", DOWN),
+        (RISE_2_FALL_3, "FFFPP", NORMAL),
+        (RISE_2_FALL_3, "x", NORMAL),
+        (RISE_2_FALL_3, "xx", FAST),
+        (RISE_2_FALL_3, "xxFFF", DOWN),
+        (RISE_2_FALL_3, "s", NORMAL),
+        (INITIALLY_DOWN, "", FAST),
+        (INITIALLY_DOWN, "F", DOWN),
+        (INITIALLY_DOWN, "FFF", DOWN),
     ],
 )
-def test_the_fast_interval_applies_while_a_verdict_is_pending(spec, events, verdict_pending):
-    health = Health(spec, EJECT_AT_2, 0.0)
+def test_checks_are_fast_while_a_verdict_is_pending_and_slow_while_a_server_is_down(spec, events, interval):
+    health = Health(attrs.evolve(spec, down_interval=DOWN), EJECT_AT_2, 0.0)
     play(health, events)
-    assert health.verdict_pending is verdict_pending
+    assert health.check_interval == interval
+
+
+def test_a_server_that_is_down_is_checked_at_the_interval_if_none_is_given_for_it():
+    health = Health(HealthSpec(interval=7.0), EJECT_AT_2, 0.0)
+    play(health, "FFF")
+    assert health.check_interval == 7.0
+
+
+def test_without_checks_no_check_is_due():
+    assert Health(None, EJECT_AT_2, 0.0).check_interval == math.inf
 
 
 @pytest.mark.parametrize(("spec", "events"), [(RISE_2_FALL_3, "FFF"), (INITIALLY_DOWN, ""), (INITIALLY_DOWN, "FFF")])
@@ -231,9 +246,9 @@ def test_a_server_comes_up_when_a_reload_switches_checks_off(spec, events):
 def test_a_reload_keeps_state_and_streaks(events):
     health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
     play(health, events)
-    before = health.state, health.verdict_pending, health.deadline, health.since
+    before = health.state, health.check_interval, health.deadline, health.since
     assert health.respec(INITIALLY_DOWN, EJECT_AT_2, 50.0) is None
-    assert (health.state, health.verdict_pending, health.deadline, health.since) == before
+    assert (health.state, health.check_interval, health.deadline, health.since) == before
 
 
 def test_a_lower_fall_counts_the_failures_seen_before_the_reload():

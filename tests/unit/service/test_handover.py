@@ -60,7 +60,7 @@ def test_the_next_process_judges_a_server_as_this_one_would_have(before, after, 
     for event in after:
         now += 1.0
         assert apply(there, event, now + clock) == apply(here, event, now)
-        assert (there.state, there.reason, there.verdict_pending) == (here.state, here.reason, here.verdict_pending)
+        assert (there.state, there.reason, there.check_interval) == (here.state, here.reason, here.check_interval)
         assert (there.since, there.deadline) == (here.since + clock, here.deadline + clock)
         assert there.success_matters_from == here.success_matters_from + clock
 
