@@ -13,6 +13,8 @@ ejected    up                              the ``fall``-th: down             the
                                                                              connect succeeds: up
 =========  ==============================  ================================  ========================
 
+A check that was under way when the server was ejected does not bring it up; one that began afterwards does.
+
 A server ejected as slow accepts connections, so neither checks nor connects restore it; the ejection must expire.
 
 A server that starts in ``checking`` (``initial = "down"``) needs one passed check to come up for the first time, even
@@ -144,12 +146,19 @@ class Health:
         if self._spec is not None:
             self.advice = self.advice.then(advice)
 
-    def check(self, passed: bool, detail: str, now: float, *, at_once: bool = False) -> Change | None:
-        """Apply the result of a health check. ``detail`` is the reason for a failure; ``at_once`` skips rise, fall."""
+    def check(
+        self, passed: bool, detail: str, now: float, *, took: float = 0.0, at_once: bool = False
+    ) -> Change | None:
+        """Apply the result of a health check that took so many seconds.
+
+        ``detail`` is the reason for a failure; ``at_once`` skips rise, fall.
+        """
         if self._spec is None:  # the last result of checks that a reload has just disabled
             return None
         if self.advice.admin == "maint":
             return self._check_failed(1, "maint" if passed else detail, now)
+        if passed and self.state == "ejected" and now - took < self.since:
+            return None  # it began before the ejection, so it does not know better than the failed connects
         if passed:
             return self._check_passed(1 if at_once else self._spec.rise, now)
         return self._check_failed(1 if at_once else self._spec.fall, detail, now)

@@ -215,7 +215,7 @@ class Pool:
         if result.exception is not None:
             self._sink(Fault(f"pool {self.name}: probe of {backend.name}", result.exception))
         backend.health.apply_advice(result.advice)
-        change = backend.health.check(result.passed, result.detail, now, at_once=result.at_once)
+        change = backend.health.check(result.passed, result.detail, now, took=result.ms / 1000, at_once=result.at_once)
         self._apply_advice(backend, now)
         self.note(backend, change, now)
 

@@ -57,7 +57,7 @@ class Harness:
 
     def check(self, name, passed, times=1):
         for _ in range(times):
-            self.pool.checked(self[name], CheckResult(passed, "fine" if passed else "HTTP 503", 1.0), self.now)
+            self.pool.checked(self[name], CheckResult(passed, "fine" if passed else "HTTP 503", 0.0), self.now)
 
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]

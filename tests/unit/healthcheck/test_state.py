@@ -187,6 +187,24 @@ def test_doubling_survives_a_passing_check_that_contradicts_the_traffic():
     assert health.deadline == 70.0
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_check_that_was_under_way_when_the_server_was_ejected_does_not_restore_it(at_once):
+    """Seen: ejected, restored 5 ms later by such a check, ejected again."""
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    _, ejected = play(health, "xx")
+    assert health.check(True, "connected", ejected + 0.005, took=0.006, at_once=at_once) is None
+    assert health.state == "ejected"
+    assert health.check(True, "connected", ejected + 0.015, took=0.006) == Change("ejected", "up", "", "active")
+
+
+def test_a_check_that_was_under_way_when_the_server_was_ejected_still_counts_as_failed():
+    health = Health(HealthSpec(fall=1), EJECT_AT_2, 0.0)
+    _, ejected = play(health, "xx")
+    assert health.check(False, "HTTP 503", ejected + 0.005, took=0.006) == Change(
+        "ejected", "down", "HTTP 503", "active"
+    )
+
+
 def test_zero_failures_turn_ejection_off():
     health = Health(None, PassiveSpec(failures=0), 0.0)
     for now in range(100):

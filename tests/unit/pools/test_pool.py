@@ -164,6 +164,16 @@ def test_a_server_that_is_down_is_not_ejected_a_second_time():
     assert harness["a"].state == "down"
 
 
+def test_only_a_check_that_began_after_the_ejection_restores_a_server():
+    harness = Harness(server("a"), passive=PassiveSpec(failures=1))
+    harness.pool.connect_failed(harness["a"], "timed out", 10.0)
+    harness.pool.checked(harness["a"], CheckResult(True, "HTTP 200", 15.0), 10.010)
+    assert harness["a"].state == "ejected"
+    harness.pool.checked(harness["a"], CheckResult(True, "HTTP 200", 15.0), 10.020)
+    assert harness["a"].state == "up"
+    assert len(harness.of(BackendRestored)) == 1
+
+
 def test_a_broken_probe_is_a_fault():
     harness = Harness(server("a"))
     error = ZeroDivisionError()
