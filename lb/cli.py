@@ -67,9 +67,10 @@ def _add_check(commands: Commands) -> None:
         "check",
         help="validate a configuration",
         description="Validate a configuration and print a summary of it. Opens no socket. Exit code 0 if it is valid, "
-        "else 2 with all errors on stderr, one per line.",
+        "else 2 with all errors on stderr, one per line. Warns on stderr of what is hardly intended.",
     )
     _add_config(check)
+    check.add_argument("--strict", action="store_true", help="exit code 2 for warnings, too")
     check.set_defaults(command=_check)
 
 
@@ -194,16 +195,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from lb.config.describe import describe
-    from lb.config.load import ConfigError, load
-    from lb.discovery.sources import with_servers_files
+    from lb.console.check import check_command
 
-    try:
-        config = with_servers_files(load(options.config))
-    except ConfigError as error:
-        return _bad_config(error.errors)
-    print(describe(config))
-    return OK
+    return check_command(options.config, strict=options.strict)
 
 
 def _diff(options: argparse.Namespace) -> int:

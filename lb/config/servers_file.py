@@ -37,7 +37,7 @@ def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec,
             complaints.complain(f"{server.name!r} is already the name of a server above")
         elif server is not None:
             servers[server.name] = server
-        errors += (f"{filename}:{number}: {error.removeprefix(': ')}" for error in complaints.errors)
+        errors += (f"{filename}:{number}: {error}" for error in complaints.errors)
     if not (servers or errors):
         errors.append(f"{filename}: holds no server")
     return tuple(servers.values()), tuple(errors)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
 from lb.model.suggestion import did_you_mean
 from lb.model.values import Reader, shown
 
-__all__ = ["Table", "join"]
+__all__ = ["Complaint", "Table", "join"]
 
 T = TypeVar("T")
 
@@ -27,19 +27,31 @@ def join(path: str, key: str) -> str:
     return f"{path}.{part}" if path else part
 
 
+class Complaint(NamedTuple):
+    """What is wrong with a part of a file."""
+
+    path: str
+    """The path of the part, such as ``pools.web.servers[1].weight``; empty for the whole file."""
+    message: str
+    """One line."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}" if self.path else self.message
+
+
 @attrs.define
 class Table:
     """The keys below ``path``. A method that reads a key marks it as known; :meth:`finish` reports the others."""
 
     content: Mapping[str, object]
     path: str
-    errors: list[str]
-    """Errors of the whole file, shared by all its tables: ``path: message``."""
+    errors: list[Complaint]
+    """Errors of the whole file, shared by all its tables."""
     known: set[str] = attrs.field(factory=set)
 
     def complain(self, message: str, path: str | None = None) -> None:
         """Record an error of this table, or of ``path``; the message becomes one line."""
-        self.errors.append(f"{self.path if path is None else path}: {' '.join(message.splitlines())}")
+        self.errors.append(Complaint(self.path if path is None else path, " ".join(message.splitlines())))
 
     def at(self, key: str) -> str:
         """Return the path of a key of this table."""

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from lb.config.load import ConfigError, load, read_toml
+from lb.config.load import ConfigError, load
+from lb.config.toml_file import read_toml
 from lb.model import Config
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
@@ -58,11 +59,12 @@ _ONLY_OF = {"by": ("slow",), "every": ("flap",), "lasts": ("die", "vanish", "han
 
 def read_scenario(path: Path, config: Config) -> Scenario:
     """Read the scenario for a configuration. Raises ConfigError with all errors."""
-    root = Table(read_toml(path), "", [])
+    file = read_toml(path)
+    root = Table(file.content, "", [])
     reader = _ScenarioReader(root, path, config)
     scenario = reader.scenario()
     if root.errors:
-        raise ConfigError(f"{path}: {error}" for error in root.errors)
+        raise ConfigError(file.located(root.errors))
     return scenario
 
 

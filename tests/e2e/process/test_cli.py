@@ -28,7 +28,7 @@ async def check_rejected(path, *arguments):
     assert (code, out) == (2, "")
     lines = err.splitlines()
     assert all(line.startswith(f"{path}: ") for line in lines)
-    assert f"{path}: pools.web.servers[1].weight: must be 0 or more, not -3" in lines
+    assert f"{path}: pools.web.servers[1].weight: must be 0 or more, not -3 (line 7)" in lines
     for key in ("listeners.web.bind", "listeners.web.pool", "pools.web.stratgy"):
         (line,) = [line for line in lines if f": {key}: " in line]
         assert key == "listeners.web.bind" or "did you mean" in line
@@ -61,11 +61,24 @@ async def test_check_prints_what_would_run_and_opens_no_socket(tmp_path):
     path = tmp_path / "lb.toml"
     with socket.create_server(("127.0.0.1", 0)) as taken:
         bind = f"127.0.0.1:{taken.getsockname()[1]}"
-        path.write_text(config(A, (B, "weight = 2\nbackup = true"), bind=bind))
-        code, out, err = await run_lb("check", "--config", path)
+        path.write_text(config(A, (B, "weight = 2\nbackup = true"), bind=bind, health=""))
+        code, out, err = await run_lb("check", "--strict", "--config", path)
     assert (code, err) == (0, "")
     for word in ("listener web", bind, "pool web", "127.0.0.1:9001", "127.0.0.1:9002", "weight 2", "backup"):
         assert word in out
+
+
+async def test_check_warns_and_only_with_strict_fails(tmp_path):
+    path = tmp_path / "lb.toml"
+    path.write_text(config(A, health="", top='[process]\nuser = "no-such-user"') + "[pools.old]\nservers = ['a:1']\n")
+    code, out, err = await run_lb("check", "--config", path)
+    assert (code, out.splitlines()[-1]) == (0, "  a:1  a:1")
+    lines = path.read_text().splitlines()
+    assert err.splitlines() == [
+        f"{path}: pools.old: warning: no listener uses this pool (line {lines.index('[pools.old]') + 1})",
+        f"{path}: process.user: warning: this machine has no user 'no-such-user' (line 2)",
+    ]
+    assert await run_lb("check", "--strict", "--config", path) == (2, out, err)
 
 
 async def test_diff_prints_what_a_reload_would_do(tmp_path):

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.config.describe import describe
-from lb.config.load import ConfigError, load, parse
+from lb.config.load import ConfigError, config_of, load, parse
+from lb.config.toml_file import TomlFile
 from lb.model import (
     AdminSpec,
     CheckSpec,
@@ -370,7 +371,7 @@ def test_a_strategy_that_does_not_start_is_a_message(
         load(path)
     (error,) = caught.value.errors
     assert error.startswith(f"{path}: pools.web.strategy")
-    assert error.endswith(message.format(number))
+    assert error.endswith(f"{message.format(number)} (line 2)")
 
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
@@ -480,8 +481,34 @@ def test_servers_are_compared_where_there_can_be_enough_of_them(servers: str) ->
 def test_a_load_beside_traffic_has_the_same_result(text):
     def result(beside_traffic):
         try:
-            return parse(text, str(EVERYTHING), beside_traffic=beside_traffic)
+            return config_of(TomlFile.parse(text, str(EVERYTHING), beside_traffic=beside_traffic))
         except ConfigError as error:
             return error.errors
 
     assert result(beside_traffic=True) == result(beside_traffic=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("# a comment\nglobal\n    maxconn 100\ndefaults\n    mode tcp\n", "a configuration of HAProxy"),
+        ("frontend web # the first\n    bind :80\n", "a configuration of HAProxy"),
+        ("worker_processes auto;\nstream {\n}\n", "a configuration of nginx"),
+        ("stream {\n    server { listen 80; }\n}\n", "a configuration of nginx"),
+        ("---\nlisteners:\n", "YAML"),
+        ("listeners:\n  web:\n    bind: ':80'\n", "YAML"),
+        ('bind: "127.0.0.1:80"\n', "YAML"),
+        ('{"listeners": {}}\n', "JSON"),
+    ],
+)
+def test_a_configuration_of_another_program_gets_a_hint(text, name):
+    (error,) = errors_of(text)
+    assert error.startswith("lb.toml: TOML: ")
+    assert error.endswith(f"; this looks like {name}, but the configuration of lb is TOML, as in examples/")
+
+
+@pytest.mark.parametrize(
+    "text", ["[listeners.web\n", "bind = :80\n", "a = 1\nglobal\n", "", "bind\n", "bind '127.0.0.1'\n"]
+)
+def test_a_mistake_in_toml_gets_no_such_hint(text):
+    assert not any("looks like" in error for error in errors_of(text))

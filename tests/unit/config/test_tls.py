@@ -10,6 +10,7 @@ from lb.config.describe import describe
 from lb.config.load import ConfigError, parse
 from lb.control.plan import plan
 from lb.model import ListenerTlsSpec, PoolTlsSpec
+from tests.support.complaints import path_and_message
 from tests.support.tls_peers import certificate, write_authority, write_certificate
 
 LISTENER = '[listeners.web]\nbind = ":1"\nservers = ["127.0.0.1:1"]\n[listeners.web.tls]\n'
@@ -42,7 +43,7 @@ def read(files, text):
 def errors(files, text):
     with pytest.raises(ConfigError) as caught:
         read(files, text)
-    return [error.removeprefix(f"{files}/lb.toml: ") for error in caught.value.errors]
+    return path_and_message(caught.value.errors, files / "lb.toml")
 
 
 def test_every_key_of_a_listener_reaches_the_model(files):

@@ -13,6 +13,7 @@ from lb.model.values import duration
 from lb.tools.rehearse.scenario import ClientsSpec, ConductSpec, FaultSpec, Scenario
 from lb.tools.rehearse.scenario_file import read_scenario
 from lb.tools.rehearse.virtual_config import not_simulated, virtual_config
+from tests.support.complaints import path_and_message
 from tests.support.paths import DOCS
 from tests.support.rehearsing import config_of
 from tests.test_docs import default, rows
@@ -30,9 +31,7 @@ def read(tmp_path, text, config=None):
 def errors(tmp_path, text, config=None):
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text, config)
-    start = f"{tmp_path / 'scenario.toml'}: "
-    assert all(error.startswith(start) for error in caught.value.errors)
-    return [error.removeprefix(start) for error in caught.value.errors]
+    return path_and_message(caught.value.errors, tmp_path / "scenario.toml")
 
 
 def test_the_least_scenario(tmp_path):

@@ -1,0 +1,145 @@
+"""Warnings of a valid configuration: what works, but hardly as intended. ``lb check`` prints them.
+
+Each warning is one function in :data:`CHECKS`, from a configuration as it is written to complaints. Pure: the date is
+passed in; what only the machine knows (users, names) is in :mod:`lb.console.check`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import attrs
+
+from lb.model import Config, DnsSource, ServerSpec
+from lb.model.address import Address
+from lb.model.table import Complaint, join
+from lb.model.values import duration_text
+
+__all__ = ["CHECKS", "EXPIRES_SOON", "Written", "warnings"]
+
+EXPIRES_SOON = timedelta(days=30)
+"""How long before its end a certificate is warned of. Let's Encrypt renews 30 days before."""
+
+
+@attrs.frozen
+class Written:
+    """A configuration, and where its parts are written."""
+
+    config: Config
+    """With the servers of its ``servers_file``."""
+    content: Mapping[str, Any]
+    """The file that it was read from, as TOML tables."""
+    today: date
+
+    def pool(self, pool: str, key: str = "") -> str:
+        """Return the path of a pool, or of a key of it. A pool of a listener's own is written in the listener."""
+        section = "pools" if pool in self.content.get("pools", {}) else "listeners"
+        path = join(section, pool)
+        return join(path, key) if key else path
+
+    def server(self, pool: str, server: ServerSpec) -> str:
+        """Return the path of a server; that of ``servers_file`` if the server is from there."""
+        pools = self.content.get("pools", {})
+        table = pools[pool] if pool in pools else self.content["listeners"][pool]
+        for index, entry in enumerate(table.get("servers", [])):
+            name = entry.get("name", entry.get("address")) if isinstance(entry, dict) else entry
+            if name == server.name:
+                return f"{self.pool(pool, 'servers')}[{index}]"
+        return self.pool(pool, "servers_file")
+
+
+def warnings(written: Written) -> list[Complaint]:
+    """Return all warnings."""
+    return [complaint for check in CHECKS for complaint in check(written)]
+
+
+def _unused_pools(written: Written) -> Iterator[Complaint]:
+    used = {pool for listener in written.config.listeners.values() for pool in listener.settings.pools}
+    for pool in written.config.pools:
+        if pool not in used:
+            yield Complaint(written.pool(pool), "no listener uses this pool")
+
+
+def _zero_weights(written: Written) -> Iterator[Complaint]:
+    for pool in written.config.pools.values():
+        members: list[ServerSpec | DnsSource] = [*pool.servers, *pool.dns]
+        if members and not any(member.weight for member in members):
+            yield Complaint(written.pool(pool.name), "all servers have weight 0, so none gets a connection")
+
+
+def _long_timeouts(written: Written) -> Iterator[Complaint]:
+    for pool in written.config.pools.values():
+        health = pool.health
+        if health is not None and health.timeout > health.interval:
+            yield Complaint(
+                join(written.pool(pool.name, "health"), "timeout"),
+                f"{duration_text(health.timeout)} is longer than the interval of {duration_text(health.interval)}: "
+                "checks of a server that does not answer follow each other without a pause",
+            )
+
+
+def _overlapping_binds(written: Written) -> Iterator[Complaint]:
+    """Yield addresses of the same port of which one is in the other: ``:80`` and ``127.0.0.1:80``."""
+    config = written.config
+    places = [
+        (join(join("listeners", name), "bind"), bind) for name, spec in config.listeners.items() for bind in spec.bind
+    ]
+    if config.admin is not None:
+        places.append(("admin.bind", config.admin.bind))
+    by_port: defaultdict[int, list[tuple[str, Address]]] = defaultdict(list)
+    for path, bind in places:
+        if bind.port:
+            for other_path, other in by_port[bind.port]:
+                if _overlap(bind, other):
+                    yield Complaint(path, f"{bind.text!r} overlaps with {other.text!r} in {other_path}")
+            by_port[bind.port].append((path, bind))
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    """Return whether both have an address in common, as far as it is known without a lookup."""
+    hosts = {one.host, other.host}
+    if "" in hosts or len(hosts) == 1:
+        return True
+    if one.is_name or other.is_name or (":" in one.host) != (":" in other.host):
+        return False
+    return any(ipaddress.ip_address(host).is_unspecified for host in hosts)
+
+
+def _certificates(written: Written) -> Iterator[Complaint]:
+    for path, until in _certificate_ends(written):
+        end = date.fromisoformat(until)
+        days = (end - written.today).days
+        if days < 0:
+            yield Complaint(path, f"has expired on {until}")
+        elif end <= written.today + EXPIRES_SOON:
+            yield Complaint(
+                path, f"expires on {until}, {f'in {days} days' if days > 1 else 'in a day' if days else 'today'}"
+            )
+
+
+def _certificate_ends(written: Written) -> Iterator[tuple[str, str]]:
+    """Yield the path and the last day of each certificate."""
+    for name, listener in written.config.listeners.items():
+        if listener.tls is not None:
+            table = join(join("listeners", name), "tls")
+            listed = "certificates" in written.content["listeners"][name]["tls"]
+            for index, certificate in enumerate(listener.tls.certificates):
+                own = f"{table}.certificates[{index}]" if listed else table
+                yield join(own, "certificate"), certificate.until
+    for pool in written.config.pools.values():
+        if pool.tls is not None and pool.tls.certificate is not None:
+            yield join(written.pool(pool.name, "tls"), "certificate"), pool.tls.certificate.until
+
+
+CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
+    _unused_pools,
+    _zero_weights,
+    _long_timeouts,
+    _overlapping_binds,
+    _certificates,
+)
+"""All checks. A check yields the path of what it warns of, and why."""

@@ -1,0 +1,116 @@
+"""Warnings: each has a configuration that gets it, and one next to it that does not."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import pytest
+
+from lb.config.load import config_of
+from lb.config.toml_file import TomlFile
+from lb.config.warnings import EXPIRES_SOON, Written, warnings
+from tests.support.tls_peers import write_certificate
+
+WEB = '[listeners.web]\nbind = ":80"\npool = "web"\n[pools.web]\nservers = ["10.0.0.1:80", "10.0.0.2:80"]\n'
+
+
+def lines(text, name="lb.toml", today=date(2026, 1, 1)):
+    file = TomlFile.parse(text, name)
+    return [
+        line.removeprefix(f"{name}: ") for line in file.located(warnings(Written(config_of(file), file.content, today)))
+    ]
+
+
+def binds(*each, admin=None):
+    """One listener per entry, all of one pool."""
+    listeners = "".join(f"[listeners.l{number}]\nbind = {bind}\npool = 'p'\n" for number, bind in enumerate(each))
+    return (
+        listeners
+        + "[pools.p]\nservers = ['10.0.0.1:1']\n"
+        + (f"[admin]\nbind = {admin!r}\ntoken = 'x'\n" if admin else "")
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        WEB,
+        WEB + "[pools.web.health]\ninterval = '1s'\ntimeout = '1s'\n",
+        WEB.replace('"10.0.0.2:80"', '{ address = "10.0.0.2:80", weight = 0 }'),
+        "[listeners.web]\nbind = ':80'\nservers = ['10.0.0.1:80']\n",
+        binds("'127.0.0.1:80'", "'127.0.0.2:80'", "'[::]:80'", "'[::1]:81'", "'web.internal:80'"),
+        binds("['127.0.0.1:0', ':0']", "'0.0.0.0:0'", "['unix:/a', 'unix:/b']"),
+    ],
+)
+def test_nothing_is_warned_of_without_a_reason(text):
+    assert lines(text) == []
+
+
+def test_a_pool_that_no_listener_uses():
+    assert lines(WEB + "[pools.old]\nservers = ['10.0.0.3:80']\n") == ["pools.old: no listener uses this pool (line 6)"]
+
+
+def test_weights_that_are_all_zero():
+    servers = "servers = [{ address = '10.0.0.1:80', weight = 0 }, { dns = 'a.internal', port = 80, weight = 0 }]"
+    message = "all servers have weight 0, so none gets a connection"
+    assert lines(WEB.replace('servers = ["10.0.0.1:80", "10.0.0.2:80"]', servers)) == [f"pools.web: {message} (line 4)"]
+    inline = f"[listeners.web]\nbind = ':80'\n{servers}\n"
+    assert lines(inline) == [f"listeners.web: {message} (line 1)"], "a listener's own pool is where the listener is"
+
+
+def test_a_check_that_may_take_longer_than_its_interval():
+    found = lines(WEB + "[pools.web.health]\ninterval = '500ms'\n\ntimeout = '2s'\n")
+    assert len(found) == 1
+    assert found[0].startswith("pools.web.health.timeout: 2s is longer than the interval of 500ms: ")
+    assert found[0].endswith(" (line 9)")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (":80", "127.0.0.1:80"),
+        ("127.0.0.1:80", ":80"),
+        (":80", "[::1]:80"),
+        (":80", "web.internal:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("[::]:80", "[::1]:80"),
+        ("[::]:80", ":80"),
+    ],
+)
+def test_addresses_of_which_one_holds_the_other(one, other):
+    assert lines(binds(repr(one), repr(other))) == [
+        f"listeners.l1.bind: {other!r} overlaps with {one!r} in listeners.l0.bind (line 5)"
+    ]
+    assert len(lines(binds(repr([one, other])))) == 1, "of one listener"
+    assert lines(binds(repr(one), admin=other)) == [
+        f"admin.bind: {other!r} overlaps with {one!r} in listeners.l0.bind (line 7)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("days", "text"),
+    [
+        (-1, "has expired on {}"),
+        (0, "expires on {}, today"),
+        (1, "expires on {}, in a day"),
+        (EXPIRES_SOON.days, "expires on {}, in 30 days"),
+        (EXPIRES_SOON.days + 1, None),
+    ],
+)
+def test_a_certificate_that_ends(tmp_path, days, text):
+    write_certificate(tmp_path, "a", "a.example.org")
+    pair = "certificate = 'a.pem'\nkey = 'a.key'\n"
+    toml = f"{WEB}[pools.web.tls]\nserver_name = 'a'\n{pair}[listeners.web.tls]\n{pair}"
+    listed = f"{WEB}[[listeners.web.tls.certificates]]\n{pair}"
+    name = str(tmp_path / "lb.toml")
+    (end,) = {each.until for each in config_of(TomlFile.parse(toml, name)).listeners["web"].tls.certificates}
+    today = date.fromisoformat(end) - timedelta(days=days)
+    if text is None:
+        assert lines(toml, name, today) == []
+        return
+    message = text.format(end)
+    assert lines(toml, name, today) == [
+        f"listeners.web.tls.certificate: {message} (line 11)",
+        f"pools.web.tls.certificate: {message} (line 8)",
+    ]
+    assert lines(listed, name, today) == [f"listeners.web.tls.certificates[0].certificate: {message} (line 7)"]
