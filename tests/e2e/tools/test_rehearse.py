@@ -110,7 +110,7 @@ async def test_bad_usage_is_told_before_anything_is_rehearsed(tmp_path):
     files[1].write_text("[clients.all]")
     code, out, err = await run_lb("rehearse", *files)
     assert (code, out) == (2, "")
-    assert err == f"{files[1]}: clients.all.rate: missing, as in rate = 200 (sessions per second)\n"
+    assert err == f"{files[1]}: clients.all.rate: missing, as in rate = 200 (sessions per second) (line 1)\n"
 
 
 async def test_a_report_that_cannot_be_written_is_told_before_anything_is_rehearsed(tmp_path):
