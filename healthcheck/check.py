@@ -91,10 +91,9 @@ class ServerCheck:
                 return CheckResult(False, f"no answer in {self.timeout:g} s", ms)
             case ProbeFailed():
                 return CheckResult(False, str(outcome) or "failed without a reason", ms)
-            case OSError():
-                return None if is_own_trouble(outcome, self.target) else CheckResult(False, describe_error(outcome), ms)
-            case trio.BrokenResourceError():
-                return CheckResult(False, describe_error(cause_of(outcome)), ms)
+            case OSError() | trio.BrokenResourceError():
+                error = outcome if isinstance(outcome, OSError) else cause_of(outcome)
+                return None if is_own_trouble(error, self.target) else CheckResult(False, describe_error(error), ms)
         detail = f"probe error: {type(outcome).__name__}: {outcome}"
         return CheckResult(False, detail, ms, exception=outcome)
 
@@ -103,8 +102,9 @@ class Checks:
     """The checks of one server with one or more probes, which are made at the same time and count as one.
 
     ``target()`` is called before each check, so that it can follow changes of the address. It must return the same
-    object while nothing changes. ``report(result)`` is called after each check, then ``interval()``, which
-    returns the seconds from the start of this check to the start of the next.
+    object while nothing changes. After each check ``report(result)`` is called, with None if the check is no verdict
+    for a reason of the balancer's own, then ``interval()``, which returns the seconds from the start of this check to
+    the start of the next.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Checks:
         *,
         target: Callable[[], Target],
         interval: Callable[[], float],
-        report: Callable[[CheckResult], None],
+        report: Callable[[CheckResult | None], None],
     ) -> None:
         self.spec = spec
         self.target = target

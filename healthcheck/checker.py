@@ -156,8 +156,6 @@ class Checker:
                 self._tasks.start(check, now)
 
     def _finished(self, checks: Checks, result: CheckResult | None) -> None:
-        if result is None:  # try again soon
-            self._schedule(checks, next_start(checks.started, checks.spec.fast_interval, self._rng))
-        else:
-            checks.report(result)
-            self._schedule(checks, next_start(checks.started, checks.interval(), self._rng))
+        checks.report(result)
+        interval = checks.spec.fast_interval if result is None else checks.interval()
+        self._schedule(checks, next_start(checks.started, interval, self._rng))

@@ -15,12 +15,11 @@ import trio
 
 from healthcheck.result import Advice
 from lb.model.address import Address, SocketAddress
-from lb.net.errors import EXHAUSTED, describe_error
+from lb.net.errors import LOCAL_ERRORS, describe_error
 from lb.net.tcp import is_self_connected
 
 __all__ = [
     "CLOSE_TIMEOUT",
-    "UNABLE",
     "Passed",
     "Probe",
     "ProbeFailed",
@@ -35,12 +34,6 @@ __all__ = [
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 """A connection to a server; with TLS if its pool uses TLS."""
-
-UNABLE = EXHAUSTED | {errno.EAGAIN}
-"""The errno values for a lack of resources in the balancer itself: no verdict about a server. EAGAIN comes from fork.
-
-See :func:`is_own_trouble` for a lack of local ports.
-"""
 
 CLOSE_TIMEOUT = 0.1
 """Seconds for a server to finish and close its side after ours; an estimate, ample in one data centre."""
@@ -168,16 +161,24 @@ def _verify_connected(connecting: trio.socket.SocketType, sockaddr: object) -> N
 
 
 def is_own_trouble(error: OSError, target: Target) -> bool:
-    """Return True if an error comes from a shortage of the balancer's host, and is no verdict about the server.
+    """Return True if the balancer's host caused an error, which is then no verdict about the server.
 
     EADDRNOTAVAIL means that no local port is free, or that the host has no address that could reach the server, such as
-    a host without IPv6. The second never ends, so it fails the check.
+    a host without IPv6. The second never ends, so it fails the check. EAGAIN is a lack of processes or of routes; that
+    of a full backlog is a ProbeFailed already.
     """
     if error.errno == errno.EADDRNOTAVAIL and target.sockaddrs:
-        family, sockaddr = target.sockaddrs[0]
-        with socket.socket(family, socket.SOCK_DGRAM) as other_ports:
-            return other_ports.connect_ex(sockaddr) == 0  # type: ignore[arg-type]
-    return error.errno in UNABLE
+        return _has_address_for(*target.sockaddrs[0])
+    return error.errno in LOCAL_ERRORS or error.errno == errno.EAGAIN
+
+
+def _has_address_for(family: socket.AddressFamily, sockaddr: object) -> bool:
+    """Return True if this host has an address of its own to reach another one. UDP has local ports of its own."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as datagrams:
+            return datagrams.connect_ex(sockaddr) == 0  # type: ignore[arg-type]
+    except OSError:  # no descriptor is left either
+        return True
 
 
 def cause_of(error: trio.BrokenResourceError) -> OSError:

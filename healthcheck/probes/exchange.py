@@ -11,7 +11,7 @@ from healthcheck.conversation import Conversation, Script, Steps, TimedOut, quot
 from healthcheck.conversation_probe import ConversationProbe
 from healthcheck.probe import ProbeFailed
 from healthcheck.probes import options
-from lb.net.errors import describe_error
+from lb.net.errors import LOCAL_ERRORS, describe_error
 
 __all__ = ["ExchangeProbe"]
 
@@ -42,7 +42,7 @@ class _Step:
                 raise ProbeFailed(self._named("no answer in time")) from None
             raise
         except OSError as error:
-            if not self.label:
+            if not self.label or error.errno in LOCAL_ERRORS:
                 raise
             raise ProbeFailed(self._named(describe_error(error))) from error
 

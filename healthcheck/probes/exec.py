@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -10,12 +11,14 @@ from collections.abc import Sequence
 
 import trio
 
-from healthcheck.probe import UNABLE, Probe, ProbeFailed, Target
+from healthcheck.probe import Probe, ProbeFailed, Target
 from healthcheck.result import one_line
+from lb.net.errors import EXHAUSTED
 from lb.net.processes import exit_text
 
 __all__ = ["ExecProbe"]
 
+_SHORTAGE = EXHAUSTED | {errno.EAGAIN}  # no room for another process, fork(2)
 _MOST_OUTPUT = 4096  # bytes kept for the first line; the rest is read and discarded
 
 
@@ -68,7 +71,7 @@ class ExecProbe(Probe):
                 start_new_session=True,  # its own process group, and no Ctrl-C from the balancer's terminal
             )
         except OSError as error:
-            if error.errno in UNABLE:
+            if error.errno in _SHORTAGE:
                 raise
             raise ProbeFailed(f"cannot run {self._command[0]}: {str(error.strerror).lower()}") from error
 

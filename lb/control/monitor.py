@@ -75,8 +75,8 @@ class ServerMonitor:
         self._sink = sink
         self._resolved = resolved
         self._host = host
-        self.checks = {"pass": 0, "fail": 0}
-        """The number of health checks so far, by result."""
+        self.checks = {"pass": 0, "fail": 0, "inconclusive": 0}
+        """The number of health checks so far, by result; ``inconclusive``: no verdict, for a reason of our own."""
         self._checker = Checker(random.Random(random.random()))  # noqa: S311 - jitter; reproducible with a seed
         self._checking = False
         """The checker runs. It starts with the first servers."""
@@ -114,7 +114,10 @@ class ServerMonitor:
                         self._start_checks(pool, backend, spec.health, context)
 
     def _start_checks(self, pool: Pool, backend: Backend, spec: HealthSpec, context: ssl.SSLContext | None) -> None:
-        def report(result: CheckResult) -> None:
+        def report(result: CheckResult | None) -> None:
+            if result is None:
+                self.checks["inconclusive"] += 1
+                return
             before = backend.targets
             self.checks["pass" if result.passed else "fail"] += 1
             if result.warning and (backend.last_check is None or result.warning != backend.last_check.warning):

@@ -6,10 +6,14 @@ import errno
 import os
 import ssl
 
-__all__ = ["EXHAUSTED", "describe_error"]
+__all__ = ["EXHAUSTED", "LOCAL_ERRORS", "describe_error"]
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors that mean this host is out of descriptors or memory. From accept(2) and pipe(2)."""
+
+LOCAL_ERRORS = EXHAUSTED | {errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM, errno.ECANCELED}
+"""Errors of a connect that this host caused, not the server: no resources, no permission, or called off. From
+connect(2); EPERM is a rule of this host, such as a firewall's."""
 
 ERROR_TEXTS = {
     errno.ECONNREFUSED: "connection refused",

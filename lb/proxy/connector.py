@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from lb.events import Attempt, EndedBy, Reason
 from lb.model.address import Client, SocketAddress
 from lb.net.deadlines import DeadlineQueue
-from lb.net.errors import EXHAUSTED, describe_error
+from lb.net.errors import LOCAL_ERRORS, describe_error
 from lb.net.tcp import TCP_OPTIONS
 from lb.pools.backend import Backend
 from lb.proxy.context import ConnectionContext
@@ -22,12 +22,10 @@ from lb.proxy.route import Route
 from lb.relay.splicer import Connecting, Handshake
 from lb.tls.layer import Tls
 
-__all__ = ["LOCAL_ERRORS", "Connector", "ConnectorOwner"]
+__all__ = ["Connector", "ConnectorOwner"]
 
 MOST_ATTEMPTS = 20
 """Maximum failed attempts kept for the log record. The latest are kept, because a held connection may make many."""
-LOCAL_ERRORS = EXHAUSTED | {errno.EADDRNOTAVAIL, errno.EACCES, errno.ECANCELED}
-"""Connect errors caused by this host, not by the server: no resources or no permission. From connect(2)."""
 
 
 class ConnectorOwner(Protocol):

@@ -15,6 +15,7 @@ from healthcheck.result import Advice, CheckResult
 from healthcheck.state import Health
 from lb.model import CheckSpec, HealthSpec, PassiveSpec, PluginSpec
 from lb.model.address import Address
+from lb.net.errors import LOCAL_ERRORS
 
 TARGET = Target("web", "a", Address.parse("10.0.0.1:80"), ())
 SPEC = HealthSpec(interval=10.0, fast_interval=1.0, down_interval=30.0, timeout=2.0)
@@ -142,9 +143,17 @@ async def test_a_probe_that_forgets_to_return_a_detail_passes(autojump_clock):
 
 async def test_a_lack_of_descriptors_of_our_own_is_no_verdict(autojump_clock):
     probe = FakeProbe(raises(OSError(errno.EMFILE, "x")), raises(OSError(errno.EMFILE, "x")), passes)
-    (result,) = await results_of(probe)
+    *without_verdict, result = await results_of(probe, count=3)
+    assert without_verdict == [None, None]
     assert result.passed
-    assert len(probe.starts) == 3
+
+
+@pytest.mark.parametrize("code", sorted(LOCAL_ERRORS - {errno.EADDRNOTAVAIL}))
+async def test_what_is_no_verdict_in_a_client_s_connect_is_none_in_a_check(autojump_clock, code):
+    async def script():
+        raise trio.BrokenResourceError from OSError(code, "x")
+
+    assert await results_of(FakeProbe(raises(OSError(code, "x")), script), count=2) == [None, None]
 
 
 async def test_a_probe_may_say_what_was_amiss_when_its_time_ran_out(autojump_clock):
@@ -256,9 +265,9 @@ async def test_several_checks_are_made_at_the_same_time_and_are_one_verdict(auto
 async def test_a_check_that_cannot_be_made_leaves_the_verdict_to_the_next_time(autojump_clock):
     unable = FakeProbe(raises(OSError(errno.EMFILE, "x")), passes)
     spec = attrs.evolve(SPEC, checks=(CheckSpec(), CheckSpec()))
-    (result,) = await results_of(FakeProbe(passes), unable, spec=spec)
+    without_verdict, result = await results_of(FakeProbe(passes), unable, count=2, spec=spec)
+    assert without_verdict is None
     assert result.passed
-    assert len(unable.starts) == 2
 
 
 async def test_the_word_of_a_server_about_itself_counts_at_once(autojump_clock):

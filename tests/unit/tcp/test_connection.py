@@ -14,8 +14,8 @@ import trio.testing
 from lb.events import Attempt, BackendEjected, ConnectionClosed
 from lb.model import OutlierSpec, PassiveSpec, PoolSpec
 from lb.model.address import Client
+from lb.net.errors import LOCAL_ERRORS
 from lb.pools.outlier_detection import measure
-from lb.proxy.connector import LOCAL_ERRORS
 from tests.support.connecting import NO_SUCH_SOCKET, REFUSED, target_of, world_maker
 
 
