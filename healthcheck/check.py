@@ -33,8 +33,6 @@ class ServerCheck:
 
     __slots__ = (
         "_checks",
-        "_given",
-        "_port",
         "_target",
         "by_epoll",
         "kept",
@@ -45,10 +43,9 @@ class ServerCheck:
         "timeout",
     )
 
-    def __init__(self, checks: Checks, label: str, probe: Probe, port: int, timeout: float) -> None:
+    def __init__(self, checks: Checks, label: str, probe: Probe, target: Callable[[], Target], timeout: float) -> None:
         self._checks = checks
-        self._port = port
-        self._given: Target | None = None
+        self._target = target
         self.label = label
         self.probe = probe
         self.timeout = timeout
@@ -60,11 +57,8 @@ class ServerCheck:
 
     @property
     def target(self) -> Target:
-        """The server's address of the moment; the same object while it does not change."""
-        given = self._checks.target()
-        if given is not self._given:
-            self._given, self._target = given, given.on_port(self._port)
-        return self._target
+        """Where to connect at the moment; the same object while it does not change."""
+        return self._target()
 
     def done(self, outcome: Outcome | None, now: float) -> None:
         """The check has ended. None: it could not be made, for a reason of the balancer's own."""
@@ -101,10 +95,10 @@ class ServerCheck:
 class Checks:
     """The checks of one server with one or more probes, which are made at the same time and count as one.
 
-    ``target()`` is called before each check, so that it can follow changes of the address. It must return the same
-    object while nothing changes. After each check ``report(result)`` is called, with None if the check is no verdict
-    for a reason of the balancer's own, then ``interval()``, which returns the seconds from the start of this check to
-    the start of the next.
+    ``targets`` has a function for each probe. It is called before each check, so that it can follow changes of the
+    address. It must return the same object while nothing changes. After each check ``report(result)`` is called, with
+    None if the check is no verdict for a reason of the balancer's own, then ``interval()``, which returns the seconds
+    from the start of this check to the start of the next.
     """
 
     def __init__(
@@ -112,17 +106,17 @@ class Checks:
         probes: Sequence[Probe],
         spec: HealthSpec,
         *,
-        target: Callable[[], Target],
+        targets: Sequence[Callable[[], Target]],
         interval: Callable[[], float],
         report: Callable[[CheckResult | None], None],
     ) -> None:
         self.spec = spec
-        self.target = target
         self.report = report
         self.interval = interval
-        numbered = enumerate(zip(spec.all_checks, probes, strict=True), start=1)
+        numbered = enumerate(zip(spec.all_checks, probes, targets, strict=True), start=1)
         self.each = [
-            ServerCheck(self, each.label(number), probe, each.port, spec.timeout) for number, (each, probe) in numbered
+            ServerCheck(self, each.label(number), probe, target, spec.timeout)
+            for number, (each, probe, target) in numbered
         ]
         self._results: dict[str, CheckResult | None] = {}
         self.due = 0.0

@@ -84,7 +84,7 @@ class Checker:
                 from healthcheck.epoll_runner import EpollRunner  # noqa: PLC0415 - exists on Linux only
 
                 self._epoll = EpollRunner()
-        target = checks.target()
+        target = checks.each[0].target
         delay = first_delay(f"{target.pool}/{target.server}", checks.interval(), self._rng)
         self._schedule(checks, trio.current_time() + delay)
 

@@ -60,10 +60,10 @@ class ProbeConnection:
         self.finished = False
         """Close now."""
 
-    def connected(self, ms: float) -> None:
-        """The connection is there, ``ms`` after the start of the check."""
+    def connected(self, ms: float, header: bytes) -> None:
+        """The connection is there, ``ms`` after the start of the check. Begins with the PROXY header, or without."""
         self._conversation.ms = ms
-        self.outgoing = self._conversation.target.header
+        self.outgoing = header
         if self._tls is None:
             self._resume()
         else:

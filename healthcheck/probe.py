@@ -7,14 +7,14 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import ClassVar, TypeAlias
 
 import attrs
 import trio
 
 from healthcheck.result import Advice
-from lb.model.address import Address, SocketAddress
+from lb.model.address import Address, Client, SocketAddress, client_of
 from lb.net.errors import LOCAL_ERRORS, describe_error
 from lb.net.tcp import is_self_connected
 
@@ -23,6 +23,7 @@ __all__ = [
     "Passed",
     "Probe",
     "ProbeFailed",
+    "ProxyHeader",
     "Secure",
     "Stream",
     "Target",
@@ -34,6 +35,9 @@ __all__ = [
 
 Stream: TypeAlias = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 """A connection to a server; with TLS if its pool uses TLS."""
+
+ProxyHeader: TypeAlias = Callable[[Client, Client], bytes]
+"""Returns the PROXY header of a connection from the first to the second address."""
 
 CLOSE_TIMEOUT = 0.1
 """Seconds for a server to finish and close its side after ours; an estimate, ample in one data centre."""
@@ -83,21 +87,13 @@ class Target:
     """As configured: the host may be a name."""
     sockaddrs: tuple[SocketAddress, ...]
     """The resolved addresses; traffic uses the first. Empty if the name cannot be resolved."""
-    header: bytes = b""
-    """The PROXY header to send first, for a connection of the balancer itself."""
+    header: ProxyHeader | None = None
+    """Makes the PROXY header to send first. None: there is none."""
     tls: Secure | None = None
 
-    def on_port(self, port: int) -> Target:
-        """Return the target on another port. 0 and unix sockets keep their own.
-
-        Another port is another service: it gets no PROXY header and no TLS.
-        """
-        if not port or self.address.is_unix:
-            return self
-        host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
-        address = Address(text=f"{host}:{port}", host=self.address.host, port=port)
-        sockaddrs = tuple((family, _with_port(sockaddr, port)) for family, sockaddr in self.sockaddrs)
-        return attrs.evolve(self, address=address, sockaddrs=sockaddrs, header=b"", tls=None)
+    def proxy_header(self, own: object) -> bytes:
+        """Return the PROXY header of a connection from the socket address ``own``; empty if there is none."""
+        return b"" if self.header is None else self.header(client_of(own), client_of(self.sockaddr[1]))
 
     async def connect(self) -> Stream:
         """Connect as traffic does: over TCP or a unix socket, with the PROXY header and TLS if configured.
@@ -112,7 +108,7 @@ class Target:
         """Connect without TLS."""
         stream = await self.connect_socket()
         try:
-            await stream.send_all(self.header)
+            await stream.send_all(self.proxy_header(stream.socket.getsockname()))
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
@@ -136,12 +132,6 @@ class Target:
         if not self.sockaddrs:
             raise ProbeFailed(f"cannot resolve {self.address.host}")
         return self.sockaddrs[0]
-
-
-def _with_port(sockaddr: object, port: int) -> object:
-    """Return an IPv4 or IPv6 socket address with another port."""
-    assert isinstance(sockaddr, tuple)  # noqa: S101 - all but unix addresses are
-    return (sockaddr[0], port, *sockaddr[2:])
 
 
 def _verify_connected(connecting: trio.socket.SocketType, sockaddr: object) -> None:

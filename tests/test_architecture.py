@@ -93,7 +93,6 @@ SAME_MEANING = {
     "build": "the tables of consistent hashing: each table's module builds its own",
     "create": "the registries of strategies and probes: make a plug-in",
     "encode": "codecs: the two versions of the PROXY header, and messages of workers",
-    "OWN": "the two versions of the PROXY header: that of our own connections",
     "end_of_header": "the two versions of the PROXY header",
     "load": "registries load a class by name, the configuration a file: read as modes.load, config.load.load",
     "main": "programs of their own",

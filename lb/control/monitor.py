@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import trio
 
 from healthcheck.check import Checks
 from healthcheck.checker import Checker
-from healthcheck.probe import Secure, Target
 from healthcheck.result import CheckResult
 from healthcheck.state import Change
+from lb.control.check_target import CheckTarget, tls_of_checks
 from lb.dataplane.host import Host
 from lb.events import CheckWarning, ResolveFailed, Sink
-from lb.model import HealthSpec
+from lb.model import HealthSpec, PoolTlsSpec
 from lb.model.address import SocketAddress
 from lb.net.cooperate import in_turns
 from lb.net.errors import describe_error
 from lb.net.resolver import keep_resolved
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
-from lb.proxy_protocol.header import own_header
-from lb.tls.contexts import name_of
 from lb.tls.store import TlsStore
 
 __all__ = ["ServerMonitor"]
@@ -32,33 +30,6 @@ __all__ = ["ServerMonitor"]
 def _task_settings(pool: Pool, backend: Backend) -> object:
     """Return the settings that a server's tasks depend on."""
     return backend.spec.address, pool.spec.health, pool.spec.resolve_interval, pool.spec.tls
-
-
-class _Targets:
-    """The target of a server's checks: a new object only if its addresses or its pool's settings have changed."""
-
-    def __init__(self, pool: Pool, backend: Backend, context: ssl.SSLContext | None) -> None:
-        self._pool = pool
-        self._backend = backend
-        self._context = context
-        self._spec = pool.spec
-        self._target = self._make()
-
-    def __call__(self) -> Target:
-        if self._pool.spec is not self._spec or self._backend.targets != self._target.sockaddrs:
-            self._spec = self._pool.spec
-            self._target = self._make()
-        return self._target
-
-    def _make(self) -> Target:
-        backend, spec = self._backend, self._spec
-        tls = spec.tls
-        # A change of TLS settings starts new checks, so the context is always that of the settings.
-        secure = (
-            None if tls is None or self._context is None else Secure(self._context, name_of(tls, backend.spec.address))
-        )
-        header = own_header(spec.send_proxy)
-        return Target(self._pool.name, backend.name, backend.spec.address, backend.targets, header, secure)
 
 
 class ServerMonitor:
@@ -94,7 +65,7 @@ class ServerMonitor:
                 del self._running[backend]
                 if backend in self._checks:
                     self._checker.remove(self._checks.pop(backend))
-        self._tls.keep(pool.spec.tls for pool in pools.values())
+        self._tls.keep(tls for pool in pools.values() for tls in tls_of_checks(pool.spec))
 
     async def start_missing(self, pools: dict[str, Pool]) -> None:
         """Start the work for new servers. Yields to traffic: starting a thousand takes 20 ms."""
@@ -103,7 +74,7 @@ class ServerMonitor:
             await self._nursery.start(self._checker.run)
         for pool in pools.values():
             spec = pool.spec
-            context = None if spec.tls is None or spec.health is None else await self._tls.make(spec.tls)
+            contexts = {tls: await self._tls.make(tls) for tls in tls_of_checks(spec)}
             async for backend in in_turns(list(pool.backends.values())):
                 if backend not in self._running and (spec.health is not None or backend.spec.address.is_name):
                     scope = trio.CancelScope()
@@ -111,9 +82,11 @@ class ServerMonitor:
                     if backend.spec.address.is_name:
                         self._nursery.start_soon(self._resolve, pool, backend, scope)
                     if spec.health is not None:
-                        self._start_checks(pool, backend, spec.health, context)
+                        self._start_checks(pool, backend, spec.health, contexts)
 
-    def _start_checks(self, pool: Pool, backend: Backend, spec: HealthSpec, context: ssl.SSLContext | None) -> None:
+    def _start_checks(
+        self, pool: Pool, backend: Backend, spec: HealthSpec, contexts: Mapping[PoolTlsSpec, ssl.SSLContext]
+    ) -> None:
         def report(result: CheckResult | None) -> None:
             if result is None:
                 self.checks["inconclusive"] += 1
@@ -133,7 +106,7 @@ class ServerMonitor:
         self._checks[backend] = checks = Checks(
             probes,
             spec,
-            target=_Targets(pool, backend, context),
+            targets=[CheckTarget(pool, backend, check, contexts) for check in spec.all_checks],
             interval=lambda: backend.health.check_interval,
             report=report,
         )

@@ -59,6 +59,11 @@ class Address:
             raise ValueError(f"{host!r} is not a host name or an address")
         return cls(text=text, host=host, port=int(port))
 
+    @classmethod
+    def of(cls, host: str, port: int) -> Address:
+        """Return the address of a host, which is given without brackets."""
+        return cls(text=f"[{host}]:{port}" if ":" in host else f"{host}:{port}", host=host, port=port)
+
     @property
     def is_unix(self) -> bool:
         return bool(self.path)

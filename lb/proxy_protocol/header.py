@@ -11,7 +11,7 @@ from lb.proxy_protocol import v1 as proxy_v1
 from lb.proxy_protocol import v2 as proxy_v2
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints
 
-__all__ = ["BadProxyHeader", "Endpoints", "HeaderReader", "own_header", "proxy_header"]
+__all__ = ["BadProxyHeader", "Endpoints", "HeaderReader", "local_header", "proxy_header"]
 
 
 class HeaderReader:
@@ -52,10 +52,9 @@ def proxy_header(version: str, source: Client, destination: Client) -> bytes:
     return proxy_v1.encode(endpoints) if version == "v1" else proxy_v2.encode(endpoints)
 
 
-def own_header(version: str) -> bytes:
-    """Return the header for the balancer's own connections, such as health checks.
+def local_header(source: Client, destination: Client) -> bytes:  # noqa: ARG001 - as in proxy_header
+    """Return the header of version 2 for a connection on which the proxy sends nothing but the header: LOCAL.
 
-    UNKNOWN in version 1, LOCAL in version 2, empty if "off".
+    Version 1 has no such header: UNKNOWN leaves the server without an address, and some refuse it.
     """
-    headers: dict[str, bytes] = {"v1": proxy_v1.OWN, "v2": proxy_v2.OWN, "off": b""}
-    return headers[version]
+    return proxy_v2.LOCAL

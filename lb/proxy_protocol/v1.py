@@ -7,9 +7,9 @@ import re
 from lb.model.address import Client
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, host_of
 
-__all__ = ["OWN", "encode", "end_of_header", "parse"]
+__all__ = ["UNKNOWN", "encode", "end_of_header", "parse"]
 
-OWN = b"PROXY UNKNOWN\r\n"
+UNKNOWN = b"PROXY UNKNOWN\r\n"
 _START = b"PROXY "
 _LONGEST = 107
 """Maximum bytes of a line with its line end, the "worst case" of section 2.1."""
@@ -53,7 +53,7 @@ def encode(endpoints: Endpoints) -> bytes:
     """Build the line. It cannot express unix ends: they become UNKNOWN."""
     addresses = endpoints.addresses()
     if addresses is None:
-        return OWN
+        return UNKNOWN
     source, destination = addresses
     ports = f"{endpoints.source.port} {endpoints.destination.port}"
     return f"PROXY TCP{source.version} {source} {destination} {ports}\r\n".encode()

@@ -11,12 +11,12 @@ import struct
 from lb.model.address import Client
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, host_of
 
-__all__ = ["OWN", "SIGNATURE", "encode", "end_of_header", "parse"]
+__all__ = ["LOCAL", "SIGNATURE", "encode", "end_of_header", "parse"]
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = struct.Struct("!12sBBH")
 _VERSION = 0x20
-_LOCAL, _PROXY = 0, 1
+_OWN, _PROXY = 0, 1
 _INET, _INET6, _UNIX = 1, 2, 3
 _STREAM = 1
 _MOST_FAMILY, _MOST_TRANSPORT = 3, 2
@@ -25,7 +25,8 @@ _VERSIONS = {_INET: 4, _INET6: 6}
 _TLV = struct.Struct("!BH")
 _CRC32C = 0x03
 """PP2_TYPE_CRC32C, section 2.2.4."""
-OWN: bytes = _FIXED.pack(SIGNATURE, _VERSION | _LOCAL, 0, 0)
+LOCAL: bytes = _FIXED.pack(SIGNATURE, _VERSION | _OWN, 0, 0)
+"""The header of a connection of the proxy itself."""
 
 
 def end_of_header(head: bytes) -> int | None:
@@ -42,7 +43,7 @@ def parse(header: bytes) -> Endpoints | None:
     """Parse a complete header. Return None if it does not name the client. Raises BadProxyHeader."""
     _, version_and_command, family_and_transport, _ = _FIXED.unpack_from(header)
     command = version_and_command ^ _VERSION
-    if command == _LOCAL:
+    if command == _OWN:
         return None  # "must discard the protocol block including the family"
     if command != _PROXY:
         raise BadProxyHeader("unknown version or command")

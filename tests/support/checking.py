@@ -16,11 +16,11 @@ class OutcomeOf(ServerCheck):
         server = Checks(
             [probe],
             HealthSpec(),
-            target=lambda: self._address,
+            targets=[lambda: self._address],
             interval=lambda: 2.0,
             report=lambda result: None,
         )
-        super().__init__(server, "", probe, 0, timeout)
+        super().__init__(server, "", probe, lambda: self._address, timeout)
         self.outcomes = []
 
     def move_to(self, target):

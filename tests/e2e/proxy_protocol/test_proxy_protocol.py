@@ -10,14 +10,15 @@ import pytest
 import trio
 
 from lb.model.address import Client
-from lb.proxy_protocol.header import HeaderReader, own_header, proxy_header
+from lb.proxy_protocol.header import HeaderReader, local_header, proxy_header
 from tests.support.balancer import PATIENCE, QUICK_CHECKS, balancer, config, connect, read_all
-from tests.support.servers import refusing, serving
+from tests.support.servers import Named, refusing, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("balancer_kind")]
 
 CLIENT, FRONT = Client("192.0.2.7", 5555), Client("198.51.100.1", 443)
 VERSIONS = ("v1", "v2")
+LOCAL = local_header(CLIENT, FRONT)
 
 
 @pytest.fixture(params=VERSIONS)
@@ -84,7 +85,7 @@ async def test_a_server_that_speaks_first_is_heard_when_the_header_is_complete(t
         assert (await lb.only_record())["ended_by"] == "server"
 
 
-@pytest.mark.parametrize("own", [own_header(version) for version in VERSIONS], ids=VERSIONS)
+@pytest.mark.parametrize("own", [b"PROXY UNKNOWN\r\n", LOCAL], ids=VERSIONS)
 async def test_a_proxy_that_speaks_for_itself_is_the_client(tmp_path, own):
     async with serving(echo) as server, balancer(tmp_path, config(server, listener="accept_proxy = true")) as lb:
         assert await talk(lb.port, own + b"hello") == b"hello"
@@ -136,7 +137,7 @@ async def test_a_bad_header_ends_the_connection_and_no_server_hears_of_it(tmp_pa
 async def test_a_header_that_does_not_come_has_a_deadline(tmp_path):
     listener = 'accept_proxy = true\nheader_timeout = "200ms"'
     async with serving(echo) as server, balancer(tmp_path, config(server, listener=listener, health=None)) as lb:
-        for beginning in (b"", b"PROXY TCP4 ", own_header("v2")[:14]):
+        for beginning in (b"", b"PROXY TCP4 ", LOCAL[:14]):
             async with await connect(lb.port) as stream:
                 await stream.send_all(beginning)
                 assert await read_all(stream) == b""
@@ -191,7 +192,7 @@ async def test_connections_that_have_not_been_heard_end_when_the_balancer_stops(
         text = config(server, listener="accept_proxy = true", top='[process]\nstop_timeout = "100ms"')
         async with balancer(tmp_path, text) as lb, await connect(lb.port) as stream, await connect(lb.port) as other:
             await stream.send_all(b"PROXY TCP4 ")
-            await other.send_all(own_header("v2") + b"hello")
+            await other.send_all(LOCAL + b"hello")
             assert await other.receive_some() == b"hello"
             assert await lb.stop() == 0
             assert [record["reason"] for record in lb.of("connection.closed")] == ["stopped"] * 2
@@ -255,20 +256,76 @@ async def test_the_next_server_hears_it_when_the_first_is_gone(tmp_path, version
     assert all(source.host == "127.0.0.1" for source, _ in headers)
 
 
+def endpoints_of(header):
+    """Return the two addresses in a header, and the number of bytes after it; None for a header without addresses."""
+    reader = HeaderReader()
+    taken = reader.take(header)
+    return reader.endpoints, len(header) - taken
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_checks_speak_for_themselves_and_close_properly(tmp_path, version):
+@pytest.mark.parametrize("probe", ["tcp", "http"])
+async def test_checks_name_themselves_as_the_client_and_close_properly(tmp_path, version, probe):
+    """UNKNOWN would leave the server without an address: Postfix refuses it with 421."""
     seen = []
 
     async def note(stream):
-        seen.append(await read_all(stream))
+        seen.append((stream.socket.getpeername(), await receive_whole(stream, probe)))
 
+    health = f'{QUICK_CHECKS}\nprobe = "{probe}"'
     async with (
         serving(note) as server,
-        balancer(tmp_path, config(server, pool=f'send_proxy = "{version}"')) as lb,
+        balancer(tmp_path, config(server, pool=f'send_proxy = "{version}"', health=health)) as lb,
     ):
         await server.until(lambda served: served.connections >= 3 and len(seen) >= 2)
         assert not lb.of("backend.ejected")
-        assert set(seen) == {own_header(version)}, "checked before the balancer stops, which cancels checks in progress"
+        complete = [*seen]  # before the balancer stops, which cancels checks in progress
+    here = Client("127.0.0.1", int(server.address.rpartition(":")[2]))
+    for peer, received in complete:
+        if (version, probe) == ("v2", "tcp"):
+            assert received == LOCAL
+        else:
+            endpoints, more = endpoints_of(received)
+            assert endpoints == (Client(*peer), here)
+            assert (more > 0) == (probe == "http")
+
+
+async def receive_whole(stream, probe):
+    """Read until the probe has sent everything, and answer the http probe."""
+    received = b""
+    while not (probe == "http" and received.count(b"\r\n\r\n") > received.startswith(b"\r\n\r\n")):
+        chunk = await stream.receive_some()
+        if not chunk:
+            return received
+        received += chunk
+    await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    return received + await read_all(stream)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_check_of_a_unix_socket_has_a_header_without_addresses(tmp_path, version):
+    seen, path = [], str(tmp_path / "server.sock")
+    expected = {"v1": b"PROXY UNKNOWN\r\n", "v2": proxy_header("v2", Client("", 0), Client("", 0))}[version]
+
+    async def note(stream):
+        seen.append(await stream.receive_some(len(expected)))
+        arrived.set()
+
+    arrived = trio.Event()
+    health = f'{QUICK_CHECKS}\nprobe = "exchange"\nsend = "hello"'
+    text = config(Named("a", f"unix:{path}"), pool=f'send_proxy = "{version}"', health=health)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                trio.serve_listeners, note, [trio.SocketListener(trio.socket.from_stdlib_socket(listening))]
+            )
+            async with balancer(tmp_path, text):
+                with trio.fail_after(PATIENCE):
+                    await arrived.wait()
+            nursery.cancel_scope.cancel()
+    assert seen[0] == expected
 
 
 async def test_a_check_on_a_port_of_its_own_has_no_header(tmp_path):

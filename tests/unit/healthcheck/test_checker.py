@@ -68,8 +68,9 @@ async def results_of(*probes, count=1, spec=SPEC, interval=None, target=lambda: 
             scope.cancel()
 
     with trio.CancelScope() as scope:
+        targets = [target] * len(probes)
         await check_forever(
-            Checks(probes, spec, target=target, interval=interval or (lambda: spec.interval), report=report)
+            Checks(probes, spec, targets=targets, interval=interval or (lambda: spec.interval), report=report)
         )
     return results
 
@@ -181,7 +182,7 @@ async def test_no_verdict_is_reported_when_the_checks_are_cancelled(autojump_clo
     checks = Checks(
         [FakeProbe(script)],
         spec,
-        target=lambda: TARGET,
+        targets=[lambda: TARGET],
         interval=lambda: spec.interval,
         report=results.append,
     )
@@ -205,7 +206,7 @@ async def test_each_result_decides_the_interval_to_the_next_check(autojump_clock
     checks = Checks(
         [probe],
         SPEC,
-        target=lambda: TARGET,
+        targets=[lambda: TARGET],
         interval=lambda: health.check_interval,
         report=lambda result: health.check(result.passed, result.detail, trio.current_time()),
     )
@@ -245,21 +246,14 @@ async def test_each_check_goes_where_the_name_points_then(autojump_clock):
     assert [target.server for target in probe.targets] == ["b", "c", "d"], "only the name of the first is used"
 
 
-async def test_the_port_of_the_checks_replaces_the_server_s(autojump_clock):
-    probe = FakeProbe(passes)
-    await results_of(probe, spec=HealthSpec(port=8080))
-    assert probe.targets[0].address.text == "10.0.0.1:8080"
-
-
 async def test_several_checks_are_made_at_the_same_time_and_are_one_verdict(autojump_clock):
-    checks = (CheckSpec(PluginSpec("tcp")), CheckSpec(PluginSpec("http"), port=8080, name="ready"))
+    checks = (CheckSpec(PluginSpec("tcp")), CheckSpec(PluginSpec("http"), name="ready"))
     probes = [FakeProbe(takes(1.5), fails), FakeProbe(takes(1.8), takes(3.0))]
-    spec = attrs.evolve(SPEC, checks=checks, port=9090)
+    spec = attrs.evolve(SPEC, checks=checks)
     fine, bad = await results_of(*probes, count=2, spec=spec)
     assert fine == CheckResult(True, "check 1 (tcp): late; check 2 (ready): late", pytest.approx(1800))
     assert bad == CheckResult(False, "check 1 (tcp): HTTP 503; check 2 (ready): no answer in 2 s", pytest.approx(2000))
     assert probes[0].starts == probes[1].starts
-    assert [probe.targets[0].address.text for probe in probes] == ["10.0.0.1:9090", "10.0.0.1:8080"]
 
 
 async def test_a_check_that_cannot_be_made_leaves_the_verdict_to_the_next_time(autojump_clock):
@@ -283,7 +277,7 @@ async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
     checks = Checks(
         [probe],
         HealthSpec(interval=1000.0, fast_interval=1.0),
-        target=lambda: TARGET,
+        targets=[lambda: TARGET],
         interval=lambda: 1000.0,
         report=lambda result: None,
     )

@@ -114,7 +114,7 @@ class Results(list):
 
 def checks_at(target, probe, results, **spec):
     spec = HealthSpec(**{"interval": 0.05, "fast_interval": 0.05} | spec)
-    return Checks([probe], spec, target=lambda: target, interval=lambda: spec.interval, report=results.append)
+    return Checks([probe], spec, targets=[lambda: target], interval=lambda: spec.interval, report=results.append)
 
 
 @asynccontextmanager

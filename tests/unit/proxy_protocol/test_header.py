@@ -11,7 +11,7 @@ from hypothesis import example, given
 
 from lb.model.address import Client
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints
-from lb.proxy_protocol.header import HeaderReader, own_header, proxy_header
+from lb.proxy_protocol.header import HeaderReader, local_header, proxy_header
 from tests.support.paths import DATA
 
 CORPUS = DATA / "proxy_headers"
@@ -193,10 +193,8 @@ def test_a_scope_is_not_sent(version):
     assert take([header]) == ((Client("fe80::1", 1), Client("fe80::2", 2)), b"")
 
 
-def test_our_own_connections_say_so():
-    assert own_header("v1") == b"PROXY UNKNOWN\r\n"
-    assert own_header("v2") == SIGNATURE + b"\x20\0\0\0"
-    assert own_header("off") == b""
+def test_a_connection_without_a_client_is_said_to_be_local():
+    assert local_header(*FOUR) == SIGNATURE + b"\x20\0\0\0"
 
 
 # The checksum

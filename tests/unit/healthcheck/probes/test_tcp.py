@@ -73,21 +73,6 @@ async def test_a_unix_socket_can_be_probed(tmp_path):
         assert (await TcpProbe().check(target)).startswith("connected in ")
 
 
-def test_another_port_replaces_that_of_the_address_and_of_the_socket_addresses():
-    target = target_at(80, "::1", socket.AF_INET6).on_port(8080)
-    assert (target.address.text, target.address.port) == ("[::1]:8080", 8080)
-    assert target.sockaddrs == ((socket.AF_INET6, ("::1", 8080)),)
-    resolved = Target("web", "a", Address.parse("db:1"), ((socket.AF_INET6, ("fe80::1", 1, 0, 2)),)).on_port(2)
-    assert resolved.sockaddrs == ((socket.AF_INET6, ("fe80::1", 2, 0, 2)),)
-
-
-def test_port_0_and_unix_sockets_keep_what_they_have(tmp_path):
-    target = target_at(80)
-    assert target.on_port(0) is target
-    unix = Target("web", "a", Address.parse("unix:/x"), ((socket.AF_UNIX, "/x"),))
-    assert unix.on_port(80) is unix
-
-
 # tcp
 
 

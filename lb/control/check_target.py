@@ -1,0 +1,83 @@
+"""Where a health check of a server connects to, and what it sends first: PROXY header, TLS."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from functools import partial
+
+from healthcheck.probe import ProxyHeader, Secure, Target
+from lb.model import CheckSpec, PoolSpec, PoolTlsSpec
+from lb.model.address import Address, SocketAddress
+from lb.pools.backend import Backend
+from lb.pools.pool import Pool
+from lb.proxy_protocol.header import local_header, proxy_header
+from lb.tls.contexts import name_of
+
+__all__ = ["CheckTarget", "tls_of_checks"]
+
+
+class CheckTarget:
+    """The target of one check of a server: a new object only if its addresses or its pool's settings have changed.
+
+    Another port is another service: it gets no PROXY header and no TLS. A change of the check, of the server's address
+    or of TLS settings needs a new object of this class.
+    """
+
+    def __init__(
+        self, pool: Pool, backend: Backend, check: CheckSpec, contexts: Mapping[PoolTlsSpec, ssl.SSLContext]
+    ) -> None:
+        self._pool = pool
+        self._backend = backend
+        self._check = check
+        server = backend.spec.address
+        self._address = checked_address(server, check)
+        self._is_service = self._address is server
+        """The check uses the same address as traffic."""
+        tls = pool.spec.tls if self._is_service else None
+        self._secure = None if tls is None else Secure(contexts[tls], name_of(tls, self._address))
+        self._spec = pool.spec
+        self._seen = backend.targets
+        self._target = self._make()
+
+    def __call__(self) -> Target:
+        if self._pool.spec is not self._spec or self._backend.targets != self._seen:
+            self._spec, self._seen = self._pool.spec, self._backend.targets
+            self._target = self._make()
+        return self._target
+
+    def _make(self) -> Target:
+        header = _header(self._spec.send_proxy, self._check) if self._is_service else None
+        sockaddrs = self._seen if self._is_service else on_port(self._seen, self._address.port)
+        return Target(self._pool.name, self._backend.name, self._address, sockaddrs, header, self._secure)
+
+
+def checked_address(server: Address, check: CheckSpec) -> Address:
+    """Return the address that a check connects to: the same object if it is that of the server."""
+    if server.is_unix or check.port in (0, server.port):
+        return server
+    return Address.of(server.host, check.port)
+
+
+def on_port(sockaddrs: tuple[SocketAddress, ...], port: int) -> tuple[SocketAddress, ...]:
+    """Return IPv4 and IPv6 socket addresses with another port."""
+    return tuple(
+        (family, (sockaddr[0], port, *sockaddr[2:])) for family, sockaddr in sockaddrs if isinstance(sockaddr, tuple)
+    )
+
+
+def _header(version: str, check: CheckSpec) -> ProxyHeader | None:
+    """Return the header of a pool's checks. A server sees the check's own addresses, as for any other client.
+
+    LOCAL is for the probe that sends nothing.
+    """
+    if version == "off":
+        return None
+    if version == "v2" and check.probe.name == "tcp":
+        return local_header
+    return partial(proxy_header, version)
+
+
+def tls_of_checks(spec: PoolSpec) -> set[PoolTlsSpec]:
+    """Return the TLS settings that the checks of a pool use."""
+    return set() if spec.health is None or spec.tls is None else {spec.tls}
