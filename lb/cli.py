@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from lb import __version__
 from lb.console.arguments import add_ctl, add_explain, add_top
+from lb.console.config_file import UsageError, add_config, config_file, reordered
 
 __all__ = ["main"]
 
@@ -20,15 +21,35 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 success, 1 failure at run time, 2 bad usage or configuration."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    if (argv and argv[0] in ("--config", "-c")) or (argv and argv[0].startswith("--config=")):
-        argv.insert(0, "run")
-    options = _parser().parse_args(argv)
+    options = _parsed(_with_command(argv))
     try:
-        code: int = options.command(options)
+        code = _run_command(options)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader (`head`, for example) closed the pipe; Python would flush once more at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    return code
+
+
+def _with_command(argv: list[str]) -> list[str]:
+    """Return the arguments with the command that ``lb --config FILE`` leaves out."""
+    return ["run", *argv] if argv and argv[0].startswith(("-c", "--config")) else argv
+
+
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser()
+    options, rest = parser.parse_known_args(argv)
+    if rest and not reordered(options, rest):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return options
+
+
+def _run_command(options: argparse.Namespace) -> int:
+    try:
+        code: int = options.command(options)
+    except UsageError as error:
+        print(f"lb: {error}", file=sys.stderr)
+        return BAD_USAGE
     return code
 
 
@@ -44,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         add(commands)
     _add_strategy(commands.add_parser("strategy", help="list strategies, or test one"))
     _add_top(commands)
+    _add_help(commands, parser)
     return parser
 
 
@@ -58,7 +80,7 @@ def _add_run(commands: Commands) -> None:
         "SIGINT stop gracefully: open connections may finish within process.stop_timeout. A second signal stops at "
         "once.",
     )
-    _add_config(run)
+    add_config(run)
     run.set_defaults(command=_run)
 
 
@@ -69,7 +91,7 @@ def _add_check(commands: Commands) -> None:
         description="Validate a configuration and print a summary of it. Opens no socket. Exit code 0 if it is valid, "
         "else 2 with all errors on stderr, one per line. Warns on stderr of what is hardly intended.",
     )
-    _add_config(check)
+    add_config(check)
     check.add_argument("--strict", action="store_true", help="exit code 2 for warnings, too")
     check.set_defaults(command=_check)
 
@@ -78,11 +100,11 @@ def _add_diff(commands: Commands) -> None:
     diff = commands.add_parser(
         "diff",
         help="show what a reload would change",
-        description="Show the changes that a reload from OLD to NEW would make, one per line. For pools with a hash "
+        description="Show the changes that a reload from FILE to NEW would make, one per line. For pools with a hash "
         "strategy, also show the share of clients that would move to another server.",
     )
-    diff.add_argument("old", type=Path, metavar="OLD")
-    diff.add_argument("new", type=Path, metavar="NEW")
+    add_config(diff)
+    diff.add_argument("other", type=Path, metavar="NEW", help="the file to compare it with")
     diff.set_defaults(command=_diff)
 
 
@@ -117,9 +139,9 @@ def _add_rehearse(commands: Commands) -> None:
         description="Simulate failures under a configuration: the balancer's own code runs with simulated clients, "
         "servers and time. Opens no socket. Exit code 1 if an expectation is not met.",
     )
-    rehearse.add_argument("config", type=Path, metavar="CONFIG", help="configuration of the balancer (TOML)")
+    add_config(rehearse)
     rehearse.add_argument(
-        "scenario", type=Path, metavar="SCENARIO", help="scenario with clients, servers and faults (TOML)"
+        "other", type=Path, metavar="SCENARIO", help="scenario with clients, servers and faults (TOML)"
     )
     rehearse.add_argument(
         "--expect",
@@ -184,20 +206,28 @@ def _add_strategy(strategy: argparse.ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-c", "--config", type=Path, required=True, metavar="FILE", help="configuration file (TOML)")
+def _add_help(commands: Commands, parser: argparse.ArgumentParser) -> None:
+    """Add ``lb help`` and ``lb version``, the same as ``--help`` and ``--version``."""
+    text = commands.add_parser("help", help="show the help of a command")
+    text.add_argument("words", nargs="*", metavar="COMMAND", help="a command, as in 'lb help ctl drain'")
+    text.set_defaults(command=lambda options: parser.parse_args([*options.words, "--help"]))
+    complete = commands.add_parser("complete", help="print what may follow some words, for the completion of shells")
+    complete.add_argument("words", nargs="*", metavar="WORD", help="after '--', the words after 'lb' up to the cursor")
+    complete.set_defaults(command=_complete)
+    version = commands.add_parser("version", help="show the version")
+    version.set_defaults(command=lambda _options: parser.parse_args(["--version"]))
 
 
 def _run(options: argparse.Namespace) -> int:
     from lb.service.run import run
 
-    return run(options.config)
+    return run(config_file(options))
 
 
 def _check(options: argparse.Namespace) -> int:
     from lb.console.check import check_command
 
-    return check_command(options.config, strict=options.strict)
+    return check_command(config_file(options), strict=options.strict)
 
 
 def _diff(options: argparse.Namespace) -> int:
@@ -207,7 +237,7 @@ def _diff(options: argparse.Namespace) -> int:
 
     errors: list[str] = []
     configs = []
-    for path in (options.old, options.new):
+    for path in (config_file(options), options.other):
         try:
             configs.append(with_servers_files(load(path)))
         except ConfigError as error:
@@ -234,8 +264,8 @@ def _rehearse(options: argparse.Namespace) -> int:
     from lb.tools.rehearse.main import rehearse
 
     return rehearse(
-        options.config,
-        options.scenario,
+        config_file(options),
+        options.other,
         seed=options.seed,
         expected=options.expect,
         report=options.report,
@@ -245,13 +275,22 @@ def _rehearse(options: argparse.Namespace) -> int:
 
 def _ctl(options: argparse.Namespace) -> int:
     if options.action == "completion":
-        from lb.console.completion import completion
+        from lb.console.completion import SCRIPTS
 
-        print(completion(_parser(), options.shell))
+        print(SCRIPTS[options.shell])
         return OK
     from lb.console.ctl import ctl
 
     return ctl(options)
+
+
+def _complete(options: argparse.Namespace) -> int:
+    from lb.console.completion import names_of_balancer, offered
+
+    parser = _parser()
+    found = offered(parser, _with_command(options.words), lambda *asked: names_of_balancer(parser, *asked))
+    print("".join(f"{each}\n" for each in found), end="")
+    return OK
 
 
 def _strategy_list(options: argparse.Namespace) -> int:

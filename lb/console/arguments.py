@@ -6,11 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Protocol
 
+from lb.console.config_file import add_config
+
 __all__ = ["add_ctl", "add_explain", "add_top"]
 
 MAX_WEIGHT = 65_535
 """The largest weight of a server, as in the configuration."""
-CONFIG_HELP = "configuration file whose [admin] section has the address and the token"
+CONFIG_HELP = "configuration file whose [admin] section has the address and the token; the default is as for 'lb run'"
 
 
 def add_ctl(ctl: argparse.ArgumentParser) -> None:
@@ -26,7 +28,7 @@ def add_ctl(ctl: argparse.ArgumentParser) -> None:
     _add_queries(action, shared)
     _add_changes(action, shared)
     completion = action("completion", "print a shell completion script")
-    completion.add_argument("shell", choices=("bash", "zsh"))
+    completion.add_argument("shell", choices=("bash", "fish", "zsh"))
 
 
 class _Action(Protocol):
@@ -43,7 +45,7 @@ def _add_queries(action: _Action, shared: argparse.ArgumentParser) -> None:
 
     connections = action("connections", "list open connections, oldest first", shared)
     for name in ("listener", "pool", "server"):
-        connections.add_argument(f"--{name}", metavar="NAME", help=f"only connections of this {name}")
+        connections.add_argument(f"--{name}", metavar=name.upper(), help=f"only connections of this {name}")
     connections.add_argument("--client", metavar="PREFIX", help="only clients whose address starts with PREFIX")
     connections.add_argument(
         "--limit", type=_whole_number, metavar="N", help="list at most N connections (default 100, maximum 1000)"
@@ -76,16 +78,19 @@ def _add_changes(action: _Action, shared: argparse.ArgumentParser) -> None:
 
 def add_top(top: argparse.ArgumentParser) -> None:
     """Add the arguments of ``lb top`` to its parser."""
-    _add_admin(top, default=None)
+    _add_admin(top, default=None, argument=True)
 
 
 def add_explain(explain: argparse.ArgumentParser) -> None:
     """Add the arguments of ``lb explain`` to its parser."""
     _add_endpoint(
-        explain, default=None, config="configuration file; with --running, its [admin] has the address and the token"
+        explain,
+        default=None,
+        argument=True,
+        config="configuration file; with --running, its [admin] has the address and the token",
     )
     explain.add_argument("--running", action="store_true", help="ask the balancer that runs with the file of --config")
-    explain.add_argument("--listener", required=True, metavar="NAME", help="listener that the client connects to")
+    explain.add_argument("--listener", required=True, metavar="LISTENER", help="listener that the client connects to")
     explain.add_argument(
         "--source", required=True, metavar="ADDRESS", help="address of the client: '10.1.2.3', '10.1.2.3:5555'"
     )
@@ -99,14 +104,18 @@ def add_explain(explain: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_endpoint(parser: argparse.ArgumentParser, default: object, config: str = CONFIG_HELP) -> None:
+def _add_endpoint(
+    parser: argparse.ArgumentParser, default: object, *, argument: bool = False, config: str = CONFIG_HELP
+) -> None:
     """Add the options for the admin endpoint, and ``--json``. ``config`` is the help text of ``--config``."""
-    _add_admin(parser, default, config)
+    _add_admin(parser, default, argument=argument, config=config)
     parser.add_argument("--json", action="store_true", default=False if default is None else default, help="print JSON")
 
 
-def _add_admin(parser: argparse.ArgumentParser, default: object, config: str = CONFIG_HELP) -> None:
-    parser.add_argument("-c", "--config", type=Path, default=default, metavar="FILE", help=config)
+def _add_admin(
+    parser: argparse.ArgumentParser, default: object, *, argument: bool = False, config: str = CONFIG_HELP
+) -> None:
+    add_config(parser, default=default, argument=argument, text=config)
     parser.add_argument(
         "--admin",
         default=default,

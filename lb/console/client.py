@@ -41,6 +41,8 @@ class AdminClient:
 
     def __init__(self, address: Address, token: str) -> None:
         self.address = address
+        self.timeout = REQUEST_TIMEOUT
+        """Seconds to wait for a response."""
         self._headers = {"Accept": "application/json"}
         if token:  # as a password: unlike "Bearer", "Basic" allows every character
             self._headers["Authorization"] = f"Basic {base64.b64encode(f':{token}'.encode()).decode()}"
@@ -84,7 +86,7 @@ class AdminClient:
     def _request(
         self, method: str, path: tuple[str, ...], parameters: Mapping[str, object] | None = None, body: object = None
     ) -> dict[str, Any]:
-        with _Exchange(self.address, REQUEST_TIMEOUT) as exchange:
+        with _Exchange(self.address, self.timeout) as exchange:
             response = exchange.send(method, _target(path, parameters or {}), self._headers, json.dumps(body))
             status, content = response.status, response.read()
         if status != 200:

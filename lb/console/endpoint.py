@@ -10,17 +10,15 @@ from pathlib import Path
 
 from lb.config.load import ConfigError, load_admin
 from lb.console.client import AdminClient, AdminError
+from lb.console.config_file import PLACES, UsageError, found_config, named_config
 from lb.console.text import printable
+from lb.model import AdminSpec
 from lb.model.address import Address
 
-__all__ = ["BAD_USAGE", "FAILED", "OK", "UsageError", "print_errors", "with_client"]
+__all__ = ["BAD_USAGE", "FAILED", "OK", "print_errors", "with_client"]
 
 OK, FAILED, BAD_USAGE = 0, 1, 2
 TOKEN_VARIABLE = "LB_TOKEN"  # noqa: S105 - its name, not its value
-
-
-class UsageError(Exception):
-    """The arguments give no usable admin endpoint or token. The text is one line."""
 
 
 def with_client(options: argparse.Namespace, command: Callable[[AdminClient], int]) -> int:
@@ -44,31 +42,41 @@ def print_errors(code: int, *lines: str) -> int:
 
 
 def _client(options: argparse.Namespace) -> AdminClient:
-    """Return the client. The command line takes precedence over the file, and the file over the environment."""
-    spec = load_admin(options.config) if options.config else None
+    """Return the client. The command line takes precedence over the file, and the file over the environment.
+
+    With ``--admin`` only a file that the command line names is read, as others' tokens are not for that address.
+    """
+    file = named_config(options) if options.admin else found_config(options)
+    spec = load_admin(file) if file else None
     token = _token_in(options.token_file) if options.token_file else ""
     token = token or (str(spec.token.value) if spec and spec.token else "") or os.environ.get(TOKEN_VARIABLE, "")
-    return AdminClient(_address(options, spec.bind if spec else None), token)
+    return AdminClient(_given(options.admin) if options.admin else _configured(file, spec), token)
 
 
-def _address(options: argparse.Namespace, configured: Address | None) -> Address:
-    if options.admin:
-        try:
-            address = Address.parse(options.admin)
-        except ValueError as error:
-            raise UsageError(f"--admin: {error}") from error
-        if not (address.is_unix or address.port):
-            raise UsageError("--admin: the port must not be 0")
-        return address
-    if not options.config:
-        raise UsageError("no admin endpoint given; use --config FILE or --admin ADDRESS")
-    if configured is None:
-        raise UsageError(f"{options.config} has no [admin] section; use --admin ADDRESS if the endpoint is elsewhere")
-    if not (configured.is_unix or configured.port):
+def _given(admin: str) -> Address:
+    """Return the address of ``--admin``."""
+    try:
+        address = Address.parse(admin)
+    except ValueError as error:
+        raise UsageError(f"--admin: {error}") from error
+    if not (address.is_unix or address.port):
+        raise UsageError("--admin: the port must not be 0")
+    return address
+
+
+def _configured(file: Path | None, spec: AdminSpec | None) -> Address:
+    """Return the address that the file has."""
+    if file is None:
         raise UsageError(
-            f"{options.config} has port 0 in [admin]; use --admin ADDRESS with the address that 'admin.started' logs"
+            f"no admin endpoint given, and there is no {' and no '.join(PLACES)}; use --config FILE or --admin ADDRESS"
         )
-    return configured
+    if spec is None:
+        raise UsageError(f"{file} has no [admin] section; use --admin ADDRESS if the endpoint is elsewhere")
+    if not (spec.bind.is_unix or spec.bind.port):
+        raise UsageError(
+            f"{file} has port 0 in [admin]; use --admin ADDRESS with the address that 'admin.started' logs"
+        )
+    return spec.bind
 
 
 def _token_in(path: Path) -> str:

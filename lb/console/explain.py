@@ -10,6 +10,7 @@ import attrs
 
 from lb.config.load import ConfigError, load
 from lb.console import tables
+from lb.console.config_file import config_file
 from lb.console.ctl import ctl
 from lb.console.endpoint import BAD_USAGE, OK, print_errors
 from lb.discovery.sources import with_servers_files
@@ -24,11 +25,11 @@ __all__ = ["explain_command"]
 
 def explain_command(options: argparse.Namespace) -> int:
     """Run ``lb explain`` and return the exit code."""
-    if options.running or options.admin or options.config is None:
+    if options.running or options.admin:
         options.action = "explain"
         return ctl(options)
     try:
-        answer = _answer(options, options.config)
+        answer = _answer(options, config_file(options))
     except ConfigError as error:
         return print_errors(BAD_USAGE, *error.errors)
     except (ValueError, LookupError) as error:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
 from importlib.metadata import version
 
 import pytest
+import trio
 
-from tests.support.balancer import ask, balancer, config, run_lb
+from tests.support.balancer import LB, RunningBalancer, ask, balancer, config, killed_at_end, run_lb
 from tests.support.servers import Named, serving
 
 pytestmark = pytest.mark.slow
@@ -121,12 +124,70 @@ async def test_every_command_has_help(command):
     assert len(out.splitlines()) > 4
 
 
+async def test_help_is_a_command_too():
+    for words in (["check"], ["ctl", "drain"]):
+        assert await run_lb("help", *words) == await run_lb(*words, "--help")
+    assert await run_lb("help") == await run_lb("--help")
+
+
 async def test_version():
-    assert await run_lb("--version") == (0, f"trio-lb {version('trio-lb')}\n", "")
+    shown = (0, f"trio-lb {version('trio-lb')}\n", "")
+    assert await run_lb("--version") == shown
+    assert await run_lb("version") == shown
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["run"], ["check"], ["diff", "one.toml"], ["run", "--prot", "1"]]
+    "command", [["run"], ["check"], ["diff", "new.toml"], ["rehearse", "s.toml"], ["ctl", "status"]]
+)
+async def test_without_a_file_the_message_says_where_it_was_looked_for(tmp_path, command):
+    code, out, err = await run_lb(*command, cwd=tmp_path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "there is no ./lb.toml and no /etc/trio-lb/lb.toml; use --config FILE or" in err
+
+
+async def test_the_file_in_the_working_directory_is_found(tmp_path):
+    (tmp_path / "lb.toml").write_text(config(A, health=""))
+    for command in (["check"], ["check", "lb.toml"], ["check", "-c", "lb.toml"]):
+        assert (await run_lb(*command, cwd=tmp_path))[::2] == (0, "")
+
+
+async def with_stdin(text, *arguments):
+    """Run a command with this text on its standard input."""
+    done = await trio.run_process(
+        [LB, *arguments], stdin=text.encode(), capture_stdout=True, capture_stderr=True, check=False
+    )
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+async def test_the_file_may_come_on_standard_input():
+    code, out, err = await with_stdin(config(A, health=""), "check", "-c", "-")
+    assert (code, err) == (0, "")
+    assert out.startswith("listener web: 127.0.0.1:0 -> pool web\n")
+    code, out, err = await with_stdin(WRONG, "check", "-")
+    assert (code, out) == (2, "")
+    assert "<stdin>: pools.web.servers[1].weight: must be 0 or more, not -3 (line 7)\n" in err
+    assert await with_stdin("", "run", "-c", "-") == (2, "", "<stdin>: is empty\n")
+
+
+async def test_standard_input_cannot_be_reloaded(tmp_path):
+    text = config(A, health="").encode()
+    process = await trio.lowlevel.open_process([LB, "-c", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = RunningBalancer(process, None)
+    async with killed_at_end(process), trio.open_nursery() as nursery:
+        nursery.start_soon(running.read_log)
+        async with process.stdin:
+            await process.stdin.send_all(text)
+        await running.event("server.started")
+        process.send_signal(signal.SIGHUP)
+        rejected = await running.event("config.rejected")
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert rejected["errors"] == ["<stdin>: can be read only once; run with the name of a file to reload it"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["diff"], ["check", "a.toml", "b.toml"], ["help", "nonsense"], ["run", "--prot", "1"]],
 )
 async def test_bad_usage_exits_2_and_shows_the_usage(arguments):
     code, out, err = await run_lb(*arguments)
