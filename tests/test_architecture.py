@@ -73,8 +73,9 @@ IMPURE = {
     "asyncio", "datetime", "http", "multiprocessing", "os", "select", "selectors", "signal", "socket", "ssl",
     "subprocess", "threading", "time", "trio", "urllib",
 }  # fmt: skip
-PURE_MAY_NAME = {"healthcheck.registry", "lb.tls.contexts"}
-"""They give out probes and contexts, which do I/O once used; the configuration tries out whether they can be made."""
+PURE_MAY_NAME = {"healthcheck.registry", "lb.net.files", "lb.tls.contexts"}
+"""They give out probes and contexts, which do I/O once used; the configuration tries out whether they can be made.
+``files`` has the reads that the configuration does."""
 PURE_PART_OF = {
     "lb.config.warnings": {"datetime"},
     "lb.console.text": {"datetime"},
@@ -90,6 +91,7 @@ LONG_FUNCTIONS = {
 
 SAME_MEANING = {
     "T": "a type variable is local to its module",
+    "Ts": "likewise",
     "build": "the tables of consistent hashing: each table's module builds its own",
     "create": "the registries of strategies and probes: make a plug-in",
     "encode": "codecs: the two versions of the PROXY header, and messages of workers",
@@ -205,6 +207,20 @@ def test_a_function_fits_a_screen(module):
 def test_the_traffic_knows_neither_log_nor_screen_nor_admin(library, users):
     importing = {name for name in MODULES if library in {each.partition(".")[0] for each in imports(name)}}
     assert not {name for name in importing if not any(fnmatch(name, user) for user in users)}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(("lb.console.", "lb.tools."))])
+def test_what_blocks_runs_in_the_threads_of_its_purpose(module):
+    """trio's own threads, 40 for everybody, are for exec probes alone."""
+    calls = [ast.unparse(node) for node in ast.walk(ast.parse(sources()[module].read_text())) if named(node)]
+    shared = {"trio.to_thread.run_sync", "trio.socket.getaddrinfo", "trio.run_process", "trio.Path"}
+    shared |= {"trio.open_file", "trio.lowlevel.open_process"}
+    users = {"lb.net.threads": {"trio.to_thread.run_sync"}, "healthcheck.probes.exec": {"trio.lowlevel.open_process"}}
+    assert shared & set(calls) == users.get(module, set())
+
+
+def named(node):
+    return isinstance(node, ast.Attribute)
 
 
 FACES = {"lb", "lb.events", "lb.model", "lb.tools.demo"}

@@ -11,6 +11,7 @@ from healthcheck.conversation import Conversation, Script
 from healthcheck.conversation_probe import ConversationProbe
 from healthcheck.probe import Passed, ProbeFailed, Secure, Target
 from healthcheck.probes import options
+from lb.net.files import read_file
 from lb.net.tls import verifying_context
 
 __all__ = ["TlsProbe"]
@@ -69,9 +70,9 @@ def _read(path: str) -> str:
     if not Path(path).is_absolute():
         raise ValueError(f"ca: must be an absolute path, not {path!r}")
     try:
-        content = Path(path).read_bytes()
+        content = read_file(path)
     except OSError as error:
-        raise ValueError(f"ca: {path!r} cannot be read: {str(error.strerror).lower()}") from error
+        raise ValueError(f"ca: {path!r} cannot be read: {str(error.strerror or error).lower()}") from error
     return content.decode("ascii", errors="ignore")  # non-ASCII bytes are text around the PEM blocks
 
 

@@ -13,7 +13,7 @@ import trio
 from lb.admin.feed import Feed
 from lb.admin.process import ConfigFile
 from lb.control.balancer import Balancer
-from lb.control.bindings import ADMIN, open_admin
+from lb.control.bindings import ADMIN, bind_targets, open_admin
 from lb.events import AdminStarted
 from lb.events.base import Observers
 from lb.model import AdminSpec
@@ -38,9 +38,11 @@ class Admin:
         self._sockets: list[socket.socket] = []
         self._scope = trio.CancelScope()
 
-    def open(self, spec: AdminSpec | None) -> list[socket.socket]:
+    async def open(self, spec: AdminSpec | None) -> list[socket.socket]:
         """Bind the address unless it is bound; return the new sockets. Raises OSError, see :func:`open_admin`."""
-        return open_admin(spec.bind) if spec is not None and spec.bind != self._bind else []
+        if spec is None or spec.bind == self._bind:
+            return []
+        return open_admin(spec.bind, await bind_targets(spec.bind))
 
     def follow(self, spec: AdminSpec | None, opened: list[socket.socket]) -> None:
         """Serve on the sockets from :meth:`open`, and stop serving on the old address."""

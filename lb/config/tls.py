@@ -8,6 +8,7 @@ from pathlib import Path
 from lb.model import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec, ServerSpec
 from lb.model.table import Table
 from lb.model.values import Reader, boolean, choice, shown, text
+from lb.net.files import read_file
 from lb.tls.contexts import check_authority, check_certificate
 
 __all__ = ["read_listener_tls", "read_pool_tls"]
@@ -120,7 +121,7 @@ def _file(directory: Path) -> Reader[PemSpec]:
     def read(value: object) -> PemSpec:
         path = text(value)
         try:
-            return PemSpec(path, (directory / path).read_bytes())
+            return PemSpec(path, read_file(directory / path))
         except (OSError, ValueError) as error:  # ValueError: NUL in the path
             reason = getattr(error, "strerror", None) or str(error)
             raise ValueError(f"{path!r} cannot be read: {reason.lower()}") from error

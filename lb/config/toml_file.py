@@ -13,6 +13,7 @@ import tomli
 from lb.config.lines import key_lines, line_of
 from lb.config.other_formats import other_format
 from lb.model.table import Complaint
+from lb.net.files import read_file
 
 __all__ = ["STDIN", "ConfigError", "TomlFile", "read_toml"]
 
@@ -61,14 +62,14 @@ def read_toml(path: Path, *, beside_traffic: bool = False) -> TomlFile:
     """Read a file, or standard input for ``-``. Raises ConfigError if it is unreadable or not TOML.
 
     ``beside_traffic``: the caller is a thread beside the traffic. The read takes longer, but never holds the
-    interpreter for long.
+    interpreter for long. It reads a plain file only, which does not wait for a writer.
     """
     if path == STDIN:
         return TomlFile.parse(_read_stdin(again=beside_traffic), "<stdin>")
     try:
-        content = path.read_bytes()
+        content = read_file(path) if beside_traffic else path.read_bytes()
     except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from error
+        raise ConfigError([f"{path}: cannot be read: {error.strerror or error}"]) from error
     return TomlFile.parse(_decoded(content, str(path)), str(path), beside_traffic=beside_traffic)
 
 

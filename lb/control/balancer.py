@@ -228,7 +228,7 @@ class Balancer:
         """
         steps = plan(self.config, config)
         with ExitStack() as undo:
-            opened = self._bindings.open(config, steps.bindings, undo)
+            opened = await self._bindings.open(config, steps.bindings, undo)
             prepared = await self._pools.prepare(config)
             targets = await self._resolve(new_servers(prepared))
             async with self._data_plane.change(config, steps.bindings, opened) as commit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeAlias
@@ -13,12 +13,14 @@ from lb.dataplane.host import Host
 from lb.events import ListenerStarted, ListenerStopped, Sink
 from lb.events.process import SocketUnused
 from lb.model import Config
-from lb.model.address import Address
+from lb.model.address import Address, SocketAddress
 from lb.model.binds import BindingChanges, Place
 from lb.net.activation import Given, socket_name
+from lb.net.errors import describe_error
+from lb.net.resolver import look_up
 from lb.net.sockets import ListeningSockets, Opened, open_sockets, remove_file
 
-__all__ = ["ADMIN", "BACKLOG", "Bindings", "BoundNames", "open_admin"]
+__all__ = ["ADMIN", "BACKLOG", "Bindings", "BoundNames", "bind_targets", "open_admin"]
 
 BoundNames: TypeAlias = dict[str, dict[Address, list[str]]]
 """The bound addresses as text, by listener and configured address."""
@@ -40,14 +42,15 @@ class Bindings:
         self._closing: list[ListenerStopped] = []
         """Events to report once the sockets are closed."""
 
-    def open(self, config: Config, changes: BindingChanges, undo: ExitStack) -> Opened:
-        """Open the sockets of new bindings."""
+    async def open(self, config: Config, changes: BindingChanges, undo: ExitStack) -> Opened:
+        """Open the sockets of new bindings. Raises OSError; the message names the address and the reason."""
         opened: dict[Place, list[socket.socket]] = {}
         for place in changes.opened:
             name, address = place
             inherited = self._inherited.pop(place, [])
             backlog = config.listeners[name].backlog
-            opened[place] = inherited or self._host.open_sockets(address, backlog, self._given)
+            targets = () if inherited else await bind_targets(address)
+            opened[place] = inherited or self._host.open_sockets(address, backlog, self._given, targets)
             for sock in opened[place]:
                 undo.enter_context(sock)
         return opened
@@ -96,6 +99,19 @@ class Bindings:
             self._sink(event)
 
 
+async def bind_targets(address: Address) -> tuple[SocketAddress, ...]:
+    """Look up the host name of an address to listen on; nothing without one.
+
+    Raises OSError; the message names the address and the reason.
+    """
+    if not address.is_name:
+        return ()
+    try:
+        return await look_up(address)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {address}: {describe_error(error)}") from error
+
+
 ADMIN = "/admin"
 """The admin endpoint's name among the listeners, whose names contain no slash."""
 BACKLOG = 64
@@ -103,9 +119,12 @@ BACKLOG = 64
 ONLY_OWNER = 0o600
 
 
-def open_admin(bind: Address) -> list[socket.socket]:
-    """Bind the admin endpoint and listen. Raises OSError; the message names the address and the reason."""
-    sockets = open_sockets(bind, BACKLOG)
+def open_admin(bind: Address, targets: Sequence[SocketAddress] = ()) -> list[socket.socket]:
+    """Bind the admin endpoint and listen. ``targets`` as for :func:`open_sockets`.
+
+    Raises OSError; the message names the address and the reason.
+    """
+    sockets = open_sockets(bind, BACKLOG, targets=targets)
     if bind.is_unix:
         Path(bind.path).chmod(ONLY_OWNER)
     return sockets

@@ -8,6 +8,7 @@ from lb.dataplane.host import Host
 from lb.dataplane.plane import DataPlane
 from lb.events import Sink
 from lb.model import Config
+from lb.net.resolver import MAX_LOOK_UPS
 from lb.net.sockets import ListeningSockets
 from lb.pools.pool_set import Pools
 
@@ -38,7 +39,7 @@ def make_plane(
         return Workers(workers, pools, sink, write, sockets)
     from lb.dataplane.local import LocalDataPlane  # noqa: PLC0415 - not needed in a supervisor
 
-    servers = sum(len(pool.servers) for pool in config.pools.values())
-    return LocalDataPlane(
-        pools, sink, sockets=sockets, reserve=RESERVED_DESCRIPTORS + 2 * servers, dedicated=dedicated, host=host
-    )
+    servers = [server for pool in config.pools.values() for server in pool.servers]
+    look_ups = min(MAX_LOOK_UPS, sum(server.address.is_name for server in servers))
+    reserve = RESERVED_DESCRIPTORS + 2 * len(servers) + look_ups
+    return LocalDataPlane(pools, sink, sockets=sockets, reserve=reserve, dedicated=dedicated, host=host)

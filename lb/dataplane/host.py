@@ -1,17 +1,17 @@
 """The interface of a balancer to its machine: listening sockets, connects, probes. `lb rehearse` replaces it.
 
-The clock and name look-ups are not part of it: trio has its own hooks to replace them.
+The clock and name look-ups are not part of it: they are replaced in trio and in :mod:`lb.net.resolver`.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import healthcheck.registry
 from healthcheck.probe import Probe
 from lb.model import PluginSpec
-from lb.model.address import Address
+from lb.model.address import Address, SocketAddress
 from lb.net.activation import GivenSockets
 from lb.net.descriptors import Descriptors
 from lb.net.disconnects import Disconnects, Watch
@@ -25,9 +25,14 @@ __all__ = ["Host"]
 class Host:
     """The real machine. Called when something starts, never per connection."""
 
-    def open_sockets(self, address: Address, backlog: int, given: GivenSockets) -> list[socket.socket]:
-        """Open listening sockets for an address. Raises OSError."""
-        return open_sockets(address, backlog, given)
+    def open_sockets(
+        self, address: Address, backlog: int, given: GivenSockets, targets: Sequence[SocketAddress]
+    ) -> list[socket.socket]:
+        """Open listening sockets for an address; ``targets`` are those of its host name, if it has one.
+
+        Raises OSError.
+        """
+        return open_sockets(address, backlog, given, targets)
 
     def descriptors(self, reserve: int) -> Descriptors:
         """Return the descriptor budget of connections."""

@@ -13,6 +13,7 @@ from lb.discovery.dns_records import DnsOutcome, DnsQuestion, Round, pause, serv
 from lb.discovery.source import Found
 from lb.model import ServerSpec
 from lb.model.address import Address
+from lb.net.threads import Threads
 
 __all__ = ["AskNameserver", "DnsServers", "dns_client"]
 
@@ -31,7 +32,7 @@ async def dns_client() -> AskNameserver:
 
         return dns_client.ask
 
-    return await trio.to_thread.run_sync(load)
+    return await Threads(1).run(load)
 
 
 @attrs.frozen

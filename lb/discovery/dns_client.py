@@ -21,11 +21,14 @@ from dns.rdtypes.IN.SRV import SRV
 from lb.discovery.dns_records import DnsAnswer, DnsOutcome, DnsQuestion, Failure, Record, Service
 from lb.model.address import Address
 from lb.net.errors import describe_error
+from lb.net.threads import Threads
 
 __all__ = ["ask"]
 
 LIFETIME = 5.0
 """Seconds for one query over all name servers and retries; each attempt gets at most 2 s (dnspython)."""
+
+_threads = Threads(4)  # that read /etc/resolv.conf
 
 
 async def ask(question: DnsQuestion, nameservers: Sequence[Address]) -> DnsOutcome:
@@ -34,7 +37,7 @@ async def ask(question: DnsQuestion, nameservers: Sequence[Address]) -> DnsOutco
     The name is fully qualified: search lists are ignored. Errors are returned as :class:`Failure`, not raised.
     """
     try:
-        answer = await _resolver(nameservers).resolve(
+        answer = await (await _resolver(nameservers)).resolve(
             f"{question.name.removesuffix('.')}.",
             question.kind,
             raise_on_no_answer=False,
@@ -53,10 +56,11 @@ async def ask(question: DnsQuestion, nameservers: Sequence[Address]) -> DnsOutco
     return DnsAnswer(tuple(_record(rdata) for rdata in answer), answer.chaining_result.minimum_ttl)
 
 
-def _resolver(nameservers: Sequence[Address]) -> dns.asyncresolver.Resolver:
-    resolver = dns.asyncresolver.Resolver(configure=not nameservers)
-    if nameservers:
-        resolver.nameservers = [dns.nameserver.Do53Nameserver(each.host, each.port) for each in nameservers]
+async def _resolver(nameservers: Sequence[Address]) -> dns.asyncresolver.Resolver:
+    if not nameservers:
+        return await _threads.run(dns.asyncresolver.Resolver)
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers = [dns.nameserver.Do53Nameserver(each.host, each.port) for each in nameservers]
     return resolver
 
 

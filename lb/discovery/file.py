@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -13,28 +11,18 @@ import trio
 from lb.config.servers_file import parse_servers_file
 from lb.discovery.source import Found
 from lb.model import ServerSpec
+from lb.net.files import read_file
+from lb.net.threads import Threads
 
-__all__ = ["FileServers", "read"]
+__all__ = ["FileServers"]
 
 FILE_INTERVAL = 1.0
 """Seconds between two reads of a file. Reading takes 0.2 ms of CPU for 1,000 lines, in a thread, and misses no change,
 unlike comparing mtime and inode."""
 SETTLED = 0.1
 """Seconds that new content must stay unchanged, in case the file is being written in place. A guess."""
-MAX_FILE_SIZE = 1 << 24
-"""Maximum bytes of a servers file. A guess."""
-
-
-def read(path: str) -> bytes:
-    """Read the whole file. Raises OSError, also if it is not a plain file or too large."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError("is not a plain file")
-        content = file.read(MAX_FILE_SIZE + 1)
-    if len(content) > MAX_FILE_SIZE:
-        raise OSError(f"is larger than {MAX_FILE_SIZE >> 20} MiB")
-    return content
+READ_TIMEOUT = 5.0
+"""Seconds until a read, or a parse, is reported as failed. It goes on: nothing can interrupt it."""
 
 
 @attrs.frozen
@@ -45,37 +33,38 @@ class FileServers:
 
     async def watch(self, found: Found, fault: Callable[[Exception], None]) -> NoReturn:  # noqa: ARG002 - none expected
         last: bytes | str | None = None
+        thread = Threads(1, READ_TIMEOUT)  # a file that does not answer holds one thread, and delays no other file
         while True:
-            content = await _read(self.path)
+            content = await _read(self.path, thread)
             if content != last:
-                last = content = await _settled(self.path, content)
+                last = content = await _settled(self.path, content, thread)
                 if isinstance(content, str):
                     found((), (content,))
                 else:
-                    servers, errors = await trio.to_thread.run_sync(parse_servers_file, content, self.path)
+                    servers, errors = await thread.run(parse_servers_file, content, self.path)
                     found(() if errors else servers, errors)
             await trio.sleep(FILE_INTERVAL)
 
     def read(self) -> tuple[tuple[ServerSpec, ...], tuple[str, ...]]:
         try:
-            return parse_servers_file(read(self.path), self.path)
+            return parse_servers_file(read_file(self.path), self.path)
         except OSError as error:
             return (), (_unreadable(self.path, error),)
 
 
-async def _settled(path: str, content: bytes | str) -> bytes | str:
+async def _settled(path: str, content: bytes | str, thread: Threads) -> bytes | str:
     """Return the content once it stays unchanged for SETTLED seconds."""
     while True:
         await trio.sleep(SETTLED)
-        before, content = content, await _read(path)
+        before, content = content, await _read(path, thread)
         if content == before:
             return content
 
 
-async def _read(path: str) -> bytes | str:
-    """Return the content, or an error message. Reads in a thread, which a hanging file system may block."""
+async def _read(path: str, thread: Threads) -> bytes | str:
+    """Return the content, or an error message."""
     try:
-        return await trio.to_thread.run_sync(read, path, abandon_on_cancel=True)
+        return await thread.run(read_file, path)
     except OSError as error:
         return _unreadable(path, error)
 

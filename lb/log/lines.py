@@ -12,6 +12,8 @@ from typing import Protocol, TypeAlias
 
 import trio
 
+from lb.net.threads import Threads
+
 __all__ = ["LineOutput", "LineQueue", "LineWriter", "NewOutput"]
 
 MAX_QUEUED_LINES = 10_000
@@ -87,6 +89,7 @@ class LineWriter:
         self._writing = threading.Lock()
         """Held from taking the batch until it is written."""
         self._dropped = dropped
+        self._thread = Threads(1)
         self.write = self._lines.put
 
     async def run(self) -> None:
@@ -95,7 +98,7 @@ class LineWriter:
             while True:
                 await self._lines.gather()
                 self._batch = self._take()
-                failed = await trio.to_thread.run_sync(self._write_batch, abandon_on_cancel=True)
+                failed = await self._thread.run(self._write_batch)
                 self._lines.lost += failed
                 if not failed:  # else the report could not be written either
                     self._lines.report_lost(self._dropped)

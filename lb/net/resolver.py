@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import TypeAlias
 
 import trio
 
 from lb.model import ServerSpec
 from lb.model.address import Address, SocketAddress
+from lb.net.threads import Threads
 
-__all__ = ["all_static_targets", "keep_resolved", "look_up", "static_targets", "targets_of"]
+__all__ = [
+    "MAX_LOOK_UPS",
+    "all_static_targets",
+    "keep_resolved",
+    "look_up",
+    "name_service",
+    "static_targets",
+    "targets_of",
+]
 
 LOOK_UP_TIMEOUT = 5.0
 """Timeout of one lookup in seconds. getaddrinfo has no limit; resolv.conf(5) also gives a name server 5 s."""
+FIRST_LOOK_UP = 1.0
+"""Seconds that a start or a reload waits for new names. A guess: a healthy name server takes milliseconds."""
+BOTH_FAMILIES = 0.3
+"""Seconds until each family is looked up by itself as well. A guess: most name servers answer sooner."""
+RESOLUTION_DELAY = 0.05
+"""Seconds that a first answer waits for the rest, as in RFC 8305, section 3."""
+MAX_LOOK_UPS = 64
+"""Concurrent calls of getaddrinfo, each with a thread and a socket. glibc gives up after 10 s."""
 ADDRESSES_PER_TURN = 64
 """Addresses parsed before traffic is served: about 0.2 ms."""
 
@@ -40,39 +58,87 @@ async def all_static_targets(servers: Iterable[ServerSpec]) -> dict[Address, tup
     return targets
 
 
+AskNames: TypeAlias = Callable[[Address, socket.AddressFamily], Awaitable[tuple[SocketAddress, ...]]]
+"""Looks up a host name in one family or, with AF_UNSPEC, in both. Raises OSError."""
+
+_threads = Threads(MAX_LOOK_UPS, LOOK_UP_TIMEOUT)
+
+
+async def _ask_system(address: Address, family: socket.AddressFamily) -> tuple[SocketAddress, ...]:
+    """Ask getaddrinfo, which sorts by the system's preference."""
+    host = _encoded(address.host)
+    found = await _threads.run(socket.getaddrinfo, host, address.port, family, socket.SOCK_STREAM)
+    return tuple(dict.fromkeys((family, target) for family, _, _, _, target in found))
+
+
+def _encoded(host: str) -> bytes:
+    if host.isascii():
+        return host.encode()
+    import idna  # noqa: PLC0415 - rare; Python's own codec knows the older IDNA 2003 only
+
+    try:
+        return idna.encode(host, uts46=True)
+    except UnicodeError as error:
+        raise OSError(f"{host} is not a valid host name: {error}") from error
+
+
+name_service: trio.lowlevel.RunVar[AskNames] = trio.lowlevel.RunVar("name_service", _ask_system)
+"""Who is asked for addresses. `lb rehearse` and tests replace it."""
+
+
 async def targets_of(
     servers: Iterable[ServerSpec], known: Mapping[Address, tuple[SocketAddress, ...]]
 ) -> dict[Address, tuple[SocketAddress, ...]]:
     """Resolve the addresses of all servers. Only unknown names are looked up, concurrently.
 
-    A name whose lookup fails has no targets. The server's own task retries it later.
+    A name without an answer in FIRST_LOOK_UP seconds has no targets yet. The server's own task goes on looking.
     """
     static = await all_static_targets(servers)
-    targets = {address: known.get(address) or targets for address, targets in static.items()}
+    targets = {address: known.get(address, targets) for address, targets in static.items()}
 
     async def resolve(address: Address) -> None:
         with suppress(OSError):
             targets[address] = await look_up(address)
 
-    async with trio.open_nursery() as nursery:
-        for address, known_targets in targets.items():
-            if not known_targets:
-                nursery.start_soon(resolve, address)
+    with trio.move_on_after(FIRST_LOOK_UP):
+        async with trio.open_nursery() as nursery:
+            for address in static:
+                if address.is_name and address not in known:
+                    nursery.start_soon(resolve, address)
     return targets
 
 
 async def look_up(address: Address) -> tuple[SocketAddress, ...]:
-    """Return all addresses of a host name, in the system's order of preference (getaddrinfo).
+    """Return all addresses of a host name, in the system's order of preference.
 
+    If one family has no answer in time, the other one's addresses are returned soon after they came.
     Raises OSError if there is none, or TimeoutError without an answer in time.
     """
-    with trio.move_on_after(LOOK_UP_TIMEOUT):
-        try:
-            found = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-        except UnicodeError as error:
-            raise OSError(f"{address.host} is not a valid host name: {error}") from error
-        return tuple(dict.fromkeys((family, target) for family, _, _, _, target in found))
-    raise TimeoutError(f"no answer in {LOOK_UP_TIMEOUT:g} s")
+    ask = name_service.get()
+    found: dict[SocketAddress, None] = {}
+    errors: list[OSError] = []
+    async with trio.open_nursery() as nursery:
+
+        async def look(family: socket.AddressFamily) -> None:
+            try:
+                answer = await ask(address, family)
+            except OSError as error:
+                errors.append(error)
+                if family != socket.AF_UNSPEC:
+                    return
+            else:
+                found.update(dict.fromkeys(answer))
+                if family != socket.AF_UNSPEC:
+                    await trio.sleep(RESOLUTION_DELAY)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(look, socket.AF_UNSPEC)
+        await trio.sleep(BOTH_FAMILIES)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            nursery.start_soon(look, family)
+    if not found:
+        raise errors[-1]
+    return tuple(found)
 
 
 async def keep_resolved(

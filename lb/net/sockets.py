@@ -6,12 +6,12 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
-from lb.model.address import Address
+from lb.model.address import Address, SocketAddress
 from lb.model.binds import BindingChanges, Place
 from lb.net.activation import GivenSockets
 from lb.net.errors import describe_error
@@ -32,15 +32,17 @@ def remove_file(address: Address) -> None:
             Path(address.path).unlink()
 
 
-def open_sockets(address: Address, backlog: int, given: GivenSockets = NONE_GIVEN) -> list[socket.socket]:
+def open_sockets(
+    address: Address, backlog: int, given: GivenSockets = NONE_GIVEN, targets: Sequence[SocketAddress] = ()
+) -> list[socket.socket]:
     """Bind and listen, or use the ``given`` sockets. Raises OSError whose text names the address and the cause.
 
-    A host name binds every address that it resolves to. An empty host binds all addresses of both families with one
-    socket, if the system has IPv6.
+    A host name binds every address that it resolves to: ``targets``, or it is looked up, which blocks. An empty host
+    binds all addresses of both families with one socket, if the system has IPv6.
     """
     opened: list[socket.socket] = []
     try:
-        for family, target in _bind_targets(address):
+        for family, target in targets or _bind_targets(address):
             taken = given.take(family, target)
             sock = taken or socket.socket(family, socket.SOCK_STREAM)
             opened.append(sock)
@@ -59,7 +61,7 @@ def open_sockets(address: Address, backlog: int, given: GivenSockets = NONE_GIVE
     return opened
 
 
-def _bind_targets(address: Address) -> list[tuple[socket.AddressFamily, object]]:
+def _bind_targets(address: Address) -> list[SocketAddress]:
     if address.is_unix:
         return [(socket.AF_UNIX, address.path)]
     if not address.host:
@@ -88,6 +90,7 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # a process that hangs has a full backlog: EAGAIN
         error = probe.connect_ex(path)
     if error != errno.ECONNREFUSED:
         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

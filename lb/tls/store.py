@@ -9,6 +9,7 @@ from typing import TypeAlias
 import trio
 
 from lb.model import Config, ListenerTlsSpec, PoolTlsSpec
+from lb.net.threads import Threads
 from lb.tls.contexts import client_context, server_context
 from lb.tls.tickets import share_tickets, ticket_keys
 
@@ -27,6 +28,7 @@ class TlsStore:
         self._ticket_secret = ticket_secret
         self._contexts: dict[TlsSpec, ssl.SSLContext] = {}
         self._making = trio.Lock()
+        self._thread = Threads(1)
 
     async def make(self, spec: TlsSpec) -> ssl.SSLContext:
         """Return the context, and make it if missing. Runs in a thread: loading the system's CAs takes 50 ms.
@@ -36,7 +38,7 @@ class TlsStore:
         async with self._making:
             context = self._contexts.get(spec)
             if context is None:
-                self._contexts[spec] = context = await trio.to_thread.run_sync(_context, spec, self._ticket_secret)
+                self._contexts[spec] = context = await self._thread.run(_context, spec, self._ticket_secret)
             return context
 
     def __getitem__(self, spec: TlsSpec) -> ssl.SSLContext:

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import trio
 
+from lb.net.threads import Threads
+
 __all__ = ["Channel", "ChannelFullError", "encode"]
 
 HEADER = struct.Struct("=QI")
@@ -50,6 +52,7 @@ class Channel:
         self._sent = trio.Event()
         self._read = bytearray()
         self._fds: list[int] = []
+        self._thread = Threads(1)
 
     def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
         """Queue a message from :func:`encode`. The descriptors are duplicated. Raises ChannelFullError.
@@ -111,7 +114,7 @@ class Channel:
         if body is None:
             return None
         fds, self._fds = self._fds[:count], self._fds[count:]
-        message = await trio.to_thread.run_sync(pickle.loads, body) if length > LARGE else pickle.loads(body)  # noqa: S301 - our own process
+        message = await self._thread.run(pickle.loads, body) if length > LARGE else pickle.loads(body)  # noqa: S301 - our own process
         return message, fds
 
     async def _take(self, count: int) -> bytes | None:

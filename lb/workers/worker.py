@@ -27,6 +27,7 @@ from lb.model.server import Count
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.resolver import all_static_targets
 from lb.net.sockets import ListeningSockets, Opened, close_all, listening_socket
+from lb.net.threads import Threads
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool, Prepared
 from lb.pools.pool_set import Pools, new_servers
@@ -116,6 +117,7 @@ class Worker:
             ticket_secret=start.ticket_secret,
         )
         self._preparing = trio.CancelScope()
+        self._thread = Threads(1)
         self._ready: Ready | None = None
         self._config = Config()
         """The configuration in use."""
@@ -220,7 +222,7 @@ class Worker:
         with trio.CancelScope() as self._preparing:
             task_status.started()
             try:
-                config = await trio.to_thread.run_sync(reused, order.config, self._config)
+                config = await self._thread.run(reused, order.config, self._config)
                 await self._data_plane.prepare(config)
                 pools = await self._pools.prepare(config)
                 self._ready = Ready(order, config, opened, pools, await all_static_targets(new_servers(pools)))

@@ -120,7 +120,7 @@ class DemoScene:
                 async with trio.open_nursery() as clients:
                     clients.start_soon(self._load.run, port)
                     admin = Admin(self.balancer, self._observers, self, clients)
-                    admin.follow(config.admin, admin.open(config.admin))
+                    admin.follow(config.admin, await admin.open(config.admin))
                     task_status.started()
                     await self.over.wait()
                     clients.cancel_scope.cancel()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
-from typing import Any, cast
-
-import trio
+from typing import cast
 
 from healthcheck.probe import Probe, Target
 from lb.dataplane.host import Host
@@ -26,30 +24,12 @@ from lb.tools.rehearse.sockets import ListeningSocket, VirtualDisconnects
 from lb.tools.rehearse.splicer import VirtualSplicer
 from lb.tools.rehearse.virtual_clock import VirtualClock
 
-__all__ = ["VirtualHost", "VirtualNames"]
+__all__ = ["VirtualHost", "virtual_names"]
 
 
-class VirtualNames(trio.abc.HostnameResolver):
-    """Resolves each host name to itself. For ``trio.socket.set_custom_hostname_resolver``."""
-
-    async def getaddrinfo(
-        self,
-        host: bytes | None,
-        port: bytes | str | int | None,
-        family: int = 0,  # noqa: ARG002 - all addresses are IPv4
-        type: int = 0,  # noqa: A002, ARG002 - all sockets are streams
-        proto: int = 0,
-        flags: int = 0,  # noqa: ARG002 - as in socket.getaddrinfo
-    ) -> list[tuple[Any, socket.SocketKind, int, str, Any]]:
-        name = (host or b"").decode("ascii")
-        return [(socket.AF_INET, socket.SOCK_STREAM, proto, "", (name, int(port or 0)))]
-
-    async def getnameinfo(
-        self,
-        sockaddr: tuple[str, int] | tuple[str, int, int, int],
-        flags: int,  # noqa: ARG002 - as in socket.getnameinfo
-    ) -> tuple[str, str]:
-        return sockaddr[0], str(sockaddr[1])
+async def virtual_names(address: Address, family: socket.AddressFamily) -> tuple[SocketAddress, ...]:  # noqa: ARG001
+    """Resolve each host name to itself. Replaces :data:`lb.net.resolver.name_service`."""
+    return ((socket.AF_INET, (address.host, address.port)),)
 
 
 def _target_of(address: Address) -> SocketAddress:
@@ -88,7 +68,13 @@ class VirtualHost(Host):
         """Return all servers with the name ``pool/server``: a reload may give the name to another address."""
         return self._by_name[name]
 
-    def open_sockets(self, address: Address, backlog: int, given: GivenSockets) -> list[socket.socket]:  # noqa: ARG002
+    def open_sockets(
+        self,
+        address: Address,
+        backlog: int,  # noqa: ARG002 - clients never wait
+        given: GivenSockets,  # noqa: ARG002 - there are none
+        targets: Sequence[SocketAddress],  # noqa: ARG002 - found by their address
+    ) -> list[socket.socket]:
         self.listening[address] = opened = ListeningSocket(address.text, self._refused)
         return [cast("socket.socket", opened)]
 

@@ -13,9 +13,10 @@ from lb.control.balancer import Balancer, why_rejected
 from lb.events import Event
 from lb.model import Config
 from lb.model.connection import ConnectionFilter
+from lb.net.resolver import name_service
 from lb.tools.rehearse.clients import Clients
 from lb.tools.rehearse.faults import inject
-from lb.tools.rehearse.host import VirtualHost, VirtualNames
+from lb.tools.rehearse.host import VirtualHost, virtual_names
 from lb.tools.rehearse.recorder import Recorder
 from lb.tools.rehearse.repeatable import make_repeatable
 from lb.tools.rehearse.scenario import Reload, Scenario
@@ -63,7 +64,7 @@ class Simulation:
         self.recorder.observe(self._clock.now, event)
 
     async def run(self) -> None:
-        trio.socket.set_custom_hostname_resolver(VirtualNames())
+        name_service.set(virtual_names)
         async with trio.open_nursery() as self._nursery:
             await self._nursery.start(self._balancer.run, self._config)
             self._schedule()

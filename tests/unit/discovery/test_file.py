@@ -2,37 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from lb.config.load import ConfigError, parse
-from lb.discovery import file as servers_file
-from lb.discovery.file import read
 from lb.discovery.sources import with_servers_files
-
-
-def test_the_whole_file_is_read(tmp_path):
-    path = tmp_path / "list"
-    path.write_bytes(b"a:1\n" * 100_000)
-    assert read(str(path)) == b"a:1\n" * 100_000
-
-
-def test_a_pipe_is_refused_and_waits_for_nobody(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
-        with pytest.raises(OSError, match=r"is not a plain file|Is a directory"):
-            read(str(path))
-
-
-def test_what_is_too_large_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(servers_file, "MAX_FILE_SIZE", 1 << 20)
-    path = tmp_path / "list"
-    path.write_bytes(b"#" * (1 << 20))
-    read(str(path))
-    path.write_bytes(b"#" * ((1 << 20) + 1))
-    with pytest.raises(OSError, match="is larger than 1 MiB"):
-        read(str(path))
 
 
 def test_files_are_part_of_the_configuration_and_all_that_is_wrong_is_told(tmp_path):

@@ -262,7 +262,7 @@ async def test_a_file_that_is_being_written_is_not_taken_before_it_stays_the_sam
     contents = iter([b"10.0.0.1:80\n", b"10.0.0.1:80\n10.0.0.2:8", b"10.0.0.1:80\n10.0.0.2:80\n"])
     last = b""
 
-    async def read(path):
+    async def read(path, thread):
         nonlocal last
         last = next(contents, last)
         return last

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -51,6 +52,21 @@ def test_a_unix_socket_that_is_alive_is_not_taken_away(tmp_path):
     (sock,) = open_sockets(address, 16)
     with sock, pytest.raises(OSError, match=r"cannot listen on unix:.*address already in use"):
         open_sockets(address, 16)
+
+
+def test_a_unix_socket_whose_process_hangs_is_in_use_and_waited_for_by_nobody(tmp_path):
+    """A connect to a full backlog would block."""
+    address = Address.parse(f"unix:{tmp_path}/s")
+    with socket.socket(socket.AF_UNIX) as hanging, ExitStack() as clients:
+        hanging.bind(address.path)
+        hanging.listen(0)
+        while True:
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            if client.connect_ex(address.path) == errno.EAGAIN:
+                break
+        with pytest.raises(OSError, match=r"cannot listen on unix:.*address already in use"):
+            open_sockets(address, 16)
 
 
 def test_a_file_that_is_no_socket_is_not_removed(tmp_path):
