@@ -6,7 +6,7 @@ import errno
 import os
 import ssl
 
-__all__ = ["EXHAUSTED", "LOCAL_ERRORS", "describe_error"]
+__all__ = ["EXHAUSTED", "LOCAL_ERRORS", "describe_error", "is_local_error"]
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors that mean this host is out of descriptors or memory. From accept(2) and pipe(2)."""
@@ -14,6 +14,15 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 LOCAL_ERRORS = EXHAUSTED | {errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM, errno.ECANCELED}
 """Errors of a connect that this host caused, not the server: no resources, no permission, or called off. From
 connect(2); EPERM is a rule of this host, such as a firewall's."""
+
+
+def is_local_error(error: OSError) -> bool:
+    """Return True if this host caused an error, so that it says nothing about the server.
+
+    The numbers of TLS errors are OpenSSL's own: 1, for a failed handshake, is that of EPERM.
+    """
+    return error.errno in LOCAL_ERRORS and not isinstance(error, ssl.SSLError)
+
 
 ERROR_TEXTS = {
     errno.ECONNREFUSED: "connection refused",

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from lb.events import Attempt, EndedBy, Reason
 from lb.model.address import Client, SocketAddress
 from lb.net.deadlines import DeadlineQueue
-from lb.net.errors import LOCAL_ERRORS, describe_error
+from lb.net.errors import describe_error, is_local_error
 from lb.net.tcp import TCP_OPTIONS
 from lb.pools.backend import Backend
 from lb.proxy.context import ConnectionContext
@@ -175,7 +175,7 @@ class Connector:
         if self._deadline_queue is not None:
             self._deadline_queue.discard(self)
         self.release()
-        if error.errno not in LOCAL_ERRORS:
+        if not is_local_error(error):
             self.pool.connect_failed(backend, text, now)
 
     # The handshake. Implements lb.proxy.server_handshake.Handshaking

@@ -135,6 +135,7 @@ def test_a_changed_pool_tells_its_keys_one_by_one() -> None:
         KeyChange("retries", 2, 0),
         KeyChange("health.probe", PluginSpec("tcp"), health.probe),
         KeyChange("health.interval", 2.0, 5),
+        KeyChange("health.down_interval", 2.0, 5),
         KeyChange("passive.failures", 3, 0),
     )
     assert todo.lines()[1] == "changed     pool web  health.probe tcp -> http (path='/up')"
