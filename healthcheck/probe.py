@@ -15,7 +15,7 @@ import trio
 
 from healthcheck.result import Advice
 from lb.model.address import Address, Client, SocketAddress, client_of
-from lb.net.errors import LOCAL_ERRORS, describe_error
+from lb.net.errors import describe_error, is_local_error
 from lb.net.tcp import is_self_connected
 
 __all__ = [
@@ -127,6 +127,12 @@ class Target:
         return trio.SocketStream(connecting)
 
     @property
+    def host_and_port(self) -> tuple[str, str]:
+        """The address as texts: host without brackets, and port; of a unix socket its path, and no port."""
+        address = self.address
+        return (address.path, "") if address.is_unix else (address.host, str(address.port))
+
+    @property
     def sockaddr(self) -> SocketAddress:
         """The address to connect to. Raises ProbeFailed if there is none."""
         if not self.sockaddrs:
@@ -159,7 +165,7 @@ def is_own_trouble(error: OSError, target: Target) -> bool:
     """
     if error.errno == errno.EADDRNOTAVAIL and target.sockaddrs:
         return _has_address_for(*target.sockaddrs[0])
-    return error.errno in LOCAL_ERRORS or error.errno == errno.EAGAIN
+    return is_local_error(error) or error.errno == errno.EAGAIN
 
 
 def _has_address_for(family: socket.AddressFamily, sockaddr: object) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
 from healthcheck.conversation import Conversation, Script, Steps, TimedOut, quoted
 from healthcheck.conversation_probe import ConversationProbe
-from healthcheck.probe import ProbeFailed
+from healthcheck.probe import ProbeFailed, Target
 from healthcheck.probes import options
-from lb.net.errors import LOCAL_ERRORS, describe_error
+from healthcheck.probes.template import message_template, pattern_template
+from lb.net.errors import describe_error, is_local_error
 
 __all__ = ["ExchangeProbe"]
 
@@ -20,8 +21,8 @@ __all__ = ["ExchangeProbe"]
 class _Step:
     """Bytes to send, then a pattern to expect in the bytes after the previous step's match."""
 
-    send: bytes
-    expect: re.Pattern[bytes]
+    send: Callable[[Target], bytes]
+    expect: Callable[[Target], re.Pattern[bytes]]
     label: str = ""
     """The label in failure reasons: ``step 2 (login)``."""
 
@@ -30,9 +31,9 @@ class _Step:
 
         Raises ProbeFailed; on a timeout too, if there is a better reason than "no answer in 1 s".
         """
-        conversation.send(self.send)
+        conversation.send(self.send(conversation.target))
         try:
-            return (yield from conversation.until(self.expect))
+            return (yield from conversation.until(self.expect(conversation.target)))
         except ProbeFailed as failure:
             raise ProbeFailed(self._named(str(failure))) from failure
         except TimedOut:
@@ -42,7 +43,7 @@ class _Step:
                 raise ProbeFailed(self._named("no answer in time")) from None
             raise
         except OSError as error:
-            if not self.label or error.errno in LOCAL_ERRORS:
+            if not self.label or is_local_error(error):
                 raise
             raise ProbeFailed(self._named(describe_error(error))) from error
 
@@ -53,9 +54,10 @@ class _Step:
 class ExchangeProbe(ConversationProbe):
     r"""Connect, send ``send``, and read until ``expect`` matches the bytes so far; or do so for each of ``steps``.
 
-    ``send`` is text, sent as UTF-8; omit it for protocols where the server speaks first. ``expect`` is a regular
-    expression for bytes; without it, the server passes if it accepts the connection and the bytes sent. Each of
-    ``steps`` is a table with these two keys and an optional ``name`` for failure reasons.
+    ``send`` is text, sent as UTF-8; ``\xNN`` in it is a byte. Omit it for protocols where the server speaks first.
+    ``expect`` is a regular expression for bytes; without it, the server passes if it accepts the connection and the
+    bytes sent. Each of ``steps`` is a table with these two keys and an optional ``name`` for failure reasons. In all
+    these texts ``{host}``, ``{port}`` and ``{server}`` stand for what is checked.
     """
 
     secrets = ("send", "steps")  # may contain a login
@@ -65,22 +67,29 @@ class ExchangeProbe(ConversationProbe):
             raise ValueError("steps: put 'send' and 'expect' into the steps")
         if not (steps or send or expect):
             raise ValueError("exchange needs 'send', 'expect' or both, or 'steps'")
-        text, pattern = options.secret("send", send), options.pattern("expect", expect)
-        self._steps = tuple(_read_steps(steps)) if steps else (_Step(text.encode(), pattern),)
+        self._steps = tuple(_read_steps(steps)) if steps else (_make_step(send, expect),)
 
     def talk(self, conversation: Conversation) -> Script:
         answer = b""
         for step in self._steps:
             answer = (yield from step.run(conversation)) + conversation.unread
-        sent = sum(len(step.send) for step in self._steps)
-        return f"answer {quoted(answer)}" if answer else f"sent {sent} bytes"
+        if answer:
+            return f"answer {quoted(answer)}"
+        return f"sent {sum(len(step.send(conversation.target)) for step in self._steps)} bytes"
+
+
+def _make_step(send: object, expect: object, label: str = "") -> _Step:
+    """Raises ValueError ``"send: …"`` or ``"expect: …"``."""
+    message = message_template("send", options.secret("send", send))
+    return _Step(message, pattern_template("expect", options.text("expect", expect)), label)
 
 
 def _read_steps(steps: Sequence[object]) -> Iterator[_Step]:
     """Read the option ``steps``. Raises ValueError ``"steps: …"`` if it is not a list of tables with valid keys."""
     for number, step in enumerate(options.items("steps", steps), start=1):
+        content = options.table(f"steps: step {number}", step)
         try:
-            yield _read_step(number, options.table(step))
+            yield _read_step(number, content)
         except ValueError as error:
             raise ValueError(f"steps: step {number}: {error}") from error
 
@@ -89,9 +98,8 @@ def _read_step(number: int, step: dict[str, object]) -> _Step:
     unknown = [key for key in step if key not in ("send", "expect", "name")]
     if unknown:
         raise ValueError(f"unknown key {unknown[0]!r}; a step has send, expect and name")
-    send = options.secret("send", step.get("send", ""))
-    expect = options.pattern("expect", step.get("expect", ""))
+    send, expect = step.get("send", ""), step.get("expect", "")
     name = options.text("name", step.get("name", ""))
-    if not (send or step.get("expect")):
+    if not (send or expect):
         raise ValueError("needs 'send', 'expect' or both")
-    return _Step(send.encode(), expect, f"step {number} ({name})" if name else f"step {number}")
+    return _make_step(send, expect, f"step {number} ({name})" if name else f"step {number}")

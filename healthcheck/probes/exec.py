@@ -25,10 +25,10 @@ _MOST_OUTPUT = 4096  # bytes kept for the first line; the rest is read and disca
 class ExecProbe(Probe):
     """Run ``command``, a list of the program and its arguments, without a shell.
 
-    The environment variables ``LB_POOL``, ``LB_SERVER``, ``LB_HOST`` and ``LB_PORT`` describe the server; for a unix
-    socket the host is the path and the port is empty. stdout and stderr form one stream; its first line is the
-    detail. The check ends when the command and its background processes have closed that stream.
-    A cancelled check kills the whole process group.
+    The environment variables ``LB_POOL`` and ``LB_SERVER`` name the server, ``LB_HOST`` and ``LB_PORT`` are what to
+    check; for a unix socket the host is the path and the port is empty. stdout and stderr form one stream; its first
+    line is the detail. The check ends when the command and its background processes have closed that stream. A
+    cancelled check kills the whole process group.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -54,12 +54,12 @@ class ExecProbe(Probe):
 
     async def _start(self, target: Target) -> trio.Process:
         """Start the command. Raises ProbeFailed if it cannot be run, OSError if the system lacks resources for it."""
-        address = target.address
+        host, port = target.host_and_port
         variables = {
             "LB_POOL": target.pool,
             "LB_SERVER": target.server,
-            "LB_HOST": address.path if address.is_unix else address.host,
-            "LB_PORT": "" if address.is_unix else str(address.port),
+            "LB_HOST": host,
+            "LB_PORT": port,
         }
         try:
             return await trio.lowlevel.open_process(

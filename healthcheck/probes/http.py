@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import h11
@@ -30,21 +30,28 @@ _NUMBER = re.compile(rb"[0-9]{1,9}")
 _CODED = re.compile(rb"^transfer-encoding:", re.MULTILINE)
 _CLOSES = re.compile(rb"^connection:.*close", re.MULTILINE)
 _BODILESS = (204, 304)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[\t -~]*")
+_OWN_HEADERS = {"host": "; use the option 'host'", "connection": "", "content-length": "", "transfer-encoding": ""}
 
 
 class HttpProbe(ConversationProbe):
     """Request ``path`` with ``method`` and check the response.
 
-    ``host`` is the Host header, by default the server's address. ``expect_status`` is a comma-separated string of
-    status codes and ranges (``"200-299,404"``), or a list of them. ``expect_body`` is a regular expression for the
-    first 64 KiB of the body, as bytes. ``reuse`` keeps one connection to each server for all checks.
+    ``host`` is the Host header, by default the checked address. ``headers`` are more headers, by name.
+    ``expect_status`` is a comma-separated string of status codes and ranges (``"200-299,404"``), or a list of them.
+    ``expect_body`` is a regular expression for the first 64 KiB of the body, as bytes. ``reuse`` keeps one connection
+    to each server for all checks.
     """
+
+    secrets = ("headers",)  # may contain a login
 
     def __init__(
         self,
         method: str = "GET",
         path: str = "/",
         host: str = "",
+        headers: Mapping[str, str] | None = None,
         expect_status: str | int | Sequence[str | int] = "200-399",
         expect_body: str = "",
         *,
@@ -64,11 +71,12 @@ class HttpProbe(ConversationProbe):
         if not isinstance(reuse, bool):
             raise ValueError(f"reuse: must be true or false, not {reuse!r}")  # noqa: TRY004 - options raise ValueError
         self._reuse = reuse
-        self._headers = b"User-Agent: trio-lb\r\nAccept: */*\r\n"
+        lines = {"user-agent": "User-Agent: trio-lb", "accept": "Accept: */*"} | _read_headers(headers or {})
         if not reuse:
-            self._headers += b"Connection: close\r\n"
+            lines["connection"] = "Connection: close"
         if method in _WITH_BODY:
-            self._headers += b"Content-Length: 0\r\n"
+            lines["content-length"] = "Content-Length: 0"
+        self._headers = "".join(f"{line}\r\n" for line in lines.values()).encode()
 
     def talk(self, conversation: Conversation) -> Script:
         conversation.send(self._request(conversation.target))
@@ -151,6 +159,22 @@ def _host_header(target: Target) -> str:
     if address.is_unix:
         return "localhost"
     return address.text.removesuffix(":80") if address.port == 80 else address.text
+
+
+def _read_headers(value: object) -> dict[str, str]:
+    """Read the option ``headers``: lines by name in lower case. Messages never show a value."""
+    lines: dict[str, str] = {}
+    for name, text in options.table("headers", value).items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(f"headers: {name!r} is not a name of a header")
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"headers: {name} is set by the probe{_OWN_HEADERS[name.lower()]}")
+        if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text):
+            raise ValueError(f"headers: {name} must be a string of ASCII characters without control characters")
+        if name.lower() in lines:
+            raise ValueError(f"headers: {name} is given twice")
+        lines[name.lower()] = f"{name}: {text}"
+    return lines
 
 
 def _read_statuses(value: object) -> tuple[range, ...]:

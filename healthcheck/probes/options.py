@@ -45,11 +45,11 @@ def items(option: str, value: object) -> Sequence[object]:
     return value
 
 
-def table(value: object) -> dict[str, object]:
-    """A table within an option: a dict, or a tuple of pairs, as the configuration stores it."""
+def table(option: str, value: object) -> dict[str, object]:
+    """A table: a dict, or a tuple of pairs, as the configuration stores it."""
     if isinstance(value, dict):
         return value
     pair = 2
     if isinstance(value, tuple) and all(isinstance(item, tuple) and len(item) == pair for item in value):
         return dict(value)
-    raise ValueError("must be a table")
+    raise ValueError(f"{option}: must be a table")

@@ -91,6 +91,8 @@ def _settings(server: ServerSpec | DnsSource) -> Iterator[str]:
         yield "backup"
     if server.max_connections:
         yield f"at most {server.max_connections} connections"
+    if place := _place(server.check_address if isinstance(server, ServerSpec) else "", server.check_port):
+        yield f"checked{place}"
 
 
 def _sources(pool: PoolSpec) -> Iterator[str]:
@@ -125,8 +127,13 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
 
 def _checks(health: HealthSpec) -> str:
     if not health.checks:
-        return f"probe {value_text(health.probe)}"
-    return f"{health.require} of {value_text(health.checks)}"
+        return f"probe {value_text(health.all_checks[0])}"
+    return f"{health.require} of {value_text(health.all_checks)}"
+
+
+def _place(address: str, port: int) -> str:
+    """Return where checks connect to, if it is not the server's own address and port."""
+    return (f" at {address}" if address else "") + (f" on port {port}" if port else "")
 
 
 @singledispatch
@@ -174,7 +181,8 @@ def _(value: HealthSpec) -> str:
 @value_text.register
 def _(value: CheckSpec) -> str:
     name = f"{value.name}: " if value.name else ""
-    return f"{name}{value_text(value.probe)}{f' on port {value.port}' if value.port else ''}"
+    tls = "" if value.tls is None else f" over TLS ({value_text(value.tls)})" if value.tls else " without TLS"
+    return f"{name}{value_text(value.probe)}{_place(value.address, value.port)}{tls}"
 
 
 @value_text.register

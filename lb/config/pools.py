@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from healthcheck import registry as probes
+from lb.config.health import ip_address, read_health
 from lb.config.plugins import read_plugin
 from lb.config.tls import read_pool_tls
-from lb.model import CheckSpec, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import DnsSource, OutlierSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
 from lb.model.address import Address
 from lb.model.table import Table
 from lb.model.values import (
@@ -45,21 +45,6 @@ _POOL: Mapping[str, Reader[object]] = {
     "resolve_interval": interval,
     "send_proxy": choice(PoolSpec, "send_proxy"),
 }
-_HEALTH: Mapping[str, Reader[object]] = {
-    "interval": interval,
-    "fast_interval": interval,
-    "down_interval": interval,
-    "timeout": duration_above_zero,
-    "rise": whole_number(least=1),
-    "fall": whole_number(least=1),
-    "port": whole_number(most=65_535),
-    "initial": choice(HealthSpec, "initial"),
-    "require": choice(HealthSpec, "require"),
-}
-_CHECK: Mapping[str, Reader[object]] = {
-    "port": whole_number(most=65_535),
-    "name": name,
-}
 _PASSIVE: Mapping[str, Reader[object]] = {
     "failures": whole_number(),
     "eject_for": duration_above_zero,
@@ -79,6 +64,7 @@ SERVER_KEYS: Mapping[str, Reader[object]] = {
     "weight": whole_number(most=_HEAVIEST),
     "backup": boolean,
     "max_connections": whole_number(),
+    "check_port": whole_number(most=65_535),
 }
 
 
@@ -89,7 +75,7 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     servers, dns = read_servers(table)
     nameservers = (table.convert(value, nameserver, path) for path, value in table.items("nameservers"))
     strategy = _strategy(table)
-    health = _health(table)
+    health = read_health(table, servers, directory)
     passive_table = table.table("passive")
     passive = PassiveSpec(**passive_table.values(_PASSIVE))
     passive_table.finish()
@@ -141,35 +127,6 @@ def _strategy(table: Table) -> PluginSpec:
     return read_plugin(strategies, strategy, at, options)
 
 
-def _health(table: Table) -> HealthSpec | None:
-    """Read ``[pools.<pool>.health]``: common keys and the probe's options; None for ``health = false``."""
-    if table.has("health") and table.content["health"] is False:
-        return None
-    health = table.table("health")
-    values = health.values(_HEALTH)
-    checks = tuple(_check(health.below(content, path)) for path, content in health.items("checks"))
-    if health.content.get("checks") == []:
-        health.complain("must not be empty", health.at("checks"))
-    if not checks:
-        return HealthSpec(probe=_probe(health), **values)
-    if health.has("probe"):
-        health.complain("cannot be combined with 'checks'; add it to them", health.at("probe"))
-    health.finish()
-    return HealthSpec(checks=checks, **values)
-
-
-def _check(table: Table) -> CheckSpec:
-    """Read one of several checks: a probe and its options."""
-    values = table.values(_CHECK)
-    return CheckSpec(probe=_probe(table), **values)
-
-
-def _probe(table: Table) -> PluginSpec:
-    """Read ``probe``; its options are the keys of the table that have not been read yet."""
-    probe = table.value("probe", text) if table.has("probe") else HealthSpec().probe.name
-    return PluginSpec("") if probe is None else read_plugin(probes, probe, table.at("probe"), table)
-
-
 def read_servers(table: Table) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource, ...]]:
     """Read the list ``servers`` of a pool or of a listener with an inline pool. Return the servers and the DNS names.
 
@@ -215,7 +172,7 @@ def read_server(value: object, path: str, table: Table) -> ServerSpec | None:
     if not entry.has("address"):
         entry.complain("missing, as in '127.0.0.1:9001'", entry.at("address"))
     own_name = entry.value("name", _server_name(value.get("address")))
-    values = entry.values(SERVER_KEYS)
+    values = entry.values({**SERVER_KEYS, "check_address": ip_address})
     entry.finish()
     return ServerSpec(own_name or address.text, address, **values) if address else None
 

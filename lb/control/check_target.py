@@ -9,6 +9,7 @@ from functools import partial
 from healthcheck.probe import ProxyHeader, Secure, Target
 from lb.model import CheckSpec, PoolSpec, PoolTlsSpec
 from lb.model.address import Address, SocketAddress
+from lb.net.resolver import static_targets
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
 from lb.proxy_protocol.header import local_header, proxy_header
@@ -20,8 +21,8 @@ __all__ = ["CheckTarget", "tls_of_checks"]
 class CheckTarget:
     """The target of one check of a server: a new object only if its addresses or its pool's settings have changed.
 
-    Another port is another service: it gets no PROXY header and no TLS. A change of the check, of the server's address
-    or of TLS settings needs a new object of this class.
+    Another port or address is another service: it gets no PROXY header, and TLS only if the check has settings for it.
+    A change of the check, of the server's address or of TLS settings needs a new object of this class.
     """
 
     def __init__(
@@ -33,8 +34,8 @@ class CheckTarget:
         server = backend.spec.address
         self._address = checked_address(server, check)
         self._is_service = self._address is server
-        """The check uses the same address as traffic."""
-        tls = pool.spec.tls if self._is_service else None
+        """The check uses the same address and port as traffic."""
+        tls = _tls(pool.spec, check) if self._is_service or check.tls is not None else None
         self._secure = None if tls is None else Secure(contexts[tls], name_of(tls, self._address))
         self._spec = pool.spec
         self._seen = backend.targets
@@ -48,15 +49,18 @@ class CheckTarget:
 
     def _make(self) -> Target:
         header = _header(self._spec.send_proxy, self._check) if self._is_service else None
-        sockaddrs = self._seen if self._is_service else on_port(self._seen, self._address.port)
+        if self._check.address:
+            sockaddrs = static_targets(self._address)
+        else:
+            sockaddrs = self._seen if self._is_service else on_port(self._seen, self._address.port)
         return Target(self._pool.name, self._backend.name, self._address, sockaddrs, header, self._secure)
 
 
 def checked_address(server: Address, check: CheckSpec) -> Address:
     """Return the address that a check connects to: the same object if it is that of the server."""
-    if server.is_unix or check.port in (0, server.port):
+    if not check.address and (server.is_unix or check.port in (0, server.port)):
         return server
-    return Address.of(server.host, check.port)
+    return Address.of(check.address or server.host, check.port or server.port)
 
 
 def on_port(sockaddrs: tuple[SocketAddress, ...], port: int) -> tuple[SocketAddress, ...]:
@@ -78,6 +82,12 @@ def _header(version: str, check: CheckSpec) -> ProxyHeader | None:
     return partial(proxy_header, version)
 
 
+def _tls(spec: PoolSpec, check: CheckSpec) -> PoolTlsSpec | None:
+    """Return the TLS settings of a check; those of traffic if it has none of its own."""
+    return spec.tls if check.tls is None else check.tls or None
+
+
 def tls_of_checks(spec: PoolSpec) -> set[PoolTlsSpec]:
     """Return the TLS settings that the checks of a pool use."""
-    return set() if spec.health is None or spec.tls is None else {spec.tls}
+    checks = () if spec.health is None else spec.health.all_checks
+    return {tls for check in checks if (tls := _tls(spec, check))}

@@ -29,7 +29,8 @@ __all__ = ["ServerMonitor"]
 
 def _task_settings(pool: Pool, backend: Backend) -> object:
     """Return the settings that a server's tasks depend on."""
-    return backend.spec.address, pool.spec.health, pool.spec.resolve_interval, pool.spec.tls
+    server, spec = backend.spec, pool.spec
+    return server.address, server.check_port, server.check_address, spec.health, spec.resolve_interval, spec.tls
 
 
 class ServerMonitor:
@@ -106,7 +107,7 @@ class ServerMonitor:
         self._checks[backend] = checks = Checks(
             probes,
             spec,
-            targets=[CheckTarget(pool, backend, check, contexts) for check in spec.all_checks],
+            targets=[CheckTarget(pool, backend, check, contexts) for check in spec.checks_of(backend.spec)],
             interval=lambda: backend.health.check_interval,
             report=report,
         )

@@ -46,6 +46,7 @@ def _found(pool: PoolSpec, found: Mapping[SourceKey, Iterable[ServerSpec]]) -> I
                 weight=dns.weight if dns.port else server.weight,
                 backup=dns.backup or server.backup,
                 max_connections=dns.max_connections,
+                check_port=dns.check_port,
             )
     if pool.servers_file:
         yield from found.get(key_of_file(pool), ())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
 from lb.model.listener import ListenerSpec, ModeSettings, Share, TcpSettings
 from lb.model.plugin import PluginSpec, Secret
-from lb.model.pool import CheckSpec, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec
+from lb.model.pool import CheckSpec, CheckTls, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec
 from lb.model.server import Server, ServerSpec
 from lb.model.tls import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
 
@@ -17,6 +17,7 @@ __all__ = [
     "AdminSpec",
     "CertificateSpec",
     "CheckSpec",
+    "CheckTls",
     "Config",
     "DnsSource",
     "HealthSpec",

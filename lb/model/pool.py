@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -11,7 +11,7 @@ from lb.model.plugin import PluginSpec
 from lb.model.server import ServerSpec
 from lb.model.tls import PoolTlsSpec
 
-__all__ = ["CheckSpec", "DnsSource", "HealthSpec", "OutlierSpec", "PassiveSpec", "PoolSpec"]
+__all__ = ["CheckSpec", "CheckTls", "DnsSource", "HealthSpec", "OutlierSpec", "PassiveSpec", "PoolSpec"]
 
 
 @attrs.frozen
@@ -24,18 +24,24 @@ class DnsSource:
     weight: int = 1
     backup: bool = False
     max_connections: int = 0
+    check_port: int = 0
 
     def __str__(self) -> str:
         return f"{self.dns}:{self.port}" if self.port else self.dns
 
 
+CheckTls: TypeAlias = PoolTlsSpec | Literal[False] | None
+"""TLS of a check. None: as traffic, if the check uses the same port and address. False: none."""
+
+
 @attrs.frozen
 class CheckSpec:
-    """One of several health checks of each server."""
+    """One of several health checks of each server. ``port`` 0 and an empty ``address`` are those of the server."""
 
     probe: PluginSpec = PluginSpec("tcp")
     port: int = 0
-    """0 = the port of :class:`HealthSpec`."""
+    address: str = ""
+    tls: CheckTls = None
     name: str = ""
     """Replaces the probe's name in failure reasons."""
 
@@ -57,7 +63,8 @@ class HealthSpec:
     rise: int = 2
     fall: int = 3
     port: int = 0
-    """0 = the server's own port."""
+    address: str = ""
+    tls: CheckTls = None
     initial: Literal["up", "down"] = "up"
     checks: tuple[CheckSpec, ...] = ()
     """Replace ``probe`` if not empty."""
@@ -70,10 +77,23 @@ class HealthSpec:
 
     @property
     def all_checks(self) -> tuple[CheckSpec, ...]:
-        """The checks; at least one."""
-        if not self.checks:
-            return (CheckSpec(self.probe, self.port),)
-        return tuple(attrs.evolve(check, port=check.port or self.port) for check in self.checks)
+        """The checks of a server that does not change their place; at least one."""
+        return self._checks(self.port, self.address)
+
+    def checks_of(self, server: ServerSpec) -> tuple[CheckSpec, ...]:
+        """Return the checks of a server. The place of one of several checks has precedence over that of the server."""
+        return self._checks(server.check_port or self.port, server.check_address or self.address)
+
+    def _checks(self, port: int, address: str) -> tuple[CheckSpec, ...]:
+        return tuple(
+            attrs.evolve(
+                check,
+                port=check.port or port,
+                address=check.address or address,
+                tls=self.tls if check.tls is None else check.tls,
+            )
+            for check in self.checks or (CheckSpec(self.probe),)
+        )
 
 
 @attrs.frozen

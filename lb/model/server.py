@@ -47,13 +47,18 @@ class LocalCount:
 
 @attrs.frozen
 class ServerSpec:
-    """A server as configured. ``name`` is its identity; ``max_connections = 0`` means no limit."""
+    """A server as configured. ``name`` is its identity; ``max_connections = 0`` means no limit.
+
+    ``check_port`` and ``check_address`` are another place to check, for all checks without a place of their own.
+    """
 
     name: str
     address: Address
     weight: int = 1
     backup: bool = False
     max_connections: int = 0
+    check_port: int = 0
+    check_address: str = ""
 
 
 @attrs.define(eq=False)

@@ -54,7 +54,7 @@ def test_what_would_run_is_told_in_a_few_lines() -> None:
         (HealthSpec(), "probe tcp every 2s"),
         (OutlierSpec(dry_run=True), "reports servers 3 times slower than the median"),
         (
-            HealthSpec(require="any", checks=(CheckSpec(), CheckSpec(PluginSpec("agent"), 9777, "agent of a"))),
+            HealthSpec(require="any", checks=(CheckSpec(), CheckSpec(PluginSpec("agent"), 9777, name="agent of a"))),
             "any of tcp, agent of a: agent on port 9777 every 2s",
         ),
         ((Address.parse(":1"), Address.parse(":2")), ":1, :2"),

@@ -65,7 +65,14 @@ def test_every_key_reaches_the_model() -> None:
     app = PoolSpec(
         name="app",
         servers=(
-            ServerSpec("a", Address.parse("10.0.0.1:80"), weight=5, max_connections=100),
+            ServerSpec(
+                "a",
+                Address.parse("10.0.0.1:80"),
+                weight=5,
+                max_connections=100,
+                check_port=8082,
+                check_address="10.9.0.2",
+            ),
             ServerSpec("unix:/run/app.sock", Address.parse("unix:/run/app.sock"), backup=True),
         ),
         strategy=PluginSpec("consistent-hash", (("key", "source-ip-port"), ("table", "ketama"))),
@@ -90,6 +97,8 @@ def test_every_key_reaches_the_model() -> None:
             rise=1,
             fall=4,
             port=8081,
+            address="10.9.0.1",
+            tls=False,
             initial="down",
         ),
         passive=PassiveSpec(failures=0, eject_for=60),
@@ -105,7 +114,7 @@ def test_every_key_reaches_the_model() -> None:
             dry_run=True,
         ),
         dns=(
-            DnsSource("app.internal", 80, weight=3, backup=True, max_connections=10),
+            DnsSource("app.internal", 80, weight=3, backup=True, max_connections=10, check_port=8083),
             DnsSource("_http._tcp.app.internal"),
         ),
         nameservers=(Address.parse("10.0.0.53:53"), Address.parse("[fd00::53]:5353")),
@@ -262,10 +271,21 @@ def test_several_checks_reach_the_model() -> None:
             CheckSpec(PluginSpec("postgres"), port=5432),
             CheckSpec(PluginSpec("http", (("path", "/primary"),)), name="primary"),
             CheckSpec(PluginSpec("redis", (("password", Secret("s3cret")),)), port=6379),
-            CheckSpec(PluginSpec("agent")),
+            CheckSpec(PluginSpec("agent"), address="10.0.0.9"),
         ),
     )
     assert [check.port for check in health.all_checks] == [5432, 8008, 6379, 8008]
+
+
+def test_a_check_s_own_place_comes_before_the_server_s_and_that_before_the_pool_s() -> None:
+    health = HealthSpec(port=1, address="10.0.0.1", checks=(CheckSpec(), CheckSpec(port=3, address="10.0.0.3")))
+    plain = ServerSpec("a", Address.parse("10.0.0.9:9"))
+    own = attrs.evolve(plain, check_port=2, check_address="10.0.0.2")
+    places = {server: [(each.port, each.address) for each in health.checks_of(server)] for server in (plain, own)}
+    assert places == {
+        plain: [(1, "10.0.0.1"), (3, "10.0.0.3")],
+        own: [(2, "10.0.0.2"), (3, "10.0.0.3")],
+    }
 
 
 def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:

@@ -32,5 +32,18 @@ def test_a_check_of_the_same_port_uses_the_address_of_traffic(text, port):
     assert checked_address(server, CheckSpec(port=port)) is server
 
 
+@pytest.mark.parametrize(
+    ("server", "port", "address", "expected"),
+    [
+        ("10.0.0.1:80", 0, "10.0.0.2", "10.0.0.2:80"),
+        ("10.0.0.1:80", 8080, "::1", "[::1]:8080"),
+        ("db.internal:5432", 0, "10.0.0.2", "10.0.0.2:5432"),
+        ("unix:/run/x", 8080, "127.0.0.1", "127.0.0.1:8080"),
+    ],
+)
+def test_another_address_replaces_that_of_the_server(server, port, address, expected):
+    assert checked_address(Address.parse(server), CheckSpec(port=port, address=address)) == Address.parse(expected)
+
+
 def test_another_port_keeps_what_else_is_in_a_socket_address():
     assert on_port(((socket.AF_INET6, ("fe80::1", 1, 0, 2)),), 2) == ((socket.AF_INET6, ("fe80::1", 2, 0, 2)),)

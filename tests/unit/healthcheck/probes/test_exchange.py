@@ -1,11 +1,14 @@
 import re
+import socket
 
+import attrs
 import pytest
 import trio
 import trio.testing
 
-from healthcheck.probe import ProbeFailed
+from healthcheck.probe import ProbeFailed, Target
 from healthcheck.probes.exchange import ExchangeProbe
+from lb.model.address import Address
 from tests.support.probe_server import failure, resets, says, server, stays_silent
 
 
@@ -145,9 +148,54 @@ async def test_the_step_in_which_the_server_resets_is_named():
         assert await failure(ExchangeProbe(steps=LOGIN), target) == "step 2 (login): connection reset"
 
 
+async def test_exchange_sends_bytes_and_the_place_of_the_check():
+    heard = []
+
+    async def handle(stream):
+        heard.append(await stream.receive_some())
+
+    async with server(handle) as target:
+        send = r"\x00\xff{host}|{port}|{server}|{pool}|\x7bhost}" + "\r\n"
+        await ExchangeProbe(send=send).check(target)
+    port = target.address.port
+    assert heard == [b"\x00\xff127.0.0.1|%d|a|{pool}|{host}\r\n" % port]
+
+
+async def test_what_is_filled_in_has_no_escapes_of_its_own():
+    heard = []
+
+    async def handle(stream):
+        heard.append(await stream.receive_some())
+        await stream.send_all(heard[-1])
+
+    async with server(handle) as target:
+        odd = attrs.evolve(target, server=r"a\x41(+")
+        await ExchangeProbe(send="{server}", expect="^{server}$").check(odd)
+        assert await failure(ExchangeProbe(send="other", expect="^{server}$"), odd)
+    assert heard[0] == rb"a\x41(+"
+
+
+async def test_exchange_expects_the_place_of_the_check():
+    async with server(says(b"220 127.0.0.1 ready\r\n")) as target:
+        await ExchangeProbe(expect="^220 {host} ").check(target)
+    async with server(says(b"220 127x0.0.1 ready\r\n")) as target:
+        assert "does not match" in await failure(ExchangeProbe(expect="^220 {host} "), target)
+
+
+async def test_exchange_with_a_unix_socket_has_a_path_and_no_port(tmp_path):
+    path = str(tmp_path / "socket")
+    target = Target("web", "a", Address.parse(f"unix:{path}"), ((socket.AF_UNIX, path),))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        sent = await ExchangeProbe(send="{host}{port}").check(target)
+    assert sent == f"sent {len(path)} bytes"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"send": r"\x1 secret"}, r"send: '\x' needs two hexadecimal digits, as in '\x0a'"),
         ({"send": "x", "steps": [{"send": "y"}]}, "steps: put 'send' and 'expect' into the steps"),
         ({"steps": "PING"}, "steps: must be a list"),
         ({"steps": ["PING"]}, "steps: step 1: must be a table"),

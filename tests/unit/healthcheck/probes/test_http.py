@@ -103,6 +103,21 @@ async def test_http_asks_politely(options, line, host):
     assert end == b"", "a graceful close, no reset"
 
 
+async def test_http_sends_more_headers_in_place_of_its_own():
+    heard = []
+
+    async def handle(stream):
+        heard.append(await stream.receive_some())
+        await stream.send_all(answer())
+
+    headers = {"Authorization": "Bearer x:y", "user-agent": "probe", "X-Empty": ""}
+    async with server(handle) as target:
+        await HttpProbe(headers=headers).check(target)
+    lines = heard[0].split(b"\r\n")
+    assert {b"Authorization: Bearer x:y", b"user-agent: probe", b"X-Empty: ", b"Accept: */*"} <= {*lines}
+    assert sum(line.lower().startswith(b"user-agent:") for line in lines) == 1
+
+
 async def test_http_post_says_that_its_body_is_empty():
     heard = []
 
@@ -129,6 +144,13 @@ async def test_http_post_says_that_its_body_is_empty():
         ({"expect_status": "2xx"}, "expect_status: must be statuses and ranges like '200-299,404', not '2xx'"),
         ({"expect_status": [99]}, "expect_status: must be statuses and ranges like '200-299,404', not '99'"),
         ({"expect_status": "399-200"}, "expect_status: must be statuses and ranges like '200-299,404', not '399-200'"),
+        ({"headers": "X: y"}, "headers: must be a table"),
+        ({"headers": {"X Y": "z"}}, "headers: 'X Y' is not a name of a header"),
+        ({"headers": {"X": "a\r\nY: b"}}, "headers: X must be a string of ASCII characters without control characters"),
+        ({"headers": {"X": 1}}, "headers: X must be a string of ASCII characters without control characters"),
+        ({"headers": {"X": "a", "x": "b"}}, "headers: x is given twice"),
+        ({"headers": {"Host": "x"}}, "headers: Host is set by the probe; use the option 'host'"),
+        ({"headers": {"Content-Length": "3"}}, "headers: Content-Length is set by the probe"),
         ({"expect_body": "("}, "expect_body: '(' is not a regular expression: "),
     ],
 )

@@ -1,0 +1,102 @@
+"""Read health checks from the configuration file: the probe, its options, and where it connects to."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+
+from healthcheck import registry as probes
+from lb.config.plugins import read_plugin
+from lb.config.tls import read_pool_tls
+from lb.model import CheckSpec, CheckTls, HealthSpec, PluginSpec, ServerSpec
+from lb.model.table import Table
+from lb.model.values import Reader, choice, duration_above_zero, interval, name, shown, text, whole_number
+
+__all__ = ["ip_address", "read_health"]
+
+WITHOUT_TLS = ("exec", "tls")
+"""Probes that do not connect, or that always use TLS, with options of their own."""
+
+
+def ip_address(value: object) -> str:
+    """Read an IP address, or an empty text."""
+    given = text(value)
+    try:
+        return given and str(ipaddress.ip_address(given))
+    except ValueError as error:
+        raise ValueError(f"must be an IP address without a port, like '10.0.0.9', not {shown(given)}") from error
+
+
+_PLACE: Mapping[str, Reader[object]] = {
+    "port": whole_number(most=65_535),
+    "address": ip_address,
+}
+_HEALTH: Mapping[str, Reader[object]] = {
+    "interval": interval,
+    "fast_interval": interval,
+    "down_interval": interval,
+    "timeout": duration_above_zero,
+    "rise": whole_number(least=1),
+    "fall": whole_number(least=1),
+    **_PLACE,
+    "initial": choice(HealthSpec, "initial"),
+    "require": choice(HealthSpec, "require"),
+}
+_CHECK: Mapping[str, Reader[object]] = {
+    **_PLACE,
+    "name": name,
+}
+
+
+def read_health(pool: Table, servers: tuple[ServerSpec, ...], directory: Path) -> HealthSpec | None:
+    """Read ``[pools.<pool>.health]``: common keys and the probe's options; None for ``health = false``."""
+    if pool.has("health") and pool.content["health"] is False:
+        return None
+    health = pool.table("health")
+    values = health.values(_HEALTH)
+    values["tls"] = _tls(health, servers, directory)
+    checks = tuple(_check(health.below(content, at), servers, directory) for at, content in health.items("checks"))
+    if health.content.get("checks") == []:
+        health.complain("must not be empty", health.at("checks"))
+    if not checks:
+        spec = HealthSpec(probe=_probe(health), **values)
+    else:
+        if health.has("probe"):
+            health.complain("cannot be combined with 'checks'; add it to them", health.at("probe"))
+        health.finish()
+        spec = HealthSpec(checks=checks, **values)
+    _check_unix_servers(pool, servers, spec)
+    return spec
+
+
+def _check(table: Table, servers: tuple[ServerSpec, ...], directory: Path) -> CheckSpec:
+    """Read one of several checks: a probe and its options."""
+    values = table.values(_CHECK)
+    return CheckSpec(tls=_tls(table, servers, directory), probe=_probe(table), **values)
+
+
+def _tls(table: Table, servers: tuple[ServerSpec, ...], directory: Path) -> CheckTls:
+    """Read ``tls`` of checks."""
+    if table.has("tls") and table.content["tls"] is False:
+        return False
+    elsewhere = bool(table.content.get("address"))
+    return read_pool_tls(table, tuple(each for each in servers if not (elsewhere or each.check_address)), directory)
+
+
+def _probe(table: Table) -> PluginSpec:
+    """Read ``probe``; its options are the keys of the table that have not been read yet."""
+    probe = table.value("probe", text) if table.has("probe") else HealthSpec().probe.name
+    if probe in WITHOUT_TLS and table.content.get("tls"):
+        table.complain(f"has no effect with the probe {probe!r}", table.at("tls"))
+    return PluginSpec("") if probe is None else read_plugin(probes, probe, table.at("probe"), table)
+
+
+def _check_unix_servers(pool: Table, servers: tuple[ServerSpec, ...], spec: HealthSpec) -> None:
+    """A Unix socket has no port: another address needs one, and a port needs another address."""
+    for server in servers:
+        if server.address.is_unix:
+            if any(check.address and not check.port for check in spec.checks_of(server)):
+                pool.complain(f"the checks of {server.name!r} have an address, and no port", pool.at("health"))
+            if server.check_port and not all(check.address for check in spec.checks_of(server)):
+                pool.complain(f"check_port of {server.name!r} needs check_address as well", pool.at("servers"))
