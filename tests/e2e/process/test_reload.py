@@ -258,7 +258,7 @@ async def test_on_remove_drain_ends_them_after_the_drain_timeout(tmp_path):
 
 @one_process_or_two
 async def test_a_server_that_comes_back_before_its_drain_ends_keeps_its_connections(tmp_path):
-    drain = 'on_remove = "drain"\ndrain_timeout = "200ms"'
+    drain = 'on_remove = "drain"\ndrain_timeout = "1s"'
     async with (
         serving(name="a") as a,
         serving(name="b") as b,

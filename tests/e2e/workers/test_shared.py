@@ -16,7 +16,7 @@ from tests.support.servers import refusing, serving
 from tests.support.two_workers import BOTH, TWO, both_serve, connections, pids, worker_of
 
 pytestmark = pytest.mark.slow
-HOLD = 'when_all_down = "hold"\nhold_timeout = "10s"'
+HOLD = 'when_all_down = "hold"\nhold_timeout = "60s"'
 INTERVAL = 0.1
 """Seconds between health checks."""
 
