@@ -47,7 +47,8 @@ async def test_a_source_comes_only_so_fast(tmp_path):
             async def client():
                 nonlocal served
                 with suppress(OSError, trio.BrokenResourceError):  # closed before its request was read
-                    served += await ask(lb.port) == b"s\n"
+                    answered = await ask(lb.port) == b"s\n"
+                    served += answered
 
             while len(lb.of("connection.closed", reason="denied")) < 3:
                 async with trio.open_nursery() as nursery:  # one after the other may be slower than the limit
