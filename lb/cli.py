@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TypeAlias
 
 from lb import __version__
 from lb.console.arguments import add_ctl, add_explain, add_top
 from lb.console.config_file import UsageError, add_config, config_file, reordered
+from lb.console.output import Output
+from lb.net.signals import unblock_signals
 
 __all__ = ["main"]
 
@@ -20,14 +22,37 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 success, 1 failure at run time, 2 bad usage or configuration."""
-    argv = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parsed(_with_command(argv))
+    output = Output(sys.stdout)
+    with redirect_stdout(output):
+        try:
+            code = _run_command(list(sys.argv[1:] if arguments is None else arguments))
+            output.flush()
+        except KeyboardInterrupt:
+            print("lb: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        except (OSError, ExceptionGroup):
+            if output.failure is None:
+                raise
+    if output.failure is None:
+        return code
+    output.discard()
+    if not isinstance(output.failure, BrokenPipeError):  # else the reader, for example `head`, has closed the pipe
+        print(f"lb: cannot write to stdout: {str(output.failure.strerror).lower()}", file=sys.stderr)
+    return FAILED
+
+
+def _run_command(argv: list[str]) -> int:
     try:
-        code = _run_command(options)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader (`head`, for example) closed the pipe; Python would flush once more at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        options = _parsed(_with_command(argv))
+    except SystemExit as end:  # help, version, bad usage
+        return int(end.code or OK)
+    if options.command not in (_run, _demo):  # these handle signals, the early ones too
+        unblock_signals()
+    try:
+        code: int = options.command(options)
+    except UsageError as error:
+        print(f"lb: {error}", file=sys.stderr)
+        return BAD_USAGE
     return code
 
 
@@ -42,15 +67,6 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     if rest and not reordered(options, rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options
-
-
-def _run_command(options: argparse.Namespace) -> int:
-    try:
-        code: int = options.command(options)
-    except UsageError as error:
-        print(f"lb: {error}", file=sys.stderr)
-        return BAD_USAGE
-    return code
 
 
 def _parser() -> argparse.ArgumentParser:

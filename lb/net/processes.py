@@ -1,4 +1,4 @@
-"""Signals and child processes."""
+"""Child processes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import signal
 
 import trio
 
-__all__ = ["SIGNALS", "exit_text", "wait_for_exit"]
-
-SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-"""Signals that the supervisor handles, for all processes. The others ignore them, as they may go to the whole group."""
+__all__ = ["exit_text", "wait_for_exit"]
 
 
 def exit_text(returncode: int) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import trio
@@ -14,15 +16,15 @@ from lb.config.load import ConfigError, load
 from lb.control.balancer import Balancer, StartError
 from lb.control.bindings import ADMIN, open_admin
 from lb.control.inherited import Inherited
-from lb.events import ServerStarted
+from lb.events import ServerStarted, ServerStopped, ServerStopping, Sink
 from lb.events.base import Observers
 from lb.log.log import Log
 from lb.model import Config
 from lb.net.activation import GivenError, GivenSockets
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.descriptors import raise_limit
-from lb.net.processes import SIGNALS
-from lb.net.sockets import open_sockets
+from lb.net.signals import SIGNALS, STOP_SIGNALS, hold_signals, signals_unblocked
+from lb.net.sockets import open_sockets, remove_file
 from lb.service.handover import HandoverError
 from lb.service.notify import Notifier
 from lb.service.operations import Operations, worker_count
@@ -34,6 +36,7 @@ __all__ = ["run"]
 
 def run(path: Path) -> int:
     """Serve a configuration file until a stop signal. Returns the exit code."""
+    hold_signals()
     try:
         predecessor = Predecessor.of_environment()
         given = predecessor.given if predecessor else GivenSockets.of_environment()
@@ -45,17 +48,23 @@ def run(path: Path) -> int:
         return _failed(predecessor, error.errors, code=2)
     raise_limit()
     keep_threads_short()
-    try:
-        inherited = _listen(config, predecessor, given)
-    except (OSError, PrivilegesError) as error:
-        return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])
+    with ExitStack() as made:
+        try:
+            inherited = _listen(config, predecessor, given, made)
+        except (OSError, PrivilegesError) as error:
+            return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])
+        return _run(path, config, inherited, predecessor, made)
+
+
+def _run(path: Path, config: Config, inherited: Inherited, predecessor: Predecessor | None, made: ExitStack) -> int:
+    """Serve with open sockets. ``made`` undoes what this start has made; it is emptied once the start has succeeded."""
     if worker_count(config.process) > 1:
         from lb.workers.fork_server import begin  # noqa: PLC0415 - not needed in one process
 
         begin()
     failures: list[StartError] = []
     try:
-        trio.run(_serve, path, config, inherited, predecessor)
+        trio.run(_serve, path, config, inherited, predecessor, made)
     except* StartError as group:
         failures = _leaves(group)
     return _failed(predecessor, [f"lb: {failure}" for failure in failures]) if failures else 0
@@ -70,20 +79,22 @@ def _failed(predecessor: Predecessor | None, reasons: Sequence[str], code: int =
     return code
 
 
-def _listen(config: Config, predecessor: Predecessor | None, given: GivenSockets) -> Inherited:
-    """Open all sockets, then drop privileges, before anything else runs.
+def _listen(config: Config, predecessor: Predecessor | None, given: GivenSockets, made: ExitStack) -> Inherited:
+    """Open all sockets, then drop privileges, before anything else runs. ``made`` removes the files of unix sockets.
 
     Raises OSError and PrivilegesError.
     """
     inherited = predecessor.take(config) if predecessor else {}
-    opened = {
-        (name, address): open_sockets(address, spec.backlog, given)
-        for name, spec in config.listeners.items()
-        for address in spec.bind
-        if (name, address) not in inherited
-    }
+    opened = {}
+    for name, spec in config.listeners.items():
+        for address in spec.bind:
+            if (name, address) not in inherited:
+                opened[name, address] = open_sockets(address, spec.backlog, given)
+                if not given.has_file(address):
+                    made.callback(remove_file, address)
     if config.admin is not None and (ADMIN, config.admin.bind) not in inherited:
         opened[ADMIN, config.admin.bind] = open_admin(config.admin.bind)
+        made.callback(remove_file, config.admin.bind)
     files = [address.path for _, address in opened if address.is_unix and not given.has_file(address)]
     give_up(config.process, files)
     opened |= inherited
@@ -100,7 +111,9 @@ def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:
     return leaves
 
 
-async def _serve(path: Path, config: Config, inherited: Inherited, predecessor: Predecessor | None) -> None:
+async def _serve(
+    path: Path, config: Config, inherited: Inherited, predecessor: Predecessor | None, made: ExitStack
+) -> None:
     log = Log(config.log)
     sink = Observers(log)
     notifier = Notifier(sink)
@@ -108,16 +121,19 @@ async def _serve(path: Path, config: Config, inherited: Inherited, predecessor: 
     balancer = Balancer(sink, dedicated=True, workers=workers, write=log.write, inherited=inherited)
     if predecessor is not None:
         predecessor.open_channel()
-    with trio.open_signal_receiver(*SIGNALS) as signals:
+    with trio.open_signal_receiver(*SIGNALS) as signals, signals_unblocked():
         async with trio.open_nursery() as outer:
             outer.start_soon(log.run)
             outer.start_soon(notifier.run)
             async with trio.open_nursery() as nursery:
-                await nursery.start(_balance, balancer, config, nursery)
+                early = await _start(balancer, config, nursery, signals, sink)
+                made.pop_all()
                 operations = Operations(nursery, balancer, log, sink, notifier, path, inherited.given)
                 operations.admin.follow(config.admin, inherited.admin)
                 keep_garbage_collection_short()
                 sink(ServerStarted(os.getpid(), __version__, str(path)))
+                for number in early:
+                    signal.raise_signal(number)
                 outer.start_soon(operations.run, signals)
                 if predecessor is not None:
                     await predecessor.take_over()
@@ -125,6 +141,27 @@ async def _serve(path: Path, config: Config, inherited: Inherited, predecessor: 
                 notifier.ready()
             await notifier.all_sent()
             outer.cancel_scope.cancel()
+
+
+async def _start(
+    balancer: Balancer, config: Config, nursery: trio.Nursery, signals: AsyncIterator[int], sink: Sink
+) -> list[int]:
+    """Start the balancer. Returns the signals that came meanwhile, to be handled now. SIGTERM and SIGINT cancel it."""
+    early: list[int] = []
+
+    async def watch() -> None:
+        async for number in signals:
+            if number in STOP_SIGNALS:
+                sink(ServerStopping(signal.Signals(number).name, 0))
+                sink(ServerStopped())
+                nursery.cancel_scope.cancel()
+            early.append(number)
+
+    async with trio.open_nursery() as starting:
+        starting.start_soon(watch)
+        await nursery.start(_balance, balancer, config, nursery)
+        starting.cancel_scope.cancel()
+    return early
 
 
 async def _balance(

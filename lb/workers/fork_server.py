@@ -37,7 +37,8 @@ from typing import NoReturn
 
 import trio
 
-from lb.net.processes import SIGNALS, exit_text, wait_for_exit
+from lb.net.processes import exit_text, wait_for_exit
+from lb.net.signals import SIGNALS
 
 __all__ = ["ForkServer", "ForkedProcess", "begin"]
 

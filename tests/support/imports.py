@@ -53,6 +53,8 @@ ALLOWED = {
 
 def allowed(package: str) -> set[str]:
     """The packages that a package may import."""
+    if package == "__main__":
+        return {"cli", "net"}
     if package == "cli":
         return {*ALLOWED, "tools"}
     if package == "tools":

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -13,6 +12,7 @@ from typing import Protocol
 import trio
 
 from lb.console.terminal import is_terminal
+from lb.net.signals import signals_unblocked
 from lb.tools.demo.plain import PlainView
 from lb.tools.demo.scene import DEMO_SERVERS, DemoEvent, DemoScene
 
@@ -41,18 +41,17 @@ def demo(seconds: float | None) -> int:
     if seconds is not None and not 0 < seconds < math.inf:
         print(f"lb: --seconds must be more than 0 and finite, not {seconds:g}", file=sys.stderr)
         return 2
-    try:
-        return trio.run(_demo, seconds)
-    except* BrokenPipeError:  # the reader closed the pipe, as in `lb demo | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    return trio.run(_demo, seconds)
 
 
 async def _demo(seconds: float | None) -> int:
     view = _view()
     scene = DemoScene(view.add_event)
     stopped_by: list[int] = []
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals:
+    with (
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals,
+        signals_unblocked(),
+    ):
         async with trio.open_nursery() as nursery:
             await nursery.start(scene.run)
             async with trio.open_nursery() as until_over:

@@ -1,0 +1,37 @@
+"""stdout of a command, which may be full or closed."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TextIO
+
+__all__ = ["Output"]
+
+
+class Output:
+    """A stream that remembers why it could not be written. Otherwise it is like the one that it wraps."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.failure: OSError | None = None
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def discard(self) -> None:
+        """Write the rest to /dev/null: Python flushes once more at exit."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a stream
+        return getattr(self._stream, name)
