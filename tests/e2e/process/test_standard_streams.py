@@ -41,7 +41,7 @@ def redirected(to):
 @pytest.mark.parametrize("to", [">/dev/full", ">&-"], ids=["full", "closed"])
 @pytest.mark.parametrize("command", PRINTING.values(), ids=PRINTING)
 async def test_an_output_that_cannot_be_written_is_one_line_and_an_exit_code(tmp_path, command, to):
-    (tmp_path / "lb.toml").write_text(config(NOBODY))
+    (tmp_path / "lb.toml").write_text(config(NOBODY, health=None))
     (tmp_path / "scenario.toml").write_text(SCENARIO)
     process = await exec_lb(*command, through=redirected(to), stderr=subprocess.PIPE, cwd=tmp_path)
     async with killed_at_end(process):
@@ -90,7 +90,7 @@ async def test_names_are_printed_in_any_locale(tmp_path, monkeypatch):
     code, _, err = await run_lb("check", "-c", path)
     assert code == 2
     assert "strat\\xe4gy" in err
-    path.write_text(config(Named("größe", "127.0.0.1:1")))
+    path.write_text(config(Named("größe", "127.0.0.1:1"), health=None))
     code, out, err = await run_lb("check", "-c", path)
     assert (code, err) == (0, "")
     assert "gr\\xf6\\xdfe" in out

@@ -155,7 +155,7 @@ class Silent:
 
 
 class Serving:
-    stopping = False
+    stop_begun = False
     listening: ClassVar = {}
 
     def __init__(self):
