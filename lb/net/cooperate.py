@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-__all__ = ["done_in_turns", "in_turns", "keep_garbage_collection_short", "keep_threads_short"]
+__all__ = ["WORK_TURN", "done_in_turns", "in_turns", "keep_garbage_collection_short", "keep_threads_short"]
 
 T = TypeVar("T")
 WORK_TURN = 0.0005

@@ -16,6 +16,8 @@ from typing import Literal, Protocol, TypeAlias
 
 import trio
 
+from lb.net.cooperate import WORK_TURN
+
 __all__ = ["DeadlineQueue", "Deadlines", "Wait", "WaitKind"]
 
 WaitKind: TypeAlias = Literal[
@@ -126,15 +128,20 @@ class Deadlines:
             now = trio.current_time()
             queues = list(self._queues.values())
             for queue in queues:
-                self._expire(queue, now)
+                await self._expire(queue, now)
             shortest = min((queue.timeout for queue in queues), default=math.inf)
             first = min((queue.next_deadline for queue in queues), default=math.inf)
             with trio.move_on_at(min(first, now + shortest)):
                 await self._added.wait()
 
-    def _expire(self, queue: DeadlineQueue, now: float) -> None:
+    async def _expire(self, queue: DeadlineQueue, now: float) -> None:
+        """Expire the waits that are due. Traffic is served in between: thousands that came at once end at once."""
+        turn_ends = trio.current_time() + WORK_TURN
         while (wait := queue.pop_due(now)) is not None:
             try:
                 wait.expired(queue)
             except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
                 self._fault(f"{queue.kind} deadline", exception)
+            if trio.current_time() >= turn_ends:
+                await trio.lowlevel.checkpoint()
+                turn_ends = trio.current_time() + WORK_TURN

@@ -1,7 +1,8 @@
 """PROXY protocol version 2: a binary header (section 2.2).
 
 After a 12-byte signature come version and command, family and transport, and the length of the rest. The rest is the
-two addresses, then TLVs (type, length, value). TLVs are ignored except for the checksum.
+two addresses, then TLVs (type, length, value). TLVs are ignored except for the checksum. A header of any peer costs a few
+microseconds: its length and the number of its TLVs are bounded.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ _CRC32C = 0x03
 """PP2_TYPE_CRC32C, section 2.2.4."""
 LOCAL: bytes = _FIXED.pack(SIGNATURE, _VERSION | _OWN, 0, 0)
 """The header of a connection of the proxy itself."""
+_LONGEST = 4096
+"""Maximum bytes of a header. With a certificate's name, an ID and a checksum, one has a few hundred."""
+_MOST_TLVS = 64
+"""Maximum number of TLVs. The specification has eleven types; a proxy may add its own."""
 
 
 def end_of_header(head: bytes) -> int | None:
@@ -36,6 +41,8 @@ def end_of_header(head: bytes) -> int | None:
     if len(head) < _FIXED.size:
         return None
     end = _FIXED.size + int(_FIXED.unpack_from(head)[3])
+    if end > _LONGEST:
+        raise BadProxyHeader("the header is too long")
     return end if end <= len(head) else None
 
 
@@ -68,9 +75,13 @@ def parse(header: bytes) -> Endpoints | None:
 
 
 def _check_tlvs(header: bytes, position: int) -> None:
-    """Check the TLVs. Raises BadProxyHeader if one exceeds the header, or the checksum is wrong."""
+    """Check the TLVs. Raises BadProxyHeader if one exceeds the header, there are too many, or the checksum is wrong."""
     checked = False
+    count = 0
     while position < len(header):
+        count += 1
+        if count > _MOST_TLVS:
+            raise BadProxyHeader("too many TLVs")
         value = position + _TLV.size
         if value > len(header):
             raise BadProxyHeader("a TLV is truncated")

@@ -12,8 +12,8 @@ from lb.relay.splicer import ACCEPT_GO_ON, MOST_WAITING
 
 __all__ = ["EpollAcceptor"]
 
-ACCEPTS = 64
-"""Clients accepted from one listening socket before the loop serves other sockets."""
+ACCEPTS = 16
+"""Clients accepted from one listening socket before the loop serves other sockets: about a millisecond."""
 ACCEPT_EDGES = select.EPOLLIN | select.EPOLLET | select.EPOLLEXCLUSIVE
 """EPOLLEXCLUSIVE: of several processes that listen on one socket, the kernel wakes one per client, not all."""
 

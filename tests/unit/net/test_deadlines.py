@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import time
 
 import pytest
 import trio
@@ -54,6 +55,27 @@ async def test_a_wait_expires_at_its_deadline_exactly(clock, deadlines):
     deadlines.queue("idle", 600).touch(sleeper, start)
     await trio.sleep(1000)
     assert sleeper.expirations == [("idle", start + 600)]
+
+
+async def test_other_tasks_run_while_many_waits_expire_at_once(deadlines):
+    """As after a flood of clients that say nothing. Each end takes a millisecond here."""
+    expired, seen = [], []
+
+    class Slow(Sleeper):
+        def expired(self, queue):
+            expired.append(self)
+            until = time.perf_counter() + 0.001
+            while time.perf_counter() < until:
+                pass
+
+    queue = deadlines.queue("header", 0.01)
+    for _ in range(50):
+        queue.enter(Slow(), trio.current_time())
+    while len(expired) < 50:
+        await trio.lowlevel.checkpoint()
+        if len(expired) not in seen:
+            seen.append(len(expired))
+    assert len(seen) > 15
 
 
 async def test_a_touch_starts_the_wait_anew(clock, deadlines):

@@ -70,7 +70,8 @@ GOOD = [
     *((v2(family + 1, block), None) for family, (block, _) in ENDS.items()),  # datagrams
     *((v2(family, block + tlv(4, b"no-op") + tlv(1, b"")), ends) for family, (block, ends) in ENDS.items()),
     *((with_checksum(family, block, tlv(0xE0, b"own")), ends) for family, (block, ends) in ENDS.items()),
-    (v2(0x11, ENDS[0x11][0] + tlv(4, bytes(65_520))), FOUR),
+    (v2(0x11, ENDS[0x11][0] + tlv(4, bytes(4096 - 16 - 12 - 3))), FOUR),
+    (v2(0x11, ENDS[0x11][0] + 64 * tlv(4, b"")), FOUR),
     (v2(0x00, b""), None),
     (v2(0x00, b"whatever this is"), None),
     (v2(0x00, b"", command=0x20), None),
@@ -115,6 +116,7 @@ BAD = [
     v2(0x11, ENDS[0x11][0] + tlv(3, bytes(4))),
     v2(0x11, ENDS[0x11][0] + tlv(3, b"abc")),
     with_checksum(0x11, ENDS[0x11][0], tlv(3, bytes(4))),
+    v2(0x11, ENDS[0x11][0] + 65 * tlv(4, b"")),
 ]
 
 
@@ -134,6 +136,13 @@ def test_a_bad_header_is_refused_whatever_the_pieces(header):
         take([header])
     with pytest.raises(BadProxyHeader):
         take([bytes([byte]) for byte in header])
+
+
+@pytest.mark.parametrize("block", [4096 - 16 + 1, 0xFFFF])
+@pytest.mark.parametrize("command", [0x20, 0x21])
+def test_a_header_of_more_than_4_kib_is_refused_before_its_bytes_are_read(block, command):
+    with pytest.raises(BadProxyHeader):
+        take([v2(0x11, b"", command=command, length=block)])
 
 
 def test_who_sends_something_else_is_refused_at_the_first_byte():
