@@ -127,6 +127,7 @@ class AdminRoutes:
         values = Values(
             version=__version__,
             figures=stats.figures,
+            handshakes_waiting=stats.handshakes_waiting,
             active={name: balancer.data_plane.active(name) for name in balancer.bound},
             servers=tuple(servers),
             checks=dict(balancer.checks),

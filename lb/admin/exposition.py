@@ -33,6 +33,7 @@ class Values:
 
     version: str
     figures: Counters
+    handshakes_waiting: int
     active: Mapping[str, int]
     """Open connections per listener."""
     servers: tuple[ServerFigures, ...]
@@ -109,6 +110,8 @@ def _process(values: Values) -> Iterator[str]:
     batches, edges = values.figures.batches, values.figures.edges
     yield from _counter("lb_splicer_batches_total", "Batches of ready sockets handled.", [("", batches)])
     yield from _counter("lb_splicer_edges_total", "Ready sockets in these batches.", [("", edges)])
+    waiting = values.handshakes_waiting
+    yield from _gauge("lb_handshakes_waiting", "Steps of TLS handshakes that wait for the CPU.", [("", waiting)])
 
 
 def _gauge(name: str, documentation: str, samples: Iterable[Sample]) -> Iterator[str]:

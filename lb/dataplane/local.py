@@ -72,6 +72,7 @@ class LocalDataPlane:
         self._deadlines = Deadlines(fault=self._fault)
         self._splicer = host.splicer(descriptors, self._fault, dedicated=dedicated)
         self._pressure = Pressure(descriptors, self._deadlines, sink, wake_others, worker)
+        self._splicer.when_few_costly(self.recheck_backlog)
         self._context = ConnectionContext(
             splicer=self._splicer,
             deadlines=self._deadlines,
@@ -196,6 +197,7 @@ class LocalDataPlane:
         stats = StatsSnapshot()
         stats.figures.add(self._figures)
         stats.figures.batches, stats.figures.edges = self._splicer.batches, self._splicer.edges
+        stats.handshakes_waiting = self._splicer.costly_waiting
         listeners = self.listeners.values()
         stats.accepted = {listener.spec.name: listener.total for listener in listeners}
         backends = [(pool, backend) for pool in self._pools.by_name.values() for backend in pool.backends.values()]

@@ -117,7 +117,11 @@ class StatsSnapshot:
     leased: dict[tuple[str, str], int] = attrs.field(factory=dict)
     """Acquired leases, by pool and server."""
 
+    handshakes_waiting: int = 0
+    """Steps of TLS handshakes that wait for the CPU."""
+
     def add(self, other: StatsSnapshot) -> None:
+        self.handshakes_waiting += other.handshakes_waiting
         self.figures.add(other.figures)
         _add(self.accepted, other.accepted)
         _add(self.leased, other.leased)

@@ -107,6 +107,13 @@ class Pressure:
         self._paused = False
         self._sink(AcceptResumed(self._worker))
 
+    def handshakes_wait(self, listener: Listener, count: int) -> None:
+        """So many handshakes wait for the CPU that this listener accepts no more. Other processes may."""
+        self.pause(f"{count} TLS handshakes are waiting")
+        if self._others is not None:
+            listener.stand_aside()
+            self._others()
+
 
 class Listener:
     """A running listener of the configuration. It survives reloads, with the sockets that stay."""
@@ -216,6 +223,9 @@ class Listener:
         if self._stepped_back:
             return False
         if 0 < self.spec.max_connections <= self.active:
+            return False
+        if self.spec.tls is not None and self._context.splicer.crowded:
+            self._pressure.handshakes_wait(self, self._context.splicer.costly_waiting)
             return False
         return self._pressure.may_accept()
 

@@ -1,8 +1,8 @@
 """PROXY protocol version 2: a binary header (section 2.2).
 
 After a 12-byte signature come version and command, family and transport, and the length of the rest. The rest is the
-two addresses, then TLVs (type, length, value). TLVs are ignored except for the checksum. A header of any peer costs a few
-microseconds: its length and the number of its TLVs are bounded.
+two addresses, then TLVs (type, length, value). TLVs are ignored except for the checksum. The length of a header and the
+number of its TLVs are bounded, so that any header costs only microseconds.
 """
 
 from __future__ import annotations

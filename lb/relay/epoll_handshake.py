@@ -39,15 +39,12 @@ class EpollHandshake:
         self._mask |= mask
         if self._over or self._queued or not mask & (AWAITS_WRITE if self._handshake.writing else READABLE):
             return
-        if self._handshake.costly:
-            self.begin()
-        else:
-            self._proceed()
+        self.begin()
 
     def begin(self) -> None:
-        """Proceed later. A connected socket gets no further edge."""
+        """Proceed later, after the handshakes before. A connected socket gets no further edge."""
         self._queued = True
-        self._loop.queue_costly(self)
+        self._loop.queue_step(self, costly=self._handshake.costly)
 
     def again(self) -> None:
         self._queued = False

@@ -49,8 +49,10 @@ next edge comes sooner. Trio's other tasks (health checks, DNS lookups, signals)
 epoll_wait(2) counts in milliseconds.
 """
 
-COSTLY_TURN = 0.001
-"""Seconds of costly steps in a turn, at least one step. It is the delay for everything else."""
+HANDSHAKE_TURN = 0.001
+"""Seconds of handshakes' steps in a turn, one step at least, and the same for costly steps. All else waits so long."""
+MOST_COSTLY = 1024
+"""Costly steps that may wait before listeners stop accepting more of them. With RSA keys, they take seconds."""
 
 GATHER_BYTES = 512 * 1024
 """Bytes that a handler in sustained bulk transfer waits for: half a pipe."""
@@ -139,8 +141,13 @@ class EpollLoop:
         self._again: deque[Handler] = deque()
         self._queue: deque[BulkHandler] = deque()
         """Handlers with more data than the turn's budget allowed, oldest first."""
+        self._steps: deque[Handler] = deque()
+        """Handlers of handshakes, oldest first."""
         self._costly: deque[Handler] = deque()
-        """Handlers whose next step is costly, oldest first."""
+        """Those whose next step is costly."""
+        self._crowded = False
+        self.on_few_costly: Callable[[], None] = lambda: None
+        """Called once :attr:`crowded` has been true and half of the costly steps are done."""
         self._closing: list[socket.SocketType] = []
         self._gathering: dict[BulkHandler, float] = {}
         """Handlers that wait for GATHER_BYTES, with the time of their last read."""
@@ -164,7 +171,7 @@ class EpollLoop:
 
     async def _take_turns(self) -> NoReturn:
         while True:
-            if self._again or self._queue or self._costly or self._gathering:
+            if self._again or self._queue or self._steps or self._costly or self._gathering:
                 await trio.lowlevel.checkpoint()
             else:
                 self._bridge.modify(self._epoll, select.EPOLLIN)
@@ -176,7 +183,7 @@ class EpollLoop:
 
     def _take_turn(self) -> bool:
         """Handle one batch. Return False if there was no work."""
-        deferred = self._again or self._queue or self._costly
+        deferred = self._again or self._queue or self._steps or self._costly
         edges = self._epoll.poll(0 if deferred else self._linger, BATCH)
         if not (edges or deferred or self._gathering):
             return False
@@ -201,8 +208,8 @@ class EpollLoop:
             if waiting:
                 turn.budget = TURN_BYTES
             self._run_deferred()
-        if self._costly:
-            self._run_costly()
+        if self._steps or self._costly:
+            self._run_handshakes()
         self._in_batch = False
         if self._gathering:
             self._stop_gathering()
@@ -216,11 +223,19 @@ class EpollLoop:
             self._call_again(self._queue.popleft())
         self._close_sockets()
 
-    def _run_costly(self) -> None:
-        """Run costly steps, oldest first, for the time that a turn has for them."""
-        until = self._clock() + COSTLY_TURN
-        while self._costly:
-            self._call_again(self._costly.popleft())
+    def _run_handshakes(self) -> None:
+        """Run the steps of handshakes for which this turn has time."""
+        self._run_steps(self._steps)
+        self._run_steps(self._costly)
+        if self._crowded and len(self._costly) <= MOST_COSTLY // 2:
+            self._crowded = False
+            self.on_few_costly()
+
+    def _run_steps(self, steps: deque[Handler]) -> None:
+        """Run steps of handshakes, oldest first, for the time that a turn has for them."""
+        until = self._clock() + HANDSHAKE_TURN
+        while steps:
+            self._call_again(steps.popleft())
             if self._clock() >= until:
                 break
         self._close_sockets()
@@ -276,11 +291,22 @@ class EpollLoop:
         if not self._in_batch:
             os.eventfd_write(self._wakeup, 1)
 
-    def queue_costly(self, handler: Handler) -> None:
-        """Call ``handler.again()`` after the costly steps queued before it."""
-        self._costly.append(handler)
+    def queue_step(self, handler: Handler, *, costly: bool) -> None:
+        """Call ``handler.again()`` after the steps of handshakes queued before it. Costly ones wait on their own."""
+        (self._costly if costly else self._steps).append(handler)
         if not self._in_batch:
             os.eventfd_write(self._wakeup, 1)
+
+    @property
+    def costly_waiting(self) -> int:
+        """Costly steps that wait for their turn."""
+        return len(self._costly)
+
+    @property
+    def crowded(self) -> bool:
+        """True if so many costly steps wait that no more should be accepted."""
+        self._crowded = self._crowded or len(self._costly) >= MOST_COSTLY
+        return self._crowded
 
     def watch(self, fd: int, handler: Handler, edges: int = EDGES) -> None:
         """Register a new descriptor and send its edges to ``handler``. Existing readiness counts as an edge."""

@@ -12,6 +12,7 @@ its peer's. Rules:
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -69,6 +70,8 @@ class Side:
         "until_eagain",
         "writable",
     )
+    overdraft: ClassVar[float] = -math.inf
+    """The turn's budget below which small messages wait too."""
     peer: Side
 
     def __init__(self, name: EndedBy, relay: EpollRelay, sock: socket.SocketType, ready: int) -> None:
@@ -131,7 +134,7 @@ class Side:
     def pump(self) -> None:
         """Move bytes to the peer until this side has none, the peer accepts none, or the turn's budget is used up.
 
-        The budget limits only bulk. Small messages are sent at once, for low latency.
+        The budget limits only bulk, unless it is overdrawn. Small messages are sent at once, for low latency.
         """
         peer = self.peer
         shared = self.shared
@@ -141,7 +144,7 @@ class Side:
                 if self._write_held():
                     continue
                 return
-            if shared.budget <= 0 and (self.bulk or moved >= BUFFER):
+            if shared.budget <= 0 and (self.bulk or moved >= BUFFER or shared.budget < self.overdraft):
                 self.continue_later()
                 return
             try:

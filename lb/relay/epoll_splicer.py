@@ -42,6 +42,17 @@ class EpollSplicer:
     def edges(self) -> int:
         return self._loop.edges
 
+    @property
+    def costly_waiting(self) -> int:
+        return self._loop.costly_waiting
+
+    @property
+    def crowded(self) -> bool:
+        return self._loop.crowded
+
+    def when_few_costly(self, callback: Callable[[], None]) -> None:
+        self._loop.on_few_costly = callback
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await self._loop.run(task_status=task_status)
 

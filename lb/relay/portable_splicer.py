@@ -34,8 +34,12 @@ class PortableSplicer:
 
     def __init__(self, *, fault: Callable[[str, Exception], None]) -> None:
         self.batches = self.edges = 0  # trio polls the sockets, not this splicer
+        self.costly_waiting, self.crowded = 0, False
         self.fault = fault
         self._nursery: trio.Nursery
+
+    def when_few_costly(self, callback: Callable[[], None]) -> None:
+        """Do nothing: no steps wait for a turn."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as self._nursery:

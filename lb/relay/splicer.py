@@ -161,6 +161,17 @@ class Splicer(Protocol):
     def edges(self) -> int:
         """Ready sockets in all batches."""
 
+    @property
+    def costly_waiting(self) -> int:
+        """Costly steps of handshakes that wait for their turn; 0 if the splicer has no turns."""
+
+    @property
+    def crowded(self) -> bool:
+        """True if so many of them wait that no more such clients should be accepted."""
+
+    def when_few_costly(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` each time that :attr:`crowded` has been true and few costly steps are left."""
+
     async def run(self, *, task_status: trio.TaskStatus[None] = ...) -> None:
         """Serve until cancelled. The other methods may be called once it has started."""
 

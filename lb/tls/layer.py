@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from lb.tls.openssl import ClientSession, openssl
+from lb.tls.records import RecordHeads
 
 __all__ = ["RECORD", "Clear", "LastSession", "Layer", "Tls", "ignore_undecodable_names"]
 
@@ -20,6 +21,10 @@ RECORD = 16 * 1024
 """Maximum stream bytes in one record, RFC 8446, 5.1. One OpenSSL read returns one record."""
 PIECE = 32 * 1024
 """Maximum bytes given to OpenSSL at once. Its buffers grow to the largest piece and keep that size."""
+MOST_UNANSWERED = 16
+"""Records without stream bytes that a peer may send before it gets a record. A few are usual: tickets, alerts."""
+WITHOUT_BYTES = 8
+"""Records that cost as much as one without stream bytes does more: a key update derives new keys."""
 
 
 @contextmanager
@@ -117,7 +122,18 @@ class Tls:
     match it. An IP address is checked, but not sent. It resumes the ``last`` session with the server.
     """
 
-    __slots__ = ("_incoming", "_inner", "_last", "_object", "_outgoing", "early", "ended")
+    __slots__ = (
+        "_heads",
+        "_incoming",
+        "_inner",
+        "_last",
+        "_object",
+        "_outgoing",
+        "_unanswered",
+        "early",
+        "ended",
+        "work",
+    )
 
     def __init__(
         self,
@@ -141,20 +157,31 @@ class Tls:
             last.resume(self._object)
         self.early = b""
         self.ended = False
+        self.work = 0
+        """Records read by the last call of :meth:`open` or :meth:`open_into`. One without stream bytes counts more."""
+        self._heads = RecordHeads()
+        self._unanswered = 0
+        """Records without stream bytes since the last record to the peer."""
 
     def shake_hands(self, received: bytes = b"") -> bool:
         """Do the next step of the handshake. Return True if it is complete. After each step, send :meth:`to_send`.
 
         Raises ssl.SSLError. Send :meth:`to_send` in that case too: it holds the alert for the peer.
         """
-        self._incoming.write(received)
+        complete = False
+        for piece, records in self._heads.split(memoryview(received), PIECE) if received else [(b"", 0)]:
+            self._incoming.write(piece)
+            complete = complete or self._continue_handshake()
+            if complete and self._incoming.pending:
+                self.early += self._read_all(records)
+        return complete
+
+    def _continue_handshake(self) -> bool:
         try:
             with ignore_undecodable_names():
                 self._object.do_handshake()
         except ssl.SSLWantReadError:
             return False
-        if self._incoming.pending:
-            self.early = self._read_all()
         return True
 
     def to_send(self) -> bytes:
@@ -166,52 +193,77 @@ class Tls:
             if not self.ended:
                 raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "cut off")
             return b""
-        self._incoming.write(received)
-        return self._read_all()
-
-    def _read_all(self) -> bytes:
-        """Read all received stream bytes. If :meth:`finish` found unread ones, OpenSSL would report an error."""
+        self.work = 0
         pieces = []
+        for piece, records in self._heads.split(memoryview(received), PIECE):
+            self._incoming.write(piece)
+            pieces.append(self._read_all(records))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _read_all(self, records: int) -> bytes:
+        """Read the stream bytes of a piece in which this number of records end.
+
+        If :meth:`finish` found unread ones, OpenSSL would report an error.
+        """
+        found = []
         try:
-            while piece := self._object.read(RECORD):
-                pieces.append(piece)
+            while bytes_of_record := self._object.read(RECORD):
+                found.append(bytes_of_record)
             self.ended = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:  # the same as b"", after this side's own close_notify
             self.ended = True
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._count(records, len(found))
+        return found[0] if len(found) == 1 else b"".join(found)
 
     def open_into(self, received: memoryview, plain: memoryview) -> int:
         """Decode received bytes into ``plain``, which has room for two records more. Return the number of stream bytes.
 
         Raises ssl.SSLError.
         """
-        if len(received) <= PIECE:
-            return self._open_piece(received, plain)
+        self.work = 0
+        if len(received) <= PIECE and self._heads.is_one_record(received):
+            return self._open_piece(received, plain, 1)
         count = 0
-        for start in range(0, len(received), PIECE):
-            count += self._open_piece(received[start : start + PIECE], plain[count:])
+        for piece, records in self._heads.split(received, PIECE):
+            count += self._open_piece(piece, plain[count:], records)
         return count
 
-    def _open_piece(self, piece: memoryview, plain: memoryview) -> int:
+    def _open_piece(self, piece: memoryview, plain: memoryview, records: int) -> int:
         """Decode a piece. A read that finds no whole record costs an exception, so OpenSSL is asked only for bytes."""
         incoming, read = self._incoming, self._inner.read
         incoming.write(piece)
-        count = 0
+        count = with_bytes = 0
         try:
             while incoming.pending and not self.ended:
                 length = read(RECORD, plain[count:] if count else plain)
                 self.ended = not length
                 count += length
+                with_bytes += 1
         except ssl.SSLWantReadError:  # the rest of a record is still to come
             pass
         except ssl.SSLZeroReturnError:
             self.ended = True
+        if records != 1 or not with_bytes:
+            self._count(records, with_bytes)
         return count
+
+    def _count(self, records: int, with_bytes: int) -> None:
+        """Count records, and those of them that had bytes of the stream. Raises ssl.SSLError if too many had none.
+
+        Those are key updates (RFC 8446, 4.6.3), alerts, session tickets, empty fragments and attempts to renegotiate.
+        OpenSSL answers with its next record, and holds the answers until then.
+        """
+        without = records - with_bytes
+        self.work += records + without * WITHOUT_BYTES
+        self._unanswered += without
+        if self._unanswered > MOST_UNANSWERED and not self.ended:
+            raise ssl.SSLError(ssl.SSL_ERROR_SSL, f"more than {MOST_UNANSWERED} records without bytes of the stream")
 
     def seal(self, data: bytes | memoryview) -> bytes:
         """Encrypt the bytes. A reply that TLS itself has to send (KeyUpdate, RFC 8446, 4.6.3) goes before them."""
+        self._unanswered = 0
         if len(data) <= PIECE:
             self._inner.write(data)
             return self._outgoing.read()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NoReturn, Protocol
 
-import attrs
 import trio
 
 from lb.net.errors import describe_error
+from lb.net.processes import cpu_seconds
 from lb.workers.fork_server import ForkServer
 from lb.workers.process import WorkerProcess
+from lb.workers.pulse import Pulse
 from lb.workers.shared_counters import SharedCounters
 
 __all__ = ["Supervisor", "SupervisorOwner"]
@@ -17,7 +18,7 @@ __all__ = ["Supervisor", "SupervisorOwner"]
 TICK = 1.0
 """Seconds between checks of the workers' heartbeats; workers send them as often."""
 HEARTBEAT_TIMEOUT = 5.0
-"""Seconds without a heartbeat after which a worker counts as hanging."""
+"""Seconds of CPU time without a heartbeat, or seconds without CPU time, after which a worker counts as hanging."""
 START_TIMEOUT = 30.0
 """The same before the first heartbeat."""
 SHORT_LIFE = 5.0
@@ -43,15 +44,6 @@ class SupervisorOwner(Protocol):
 
     def start_failed(self, index: int, reason: str) -> None:
         """A worker process could not be created."""
-
-
-@attrs.define
-class Pulse:
-    """The last heartbeat count of a worker, and its time."""
-
-    beats: int
-    since: float
-    patience: float
 
 
 class Supervisor:
@@ -102,7 +94,10 @@ class Supervisor:
     async def _employ(self, worker: WorkerProcess) -> None:
         """Run one worker until its end."""
         self.running[worker.index] = worker
-        self._pulses[worker.index] = Pulse(self._counters.heartbeats(worker.index), trio.current_time(), START_TIMEOUT)
+        beats = self._counters.heartbeats(worker.index)
+        self._pulses[worker.index] = Pulse(
+            beats, trio.current_time(), patience=START_TIMEOUT, timeout=HEARTBEAT_TIMEOUT
+        )
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._master.worker_started, worker)
@@ -121,13 +116,12 @@ class Supervisor:
             await trio.sleep(TICK)
             now = trio.current_time()
             for index, worker in self.running.items():
-                beats = self._counters.heartbeats(index)
                 pulse = self._pulses[index]
-                if pulse.beats != beats:
-                    self._pulses[index] = Pulse(beats, now, HEARTBEAT_TIMEOUT)
-                elif now - before > 2 * TICK:
-                    pulse.since += now - before
-                elif now - pulse.since >= pulse.patience:
-                    worker.kill(f"did not answer for {pulse.patience:g} s")
+                if pulse.look(self._counters.heartbeats(index), now, cpu_seconds(worker.pid)):
+                    continue
+                if now - before > 2 * TICK:
+                    pulse.skip(now - before)
+                elif reason := pulse.hangs(now):
+                    worker.kill(reason)
                 else:
                     self._master.worker_silent()

@@ -132,6 +132,10 @@ class VirtualSplicer:
         self._sockets = {address: ServerSocket(server) for address, server in servers.items()}
         self._joined = joined
         self.batches = self.edges = 0  # the virtual clock runs all calls
+        self.costly_waiting, self.crowded = 0, False
+
+    def when_few_costly(self, callback: Callable[[], None]) -> None:
+        """Do nothing: no steps wait for a turn."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """No effect: the virtual clock runs all calls."""

@@ -161,6 +161,36 @@ async def test_a_worker_that_hangs_is_replaced_and_clients_who_come_meanwhile_ar
         assert len(sessions.failures) <= 10
 
 
+ENDLESS = """
+from pathlib import Path
+from strategies.round_robin import RoundRobin
+
+class Endless(RoundRobin):
+    def pick(self, client, tried):
+        trap = Path(__file__).with_name("trap")
+        if trap.exists():
+            trap.unlink()
+            while True:
+                pass
+        return super().pick(client, tried)
+"""
+
+
+async def test_a_worker_in_an_endless_loop_of_a_plug_in_is_replaced(tmp_path, monkeypatch):
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    text = config(health=None, top=TWO, pool='strategy = "endless:Endless"\n')
+    async with serving() as server, balancer(tmp_path, text + f'servers = ["{server.address}"]\n') as lb:
+        assert await ask(lb.port) == b"s\n"
+        (tmp_path / "trap").touch()
+        with pytest.raises(trio.BrokenResourceError):
+            await ask(lb.port)
+        died = await lb.event("worker.died")
+        assert died["reason"] == "did not answer for 5 s of CPU time"
+        await lb.event("worker.started", count=3)
+        assert await ask(lb.port) == b"s\n"
+
+
 # The supervisor
 
 

@@ -33,6 +33,7 @@ def values():
     return Values(
         version="1.2.3",
         figures=figures,
+        handshakes_waiting=3,
         active={"web": 2},
         servers=(ServerFigures("web", "a", True, "up", 2, 1), ServerFigures("web", "b", False, "down", 0, 1)),
         checks={"pass": 5, "fail": 1},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
+import attrs
 import pytest
 import trio
 
@@ -67,6 +68,7 @@ class FakeSplicer:
 
     def __init__(self):
         self.acceptors = []
+        self.crowded, self.costly_waiting = False, 0
 
     def listen(self, sock, *, may_accept, accepted, exhausted):
         self.acceptors.append(FakeAcceptor(sock, may_accept, accepted, exhausted))
@@ -261,3 +263,18 @@ async def test_a_socket_that_is_handed_over_goes_on_listening(world):
     other, _ = world.listen("other", Address.parse("127.0.0.2:0"))
     other.open(ANYWHERE, sockets)
     assert other.bound[ANYWHERE] == sockets
+
+
+async def test_while_too_many_tls_handshakes_wait_new_clients_do_so_in_the_backlog(world):
+    listener, acceptor = world.listen()
+    plain, other = world.listen("plain")
+    listener.spec = attrs.evolve(listener.spec, tls=object())
+    world.splicer.crowded, world.splicer.costly_waiting = True, 1024
+    acceptor.arrive(2)
+    acceptor.arrive(2)
+    other.arrive(2)
+    assert (listener.active, plain.active) == (0, 2)
+    assert world.of(AcceptPaused) == [AcceptPaused("1024 TLS handshakes are waiting", None)]
+    world.splicer.crowded = False
+    listener.resume()
+    assert listener.active == 4

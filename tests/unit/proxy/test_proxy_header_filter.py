@@ -54,7 +54,7 @@ async def test_the_header_is_taken_and_what_follows_stays_in_the_kernel(connecti
 
 
 async def test_a_header_longer_than_one_look_is_taken_as_a_whole(connection):
-    length = 3 * PEEK_SIZE
+    length = PEEK_SIZE + 1000
     header = bytearray(HEADER + b"\x04" + length.to_bytes(2, "big") + bytes(length))
     header[14:16] = (len(header) - 16).to_bytes(2, "big")
     connection.proxy.send(header + b"payload")

@@ -116,10 +116,11 @@ async def test_a_bug_ends_only_its_own(ends):
 
 
 @pytest.mark.parametrize("splicer_kind", ["epoll"], indirect=True)
-async def test_other_sockets_are_served_between_two_costly_steps(splicer_kind, monkeypatch):
+@pytest.mark.parametrize("costly", [True, False])
+async def test_other_sockets_are_served_between_two_steps(splicer_kind, monkeypatch, costly):
     """A turn has time for one step here. The batch of each step shows that the loop has polled since the one before."""
     epoll_loop = pytest.importorskip("lb.relay.epoll_loop", exc_type=AssertionError)
-    monkeypatch.setattr(epoll_loop, "COSTLY_TURN", 0)
+    monkeypatch.setattr(epoll_loop, "HANDSHAKE_TURN", 0)
     steps = []
     async with running_splicer() as bench:
         pairs = [socket.socketpair() for _ in range(20)]
@@ -127,7 +128,7 @@ async def test_other_sockets_are_served_between_two_costly_steps(splicer_kind, m
         for ours, theirs in pairs:
             ours.setblocking(False)
             theirs.send(b"hello")
-            handshake = FakeHandshake(ours, b"hello", costly=True, steps=steps, note=lambda: bench.splicer.batches)
+            handshake = FakeHandshake(ours, b"hello", costly=costly, steps=steps, note=lambda: bench.splicer.batches)
             running.append((bench.splicer.handshake(ours, handshake), handshake))
         for each, handshake in running:
             with trio.fail_after(PATIENCE):
@@ -136,3 +137,32 @@ async def test_other_sockets_are_served_between_two_costly_steps(splicer_kind, m
         for _, theirs in pairs:
             theirs.close()
     assert len(steps) == len(set(steps)) == 20
+
+
+@pytest.mark.parametrize("splicer_kind", ["epoll"], indirect=True)
+async def test_costly_steps_that_wait_are_counted_and_bounded(splicer_kind, monkeypatch):
+    """At the bound the splicer is crowded, until half of the steps are done."""
+    epoll_loop = pytest.importorskip("lb.relay.epoll_loop", exc_type=AssertionError)
+    monkeypatch.setattr(epoll_loop, "HANDSHAKE_TURN", 0)
+    monkeypatch.setattr(epoll_loop, "MOST_COSTLY", 10)
+    async with running_splicer() as bench:
+        waiting, left = [], []
+        bench.splicer.when_few_costly(lambda: left.append((bench.splicer.costly_waiting, bench.splicer.crowded)))
+
+        def note():
+            waiting.append((bench.splicer.costly_waiting, bench.splicer.crowded))
+
+        pairs = [socket.socketpair() for _ in range(12)]
+        for ours, theirs in pairs:
+            ours.setblocking(False)
+            theirs.send(b"hello")
+        handshakes = [FakeHandshake(ours, b"hello", costly=True, note=note) for ours, _ in pairs]
+        running = [bench.splicer.handshake(each.sock, each) for each in handshakes]
+        for handshake in handshakes:
+            with trio.fail_after(PATIENCE):
+                await handshake.over.wait()
+        assert waiting == [(count, count >= 5) for count in range(11, -1, -1)]
+        assert left == [(5, False)]
+        for each, (_, theirs) in zip(running, pairs, strict=True):
+            each.cancel()
+            theirs.close()

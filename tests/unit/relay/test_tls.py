@@ -358,3 +358,24 @@ async def test_a_farewell_that_waits_for_a_slow_reader_arrives():
             await trio.testing.wait_all_tasks_blocked(0.01)
             assert await joined.client.receive_all() == payload
         assert await ended(joined) == ("client", "eof")
+
+
+@pytest.mark.parametrize("splicer_kind", ["epoll"], indirect=True)
+async def test_streams_of_the_smallest_records_share_the_time_of_a_turn(splicer_kind):
+    """Whoever sends many records at once waits for its turn. A small message of another stream does not."""
+    async with running_splicer(dedicated=True) as bench:
+        streams = [await join(bench, {"client"}) for _ in range(12)]
+        honest = await join(bench, set())
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for each in streams:
+            for _ in range(700):
+                each.client.object.write(b"x")
+            each.client.socket._sock.send(each.client._outgoing.read())
+        honest.client.socket._sock.send(b"hello")
+        loop, turns = bench.splicer._loop, []
+        while any(each.relay.bytes_in < 700 for each in streams):
+            before = [each.relay.bytes_in for each in streams]
+            loop._take_turn()
+            turns.append([each.relay.bytes_in for each in streams].count(700) - before.count(700))
+            assert honest.relay.bytes_in == 5
+        assert max(turns) <= 2
