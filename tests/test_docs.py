@@ -275,6 +275,16 @@ def test_every_whole_configuration_shown_is_valid(text, monkeypatch, tmp_path):
     assert parse(text, str(tmp_path / "shown.toml")).listeners
 
 
+@pytest.mark.parametrize("name", ["galera", "kubernetes", "mqtt", "patroni", "redis-sentinel"])
+def test_the_configuration_shown_in_a_how_to_is_that_of_its_example(name):
+    (shown,) = [
+        body
+        for language, body in FENCE.findall((ROOT / "docs" / "how-to" / f"{name}.md").read_text())
+        if language == "toml"
+    ]
+    assert (ROOT / "examples" / f"{name}.toml").read_text().endswith(f"\n\n{shown}")
+
+
 def test_the_code_shown_in_the_how_tos_is_that_of_the_examples():
     shown = {
         body

@@ -34,7 +34,19 @@ def test_it_loads(path):
 
 
 def test_none_is_missing():
-    assert [path.stem for path in CONFIGS] == ["postgres", "quickstart", "redis", "smtp", "sticky", "weighted"]
+    assert [path.stem for path in CONFIGS] == [
+        "galera",
+        "kubernetes",
+        "mqtt",
+        "patroni",
+        "postgres",
+        "quickstart",
+        "redis-sentinel",
+        "redis",
+        "smtp",
+        "sticky",
+        "weighted",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def home():
 
 
 @asynccontextmanager
-async def running(command, *, port, directory, stop=signal.SIGTERM):
+async def running(command, *, port, directory, host="127.0.0.1", stop=signal.SIGTERM):
     """A server whose output is its log, from when its port accepts until the end of the block."""
     with (directory / "log").open("wb") as log:
         process = await trio.lowlevel.open_process(
@@ -60,7 +60,7 @@ async def running(command, *, port, directory, stop=signal.SIGTERM):
         )
     server = Running(process, port, directory)
     try:
-        await until_accepts(port)
+        await until_accepts(port, host)
         yield server
     finally:
         with trio.CancelScope(shield=True):
@@ -77,10 +77,22 @@ async def running(command, *, port, directory, stop=signal.SIGTERM):
 # Redis
 
 
-def redis(*options):
-    port, directory = free_port(), home()
-    command = [program("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", *options]
-    return running(command, port=port, directory=directory)
+def redis(*options, host="127.0.0.1", port=None):
+    port, directory = port or free_port(), home()
+    command = [program("redis-server"), "--port", str(port), "--bind", host, "--save", "", *options]
+    return running(command, port=port, directory=directory, host=host)
+
+
+def sentinel(host, port, master, master_port):
+    """A Sentinel of the master ``mymaster``, whose word alone is enough for a failover."""
+    directory = home()
+    (directory / "sentinel.conf").write_text(
+        f"port {port}\nbind {host}\nsentinel announce-ip {host}\nsentinel monitor mymaster {master} {master_port} 1\n"
+    )
+    if UNPRIVILEGED:
+        shutil.chown(directory / "sentinel.conf", "nobody", "nogroup")
+    command = [program("redis-server"), str(directory / "sentinel.conf"), "--sentinel"]
+    return running(command, port=port, directory=directory, host=host)
 
 
 # PostgreSQL
@@ -143,8 +155,8 @@ def _mariadb_template():
 def mariadb(*options):
     directory, port = home(), free_port()
     _copy(_mariadb_template(), directory)
-    command = [program("mariadbd"), "--no-defaults", f"--datadir={directory}/data", f"--port={port}", *options]
-    command += ["--bind-address=127.0.0.1", f"--socket={directory}/socket", "--performance-schema=on"]
+    command = [program("mariadbd"), "--no-defaults", f"--datadir={directory}/data", f"--port={port}"]
+    command += ["--bind-address=127.0.0.1", f"--socket={directory}/socket", "--performance-schema=on", *options]
     return running(command, port=port, directory=directory)
 
 

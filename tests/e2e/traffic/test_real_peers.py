@@ -29,11 +29,11 @@ def program(name):
     return path
 
 
-async def until_accepts(port):
+async def until_accepts(port, host="127.0.0.1"):
     with trio.fail_after(PATIENCE):
         while True:
             try:
-                await (await connect(port)).aclose()
+                await (await connect(port, host)).aclose()
             except OSError:
                 await trio.sleep(0.01)  # the program has no other way to report that it is ready
             else:
@@ -41,14 +41,14 @@ async def until_accepts(port):
 
 
 @asynccontextmanager
-async def running(command, port):
+async def running(command, port, host="127.0.0.1"):
     """Run a program. The block starts when its port accepts; its end kills the program and its children (SIGKILL)."""
     nowhere = subprocess.DEVNULL
     process = await trio.lowlevel.open_process(
         command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
     )
     try:
-        await until_accepts(port)
+        await until_accepts(port, host)
         yield process
     finally:
         with trio.CancelScope(shield=True):
