@@ -200,8 +200,6 @@ def test_a_function_fits_a_screen(module):
     [
         ("structlog", ("lb.log.console_lines",)),
         ("rich", ("lb.tools.demo*", "lb.console.tables", "lb.console.top*", "lb.console.screen")),
-        ("hypercorn", ("lb.admin.endpoint",)),
-        ("starlette", ("lb.admin.*",)),
     ],
 )
 def test_the_traffic_knows_neither_log_nor_screen_nor_admin(library, users):
@@ -241,14 +239,13 @@ def test_a_start_loads_no_library_that_it_may_not_need():
         "dns",
         "h11",
         "httpx",
-        "hypercorn",
         "hypothesis",
+        "lb.admin.endpoint",
         "lb.cli",
         "lb.discovery.dns_client",
         "lb.tools",
         "pytest",
         "rich",
-        "starlette",
         "structlog",
         "trio.testing",
         "xxhash",

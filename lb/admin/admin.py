@@ -1,12 +1,13 @@
 """The admin endpoint of a running balancer. It follows the configuration, as listeners do.
 
-Its libraries take 0.1 s to import. They are imported when a configuration has an endpoint.
+Its modules are imported when a configuration has an endpoint.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -21,6 +22,9 @@ from lb.model.address import Address
 from lb.model.binds import Place
 from lb.net.activation import socket_name
 from lb.net.sockets import Opened, remove_file
+
+if TYPE_CHECKING:
+    from lb.admin.endpoint import Endpoint
 
 __all__ = ["Admin"]
 
@@ -37,6 +41,7 @@ class Admin:
         self._bind: Address | None = None
         self._sockets: list[socket.socket] = []
         self._scope = trio.CancelScope()
+        self._endpoint: Endpoint | None = None
 
     async def open(self, spec: AdminSpec | None) -> list[socket.socket]:
         """Bind the address unless it is bound; return the new sockets. Raises OSError, see :func:`open_admin`."""
@@ -49,16 +54,19 @@ class Admin:
         bind = spec.bind if spec is not None else None
         if bind == self._bind:
             return
-        self._scope.cancel()
+        self._end()
         if self._bind is not None:
             remove_file(self._bind)
         self._bind, self._sockets = bind, opened
         if opened:
+            from lb.admin.endpoint import Endpoint  # noqa: PLC0415 - most configurations have none
+
             self.sink.add(self.feed)
             self._scope = trio.CancelScope()
+            self._endpoint = Endpoint(opened, self)
             for sock in opened:
                 self.sink(AdminStarted(socket_name(sock)))
-            self._nursery.start_soon(self._serve, opened, self._scope)
+            self._nursery.start_soon(self._serve, self._endpoint, self._scope)
 
     @property
     def listening(self) -> Opened:
@@ -70,16 +78,19 @@ class Admin:
         if self._bind is not None and (ADMIN, self._bind) not in elsewhere:
             remove_file(self._bind)
         self._bind = None
+        self._end()
+
+    def _end(self) -> None:
+        """Stop serving. Sockets are closed first, so that no client waits for a request that is slow to cancel."""
+        if self._endpoint is not None:
+            self._endpoint.close()
         self._scope.cancel()
 
-    async def _serve(self, sockets: list[socket.socket], scope: trio.CancelScope) -> None:
-        from lb.admin.endpoint import serve_admin  # noqa: PLC0415 - most configurations have none
-
+    async def _serve(self, endpoint: Endpoint, scope: trio.CancelScope) -> None:
         try:
             with scope:
-                await serve_admin(sockets, self)
+                await endpoint.run()
         finally:
-            for sock in sockets:
-                sock.close()
+            endpoint.close()
             if scope is self._scope and self._bind is not None:  # the process ends; the address did not change
                 remove_file(self._bind)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from importlib.resources import files
-from mimetypes import guess_type
 
 import attrs
 import trio
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from lb import __version__
 from lb.admin.explanation import Explainer
 from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
+from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, json_response
 from lb.admin.process import Process
+from lb.admin.routes import Routes
 from lb.admin.status import ready, status
 from lb.config.load import ConfigError
 from lb.control.balancer import why_rejected
@@ -34,61 +30,56 @@ __all__ = ["api"]
 
 MAX_CONNECTIONS = 1_000
 """Maximum open connections in one response."""
-MAX_BODY = 65_536
-"""Maximum bytes of a request body."""
 HEARTBEAT = 15.0
 """Seconds without an event after which a stream sends a comment, so that proxies do not close it."""
-PAGE_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 """The page connects only to its own origin, runs only its own script, and cannot be framed by other pages."""
-PAGE_FILES = {"/": "index.html", "/dashboard.css": "dashboard.css", "/dashboard.js": "dashboard.js"}
+PAGE_HEADERS = (
+    ("Cache-Control", "no-store"),
+    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+)
+PAGE_FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    r"/dashboard\.css": ("dashboard.css", "text/css; charset=utf-8"),
+    r"/dashboard\.js": ("dashboard.js", "text/javascript; charset=utf-8"),
+}
 
 
-def api(process: Process) -> Starlette:
-    """Return the application. Authorization happens before it."""
+def api(process: Process) -> Routes:
+    """Return the routes. Authorization happens before them, and /healthz is answered there."""
     endpoints = AdminRoutes(process)
-    server = "/api/v1/pools/{pool}/servers/{server:path}"
-    return Starlette(
-        routes=[
-            *(Route(path, _file(name)) for path, name in PAGE_FILES.items()),
-            Route("/healthz", endpoints.healthz),
-            Route("/readyz", endpoints.readyz),
-            Route("/metrics", endpoints.metrics),
-            Route("/api/v1/status", endpoints.status),
-            Route("/api/v1/connections", endpoints.connections),
-            Route("/api/v1/connections/{id:int}/close", endpoints.close_connection, methods=["POST"]),
-            Route("/api/v1/events", endpoints.events),
-            Route("/api/v1/explain", endpoints.explain),
-            Route("/api/v1/reload", endpoints.preview),
-            Route("/api/v1/reload", endpoints.reload, methods=["POST"]),
-            Route(f"{server}/drain", endpoints.drain, methods=["POST"]),
-            Route(f"{server}/enable", endpoints.enable, methods=["POST"]),
-            Route(f"{server}/weight", endpoints.weight, methods=["POST"]),
-            Route(f"{server}/close", endpoints.close_server, methods=["POST"]),
-        ],
-        exception_handlers={HTTPException: _error},
-    )
+    server = "/api/v1/pools/(?P<pool>[^/]+)/servers/(?P<server>.+)"
+    routes = Routes()
+    for path, (name, content_type) in PAGE_FILES.items():
+        routes.add(path, GET=_file(name, content_type))
+    routes.add("/readyz", GET=endpoints.readyz)
+    routes.add("/metrics", GET=endpoints.metrics)
+    routes.add("/api/v1/status", GET=endpoints.status)
+    routes.add("/api/v1/connections", GET=endpoints.connections)
+    routes.add("/api/v1/connections/(?P<id>[0-9]{1,18})/close", POST=endpoints.close_connection)
+    routes.add("/api/v1/events", GET=endpoints.events)
+    routes.add("/api/v1/explain", GET=endpoints.explain)
+    routes.add("/api/v1/reload", GET=endpoints.preview, POST=endpoints.reload)
+    routes.add(f"{server}/drain", POST=endpoints.drain)
+    routes.add(f"{server}/enable", POST=endpoints.enable)
+    routes.add(f"{server}/weight", POST=endpoints.weight)
+    routes.add(f"{server}/close", POST=endpoints.close_server)
+    return routes
 
 
-def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
+def _file(name: str, content_type: str) -> RouteHandler:
     """Return a handler that serves a file of the page."""
     content = files("lb.admin").joinpath("page", name).read_bytes()
-    media_type = guess_type(name)[0]
 
-    async def answer(_request: Request) -> Response:
-        return Response(content, headers=PAGE_HEADERS, media_type=media_type)
+    async def answer(_request: AdminRequest) -> AdminResponse:
+        return AdminResponse(content, content_type, headers=PAGE_HEADERS)
 
     return answer
-
-
-async def _error(_request: Request, exception: Exception) -> Response:
-    assert isinstance(exception, HTTPException)  # noqa: S101 - registered for this type only
-    return JSONResponse({"error": exception.detail}, exception.status_code, exception.headers)
 
 
 class AdminRoutes:
@@ -101,23 +92,20 @@ class AdminRoutes:
 
     # Queries
 
-    async def healthz(self, _request: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(self, _request: Request) -> Response:
+    async def readyz(self, _request: AdminRequest) -> AdminResponse:
         if self._balancer.stop_begun:
-            return PlainTextResponse("stopping\n", 503)
+            return AdminResponse(b"stopping\n", status=503)
         without = ready(self._balancer)
         if without:
-            return PlainTextResponse(f"no available server: {', '.join(without)}\n", 503)
-        return PlainTextResponse("ok\n")
+            return AdminResponse(f"no available server: {', '.join(without)}\n".encode(), status=503)
+        return AdminResponse(b"ok\n")
 
-    async def status(self, _request: Request) -> Response:
+    async def status(self, _request: AdminRequest) -> AdminResponse:
         document = await status(self._balancer, await self._balancer.data_plane.stats())
         document["events"] = [entry.fields for entry in self._process.feed.last(20)]
-        return Response(await _encoded(document), media_type="application/json")
+        return AdminResponse((await _encoded(document)).encode(), "application/json")
 
-    async def metrics(self, _request: Request) -> Response:
+    async def metrics(self, _request: AdminRequest) -> AdminResponse:
         balancer = self._balancer
         stats = await balancer.data_plane.stats()
         servers = []
@@ -136,13 +124,13 @@ class AdminRoutes:
             log_lines_dropped=self._process.feed.lines_dropped,
         )
         lines = [line async for line in in_turns(exposition(values))]
-        return Response("".join(lines), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return AdminResponse("".join(lines).encode(), "text/plain; version=0.0.4; charset=utf-8")
 
-    async def connections(self, request: Request) -> Response:
-        query = request.query_params
+    async def connections(self, request: AdminRequest) -> AdminResponse:
+        query = {key: values[-1] for key, values in request.query.items()}
         unknown = sorted(set(query) - {"id", "listener", "pool", "server", "client", "limit"})
         if unknown:
-            raise HTTPException(400, f"unknown parameter {shown(unknown[0])}")
+            raise HttpError(400, f"unknown parameter {shown(unknown[0])}")
         only = ConnectionFilter(
             id=_number(query["id"], "id") if "id" in query else None,
             listener=query.get("listener"),
@@ -152,105 +140,101 @@ class AdminRoutes:
             most=max(1, min(_number(query.get("limit", "100"), "limit"), MAX_CONNECTIONS)),
         )
         found = await self._balancer.data_plane.live(only)
-        return JSONResponse({"connections": [attrs.asdict(each) for each in found], "limit": only.most})
+        return json_response({"connections": [attrs.asdict(each) for each in found], "limit": only.most})
 
-    async def events(self, request: Request) -> Response:
-        after = request.headers.get("last-event-id") or request.query_params.get("after")
+    async def events(self, request: AdminRequest) -> AdminResponse:
+        after = request.headers.get("last-event-id") or request.query.get("after", [""])[-1]
         feed = self._process.feed
         seen = min(_number(after, "Last-Event-ID"), feed.newest) if after else feed.newest
-        return StreamingResponse(
-            _stream(feed, seen), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
+        return AdminResponse(_stream(feed, seen), "text/event-stream", headers=(("Cache-Control", "no-store"),))
 
-    async def explain(self, request: Request) -> Response:
-        return Response(await _encoded(await self._explainer.answer(request), depth=3), media_type="application/json")
+    async def explain(self, request: AdminRequest) -> AdminResponse:
+        answer = await _encoded(await self._explainer.answer(request), depth=3)
+        return AdminResponse(answer.encode(), "application/json")
 
     # Operations
 
-    async def preview(self, _request: Request) -> Response:
+    async def preview(self, _request: AdminRequest) -> AdminResponse:
         try:
-            return JSONResponse({"changes": list(await self._process.file.preview()), "errors": []})
+            return json_response({"changes": list(await self._process.file.preview()), "errors": []})
         except ConfigError as error:
-            return JSONResponse({"changes": [], "errors": list(error.errors)})
+            return json_response({"changes": [], "errors": list(error.errors)})
 
-    async def reload(self, _request: Request) -> Response:
+    async def reload(self, _request: AdminRequest) -> AdminResponse:
         errors = await self._process.file.reload()
         if errors:
-            return JSONResponse({"applied": False, "errors": list(errors)}, 422)
-        return JSONResponse({"applied": True, "errors": []})
+            return json_response({"applied": False, "errors": list(errors)}, 422)
+        return json_response({"applied": True, "errors": []})
 
-    async def drain(self, request: Request) -> Response:
+    async def drain(self, request: AdminRequest) -> AdminResponse:
         return await self._override(request, partial(attrs.evolve, drained=True))
 
-    async def enable(self, request: Request) -> Response:
+    async def enable(self, request: AdminRequest) -> AdminResponse:
         return await self._override(request, partial(attrs.evolve, drained=False))
 
-    async def weight(self, request: Request) -> Response:
-        body = await _body(request)
+    async def weight(self, request: AdminRequest) -> AdminResponse:
+        body = _json_object(request.body)
         weight = body.get("weight")
         if set(body) != {"weight"}:
-            raise HTTPException(422, 'the body must be {"weight": NUMBER}, or null for the configured weight')
+            raise HttpError(422, 'the body must be {"weight": NUMBER}, or null for the configured weight')
         if weight is not None:
             try:
                 weight = whole_number(most=65_535)(weight)
             except ValueError as error:
-                raise HTTPException(422, f"weight: {error}") from error
+                raise HttpError(422, f"weight: {error}") from error
         return await self._override(request, partial(attrs.evolve, weight=weight))
 
-    async def _override(self, request: Request, change: Callable[[Override], Override]) -> Response:
-        pool, server = request.path_params["pool"], request.path_params["server"]
+    async def _override(self, request: AdminRequest, change: Callable[[Override], Override]) -> AdminResponse:
+        pool, server = request.parameters["pool"], request.parameters["server"]
         self._find(pool, server)
         try:
             await self._balancer.override(pool, server, change)
         except KeyError as error:  # a reload has removed it meanwhile
-            raise HTTPException(404, f"the pool {pool!r} has no server {shown(server)}") from error
+            raise HttpError(404, f"the pool {pool!r} has no server {shown(server)}") from error
         except Exception as exception:
             for event in why_rejected("admin", exception):
                 self._process.sink(event)
-            raise HTTPException(500, str(exception)) from exception
+            raise HttpError(500, str(exception)) from exception
         backend = self._find(pool, server)
         override = self._balancer.overrides.get((pool, server), Override())
         answer = {"state": backend.state, "weight": backend.spec.weight, "override": attrs.asdict(override)}
-        return JSONResponse({"pool": pool, "server": server, **answer})
+        return json_response({"pool": pool, "server": server, **answer})
 
-    async def close_server(self, request: Request) -> Response:
-        pool, server = request.path_params["pool"], request.path_params["server"]
+    async def close_server(self, request: AdminRequest) -> AdminResponse:
+        pool, server = request.parameters["pool"], request.parameters["server"]
         self._find(pool, server)
-        return JSONResponse({"closed": await self._balancer.data_plane.cut(ConnectionFilter(pool=pool, server=server))})
+        return json_response(
+            {"closed": await self._balancer.data_plane.cut(ConnectionFilter(pool=pool, server=server))}
+        )
 
-    async def close_connection(self, request: Request) -> Response:
-        closed = await self._balancer.data_plane.cut(ConnectionFilter(id=request.path_params["id"]))
+    async def close_connection(self, request: AdminRequest) -> AdminResponse:
+        closed = await self._balancer.data_plane.cut(ConnectionFilter(id=int(request.parameters["id"])))
         if not closed:
-            raise HTTPException(404, "no such open connection")
-        return JSONResponse({"closed": closed})
+            raise HttpError(404, "no such open connection")
+        return json_response({"closed": closed})
 
     def _find(self, pool: str, server: str) -> Backend:
         if pool not in self._balancer.pools:
-            raise HTTPException(404, f"there is no pool {shown(pool)}")
+            raise HttpError(404, f"there is no pool {shown(pool)}")
         if server not in self._balancer.pools[pool].backends:
-            raise HTTPException(404, f"the pool {pool!r} has no server {shown(server)}")
+            raise HttpError(404, f"the pool {pool!r} has no server {shown(server)}")
         return self._balancer.pools[pool].backends[server]
 
 
 def _number(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise HTTPException(400, f"{name} must be a whole number, not {text[:40]!r}")
+        raise HttpError(400, f"{name} must be a whole number, not {text[:40]!r}")
     return int(text)
 
 
-async def _body(request: Request) -> dict[str, object]:
+def _json_object(content: bytes) -> dict[str, object]:
     """Return the JSON object in the body of a request."""
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > MAX_BODY:
-            raise HTTPException(413, f"the body has more than {MAX_BODY} bytes")
     try:
         body = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise HTTPException(422, f"the body is not JSON: {error}") from error
+        raise HttpError(422, f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
-        raise HTTPException(422, "the body must be a JSON object")
+        raise HttpError(422, "the body must be a JSON object")
     return body
 
 
@@ -266,15 +250,15 @@ async def _encoded(value: object, depth: int = 4) -> str:
     return json.dumps(value)
 
 
-async def _stream(feed: Feed, seen: int) -> AsyncIterator[str]:
+async def _stream(feed: Feed, seen: int) -> AsyncGenerator[bytes, None]:
     """Yield server-sent events (WHATWG HTML, section 9.2) after number ``seen``, and a comment as a heartbeat."""
-    yield ": trio-lb\n\n"
+    yield b": trio-lb\n\n"
     while True:
         entry = None
         with trio.move_on_after(HEARTBEAT):
             entry = await feed.next(seen)
         if entry is None:
-            yield ": still here\n\n"
+            yield b": still here\n\n"
         else:
             seen = entry.number
-            yield f"id: {entry.number}\nevent: {entry.fields['event']}\ndata: {json.dumps(entry.fields)}\n\n"
+            yield f"id: {entry.number}\nevent: {entry.fields['event']}\ndata: {json.dumps(entry.fields)}\n\n".encode()

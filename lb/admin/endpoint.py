@@ -1,71 +1,94 @@
-"""The HTTP server of the admin endpoint: Hypercorn on the balancer's trio loop."""
+"""The HTTP server of the admin endpoint, on the balancer's trio loop: HTTP/1.1 by h11."""
 
 from __future__ import annotations
 
-import os
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, NoReturn, TypeAlias
+from collections.abc import Sequence
 
-import hypercorn.config
-import hypercorn.trio
+import attrs
+import h11
 import trio
-from starlette.responses import JSONResponse
 
 from lb.admin.api import api
-from lb.admin.auth import refusal
+from lb.admin.auth import OPEN_TO_ALL, refusal
+from lb.admin.connection import AdminConnection
+from lb.admin.gate import Gate
+from lb.admin.messages import AdminRequest, AdminResponse, HttpError, error_response, request_of
 from lb.admin.process import Process
 from lb.events import Fault
+from lb.events.process import AdminBadRequest
 
-__all__ = ["serve_admin"]
+__all__ = ["Endpoint"]
 
-STOP_GRACE = 0.1
-"""Seconds that responses in progress get when the endpoint stops. Event streams never end by themselves."""
-KEEP_ALIVE_TIMEOUT = 75.0
-"""Seconds that a connection may be idle; longer than the usual scrape interval."""
-RESTART_PAUSE = 1.0
-"""Seconds until a restart after the HTTP server itself failed."""
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+ALIVE = AdminResponse(b"ok\n")
 
 
-async def serve_admin(sockets: Sequence[socket.socket], process: Process) -> NoReturn:
-    """Serve on these sockets without end, and leave them open. Requests need the token of the current configuration."""
-    app = _guarded(api(process), process)
-    while True:
-        config = hypercorn.config.Config()
-        config.bind = [f"fd://{os.dup(sock.fileno())}" for sock in sockets]  # Hypercorn closes its own
-        config.errorlog = None  # errors in this code are reported as faults
-        config.include_server_header = False
-        config.graceful_timeout = STOP_GRACE
-        config.keep_alive_timeout = KEEP_ALIVE_TIMEOUT
-        try:
-            await hypercorn.trio.serve(app, config, mode="asgi")  # type: ignore[arg-type]  # it has a type per message
-        except Exception as exception:  # noqa: BLE001 - it must not affect the traffic
-            process.sink(Fault("admin", exception))
-        await trio.sleep(RESTART_PAUSE)
+class Endpoint:
+    """Serves on these sockets, and closes them. Requests need the token of the current configuration."""
 
+    def __init__(self, sockets: Sequence[socket.socket], process: Process) -> None:
+        self._sockets = sockets
+        self._process = process
+        self._routes = api(process)
+        self._gate = Gate(sockets, process.balancer.data_plane.descriptors, self._at_once, self._admit, process.sink)
+        self._nursery: trio.Nursery
 
-def _guarded(app: App, process: Process) -> App:
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # lifespan, and web sockets, which it refuses
-            await app(scope, receive, send)
-            return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        admin = process.balancer.config.admin
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            await self._gate.run()
+
+    def close(self) -> None:
+        """Close all sockets at once. Cancel :meth:`run` next."""
+        self._gate.close()
+        for sock in self._sockets:
+            sock.close()
+
+    def _at_once(self, request: AdminRequest) -> AdminResponse | None:
+        """Return the response to a request without rights; None if it is allowed."""
+        if request.path == OPEN_TO_ALL:
+            return ALIVE if request.method in ("GET", "HEAD") else error_response(405, "method not allowed")
+        admin = self._process.balancer.config.admin
         token = str(admin.token.value) if admin is not None and admin.token is not None else ""
-        refused = refusal(scope["method"], scope["path"], headers, token)
-        try:
-            if refused is None:
-                await app(scope, receive, send)
-            else:
-                answer = JSONResponse({"error": refused.detail}, refused.status, dict(refused.headers))
-                await answer(scope, receive, send)
-        except Exception as exception:  # noqa: BLE001 - an error in one response must not affect others
-            process.sink(Fault("admin", exception))
+        refused = refusal(request.method, request.path, request.headers, token)
+        return None if refused is None else error_response(refused.status, refused.detail, refused.headers)
 
-    return guarded
+    def _admit(self, connection: AdminConnection, head: h11.Request) -> None:
+        self._nursery.start_soon(self._serve, connection, head)
+
+    async def _serve(self, connection: AdminConnection, head: h11.Request) -> None:
+        try:
+            await self._answer_all(connection, head)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the client has gone or does not read, or the connection was closed here
+        except Exception as exception:  # noqa: BLE001 - an error on one connection must not affect others
+            self._process.sink(Fault("admin", exception))
+        finally:
+            self._gate.left(connection)
+
+    async def _answer_all(self, connection: AdminConnection, first: h11.Request) -> None:
+        """Answer the requests of a connection until one has no rights, or is none."""
+        head: h11.Request | None = first
+        try:
+            while head is not None:
+                request = request_of(head)
+                with_body = request.method != "HEAD"
+                refused = self._at_once(request)
+                if refused is not None:
+                    await connection.end(refused, with_body=with_body)
+                    return
+                request = attrs.evolve(request, body=await connection.body(), disconnected=connection.disconnected)
+                await connection.respond(await self._response(request), with_body=with_body)
+                head = await connection.next_head()
+        except HttpError as error:
+            self._process.sink(AdminBadRequest(connection.client, error.detail))
+            await connection.end(error_response(error.status, error.detail))
+
+    async def _response(self, request: AdminRequest) -> AdminResponse:
+        try:
+            return await self._routes.answer(request)
+        except HttpError as error:
+            return error_response(error.status, error.detail, error.headers)
+        except Exception as exception:  # noqa: BLE001 - an error in one response must not affect others
+            self._process.sink(Fault("admin", exception))
+            return error_response(500, "internal error")

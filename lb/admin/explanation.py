@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import AsyncExitStack
 from typing import TypeAlias
 
 import trio
-from starlette.datastructures import QueryParams
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
+from lb.admin.messages import AdminRequest, HttpError
 from lb.control.balancer import Balancer
 from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name
 from lb.model.values import shown
@@ -32,35 +30,35 @@ class Explainer:
         self._building = trio.Lock()
         """Held for ``without``: a hash pool builds another table, which may be large, so only one at a time."""
 
-    async def answer(self, request: Request) -> JsonObject:
-        """Return the answer to the query of a request. Raises HTTPException."""
+    async def answer(self, request: AdminRequest) -> JsonObject:
+        """Return the answer to the query of a request. Raises HttpError."""
         try:
-            work = self._work(self._question(request.query_params))
+            work = self._work(self._question(request.query))
         except LookupError as error:
-            raise HTTPException(404, str(error)) from error
+            raise HttpError(404, str(error)) from error
         answer: JsonObject | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_disconnect, request, nursery.cancel_scope)
-            answer = await self._done(work, alone="without" in request.query_params)
+            answer = await self._done(work, alone="without" in request.query)
             nursery.cancel_scope.cancel()
         if answer is None:
-            raise HTTPException(503, "too many explain requests in progress; try again")
+            raise HttpError(503, "too many explain requests in progress; try again")
         return answer
 
-    def _question(self, query: QueryParams) -> ExplainQuestion:
-        """Parse the query. Raises HTTPException and LookupError."""
+    def _question(self, query: Mapping[str, list[str]]) -> ExplainQuestion:
+        """Parse the query. Raises HttpError and LookupError."""
         _check(query)
-        listener = listener_of(self._balancer.config.listeners, query["listener"])
+        listener = listener_of(self._balancer.config.listeners, query["listener"][0])
         try:
-            client = client_of_text(query["source"])
+            client = client_of_text(query["source"][0])
         except ValueError as error:
-            raise HTTPException(400, f"source: {error}") from error
-        return ExplainQuestion(listener, client, query.get("name", ""), query.getlist("without"))
+            raise HttpError(400, f"source: {error}") from error
+        return ExplainQuestion(listener, client, query.get("name", [""])[0], query.get("without", []))
 
     def _work(self, question: ExplainQuestion) -> Generator[None, None, JsonObject]:
         pool = self._balancer.pools[pool_name(question.listener, question.asks_for)]
         if len(question.without) > len(pool.backends):
-            raise HTTPException(400, f"without: more names than the pool {pool.name!r} has servers")
+            raise HttpError(400, f"without: more names than the pool {pool.name!r} has servers")
         workers = self._balancer.workers
         turns = f"each of the {workers} workers keeps its own turn" if workers > 1 else ""
         return explanation(question, pool, turns=turns)
@@ -76,21 +74,20 @@ class Explainer:
             return await done_in_turns(work)
 
 
-async def _cancel_on_disconnect(request: Request, scope: trio.CancelScope) -> None:
+async def _cancel_on_disconnect(request: AdminRequest, scope: trio.CancelScope) -> None:
     """Cancel the work when the client disconnects."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    await request.disconnected()
     scope.cancel()
 
 
-def _check(query: QueryParams) -> None:
-    """Raises HTTPException if a parameter is unknown, missing or repeated."""
+def _check(query: Mapping[str, list[str]]) -> None:
+    """Raises HttpError if a parameter is unknown, missing or repeated."""
     unknown = sorted(set(query) - {"listener", "source", "name", "without"})
     if unknown:
-        raise HTTPException(400, f"unknown parameter {shown(unknown[0])}")
+        raise HttpError(400, f"unknown parameter {shown(unknown[0])}")
     for name in ("listener", "source"):
         if name not in query:
-            raise HTTPException(400, f"{name} is missing")
+            raise HttpError(400, f"{name} is missing")
     for name in ("listener", "source", "name"):
-        if len(query.getlist(name)) > 1:
-            raise HTTPException(400, f"{name} is given twice")
+        if len(query.get(name, ())) > 1:
+            raise HttpError(400, f"{name} is given twice")

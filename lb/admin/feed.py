@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
 
 class Feed:
-    """An observer that keeps all events but ``connection.closed``, which is too frequent."""
+    """An observer that keeps all events but ``connection.closed``, which is too frequent, and those at debug."""
 
     def __init__(self) -> None:
         self.reloads = {"applied": 0, "rejected": 0}
@@ -37,7 +37,7 @@ class Feed:
         self._arrived = trio.Event()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, ConnectionClosed):
+        if isinstance(event, ConnectionClosed) or event.level == "debug":
             return
         if isinstance(event, ConfigApplied | ConfigRejected):
             self.reloads["applied" if isinstance(event, ConfigApplied) else "rejected"] += 1

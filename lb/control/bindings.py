@@ -114,8 +114,8 @@ async def bind_targets(address: Address) -> tuple[SocketAddress, ...]:
 
 ADMIN = "/admin"
 """The admin endpoint's name among the listeners, whose names contain no slash."""
-BACKLOG = 64
-"""Backlog of the admin endpoint, which has few clients. A guess."""
+BACKLOG = 256
+"""Backlog of the admin endpoint. It has few clients, but those without rights may have to wait there. A guess."""
 ONLY_OWNER = 0o600
 
 

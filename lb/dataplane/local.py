@@ -68,10 +68,10 @@ class LocalDataPlane:
         self._new_count = new_count
         self._nursery: trio.Nursery
         self._ramping: set[Pool] = set()
-        descriptors = host.descriptors(reserve)
+        self.descriptors = host.descriptors(reserve)
         self._deadlines = Deadlines(fault=self._fault)
-        self._splicer = host.splicer(descriptors, self._fault, dedicated=dedicated)
-        self._pressure = Pressure(descriptors, self._deadlines, sink, wake_others, worker)
+        self._splicer = host.splicer(self.descriptors, self._fault, dedicated=dedicated)
+        self._pressure = Pressure(self.descriptors, self._deadlines, sink, wake_others, worker)
         self._splicer.when_few_costly(self.recheck_backlog)
         self._context = ConnectionContext(
             splicer=self._splicer,

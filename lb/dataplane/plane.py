@@ -14,6 +14,7 @@ from lb.model import Config, PoolSpec, ServerSpec
 from lb.model.binds import BindingChanges, Place
 from lb.model.connection import ConnectionFilter, LiveConnection
 from lb.model.timing import Timings
+from lb.net.descriptors import Descriptors
 from lb.net.sockets import Opened
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
@@ -33,6 +34,9 @@ class DataPlane(Protocol):
 
     It accepts on a :class:`lb.net.sockets.ListeningSockets` that the caller owns.
     """
+
+    descriptors: Descriptors
+    """The budget of descriptors of this process."""
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Run until cancelled. The other methods may be called once it has started."""

@@ -9,6 +9,7 @@ from lb.events.base import Event
 __all__ = [
     "AcceptPaused",
     "AcceptResumed",
+    "AdminBadRequest",
     "AdminStarted",
     "ConfigApplied",
     "ConfigRejected",
@@ -79,6 +80,16 @@ class AdminStarted(Event):
     name = "admin.started"
     bind: str
     """The bound address."""
+
+
+@attrs.frozen
+class AdminBadRequest(Event):
+    """A client of the admin endpoint sent no HTTP, or not all of a request."""
+
+    name = "admin.bad_request"
+    level = "debug"
+    client: str
+    reason: str
 
 
 @attrs.frozen

@@ -66,7 +66,7 @@ def bound_unsent(sock: socket.SocketType) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MOST_UNSENT)
 
 
-def end_with_reset(sock: socket.SocketType) -> None:
+def end_with_reset(sock: socket.SocketType | trio.socket.SocketType) -> None:
     """Make the close of this socket send a RST: SO_LINGER with timeout 0, socket(7)."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

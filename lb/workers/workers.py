@@ -20,6 +20,7 @@ from lb.dataplane.plane import CommitChange, DataPlaneError
 from lb.events import Sink, WorkerDied, WorkerStarted
 from lb.model import Config, PoolSpec, ServerSpec
 from lb.model.binds import BindingChanges, Place
+from lb.net.descriptors import Descriptors
 from lb.net.sockets import ListeningSockets, Opened
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
@@ -48,6 +49,9 @@ __all__ = ["Workers"]
 END_PATIENCE = 3.0
 """Seconds that workers get to exit after CloseAll."""
 
+RESERVED = 64
+"""Descriptors reserved for workers, checks and reloads; the supervisor has no other connections than the admin's."""
+
 
 class Workers:
     """Implements :class:`lb.dataplane.plane.DataPlane` with ``count`` processes.
@@ -59,6 +63,7 @@ class Workers:
     def __init__(
         self, count: int, pools: Pools, sink: Sink, write: Callable[[str, int], None], sockets: ListeningSockets
     ) -> None:
+        self.descriptors = Descriptors.of_process(reserve=RESERVED)
         self._count = count
         self._pools = pools
         self._sink = sink

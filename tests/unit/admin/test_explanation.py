@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from types import SimpleNamespace
+from urllib.parse import parse_qs
 
 import pytest
 import trio
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
 
 from lb.admin.explanation import EXPLAIN_QUEUE_TIMEOUT, Explainer
+from lb.admin.messages import AdminRequest, HttpError
 from lb.model import PluginSpec
 from tests.support.pooling import Harness, servers
 from tests.support.specs import listener_spec
@@ -27,11 +28,7 @@ def explainer(*, workers=1, names="abcd", strategy="consistent-hash"):
 def request(query, stays=math.inf):
     """A request whose client disconnects after this many seconds."""
 
-    async def receive():
-        await trio.sleep(stays)
-        return {"type": "http.disconnect"}
-
-    return Request({"type": "http", "query_string": query.encode(), "headers": []}, receive)
+    return AdminRequest("GET", "/api/v1/explain", parse_qs(query), disconnected=partial(trio.sleep, stays))
 
 
 @pytest.mark.parametrize(
@@ -49,9 +46,9 @@ def request(query, stays=math.inf):
     ids=lambda value: "" if isinstance(value, str) else None,
 )
 async def test_a_question_without_sense_is_refused_in_few_words(query, status, error):
-    with pytest.raises(HTTPException) as caught:
+    with pytest.raises(HttpError) as caught:
         await explainer(names="ab").answer(request(query))
-    assert caught.value.status_code == status
+    assert caught.value.status == status
     assert caught.value.detail.startswith(error)
     assert len(caught.value.detail) < 200
 
@@ -74,7 +71,7 @@ async def test_traffic_goes_on_while_a_table_is_built():
 
 
 async def test_who_has_gone_needs_no_answer():
-    with pytest.raises(HTTPException):
+    with pytest.raises(HttpError):
         await explainer().answer(request(f"{ASKED}&without=a", stays=0))
 
 
@@ -92,9 +89,9 @@ async def test_one_table_is_built_at_a_time_and_others_wait_only_so_long(autojum
         await waiting.wait()
         assert (await explain.answer(request(ASKED)))["chosen"], "requests without a table do not wait"
         asked_at = trio.current_time()
-        with pytest.raises(HTTPException) as caught:
+        with pytest.raises(HttpError) as caught:
             await explain.answer(request(f"{ASKED}&without=a"))
-        assert caught.value.status_code == 503
+        assert caught.value.status == 503
         assert trio.current_time() - asked_at == pytest.approx(EXPLAIN_QUEUE_TIMEOUT, abs=0.1)
         nursery.cancel_scope.cancel()
     assert (await explain.answer(request(f"{ASKED}&without=a")))["without"]["names"] == ["a"]
