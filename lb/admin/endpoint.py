@@ -15,8 +15,7 @@ from lb.admin.connection import AdminConnection
 from lb.admin.gate import Gate
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, error_response, request_of
 from lb.admin.process import Process
-from lb.events import Fault
-from lb.events.process import AdminBadRequest
+from lb.events import AdminBadRequest, Fault
 
 __all__ = ["Endpoint"]
 

@@ -17,6 +17,11 @@ __all__ = ["Entry", "Feed"]
 MAX_EVENTS = 500
 """Maximum events kept. An estimate: some hours of a quiet balancer, a minute of one in trouble."""
 
+MAX_TEXT = 300
+"""Maximum characters of a text of a kept event. The log has all of it."""
+MAX_ITEMS = 20
+"""Maximum entries of a list of a kept event."""
+
 
 class Entry(NamedTuple):
     """An event and its number, counted from 1."""
@@ -48,6 +53,7 @@ class Feed:
             fields = {"where": event.where, "exception": repr(event.exception)}
         timestamp = datetime.fromtimestamp(time.time(), UTC).isoformat()
         self._count += 1
+        fields = {key: _shortened(value) for key, value in fields.items()}
         entry = Entry(self._count, {"event": event.name, "level": event.level, **fields, "timestamp": timestamp})
         self._entries.append(entry)
         self._arrived.set()
@@ -68,3 +74,13 @@ class Feed:
             await self._arrived.wait()
         oldest = self._entries[0].number
         return self._entries[max(after + 1 - oldest, 0)]
+
+
+def _shortened(value: object) -> object:
+    """Return a value of an event in bounded size. Events have texts, numbers, and lists of texts."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
+    if not isinstance(value, tuple | list):
+        return value
+    items = [_shortened(item) for item in value[:MAX_ITEMS]]
+    return items if len(value) <= MAX_ITEMS else [*items[:-1], f"and {len(value) - MAX_ITEMS + 1} more"]

@@ -19,8 +19,7 @@ import trio
 
 from lb.admin.connection import HEAD_SIZE, HEAD_TIMEOUT, LINGER_TIMEOUT, AdminConnection
 from lb.admin.messages import AdminRequest, AdminResponse, error_response, last_response, request_of
-from lb.events import Fault, Sink
-from lb.events.process import AdminBadRequest
+from lb.events import AdminBadRequest, Fault, Sink
 from lb.model.address import Client, client_of
 from lb.net.descriptors import Descriptors
 from lb.net.errors import EXHAUSTED

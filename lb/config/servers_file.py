@@ -13,9 +13,13 @@ __all__ = ["parse_servers_file"]
 _BOOLEANS: dict[str, object] = {"true": True, "false": False}
 _NUMBER = re.compile(r"-?[0-9]{1,18}")  # longer numbers exceed the bounds of every key
 
+MOST_LINES = 10
+"""Maximum lines of errors: a file of the wrong kind has an error on each of its lines."""
+_LONGEST_ERROR = 500  # characters: a word of the file may have any length
+
 
 def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec, ...], tuple[str, ...]]:
-    """Return the servers of a file and its errors, one line each: ``web.servers:3: weight: must be …``.
+    """Return the servers of a file and its errors, at most MOST_LINES lines: ``web.servers:3: weight: must be …``.
 
     A line is an address and optional ``key=value`` fields with the keys of ``[[pools.NAME.servers]]``;
     ``backup`` alone is ``backup=true``. ``#`` starts a comment. A file without a server is an error.
@@ -27,6 +31,7 @@ def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec,
         return (), (f"{filename}:{broken}: is not UTF-8: byte 0x{content[error.start]:02x}",)
     servers: dict[str, ServerSpec] = {}
     errors: list[str] = []
+    more = 0
     for number, line in enumerate(lines, 1):
         fields = line.partition("#")[0].split()
         if not fields:
@@ -37,10 +42,20 @@ def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec,
             complaints.complain(f"{server.name!r} is already the name of a server above")
         elif server is not None:
             servers[server.name] = server
-        errors += (f"{filename}:{number}: {error}" for error in complaints.errors)
+        for complaint in complaints.errors:
+            if len(errors) < MOST_LINES:
+                errors.append(_cut(f"{filename}:{number}: {complaint}"))
+            else:
+                more += 1
+    if more:
+        errors[-1] = f"{filename}: {more + 1} more errors"
     if not (servers or errors):
         errors.append(f"{filename}: holds no server")
     return tuple(servers.values()), tuple(errors)
+
+
+def _cut(error: str) -> str:
+    return error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 1] + "…"
 
 
 def _server(fields: list[str], complaints: Table) -> ServerSpec | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias, TypeVar
 
 import attrs
@@ -15,7 +15,7 @@ __all__ = ["CONNECT_BOUNDS", "ConnectionLabels", "Connects", "Counters", "StatsS
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of the connect time histogram in seconds: 0.5 ms is a local network, 3 s the timeout."""
 MOST_SERIES = 20_000
-"""Maximum series (listener, pool, server, reason); further ones count as :data:`OTHER`. A guess: names come from the
+"""Maximum series of a counter by server; further servers count as :data:`OTHER`. A guess: names come from the
 configuration, and only discovery can add new ones without bound."""
 OTHER = "(other)"
 Key = TypeVar("Key")
@@ -83,13 +83,12 @@ class Counters:
         if record.attempts:
             connects.retries += len(record.attempts) - (record.connect_ms is None)
             for attempt in record.attempts:
-                place = (record.pool, attempt.server)
-                self.failed_connects[place] = self.failed_connects.get(place, 0) + 1
+                _add(self.failed_connects, {(record.pool, attempt.server): 1}, _other_server)
 
     def add(self, other: Counters) -> None:
         """Add the counters of another process."""
-        _add(self.connections, other.connections)
-        _add(self.failed_connects, other.failed_connects)
+        _add(self.connections, other.connections, _other_labels)
+        _add(self.failed_connects, other.failed_connects, _other_server)
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
         self.batches += other.batches
@@ -98,12 +97,23 @@ class Counters:
             self.connects.setdefault(pool, Connects()).add(connects)
 
 
-def _add(ours: dict[Key, int], theirs: Mapping[Key, int]) -> None:
+def _add(ours: dict[Key, int], theirs: Mapping[Key, int], beyond: Callable[[Key], Key] = lambda key: key) -> None:
+    """Add counts. Where a key would be one series too many, ``beyond(key)`` is counted instead."""
     if not ours:  # usual, and much faster
         ours.update(theirs)
         return
     for key, count in theirs.items():
-        ours[key] = ours.get(key, 0) + count
+        place = key if key in ours or len(ours) < MOST_SERIES else beyond(key)
+        ours[place] = ours.get(place, 0) + count
+
+
+def _other_labels(labels: ConnectionLabels) -> ConnectionLabels:
+    listener, pool, _, reason = labels
+    return listener, pool, OTHER, reason
+
+
+def _other_server(place: tuple[str, str]) -> tuple[str, str]:
+    return place[0], OTHER
 
 
 @attrs.define
@@ -124,7 +134,7 @@ class StatsSnapshot:
         self.handshakes_waiting += other.handshakes_waiting
         self.figures.add(other.figures)
         _add(self.accepted, other.accepted)
-        _add(self.leased, other.leased)
+        _add(self.leased, other.leased, _other_server)
 
     @classmethod
     def sum(cls, snapshots: Iterable[StatsSnapshot]) -> StatsSnapshot:

@@ -21,6 +21,7 @@ from lb.events.connection import Attempt, ConnectionClosed, EndedBy, Reason
 from lb.events.process import (
     AcceptPaused,
     AcceptResumed,
+    AdminBadRequest,
     AdminStarted,
     ConfigApplied,
     ConfigRejected,
@@ -44,6 +45,7 @@ from lb.events.process import (
 __all__ = [
     "AcceptPaused",
     "AcceptResumed",
+    "AdminBadRequest",
     "AdminStarted",
     "Attempt",
     "BackendAdvised",

@@ -287,6 +287,7 @@ async def test_a_reload_by_the_api_is_that_of_sighup(tmp_path):
         ("/api/v1/pools/web/servers/a/weight", {"weight": 1, "more": 1}, 422),
         ("/api/v1/pools/web/servers/a/weight", [], 422),
         ("/api/v1/connections/99/close", None, 404),
+        (f"/api/v1/connections/{'9' * 5000}/close", None, 404),
         ("/api/v1/nothing", None, 404),
     ],
 )

@@ -15,8 +15,7 @@ from lb.admin.endpoint import Endpoint
 from lb.admin.feed import Feed
 from lb.admin.gate import KEPT, MAX_ADMIN_CONNECTIONS
 from lb.admin.messages import AdminResponse, HttpError
-from lb.events import Fault
-from lb.events.process import AdminBadRequest
+from lb.events import AdminBadRequest, Fault
 from lb.model import AdminSpec
 from lb.model.address import Address
 from lb.model.plugin import Secret

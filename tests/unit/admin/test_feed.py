@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import trio
 
 import lb.admin.feed
 from lb.admin.feed import Feed
-from lb.events import ConfigApplied, ConfigRejected, Fault, LogDropped
+from lb.events import AdminBadRequest, ConfigApplied, ConfigRejected, Fault, LogDropped
 from tests.unit.dataplane.test_stats import record
 
 
@@ -70,3 +72,19 @@ def test_a_bug_is_kept_as_text():
     feed = Feed()
     feed(Fault("here", ValueError("what")))
     assert feed.last(1)[0].fields["exception"] == "ValueError('what')"
+
+
+def test_an_event_is_kept_in_bounded_size():
+    """The errors of a rejected configuration, or the servers of an applied one, may be any number."""
+    feed = Feed()
+    feed(ConfigRejected(("x" * 100_000,) * 10_000))
+    feed(ConfigApplied(tuple(map(str, range(10_000))), (), ()))
+    rejected, applied = (entry.fields for entry in feed.last(2))
+    assert len(json.dumps(rejected)) < 10_000
+    assert applied["added"] == [*map(str, range(19)), "and 9981 more"]
+
+
+def test_events_at_debug_are_for_the_log_alone():
+    feed = Feed()
+    feed(AdminBadRequest("10.0.0.1:5", "no HTTP"))
+    assert feed.newest == 0

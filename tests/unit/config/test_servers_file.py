@@ -59,6 +59,20 @@ def test_what_is_wrong_is_told_with_its_line(text, errors):
     assert not servers or found
 
 
+def test_a_file_of_the_wrong_kind_is_told_in_ten_lines():
+    _, errors = parse_servers_file(b"<br>\n" * 100_000, "list")
+    assert len(errors) == 10
+    assert errors[8] == "list:9: address: must be 'host:port' or 'unix:/path', not '<br>'"
+    assert errors[9] == "list: 99991 more errors"
+    assert len(parse_servers_file(b"<br>\n" * 10, "list")[1]) == 10
+
+
+def test_a_word_of_any_length_is_told_in_a_short_line():
+    _, errors = parse_servers_file(b"a:1 " + b"x" * 100_000 + b"\n" + b"y" * 100_000, "list")
+    assert len(errors) == 2
+    assert max(map(len, errors)) <= 500
+
+
 def test_a_name_may_be_a_number():
     servers, errors = parse_servers_file(b"a:1 name=7\n", "list")
     assert ([server.name for server in servers], errors) == (["7"], ())

@@ -87,6 +87,25 @@ def test_ever_new_servers_do_not_fill_the_memory(monkeypatch):
     assert figures.connections["x", "p", "(other)", "eof"] == 7
 
 
+def test_servers_that_come_and_go_for_ever_count_as_others_where_they_fail_and_over_all_processes(monkeypatch):
+    monkeypatch.setattr(lb.dataplane.stats, "MOST_SERIES", 3)
+
+    def failing(numbers):
+        return counted([record(server=None, attempts=(Attempt(str(each), "refused", 1.0),)) for each in numbers])
+
+    figures = failing(range(10))
+    assert len(figures.failed_connects) == 4
+    assert figures.failed_connects["p", "(other)"] == 7
+    total = StatsSnapshot()
+    for first in range(0, 100, 10):
+        total.add(StatsSnapshot(failing(range(first, first + 10))))
+        total.add(StatsSnapshot(counted([record(server=str(each)) for each in range(first, first + 10)])))
+    assert len(total.figures.failed_connects) == 4
+    assert sum(total.figures.failed_connects.values()) == 100
+    assert len(total.figures.connections) < 10
+    assert sum(total.figures.connections.values()) == 200
+
+
 def test_other_events_pass_uncounted():
     passed = []
     figures = Counters()
