@@ -95,7 +95,7 @@ def test_a_bad_file_tells_its_errors(tmp_path, explain):
     path = tmp_path / "lb.toml"
     path.write_text(config(A, listener="explain_sample = 2"))
     code, _, err = explain("-c", path, *ASKED)
-    assert (code, err) == (2, f"{path}: listeners.web.explain_sample: must be a number from 0 to 1, not 2\n")
+    assert (code, err) == (2, f"{path}: listeners.web.explain_sample: must be a number from 0 to 1, not 2 (line 5)\n")
 
 
 class Stutters(Strategy):
