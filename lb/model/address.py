@@ -42,9 +42,13 @@ class Address:
             raise ValueError(f"must not hold control characters, like {text!r}")
         if text.startswith("unix:"):
             return cls(text=text, path=_unix_path(text))
+        if "://" in text:
+            raise ValueError(f"must be an address without a scheme{_suggestion(text)}")
         host, colon, port = text.rpartition(":")
         if not colon:
             raise ValueError(f"must be 'host:port' or 'unix:/path', not {text!r}")
+        if re.fullmatch(r"[0-9]+-[0-9]+", port):
+            raise ValueError(f"must have one port, not the range {port!r}")
         if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
             raise ValueError(f"the port must be a number from 0 to 65535, not {port!r}")
         if host.startswith("[") and host.endswith("]"):
@@ -55,6 +59,8 @@ class Address:
                 raise ValueError(f"{host!r} is not an IPv6 address") from error
         elif ":" in host:
             raise ValueError(f"an IPv6 address needs brackets: '[{host}]:{port}'")
+        elif host == "*":
+            raise ValueError(f"'*' is not a host name or an address; a listener on all addresses has ':{port}'")
         elif host and not _is_ipv4_or_name(host):
             raise ValueError(f"{host!r} is not a host name or an address")
         return cls(text=text, host=host, port=int(port))
@@ -87,6 +93,21 @@ class Address:
 
     def __str__(self) -> str:
         return self.text
+
+
+_PORT_OF_SCHEME = {"http": 80, "https": 443}
+
+
+def _suggestion(url: str) -> str:
+    """Return the end of a message about a URL: the address that it has, if it has one."""
+    scheme, _, rest = url.partition("://")
+    found = re.split("[/?#]", rest)[0].rpartition("@")[2]
+    for text in (found, f"{found}:{_PORT_OF_SCHEME.get(scheme)}"):
+        try:
+            return f", did you mean {Address.parse(text).text!r}?"
+        except ValueError:
+            continue
+    return f", not {url!r}"
 
 
 def _unix_path(text: str) -> str:
