@@ -44,15 +44,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run_command(argv: list[str]) -> int:
     try:
         options = _parsed(_with_command(argv))
+        if options.command not in (_run, _demo):  # these handle signals, the early ones too
+            unblock_signals()
+        code: int = options.command(options)
     except SystemExit as end:  # help, version, bad usage
         return int(end.code or OK)
-    if options.command not in (_run, _demo):  # these handle signals, the early ones too
-        unblock_signals()
-    try:
-        code: int = options.command(options)
     except UsageError as error:
         print(f"lb: {error}", file=sys.stderr)
         return BAD_USAGE
+    except ImportError:
+        from lb.console.own_packages import name_conflict
+
+        conflict = name_conflict()
+        if conflict is None:
+            raise
+        print(f"lb: {conflict}", file=sys.stderr)
+        return FAILED
     return code
 
 

@@ -5,7 +5,6 @@ This package validates values. Defaults are in :mod:`lb.model`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from lb.config.listeners import check_binds, pools_of_listeners, read_listener
 from lb.config.pools import read_pool
 from lb.config.toml_file import ConfigError, TomlFile, read_toml
 from lb.model import AdminSpec, Config, LogSpec, ProcessSpec, Secret
+from lb.model.plugin_modules import search_beside
 from lb.model.table import Complaint, Table
 from lb.model.values import Reader, address, boolean, choice, duration, secret, text, workers
 
@@ -45,12 +45,9 @@ def parse(text: str, filename: str) -> Config:
 def config_of(file: TomlFile) -> Config:
     """Return the configuration that a file has. Raises ConfigError with all its errors.
 
-    A strategy or probe given as ``module:Name`` may be in the directory of the file: the directory is appended to
-    ``sys.path``, where it hides no installed module. Python imports a module once, so an edited one needs a restart.
+    A strategy, probe or mode given as ``module:Name`` is looked for in the directory of the file first.
     """
-    directory = str(file.directory.absolute())
-    if directory not in sys.path:
-        sys.path.append(directory)
+    search_beside(file.directory)
     errors: list[Complaint] = []
     root = Table(file.content, "", errors)
     pools = {name: read_pool(name, table, file.directory) for name, table in root.tables("pools")}

@@ -47,23 +47,7 @@ class Address:
         host, colon, port = text.rpartition(":")
         if not colon:
             raise ValueError(f"must be 'host:port' or 'unix:/path', not {text!r}")
-        if re.fullmatch(r"[0-9]+-[0-9]+", port):
-            raise ValueError(f"must have one port, not the range {port!r}")
-        if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-            raise ValueError(f"the port must be a number from 0 to 65535, not {port!r}")
-        if host.startswith("[") and host.endswith("]"):
-            host = host[1:-1]
-            try:
-                ipaddress.IPv6Address(host)
-            except ValueError as error:
-                raise ValueError(f"{host!r} is not an IPv6 address") from error
-        elif ":" in host:
-            raise ValueError(f"an IPv6 address needs brackets: '[{host}]:{port}'")
-        elif host == "*":
-            raise ValueError(f"'*' is not a host name or an address; a listener on all addresses has ':{port}'")
-        elif host and not _is_ipv4_or_name(host):
-            raise ValueError(f"{host!r} is not a host name or an address")
-        return cls(text=text, host=host, port=int(port))
+        return cls(text=text, port=_port(port), host=_host(host, port))
 
     @classmethod
     def of(cls, host: str, port: int) -> Address:
@@ -93,6 +77,32 @@ class Address:
 
     def __str__(self) -> str:
         return self.text
+
+
+def _port(text: str) -> int:
+    if re.fullmatch(r"[0-9]+-[0-9]+", text):
+        raise ValueError(f"must have one port, not the range {text!r}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
+        raise ValueError(f"the port must be a number from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def _host(text: str, port: str) -> str:
+    """Return a host without brackets; empty for all addresses."""
+    if text.startswith("[") and text.endswith("]"):
+        host = text[1:-1]
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError as error:
+            raise ValueError(f"{host!r} is not an IPv6 address") from error
+        return host
+    if ":" in text:
+        raise ValueError(f"an IPv6 address needs brackets: '[{text}]:{port}'")
+    if text == "*":
+        raise ValueError(f"'*' is not a host name or an address; a listener on all addresses has ':{port}'")
+    if text and not _is_ipv4_or_name(text):
+        raise ValueError(f"{text!r} is not a host name or an address")
+    return text
 
 
 _PORT_OF_SCHEME = {"http": 80, "https": 443}

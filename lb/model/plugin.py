@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from lb.model.plugin_modules import import_plugin
 from lb.model.suggestion import did_you_mean
 
 __all__ = ["PluginSpec", "Registry", "Secret"]
@@ -98,7 +99,7 @@ class Registry(Generic[T]):
         if not module_name or not attribute:
             raise ValueError(f"{self.kind} {name!r}: must be 'module:Name', not {place!r}")
         try:
-            module = importlib.import_module(module_name)
+            module = import_plugin(module_name) if name == place else importlib.import_module(module_name)
         except (Exception, SystemExit) as error:  # third-party code may raise anything
             message = f"{self.kind} {name!r}: module {module_name!r} does not import: {type(error).__name__}: {error}"
             raise ValueError(message) from error

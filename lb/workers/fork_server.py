@@ -37,6 +37,7 @@ from typing import NoReturn
 
 import trio
 
+from lb.model.plugin_modules import plugin_directories, search_beside
 from lb.net.processes import exit_text, wait_for_exit
 from lb.net.signals import SIGNALS
 
@@ -251,7 +252,7 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
 def _started() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """Start a fork server as a program, with our search path: it finds the same plug-ins, and nothing else."""
     ours, theirs = _socket_pair()
-    command = [sys.executable, "-P", "-m", "lb.workers.fork_server", str(theirs.fileno())]
+    command = [sys.executable, "-P", "-m", "lb.workers.fork_server", str(theirs.fileno()), *plugin_directories()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -377,4 +378,6 @@ def _work_and_exit(index: int, channel: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    for beside in reversed(sys.argv[2:]):
+        search_beside(Path(beside))
     _serve_and_exit(socket.socket(fileno=int(sys.argv[1])))

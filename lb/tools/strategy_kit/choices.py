@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
+from lb.model.plugin_modules import search_beside
 from lb.tools.strategy_kit.checks import choices
 from lb.tools.strategy_kit.options import strategy_spec
 from strategies import registry
 
 
 def main(name: str, *options: str) -> None:
+    search_beside(Path.cwd())
     spec = strategy_spec(name, options)
     json.dump(choices(lambda: registry.create(spec)), sys.stdout)
 

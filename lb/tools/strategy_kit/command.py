@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lb.model import PluginSpec
+from lb.model.plugin_modules import search_beside
 from lb.tools.strategy_kit.bench import costs
 from lb.tools.strategy_kit.checks import Finding, checks, examine
 from lb.tools.strategy_kit.explaining import Make
@@ -81,11 +82,9 @@ def _option_text(option: dict[str, Any]) -> str:
 def findings(name: str, options: Sequence[str]) -> Iterator[Finding]:
     """Run the checks of a strategy and yield their findings. Raises ValueError at once if it cannot be created.
 
-    Also searches the working directory for its module; a configuration searches the directory of its file.
+    Searches the working directory for its module first; a configuration searches the directory of its file.
     """
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    search_beside(Path.cwd())
     spec = strategy_spec(name, options)
     _check_creation(spec)
     make = partial(registry.create, spec)
