@@ -24,6 +24,8 @@ PRINTING = {
     "rehearse": ["rehearse", "lb.toml", "scenario.toml"],
     "version": ["--version"],
     "help": ["--help"],
+    "help of a command": ["help", "check"],
+    "complete": ["complete", "--", "c"],
     "demo": ["demo", "--seconds", "1"],
 }
 SCENARIO = """
