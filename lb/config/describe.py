@@ -99,6 +99,10 @@ def _sources(pool: PoolSpec) -> Iterator[str]:
     """Yield the sources of discovered servers."""
     for source in pool.dns:
         parts = [f"dns {source}", *_settings(source)]
+        if source.family != "any":
+            parts.append(source.family)
+        if source.hold is not None:
+            parts.append(f"hold {duration_text(source.hold)}")
         if pool.nameservers:
             parts.append(f"nameservers {value_text(pool.nameservers)}")
         yield ", ".join(parts)

@@ -189,7 +189,8 @@ _DNS_PORT = 53
 def read_dns_source(entry: Table, server_keys: Mapping[str, Reader[object]]) -> DnsSource | None:
     """Read a table with ``dns``: a host name and a ``port``, or a name of SRV records, which starts with ``_``."""
     name = entry.value("dns", _dns_name)
-    values = entry.values({"port": whole_number(least=1, most=65_535), **server_keys})
+    readers = {"port": whole_number(least=1, most=65_535), "family": choice(DnsSource, "family"), "hold": duration}
+    values = entry.values({**readers, **server_keys})
     if name is not None and name.startswith("_"):
         for key in ("port", "weight"):
             if key in entry.content:

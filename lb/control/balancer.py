@@ -165,15 +165,17 @@ class Balancer:
                 await self._discovery.begin(config)
                 before, complete = self._discovery.complete(self.written), self._discovery.complete(config)
                 overrides = still_valid(self.overrides, weights(before), weights(complete))
-                steps = await self._change_to(overridden(complete, overrides))
+                steps = await self._change_to(self._in_force(config, overrides))
                 if steps is not None:
                     self.written, self.overrides = config, overrides
                     self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
             finally:
                 self._discovery.keep_to(self.written)
 
-    def _in_force(self, overrides: Overrides) -> Config:
-        return overridden(self._discovery.complete(self.written), overrides)
+    def _in_force(self, written: Config, overrides: Overrides) -> Config:
+        """Return a configuration with discovered servers and overrides. Servers whose records have vanished drain."""
+        held = dict.fromkeys(self._discovery.held(written), Override(drained=True))
+        return overridden(self._discovery.complete(written), {**overrides, **held})
 
     async def override(self, pool: str, server: str, change: Callable[[Override], Override]) -> None:
         """Change the override of one server. Everything else stays unchanged, as in a reload.
@@ -186,7 +188,7 @@ class Balancer:
             override = change(self.overrides.get((pool, server), Override()))
             others = {place: each for place, each in self.overrides.items() if place != (pool, server)}
             overrides = others if override == Override() else {**others, (pool, server): override}
-            if await self._change_to(overridden(configured, overrides)) is not None:
+            if await self._change_to(self._in_force(self.written, overrides)) is not None:
                 self.overrides = overrides
                 self._sink(BackendOverridden(pool, server, override.drained, override.applied_to(weight)))
 
@@ -207,17 +209,25 @@ class Balancer:
 
     async def _keep_up(self) -> NoReturn:
         """Apply discovered servers as they arrive. Waits for a reload in progress."""
+        held: frozenset[ServerPlace] = frozenset()
         while True:
             await self._discovery.news()
             try:
                 async with self.changing:
-                    steps = await self._change_to(self._in_force(self.overrides))
+                    before, held = held, self._discovery.held(self.written)
+                    steps = await self._change_to(self._in_force(self.written, self.overrides))
             except Exception as exception:  # noqa: BLE001 - as in a reload: report it and keep the old servers
                 for event in why_rejected("discovery", exception):
                     self._sink(event)
             else:
-                if steps is not None and not steps.is_empty:
-                    self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
+                if steps is not None:
+                    self._report_news(steps, quiet={f"{pool}/{server}" for pool, server in before ^ held})
+
+    def _report_news(self, steps: Plan, quiet: Collection[str]) -> None:
+        """Report what discovery has changed, but for servers that are ``quiet``: they drain now, or are back."""
+        changed = tuple(name for name in steps.changed if name not in quiet)
+        if steps.added or steps.removed or changed:
+            self._sink(ConfigApplied(steps.added, steps.removed, changed))
 
     async def _change_to(
         self, config: Config, read_state: Callable[[], Awaitable[RuntimeState]] | None = None

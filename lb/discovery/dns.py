@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NoReturn, TypeAlias
+from typing import Literal, NoReturn, TypeAlias
 
 import attrs
 import trio
 
-from lb.discovery.dns_records import DnsOutcome, DnsQuestion, Round, pause, servers_at, servers_of
+from lb.discovery.dns_records import (
+    DnsOutcome,
+    DnsQuestion,
+    Round,
+    hold_for,
+    pause,
+    questions_of,
+    servers_at,
+    servers_of,
+)
 from lb.discovery.source import Found
 from lb.model import ServerSpec
 from lb.model.address import Address
@@ -20,8 +29,11 @@ __all__ = ["AskNameserver", "DnsServers", "dns_client"]
 AskNameserver: TypeAlias = Callable[[DnsQuestion, Sequence[Address]], Awaitable[DnsOutcome]]
 """Sends one query to name servers; returns the answer or the failure."""
 
-AT_ONCE = 16
-"""Concurrent queries of one look-up. A guess, to spare the name servers."""
+AT_ONCE = 8
+"""Concurrent queries of one look-up for each kind of record: A and AAAA do not wait for each other. A guess, to spare
+the name servers."""
+MORE_DELAY = 0.05
+"""Seconds that the first addresses wait for the rest, as in RFC 8305, section 3."""
 
 
 async def dns_client() -> AskNameserver:
@@ -43,52 +55,82 @@ class DnsServers:
     port: int
     """0 = use SRV records."""
     nameservers: tuple[Address, ...]
+    family: Literal["any", "ipv4", "ipv6"] = "any"
+    hold: float | None = None
+    """As in :class:`lb.model.DnsSource`."""
     new_client: Callable[[], Awaitable[AskNameserver]] = attrs.field(default=dns_client, eq=False, repr=False)
 
     async def watch(self, found: Found, fault: Callable[[Exception], None]) -> NoReturn:
-        ask = await self.new_client()
+        ask = partial(_ask_of, await self.new_client(), self.nameservers)
         last: Round | None = None
         while True:
             now = Round(last)
             errors: tuple[str, ...]
             try:
-                servers = await self._look_up(partial(_answer, now, ask, self.nameservers))
+                async with trio.open_nursery() as nursery:
+                    await self._query(_Queries(now, ask, nursery))
+                    if nursery.child_tasks:  # a query without an answer does not delay what is there
+                        found(self._servers(now), (), hold=self._hold(now), more=True)
+                servers = self._servers(now)
             except Exception as exception:  # noqa: BLE001 - a library that fails on an answer must only fail this look-up
                 fault(exception)
                 servers, errors = (), (type(exception).__name__,)
             else:
                 last, errors = now, now.errors
-            found(servers, errors)
+            found(servers, errors, hold=self._hold(now))
             await trio.sleep(pause(now.ttl, failed=bool(errors) or not servers))
 
-    async def _look_up(self, answered: Callable[[Sequence[DnsQuestion]], Awaitable[Round]]) -> tuple[ServerSpec, ...]:
-        """Look up the addresses of the name, or its services and then their addresses."""
+    def _hold(self, now: Round) -> float:
+        return hold_for(now.ttl) if self.hold is None else self.hold
+
+    async def _query(self, queries: _Queries) -> None:
+        """Query the addresses of the name, or its services and then their addresses."""
+        names = [self.dns]
+        if not self.port:
+            await queries.send([DnsQuestion(self.dns, "SRV")])
+            names = sorted({service.target for service in queries.round.services(self.dns)} - {""})
+        await queries.send(questions_of(names, self.family))
+
+    def _servers(self, now: Round) -> tuple[ServerSpec, ...]:
+        """Return the servers of the answers so far."""
         if self.port:
-            return servers_at(self.port, (await answered(_both_kinds(self.dns))).addresses(self.dns))
-        services = (await answered([DnsQuestion(self.dns, "SRV")])).services(self.dns)
-        targets = sorted({service.target for service in services} - {""})
-        answers = await answered([question for target in targets for question in _both_kinds(target)])
-        return servers_of(services, {target: answers.addresses(target) for target in targets})
+            return servers_at(self.port, now.addresses(self.dns))
+        services = now.services(self.dns)
+        return servers_of(services, {service.target: now.addresses(service.target) for service in services})
 
     def read(self) -> None:
         """Return None: a look-up needs the network."""
 
 
-def _both_kinds(name: str) -> list[DnsQuestion]:
-    return [DnsQuestion(name, "A"), DnsQuestion(name, "AAAA")]
+class _Queries:
+    """The queries of one look-up. They run in ``nursery``."""
 
+    def __init__(self, now: Round, ask: Callable[[DnsQuestion], Awaitable[DnsOutcome]], nursery: trio.Nursery) -> None:
+        self.round = now
+        self._ask = ask
+        self._nursery = nursery
+        self._answered = trio.Event()
 
-async def _answer(
-    now: Round, ask: AskNameserver, nameservers: Sequence[Address], questions: Sequence[DnsQuestion]
-) -> Round:
-    """Send all queries, AT_ONCE of them concurrently. Returns the round with the answers."""
-    limiter = trio.CapacityLimiter(AT_ONCE)
+    async def send(self, questions: Sequence[DnsQuestion]) -> None:
+        """Send queries, and wait until each name has an address and the rest had a moment, or all are answered."""
+        left = set(questions)
+        limiters = {question.kind: trio.CapacityLimiter(AT_ONCE) for question in questions}
 
-    async def answer(question: DnsQuestion) -> None:
-        async with limiter:
-            now.take(question, await ask(question, nameservers))
+        async def ask(question: DnsQuestion) -> None:
+            async with limiters[question.kind]:
+                self.round.take(question, await self._ask(question))
+            left.remove(question)
+            self._answered.set()
+            self._answered = trio.Event()
 
-    async with trio.open_nursery() as nursery:
         for question in questions:
-            nursery.start_soon(answer, question)
-    return now
+            self._nursery.start_soon(ask, question)
+        while left and not self.round.has_addresses(question.name for question in questions):
+            await self._answered.wait()
+        with trio.move_on_after(MORE_DELAY):
+            while left:
+                await self._answered.wait()
+
+
+async def _ask_of(ask: AskNameserver, nameservers: Sequence[Address], question: DnsQuestion) -> DnsOutcome:
+    return await ask(question, nameservers)

@@ -16,13 +16,28 @@ import attrs
 from lb.model import ServerSpec
 from lb.model.address import Address
 
-__all__ = ["DnsAnswer", "DnsOutcome", "DnsQuestion", "Failure", "Round", "Service", "pause", "servers_at", "servers_of"]
+__all__ = [
+    "DnsAnswer",
+    "DnsOutcome",
+    "DnsQuestion",
+    "Failure",
+    "Round",
+    "Service",
+    "hold_for",
+    "in_order",
+    "pause",
+    "questions_of",
+    "servers_at",
+    "servers_of",
+]
 
 SHORTEST, LONGEST = 1.0, 300.0
 """Minimum and maximum seconds between two look-ups of a name, regardless of its TTL. Guesses: some registries use a
 TTL of 0, and a day is too long to notice a removed server."""
 RETRY = 2.0
 """Seconds until the next look-up after a failed one. A guess."""
+SHORTEST_HOLD = 60.0
+"""Minimum of the default ``hold`` in seconds."""
 MAX_SRV_WEIGHT = 256
 """Maximum weight from SRV records, as in HAProxy; larger weights are scaled down together. Tables of hash pools grow
 with weights, and these come from an external source."""
@@ -84,22 +99,49 @@ class Round:
         if question in self._before:
             self.answers[question] = self._before[question]
 
+    def has_addresses(self, names: Iterable[str]) -> bool:
+        """Return whether there is an address for each name, in the answers so far."""
+        return all(any(self.answers.get(question) for question in _both_kinds(name)) for name in names)
+
+    def _answer(self, question: DnsQuestion) -> tuple[Record, ...]:
+        """Return the answer, or the last good one as long as there is none."""
+        return self.answers.get(question, self._before.get(question, ()))
+
     @property
     def errors(self) -> tuple[str, ...]:
         """The errors of failed queries, sorted, as queries may run concurrently."""
         return tuple(sorted(self._errors))
 
     def services(self, name: str) -> list[Service]:
-        return [each for each in self.answers.get(DnsQuestion(name, "SRV"), ()) if isinstance(each, Service)]
+        return [each for each in self._answer(DnsQuestion(name, "SRV")) if isinstance(each, Service)]
 
     def addresses(self, name: str) -> list[str]:
-        questions = DnsQuestion(name, "A"), DnsQuestion(name, "AAAA")
-        return [each for question in questions for each in self.answers.get(question, ()) if isinstance(each, str)]
+        return [each for question in _both_kinds(name) for each in self._answer(question) if isinstance(each, str)]
+
+
+def _both_kinds(name: str) -> tuple[DnsQuestion, DnsQuestion]:
+    return DnsQuestion(name, "A"), DnsQuestion(name, "AAAA")
+
+
+def questions_of(names: Iterable[str], family: Literal["any", "ipv4", "ipv6"]) -> list[DnsQuestion]:
+    """Return the queries for the addresses of names."""
+    unwanted = {"any": "", "ipv4": "AAAA", "ipv6": "A"}[family]
+    return [question for name in names for question in _both_kinds(name) if question.kind != unwanted]
+
+
+def hold_for(ttl: float) -> float:
+    """Return the default ``hold`` in seconds: a server may be missing in one answer and back in the next."""
+    return max(SHORTEST_HOLD, 2 * min(ttl, LONGEST))
 
 
 def pause(ttl: float, *, failed: bool) -> float:
     """Return the seconds until the next look-up."""
     return min(RETRY if failed else LONGEST, max(SHORTEST, ttl))
+
+
+def in_order(servers: Iterable[ServerSpec]) -> tuple[ServerSpec, ...]:
+    """Return servers in the order of :func:`servers_at` and :func:`servers_of`."""
+    return tuple(sorted(servers, key=lambda each: (each.backup, *_by_number(each.address.host), each.address.port)))
 
 
 def servers_at(port: int, addresses: Iterable[str]) -> tuple[ServerSpec, ...]:

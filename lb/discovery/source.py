@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NoReturn, Protocol, TypeAlias
+from typing import NoReturn, Protocol
 
 from lb.model import ServerSpec
 
 __all__ = ["Found", "Source"]
 
-Found: TypeAlias = Callable[[tuple[ServerSpec, ...], tuple[str, ...]], None]
-"""Receives the servers and the errors of one look-up."""
+
+class Found(Protocol):
+    """Receives what a look-up has found."""
+
+    def __call__(
+        self, servers: tuple[ServerSpec, ...], errors: tuple[str, ...], *, hold: float = 0.0, more: bool = False
+    ) -> None:
+        """Take the servers and the errors of one look-up.
+
+        A server that is missing from now on drains for ``hold`` seconds. ``more``: this look-up is not over; it has
+        servers already, and will report again.
+        """
 
 
 class Source(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lb.config.load import ConfigError
 from lb.discovery.file import FileServers
-from lb.discovery.merge import SourceKey, complete, key_of_dns, key_of_file
+from lb.discovery.merge import Known, SourceKey, complete, key_of_dns, key_of_file
 from lb.discovery.source import Source
 from lb.model import Config, DnsSource, PoolSpec
 
@@ -33,7 +33,7 @@ def sources(
 def _dns_servers(pool: PoolSpec, dns: DnsSource, new_client: Callable[[], Awaitable[AskNameserver]] | None) -> Source:
     from lb.discovery.dns import DnsServers, dns_client  # noqa: PLC0415 - most configurations do not use DNS discovery
 
-    return DnsServers(dns.dns, dns.port, pool.nameservers, new_client or dns_client)
+    return DnsServers(dns.dns, dns.port, pool.nameservers, dns.family, dns.hold, new_client or dns_client)
 
 
 def with_servers_files(config: Config) -> Config:
@@ -43,7 +43,8 @@ def with_servers_files(config: Config) -> Config:
     for key, source in sources(config).items():
         result = source.read()
         if result is not None:
-            found[key], file_errors = result
+            servers, file_errors = result
+            found[key] = Known(servers)
             errors += file_errors
     if errors:
         raise ConfigError(errors)

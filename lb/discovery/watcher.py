@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 import trio
 
-from lb.discovery.merge import Known, SourceKey, complete
+from lb.discovery.merge import Known, SourceKey, complete, held_servers
 from lb.discovery.source import Source
 from lb.discovery.sources import sources
 from lb.events import Fault, Sink
@@ -33,6 +33,8 @@ class Followed:
     looked: trio.Event = attrs.field(factory=trio.Event)
     """Set after the first look-up, successful or not."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    hold: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Ends when the next server is held no longer."""
 
 
 class Discovery:
@@ -58,7 +60,7 @@ class Discovery:
                 await followed.looked.wait()
         for key, followed in self._followed.items():
             if followed in new and not followed.looked.is_set():
-                self._take(key, followed, (), (f"no answer in {FIRST_LOOK:g} s, still waiting",))
+                self._note(key, followed, (), (f"no answer in {FIRST_LOOK:g} s, still waiting",))
 
     def keep_to(self, config: Config) -> None:
         """Stop watching sources that are not in this configuration."""
@@ -73,7 +75,14 @@ class Discovery:
 
     def complete(self, config: Config) -> Config:
         """Return the configuration with the servers known now."""
-        return complete(config, {key: followed.known.servers for key, followed in self._followed.items()})
+        return complete(config, self._known())
+
+    def held(self, config: Config) -> frozenset[tuple[str, str]]:
+        """Return the servers, as pool and name, that only drain now: their records have vanished."""
+        return held_servers(config, self._known())
+
+    def _known(self) -> dict[SourceKey, Known]:
+        return {key: followed.known for key, followed in self._followed.items()}
 
     async def news(self) -> None:
         """Wait until the known servers change after the end of the last wait."""
@@ -86,24 +95,42 @@ class Discovery:
         self._nursery.start_soon(self._watch, key, followed)
         return followed
 
-    def _take(
+    def _note(
         self, key: SourceKey, followed: Followed, servers: tuple[ServerSpec, ...], errors: tuple[str, ...]
     ) -> None:
-        before = followed.known.servers
-        event = followed.known.take(key, servers, errors)
+        event = followed.known.note(key, servers, errors)
         self.failures[key.pool] += bool(followed.known.failures)
         if event is not None:
             self._sink(event)
-        if followed.known.servers != before:
+
+    def _list(self, followed: Followed, servers: tuple[ServerSpec, ...], hold: float) -> None:
+        known = followed.known
+        if servers != known.servers:
+            known.list(servers, trio.current_time(), hold)
+            followed.hold.deadline = known.next_end
             self._news.set()
 
     async def _watch(self, key: SourceKey, followed: Followed) -> None:
-        def found(servers: tuple[ServerSpec, ...], errors: tuple[str, ...]) -> None:
-            self._take(key, followed, servers, errors)
+        def found(
+            servers: tuple[ServerSpec, ...], errors: tuple[str, ...], *, hold: float = 0.0, more: bool = False
+        ) -> None:
+            if servers:
+                self._list(followed, servers, hold)
+            if not more:
+                self._note(key, followed, servers, errors)
             followed.looked.set()
 
         def fault(exception: Exception) -> None:
             self._sink(Fault(f"pool {key.pool}: {key.text}", exception))
 
         with followed.scope:
-            await followed.source.watch(found, fault)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._end_holds, followed)
+                await followed.source.watch(found, fault)
+
+    async def _end_holds(self, followed: Followed) -> NoReturn:
+        while True:
+            with trio.CancelScope(deadline=followed.known.next_end) as followed.hold:
+                await trio.sleep_forever()
+            followed.known.end_hold(trio.current_time())
+            self._news.set()

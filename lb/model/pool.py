@@ -25,6 +25,10 @@ class DnsSource:
     backup: bool = False
     max_connections: int = 0
     check_port: int = 0
+    family: Literal["any", "ipv4", "ipv6"] = "any"
+    """The addresses to look up: A records, AAAA records, or both."""
+    hold: float | None = None
+    """Seconds that a server whose record has vanished drains before it is removed; None = twice the TTL."""
 
     def __str__(self) -> str:
         return f"{self.dns}:{self.port}" if self.port else self.dns

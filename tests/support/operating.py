@@ -35,9 +35,13 @@ class Operator:
     async def status(self):
         return await self.get("/api/v1/status")
 
+    async def servers(self, pool="web"):
+        """Return the servers of the status, by name."""
+        return (await self.status())["pools"][pool]["servers"]
+
     async def server(self, name, pool="web"):
         """Return one server of the status."""
-        return (await self.status())["pools"][pool]["servers"][name]
+        return (await self.servers(pool))[name]
 
     async def do(self, server, what, body=None, *, pool="web", status=200):
         return await self.post(f"/api/v1/pools/{pool}/servers/{server}/{what}", body, status=status)

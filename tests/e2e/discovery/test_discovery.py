@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import AsyncExitStack
+from random import Random
 
 import pytest
 import trio
@@ -10,6 +12,7 @@ import trio
 from tests.support.balancer import QUICK_CHECKS, ask, balancer, connect, read_all, request, run_lb, with_workers
 from tests.support.load import load
 from tests.support.name_server import name_server
+from tests.support.operating import ADMIN, operated
 from tests.support.servers import backends, free_port, serving
 
 pytestmark = pytest.mark.slow
@@ -35,7 +38,8 @@ def srv(*servers):
     return [f"0 0 {port_of(server)} {server.name}.internal." for server in servers]
 
 
-HTTP = '{ dns = "_http._tcp.web.internal" }'
+HTTP = '{ dns = "_http._tcp.web.internal", hold = "0" }'
+"""A server leaves at once when its record vanishes."""
 
 
 @one_process_or_two
@@ -103,11 +107,11 @@ async def test_every_address_is_a_server_and_an_answer_too_long_for_a_datagram_i
     ):
         names.has("web.internal", "A", "127.0.0.2", "127.0.0.1", *(f"10.9.8.{last}" for last in range(200)))
         names.has("web.internal", "AAAA", "::1")
-        text = in_dns(names, f'{{ dns = "web.internal", port = {port} }}', pool="retries = 300")
+        text = in_dns(names, f'{{ dns = "web.internal", port = {port}, hold = "0" }}', pool="retries = 300")
         async with balancer(tmp_path, text) as lb:
             assert "web.internal A tcp" in names.asked
             names.has("web.internal", "A", "127.0.0.2", "127.0.0.1")
-            applied = await lb.event("config.applied")
+            applied = await lb.event("config.applied", added=[])  # the long answer may have come after the start
             assert len(applied["removed"]) == 200
             assert [await ask(lb.port) for _ in range(3)] == [b"a\n", b"b\n", b"c\n"]
             assert await lb.stop() == 0
@@ -116,6 +120,49 @@ async def test_every_address_is_a_server_and_an_answer_too_long_for_a_datagram_i
             f"127.0.0.2:{port}",
             f"[::1]:{port}",
         ]
+
+
+@one_process_or_two
+async def test_records_that_vanish_and_come_back_cut_no_session_and_are_no_news(tmp_path):
+    """A name server that answers with 3 of 10 records, other ones each time, with a TTL of 1."""
+    port, random = free_port(), Random(1)
+    hosts = [f"127.0.0.{number}" for number in range(1, 11)]
+    async with name_server() as names, AsyncExitStack() as stack:
+        for host in hosts:
+            await stack.enter_async_context(serving(name=host, address=(host, port)))
+        names.has("web.internal", "A", *hosts)
+        text = in_dns(names, f'{{ dns = "web.internal", port = {port} }}', pool='on_remove = "close"', top=ADMIN)
+        async with operated(tmp_path, text) as (lb, operator):
+            sessions = [await stack.enter_async_context(await connect(lb.port)) for _ in range(3 * len(hosts))]
+            before = [await request(session, b"name") for session in sessions]
+            assert len(set(before)) == len(hosts)
+            for _ in range(6):
+                present = random.sample(hosts, 3)
+                names.has("web.internal", "A", *present)
+
+                def others_drain(servers, present=present):
+                    states = {name.rpartition(":")[0]: server["state"] for name, server in servers.items()}
+                    return states == {host: "up" if host in present else "draining" for host in hosts}
+
+                await operator.until(operator.servers, others_drain)
+                assert await ask(lb.port) in {f"{host}\n".encode() for host in present}
+                assert [await request(session, b"name") for session in sessions] == before
+            assert not lb.of("config.applied", "backend.ejected")
+
+
+async def test_a_family_without_an_answer_does_not_delay_the_start(tmp_path):
+    """A firewall that drops queries for AAAA cost six seconds."""
+    async with name_server() as names, serving(name="a") as a:
+        names.has("a.internal", "A", "127.0.0.1")
+        names.is_silent("a.internal", "AAAA")
+        text = in_dns(names, f'{{ dns = "a.internal", port = {port_of(a)} }}')
+        async with balancer(tmp_path, text) as lb:
+            assert await ask(lb.port) == b"a\n"
+            assert not lb.of("discovery.failed"), "the start waited for the lost answer"
+            failed = await lb.event("discovery.failed")
+            assert failed["errors"] == ["a.internal AAAA: no answer in 5 s"]
+            assert await ask(lb.port) == b"a\n"
+        assert not lb.of("discovery.restored", "config.applied")
 
 
 def broken(names):
@@ -207,7 +254,7 @@ async def test_changes_and_reloads_at_once_come_one_after_another(tmp_path):
             names.has(f"{server.name}.internal", "A", "127.0.0.1")
         texts = [
             in_dns(names, f'"{c.address}"', HTTP),
-            in_dns(names, HTTP, f'{{ dns = "c.internal", port = {port_of(c)} }}'),
+            in_dns(names, HTTP, f'{{ dns = "c.internal", port = {port_of(c)}, hold = "0" }}'),
         ]
         names.has("_http._tcp.web.internal", "SRV", *srv(a))
         async with balancer(tmp_path, texts[0]) as lb, load(lb.port, [a, b, c], clients=5) as sessions:

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from lb.config.load import parse
+from lb.discovery.dns import MORE_DELAY
 from lb.discovery.dns_records import DnsAnswer, DnsQuestion, Failure, Service
 from lb.discovery.watcher import FIRST_LOOK, Discovery
 from lb.events import DiscoveryFailed, DiscoveryRestored, Fault
@@ -16,6 +17,7 @@ class Names:
 
     def __init__(self):
         self.answers = {}
+        self.lags = {}
         self.asked = []
         self.under_way = self.most_under_way = 0
 
@@ -24,7 +26,7 @@ class Names:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            await trio.sleep(0.01)
+            await trio.sleep(self.lags.get(question, 0.01))
             if question not in self.answers:
                 await trio.sleep_forever()
             answer = self.answers[question]
@@ -57,7 +59,10 @@ class World:
         return self.names
 
     def servers(self, config, pool="web"):
-        return [server.name for server in self.discovery.complete(config).pools[pool].servers]
+        """Return the servers that do not drain."""
+        held = self.discovery.held(config)
+        servers = self.discovery.complete(config).pools[pool].servers
+        return [server.name for server in servers if (pool, server.name) not in held]
 
 
 @pytest.fixture
@@ -71,6 +76,7 @@ def config(*servers, more=""):
 
 WEB = '{ dns = "web.internal", port = 80 }'
 SRV = '{ dns = "_x._tcp.web" }'
+AAAA = DnsQuestion("web.internal", "AAAA")
 
 
 async def test_a_start_waits_for_the_first_look_and_no_longer(world, autojump_clock):
@@ -205,6 +211,56 @@ async def test_a_fault_of_the_library_costs_a_look_and_is_said(world, autojump_c
     assert fault.where == "pool web: dns web.internal:80"
     assert failed.errors == ("ExceptionGroup",)
     assert world.servers(config(WEB)) == ["10.0.0.1:80"]
+
+
+async def test_one_family_without_an_answer_does_not_delay_the_other_and_is_said_once(world, autojump_clock):
+    world.names.has("web.internal", "10.0.0.1", ttl=1)
+    world.names.answers[AAAA], world.names.lags[AAAA] = Failure("no answer in 5 s"), 5.0
+    start = trio.current_time()
+    await world.discovery.begin(config(WEB))
+    assert trio.current_time() - start == pytest.approx(0.01 + MORE_DELAY)
+    assert world.servers(config(WEB)) == ["10.0.0.1:80"]
+    assert not world.events
+    await trio.sleep(60)
+    error = ("web.internal AAAA: no answer in 5 s",)
+    assert world.events == [DiscoveryFailed("web", "dns web.internal:80", error, 1)]
+
+
+async def test_a_family_that_answers_later_is_used_then(world, autojump_clock):
+    world.names.has("web.internal", "10.0.0.1")
+    world.names.answers[AAAA], world.names.lags[AAAA] = DnsAnswer(("fd00::1",), 10), 0.5
+    await world.discovery.begin(config(WEB))
+    await world.discovery.news()
+    assert world.servers(config(WEB)) == ["10.0.0.1:80"]
+    await world.discovery.news()
+    assert world.servers(config(WEB)) == ["10.0.0.1:80", "[fd00::1]:80"]
+
+
+@pytest.mark.parametrize(("family", "kind"), [("ipv4", "A"), ("ipv6", "AAAA")])
+async def test_only_the_wanted_family_is_asked_for(world, autojump_clock, family, kind):
+    world.names.answers[DnsQuestion("web.internal", kind)] = DnsAnswer(("10.0.0.1",), 10)
+    await world.discovery.begin(config(f'{{ dns = "web.internal", port = 80, family = "{family}" }}'))
+    assert {question.kind for _, question, _ in world.names.asked} == {kind}
+
+
+@pytest.mark.parametrize(
+    ("hold", "ttl", "seconds"), [("", 10, 60), ("", 100, 200), (', hold = "5s"', 100, 5), (', hold = "0"', 10, 0)]
+)
+async def test_a_server_whose_record_has_vanished_drains_for_its_hold(world, autojump_clock, hold, ttl, seconds):
+    web = config(f'{{ dns = "web.internal", port = 80{hold} }}')
+    world.names.has("web.internal", "10.0.0.1", "10.0.0.2", ttl=ttl)
+    await world.discovery.begin(web)
+    await world.discovery.news()
+    world.names.has("web.internal", "10.0.0.1", ttl=ttl)
+    await world.discovery.news()
+    gone = trio.current_time()
+    assert world.servers(web) == ["10.0.0.1:80"]
+    if seconds:
+        assert world.discovery.held(web) == {("web", "10.0.0.2:80")}
+        await world.discovery.news()
+        assert trio.current_time() - gone == pytest.approx(seconds)
+    assert not world.discovery.held(web)
+    assert [server.name for server in world.discovery.complete(web).pools["web"].servers] == ["10.0.0.1:80"]
 
 
 # Files
