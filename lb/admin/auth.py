@@ -11,7 +11,8 @@ from typing import NamedTuple
 __all__ = ["Refusal", "refusal"]
 
 OPEN_TO_ALL = "/healthz"
-API = "/api/"
+PAGE = ("/", "/dashboard.css", "/dashboard.js")
+"""What a link on another site may open."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -27,9 +28,9 @@ def refusal(method: str, path: str, headers: Mapping[str, str], token: str) -> R
     """Return None if the request is allowed. ``headers`` have lower-case names. Empty ``token`` = none needed.
 
     A web page of a third party can make a browser send requests to the endpoint. With a name that resolves to the
-    endpoint's address (DNS rebinding): so without a token, Host must be an address or ``localhost``. Or directly
-    (cross-site request forgery): so requests that change state must not come from another origin, and requests below
-    ``/api/``, which cost work, must not come from another site. Links to the dashboard are allowed from anywhere.
+    endpoint's address (DNS rebinding): so without a token, Host must be an address or ``localhost``; with one, the
+    browser does not know it under that name. Or directly (cross-site request forgery): so requests that such a page has
+    caused are refused, except for the dashboard itself, which links may open.
     """
     if path == OPEN_TO_ALL:
         return None
@@ -40,11 +41,11 @@ def refusal(method: str, path: str, headers: Mapping[str, str], token: str) -> R
             )
     elif not _is_local_name(headers.get("host", "")):
         return Refusal(421, "without a configured token, the Host header must be an address or localhost")
-    if method not in SAFE and not _same_origin(headers):
-        return Refusal(403, "cross-site request refused")
-    if path.startswith(API) and headers.get("sec-fetch-site") == "cross-site":
-        return Refusal(403, "cross-site request refused")
-    return None
+    if method not in SAFE:
+        foreign = headers.get("sec-fetch-site", "none") not in ("same-origin", "none") or _is_foreign(headers)
+    else:
+        foreign = path not in PAGE and _is_foreign(headers)
+    return Refusal(403, "cross-site request refused") if foreign else None
 
 
 def _has_token(authorization: str, token: str) -> bool:
@@ -73,9 +74,16 @@ def _is_local_name(host: str) -> bool:
     return True
 
 
-def _same_origin(headers: Mapping[str, str]) -> bool:
-    """Check Sec-Fetch-Site and Origin. Browsers send one with cross-site requests; other clients send neither."""
-    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        return False
-    origin = headers.get("origin")
-    return origin is None or origin.partition("://")[2] == headers.get("host", "")
+def _is_foreign(headers: Mapping[str, str]) -> bool:
+    """Return True if a page of another site caused the request. Browsers say so; programs send none of these.
+
+    Sec-Fetch-Site comes with requests to https and to this machine only. Origin comes with those that may change or
+    read something, and Referer with the others, unless that page forbids it.
+    """
+    if headers.get("sec-fetch-site") == "cross-site":
+        return True
+    host = headers.get("host", "")
+    return any(
+        name in headers and headers[name].partition("://")[2].partition("/")[0] != host
+        for name in ("origin", "referer")
+    )

@@ -3,9 +3,12 @@
 "use strict";
 
 const INTERVAL = 1000; // milliseconds between two requests
+const STATUS_TIMEOUT = 5000; // milliseconds for a status
+const ACTION_TIMEOUT = 60000; // milliseconds for an operation; a reload of many servers takes seconds
+const PATIENCE = 2000; // milliseconds without an answer before the page says so
 const POINTS = 120; // points of each chart
 const $ = (selector, root = document) => root.querySelector(selector);
-const rows = new Map(); // "pool/server" -> its row
+const pools = new Map(); // name -> its section, and its rows by server
 const charts = { active: [], rate: [], bytes: [], connect: [] };
 let before = null; // the previous status, to compute rates
 let clockSkew = 0; // milliseconds that the balancer's clock is ahead of the browser's
@@ -36,11 +39,19 @@ function mark(element, name, value) {
 
 // Requests
 
-async function request(path, method = "GET") {
-  const answer = await fetch(path, { method, cache: "no-store" });
-  const body = await answer.json();
-  if (!answer.ok && answer.status !== 422) throw new Error(body.error || answer.statusText);
-  return body;
+async function request(path, method = "GET", timeout = ACTION_TIMEOUT) {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(), timeout);
+  try {
+    const answer = await fetch(path, { method, cache: "no-store", signal: controller.signal });
+    const body = await answer.json();
+    if (!answer.ok && answer.status !== 422) throw new Error(body.error || answer.statusText);
+    return body;
+  } catch (error) {
+    throw controller.signal.aborted ? new Error(`no answer in ${timeout / 1000} s`) : error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 async function act(path, button) {
   button.disabled = true;
@@ -56,37 +67,57 @@ async function act(path, button) {
 }
 let refreshing = false;
 let again = false;
+let unanswered = null; // when the first request was sent that has no answer; null if the last one has
+let failed = false; // the last request has failed
 async function refresh() {
   if (refreshing) {
     again = true;
     return;
   }
   refreshing = true;
+  unanswered ??= performance.now();
   try {
-    const status = await request("api/v1/status");
+    const status = await request("api/v1/status", "GET", STATUS_TIMEOUT);
+    unanswered = null;
+    failed = false;
     clockSkew = Date.parse(status.timestamp) - Date.now();
     show(status);
     before = status;
     mark($("#link"), "state", "live");
     set($("#link"), "live");
   } catch (error) {
+    failed = true;
     mark($("#link"), "state", "lost");
-    set($("#link"), `no response: ${error.message}`);
+    set($("#link"), error.message);
   } finally {
     refreshing = false;
   }
+  showSilence();
   if (again) {
     again = false;
     await refresh();
   }
 }
 
+// A balancer that does not answer: what the page shows is old, and looks like it
+function showSilence() {
+  const waited = unanswered === null ? 0 : performance.now() - unanswered;
+  const silent = failed || waited > PATIENCE;
+  document.body.classList.toggle("stale", silent);
+  if (!silent) return;
+  mark($("#verdict"), "ok", "unknown");
+  set($("#verdict"), `No answer for ${span(waited / 1000)}`);
+  document.title = "? trio-lb";
+}
+
 // Status
 
 function show(status) {
   const without = Object.keys(status.pools).filter((name) => !status.pools[name].available);
-  const notUp = Object.values(status.pools).flatMap((pool) => Object.values(pool.servers)).filter((server) => server.state !== "up").length;
-  mark($("#verdict"), "ok", without.length ? "no" : "yes");
+  const states = Object.values(status.pools).flatMap((pool) => Object.values(pool.servers)).map((server) => server.state);
+  const notUp = states.filter((state) => state !== "up").length;
+  const down = states.some((state) => state === "down" || state === "ejected");
+  mark($("#verdict"), "ok", without.length ? "no" : down ? "partly" : "yes");
   set($("#verdict"), without.length ? `No available server: ${without.join(", ")}` : notUp ? `All pools available, ${plural(notUp, "server")} not up` : "All pools available");
   document.title = `${without.length ? "✗" : notUp ? "!" : "✓"} trio-lb`;
   showFigures(status);
@@ -122,47 +153,52 @@ function point(name, value, text) {
   $(".area", figure).setAttribute("d", `M${POINTS - points.length + 1},32L${line.join("L")}L${POINTS},32Z`);
 }
 
-function showPools(pools) {
-  const place = $("#pools");
-  for (const section of [...place.children]) if (!(section.dataset.pool in pools)) section.remove();
-  for (const [name, pool] of Object.entries(pools)) {
-    let section = [...place.children].find((each) => each.dataset.pool === name);
-    if (!section) {
-      section = $("#pool").content.firstElementChild.cloneNode(true);
-      section.dataset.pool = name;
-      section.setAttribute("aria-label", `Pool ${name}`);
-      set($("h2", section), name);
-      place.append(section);
-    }
+function showPools(found) {
+  const wanted = new Map(Object.entries(found)); // an object has names of its own, such as "constructor"
+  for (const [name, { section }] of pools) {
+    if (wanted.has(name)) continue;
+    section.remove();
+    pools.delete(name);
+  }
+  for (const [name, pool] of wanted) {
+    if (!pools.has(name)) pools.set(name, { section: newPool(name), rows: new Map() });
+    const { section, rows } = pools.get(name);
     const count = Object.keys(pool.servers).length;
     set($(".strategy", section), pool.strategy);
     set($(".available", section), `${pool.available} of ${count} available`);
     mark($(".available", section), "ok", pool.available ? "yes" : "no");
-    showServers(section, name, pool.servers);
+    showServers(name, section, rows, new Map(Object.entries(pool.servers)));
   }
 }
-function showServers(section, pool, servers) {
-  const table = $(".servers", section);
-  for (const row of [...table.querySelectorAll(".server")]) {
-    if (!(row.dataset.server in servers)) {
-      row.remove();
-      rows.delete(`${pool}/${row.dataset.server}`);
-    }
+function newPool(name) {
+  const section = $("#pool").content.firstElementChild.cloneNode(true);
+  section.dataset.pool = name;
+  section.setAttribute("aria-label", `Pool ${name}`);
+  set($("h2", section), name);
+  $("#pools").append(section);
+  return section;
+}
+function showServers(pool, section, rows, servers) {
+  for (const [name, row] of rows) {
+    if (servers.has(name)) continue;
+    row.remove();
+    rows.delete(name);
   }
-  for (const [name, server] of Object.entries(servers)) {
-    const key = `${pool}/${name}`;
-    let row = rows.get(key);
-    if (!row) {
-      row = $("#server").content.firstElementChild.cloneNode(true);
-      row.dataset.server = name;
-      const path = `api/v1/pools/${encodeURIComponent(pool)}/servers/${encodeURIComponent(name)}`;
-      $(".toggle", row).addEventListener("click", (event) => act(`${path}/${event.currentTarget.dataset.does}`, event.currentTarget));
-      rows.set(key, row);
-      table.append(row);
+  for (const [name, server] of servers) {
+    if (!rows.has(name)) {
+      rows.set(name, newServer(pool, name));
+      $(".servers", section).append(rows.get(name));
     }
-    showServer(row, name, server);
+    showServer(rows.get(name), name, server);
   }
   filterServers(section);
+}
+function newServer(pool, name) {
+  const row = $("#server").content.firstElementChild.cloneNode(true);
+  row.dataset.server = name;
+  const path = `api/v1/pools/${encodeURIComponent(pool)}/servers/${encodeURIComponent(name)}`;
+  $(".toggle", row).addEventListener("click", (event) => act(`${path}/${event.currentTarget.dataset.does}`, event.currentTarget));
+  return row;
 }
 function showServer(row, name, server) {
   mark(row, "state", server.state);
@@ -333,6 +369,10 @@ const stream = new EventSource("api/v1/events");
 for (const name of ["backend.ejected", "backend.restored", "backend.overridden", "config.applied", "config.rejected", "worker.died", "fault"]) {
   stream.addEventListener(name, refresh);
 }
-setInterval(() => document.hidden || refresh(), INTERVAL);
+setInterval(() => {
+  if (document.hidden) return;
+  refresh();
+  showSilence();
+}, INTERVAL);
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 refresh();

@@ -354,6 +354,10 @@ async def test_a_browser_under_a_strangers_name_learns_nothing(tmp_path):
         assert (await operator.client.get("/api/v1/status", headers={"Host": "evil.example"})).status_code == 421
         answer = await operator.client.post("/api/v1/reload", headers={"Origin": "http://evil.example"})
         assert answer.status_code == 403
+        for path in ("/metrics", "/readyz", "/api/v1/status"):
+            for header in ("Origin", "Referer"):
+                answer = await operator.client.get(path, headers={header: "http://evil.example"})
+                assert answer.status_code == 403
 
 
 async def test_a_unix_socket_is_its_owners_alone_and_goes_with_the_balancer(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import signal
 import time
 from functools import partial
 
@@ -74,6 +76,7 @@ async def test_a_killed_server_is_on_the_page_within_two_seconds_of_its_verdict_
             assert time.monotonic() - changed_at < SOON
             assert "connection refused" in row(page, "b").locator(".why").inner_text()
             assert page.locator("#verdict").inner_text() == "All pools available, 1 server not up"
+            assert page.locator("#verdict").get_attribute("data-ok") == "partly", "amber"
             assert "failed" in row(page, "b").locator("svg").get_attribute("aria-label")
             assert "backend.ejected" in page.locator("#events li").first.inner_text()
 
@@ -162,6 +165,60 @@ async def test_open_connections_are_listed_and_one_is_closed_after_a_second_thou
         await stream.aclose()
 
 
+async def test_a_pool_that_comes_back_shows_its_servers(tmp_path):
+    async with backends("a", "b") as (a, b), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+        without = config(a, top=ADMIN)
+        pool_too = f'{without}\n[listeners.more]\nbind = "127.0.0.1:0"\nservers = ["{b.address}"]\n'
+
+        def visit(page):
+            section = page.locator('.pool[data-pool="more"]')
+            for text, count in ((pool_too, 1), (without, 0), (pool_too, 1)):
+                trio.from_thread.run(lb.reload, text)
+                section.wait_for(state="attached" if count else "detached")
+                assert section.locator(".server").count() == count
+
+        await browse(lb, visit)
+
+
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "toString"])
+async def test_a_pool_may_have_any_name_and_go(tmp_path, name):
+    async with backends("a", "b") as (a, b), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+        before = config(a, top=ADMIN)
+        server = f'{{ name = "{name}", address = "{b.address}" }}'
+        named = f'{before}\n[listeners.{name}]\nbind = "127.0.0.1:0"\nservers = [{server}]\n'
+
+        def visit(page):
+            section = page.locator(f'.pool[data-pool="{name}"]')
+            trio.from_thread.run(lb.reload, named)
+            section.locator(".server strong").get_by_text(name).wait_for()
+            assert page.locator(".pool").count() == 2
+            trio.from_thread.run(lb.reload, before)
+            section.wait_for(state="detached")
+            assert page.locator(".pool").count() == 1
+
+        await browse(lb, visit)
+
+
+async def test_a_balancer_that_hangs_is_said_and_one_that_goes_on_too(tmp_path):
+    async with backends("a") as (a,), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+
+        def visit(page):
+            verdict = page.locator("#verdict")
+            page.wait_for_selector('#link[data-state="live"]')
+            lb.process.send_signal(signal.SIGSTOP)
+            page.wait_for_selector('#verdict[data-ok="unknown"]')
+            assert re.fullmatch(r"No answer for \d+ s", verdict.inner_text())
+            assert page.locator("body").get_attribute("class") == "stale"
+            page.wait_for_selector('#link[data-state="lost"]')
+            assert page.locator("#link").inner_text() == "no answer in 5 s"
+            lb.process.send_signal(signal.SIGCONT)
+            page.wait_for_selector('#verdict[data-ok="yes"]')
+            assert verdict.inner_text() == "All pools available"
+            assert page.locator("body").get_attribute("class") == ""
+
+        await browse(lb, visit)
+
+
 async def test_a_balancer_that_is_gone_is_said(tmp_path):
     async with backends("a") as (a,), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
 
@@ -169,6 +226,8 @@ async def test_a_balancer_that_is_gone_is_said(tmp_path):
             page.wait_for_selector('#link[data-state="live"]')
             lb.process.kill()
             page.wait_for_selector('#link[data-state="lost"]')
+            page.wait_for_selector('#verdict[data-ok="unknown"]')
+            assert page.locator("#verdict").inner_text().startswith("No answer for ")
 
         with pytest.raises(AssertionError, match="ERR_"):
             await browse(lb, visit)

@@ -92,9 +92,44 @@ def test_another_sites_page_may_not_even_if_the_browser_knows_the_token(headers,
 
 
 @pytest.mark.parametrize("token", ["", "s3cret"])
-def test_another_sites_page_may_not_make_us_work(token):
-    shown = {**LOCAL, "authorization": basic("admin:s3cret"), "sec-fetch-site": "cross-site"}
-    assert refusal("GET", "/api/v1/explain", shown, token).status == 403
+@pytest.mark.parametrize("path", ["/api/v1/explain", "/api/v1/events", "/metrics", "/readyz", "/nothing"])
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:9901"},
+        {"referer": "http://evil.example/page"},
+        {"referer": "http://127.0.0.1:9901/"},
+        {"referer": "http://evil.example/http://127.0.0.1:9900/"},
+    ],
+)
+def test_another_sites_page_may_not_make_us_work(token, path, sent):
+    """Browsers send Sec-Fetch-Site to https and this machine only: http to a name has Origin or Referer alone."""
+    shown = {**LOCAL, "authorization": basic("admin:s3cret"), **sent}
+    assert refusal("GET", path, shown, token).status == 403
     assert refusal("GET", "/", shown, token) is None, "a link to the dashboard"
-    for site in ("same-origin", "same-site", "none"):
-        assert refusal("GET", "/api/v1/explain", {**shown, "sec-fetch-site": site}, token) is None
+
+
+@pytest.mark.parametrize("path", ["/api/v1/status", "/metrics", "/readyz"])
+@pytest.mark.parametrize("site", ["same-origin", "same-site", "none"])
+def test_our_own_page_may_read(path, site):
+    for sent in ({"origin": "http://127.0.0.1:9900"}, {"referer": "http://127.0.0.1:9900/"}, {}):
+        assert refusal("GET", path, {**LOCAL, **sent, "sec-fetch-site": site}, "") is None
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz"])
+@pytest.mark.parametrize(
+    ("headers", "token"),
+    [
+        ({"host": "127.0.0.1:9900", "user-agent": "Prometheus/2.53", "accept": "text/plain"}, ""),
+        ({"host": "lb.internal:9900", "user-agent": "Prometheus/2.53", "authorization": "Bearer s3cret"}, "s3cret"),
+        ({"host": "10.1.2.3:9900", "user-agent": "kube-probe/1.30", "authorization": "Bearer s3cret"}, "s3cret"),
+        ({}, ""),
+        ({"host": "lb.internal", "authorization": "Bearer s3cret"}, "s3cret"),
+    ],
+    ids=["Prometheus", "Prometheus by name", "kubelet", "HAProxy", "HAProxy by name"],
+)
+def test_scrapes_and_probes_pass(path, headers, token):
+    assert refusal("GET", path, headers, token) is None
