@@ -109,6 +109,33 @@ def _overlap(one: Address, other: Address) -> bool:
     return any(ipaddress.ip_address(host).is_unspecified for host in hosts)
 
 
+def _own_listeners(written: Written) -> Iterator[Complaint]:
+    """Yield servers that are listeners of the same configuration."""
+    for pool in written.config.pools.values():
+        for server in pool.servers:
+            for listener in written.config.listeners.values():
+                if any(_reaches(server.address, bind) for bind in listener.bind):
+                    yield Complaint(
+                        written.server(pool.name, server),
+                        f"{server.address.text!r} is the listener {listener.name!r} of this configuration: "
+                        "connects to it will fail",
+                    )
+
+
+def _reaches(server: Address, bind: Address) -> bool:
+    """Return whether a connect to the server reaches the listener, as far as that is evident on any machine."""
+    if server.is_unix or bind.is_unix:
+        return server.path == bind.path
+    if server.port != bind.port:
+        return False
+    same_host = server.host == bind.host or (server.is_local and bind.host == "localhost")
+    return same_host or (_overlap(server, bind) and (server.is_local or _is_unspecified(server)))
+
+
+def _is_unspecified(address: Address) -> bool:
+    return not address.is_name and ipaddress.ip_address(address.host).is_unspecified
+
+
 def _certificates(written: Written) -> Iterator[Complaint]:
     for path, until in _certificate_ends(written):
         end = date.fromisoformat(until)
@@ -140,6 +167,7 @@ CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _zero_weights,
     _long_timeouts,
     _overlapping_binds,
+    _own_listeners,
     _certificates,
 )
 """All checks. A check yields the path of what it warns of, and why."""

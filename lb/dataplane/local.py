@@ -19,6 +19,7 @@ from lb.model.server import Count, LocalCount
 from lb.model.timing import Timings
 from lb.net.cooperate import in_turns
 from lb.net.deadlines import Deadlines
+from lb.net.own_addresses import OwnAddresses
 from lb.net.sockets import ListeningSockets, Opened
 from lb.pools.backend import Backend, new_backend
 from lb.pools.outlier_detection import measure
@@ -84,6 +85,7 @@ class LocalDataPlane:
         )
         self._sink = sink
         self._figures = Counters()
+        self._own_addresses = OwnAddresses()
 
     def _fault(self, where: str, exception: Exception) -> None:
         self._sink(Fault(where, exception))
@@ -117,6 +119,7 @@ class LocalDataPlane:
             self._context.sink = self._sink if config.admin is None else self._figures.observing(self._sink)
             self._change_listeners(config, changes, opened)
             self._context.tls.keep(tls_of(config))
+            self._find_own_addresses()
             for backend in left:
                 if backend.active:
                     self._nursery.start_soon(self._drain, backend)
@@ -125,6 +128,14 @@ class LocalDataPlane:
                 measure(pool.backends.values(), pool.spec.outlier)
 
         yield commit
+
+    def _find_own_addresses(self) -> None:
+        """The listening sockets have changed, or the servers: find servers that are listeners of this process."""
+        sockets = (sock for by_address in self._sockets.by_place.values() for sock in by_address)
+        self._own_addresses = OwnAddresses(sock.getsockname() for sock in sockets)
+        for pool in self._pools.by_name.values():
+            for backend in pool.backends.values():
+                backend.own = self._own_addresses.among(backend.targets)
 
     def _ramp(self, pool: Pool) -> None:
         """Start the slow start task of a pool if it has servers in slow start."""
@@ -180,8 +191,8 @@ class LocalDataPlane:
             for connection in _oldest_first(each for each in self._context.open if each.server is backend):
                 connection.close("server_down")
 
-    def resolved(self, pool: Pool, backend: Backend) -> None:
-        """Do nothing: the pools of the control plane are used directly."""
+    def resolved(self, pool: Pool, backend: Backend) -> None:  # noqa: ARG002 - the pools are used directly
+        backend.own = self._own_addresses.among(backend.targets)
 
     def recheck_backlog(self) -> None:
         """Resume all listeners: other processes may have released resources, or left clients in the backlogs."""

@@ -28,6 +28,8 @@ class Backend(Server):
     health: Health
     targets: tuple[SocketAddress, ...] = ()
     """The resolved addresses; the first is in use. Empty until a name lookup has succeeded."""
+    own: frozenset[SocketAddress] = frozenset()
+    """Those of its addresses on which this process listens itself: connects to them fail."""
     leaving: bool = False
     """Removed from the configuration, kept for its open connections."""
     drain_deadline: float = math.inf

@@ -128,6 +128,10 @@ class Connector:
         while self._addresses_left and backend.targets:
             self._addresses_left -= 1
             self._target = backend.targets[0]
+            if backend.own and self._target in backend.own:
+                failure = OSError("it is a listener of this process")
+                backend.try_next_address(self._target)
+                continue
             try:
                 self._in_progress = self._context.splicer.connect(self._target, self)
             except OSError as error:

@@ -261,7 +261,9 @@ class Worker:
         if isinstance(news, HealthChanged):
             pool.judged(news.server, news.status, trio.current_time())
         elif news.server in pool.backends:
-            pool.backends[news.server].targets = news.targets
+            backend = pool.backends[news.server]
+            backend.targets = news.targets
+            self._data_plane.resolved(pool, backend)
 
     # Parts of pools and listeners
 

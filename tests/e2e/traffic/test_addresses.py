@@ -115,3 +115,21 @@ async def test_a_name_that_nobody_knows_is_said_and_leaves_clients_to_the_others
         said = await lb.event("resolve.failed", server="unknown")
         assert said["host"] == "nobody.invalid"
         assert await ask(lb.port) == b"s\n"
+
+
+@pytest.mark.usefixtures("worker_count")
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", ":0"])
+async def test_a_server_that_is_a_listener_of_ours_is_a_failed_connect(tmp_path, bind):
+    """Otherwise one client becomes two connections, four, eight, until all descriptors are used up."""
+    async with serving(name="a") as a, balancer(tmp_path, config(a, bind=bind, health=None)) as lb:
+        own = Named("own", f"127.0.0.1:{lb.port}")
+        await lb.reload(config(own, bind=bind, health=None))
+        async with await connect(lb.port) as stream:
+            assert await read_all(stream) == b""
+        record = await lb.event("connection.closed")
+        assert record["reason"] == "connect_failed"
+        assert {attempt["error"] for attempt in record["attempts"]} == {"it is a listener of this process"}
+        await lb.reload(config(a, own, bind=bind, health=None))
+        assert {await ask(lb.port) for _ in range(10)} == {b"a\n"}
+        await lb.stop()
+    assert len(lb.of("connection.closed")) == 11

@@ -114,3 +114,29 @@ def test_a_certificate_that_ends(tmp_path, days, text):
         f"pools.web.tls.certificate: {message} (line 8)",
     ]
     assert lines(listed, name, today) == [f"listeners.web.tls.certificates[0].certificate: {message} (line 7)"]
+
+
+@pytest.mark.parametrize(
+    ("server", "bind", "warned"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80", True),
+        ("127.0.0.1:80", ":80", True),
+        ("[::1]:80", ":80", True),
+        ("localhost:80", ":80", True),
+        ("127.0.0.1:80", "localhost:80", True),
+        ("127.0.0.1:80", "0.0.0.0:80", True),
+        ("0.0.0.0:80", "127.0.0.1:80", True),
+        ("web.internal:80", "web.internal:80", True),
+        ("unix:/run/lb", "unix:/run/lb", True),
+        ("127.0.0.1:80", "127.0.0.1:81", False),
+        ("127.0.0.2:80", "127.0.0.1:80", False),
+        ("10.0.0.1:80", ":80", False),
+        ("web.internal:80", ":80", False),
+        ("unix:/run/a", "unix:/run/lb", False),
+        ("127.0.0.1:80", "unix:/run/lb", False),
+    ],
+)
+def test_a_server_that_is_a_listener_of_its_own_configuration(server, bind, warned):
+    text = f"[listeners.web]\nbind = {bind!r}\nservers = ['10.0.0.9:1', {server!r}]\n"
+    message = f"{server!r} is the listener 'web' of this configuration: connects to it will fail"
+    assert lines(text) == ([f"listeners.web.servers[1]: {message} (line 3)"] if warned else [])
