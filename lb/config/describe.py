@@ -118,7 +118,9 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
     if pool.outlier is not None:
         yield value_text(pool.outlier)
     if pool.send_proxy != "off":
-        yield f"sends PROXY {pool.send_proxy}"
+        yield " with ".join(
+            [f"sends PROXY {pool.send_proxy}", *([value_text(pool.proxy_tlvs)] if pool.proxy_tlvs else [])]
+        )
     if pool.tls is not None:
         yield f"TLS {value_text(pool.tls)}"
     if pool.when_all_down != "reject":

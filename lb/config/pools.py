@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 from lb.config.health import ip_address, read_health
 from lb.config.plugins import read_plugin
 from lb.config.tls import read_pool_tls
-from lb.model import DnsSource, OutlierSpec, PassiveSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model import DnsSource, OutlierSpec, PassiveSpec, PluginSpec, PoolSpec, ProxyTlv, ServerSpec
 from lb.model.address import Address
 from lb.model.table import Table
 from lb.model.values import (
@@ -31,6 +32,19 @@ from strategies import registry as strategies
 __all__ = ["nameserver", "read_dns_source", "read_pool", "read_server", "read_servers"]
 
 _HEAVIEST = 65_535  # ketama uses 160 points per unit: ten million points. A guess at "enough"
+
+
+def proxy_tlvs(value: object) -> tuple[ProxyTlv, ...]:
+    """Read the names of TLVs."""
+    known = get_args(ProxyTlv)
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list like ['authority'], not {shown(value)}")  # noqa: TRY004
+    for each in value:
+        if each not in known:
+            raise ValueError(f"knows {', '.join(map(repr, known))}, not {shown(each)}")
+    return tuple(dict.fromkeys(value))
+
+
 _POOL: Mapping[str, Reader[object]] = {
     "connect_timeout": duration_above_zero,
     "retries": whole_number(),
@@ -44,6 +58,7 @@ _POOL: Mapping[str, Reader[object]] = {
     "slow_start": duration,
     "resolve_interval": interval,
     "send_proxy": choice(PoolSpec, "send_proxy"),
+    "proxy_tlvs": proxy_tlvs,
 }
 _PASSIVE: Mapping[str, Reader[object]] = {
     "failures": whole_number(),
@@ -82,6 +97,8 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     outlier = _outlier(table, most_servers=math.inf if dns or file else len(servers))
     tls = read_pool_tls(table, servers, directory)
     values = table.values(_POOL)
+    if values.get("proxy_tlvs") and values.get("send_proxy") != "v2":
+        table.complain("has no effect without send_proxy = 'v2'", table.at("proxy_tlvs"))
     table.finish()
     return PoolSpec(
         pool,

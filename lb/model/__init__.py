@@ -9,7 +9,7 @@ from __future__ import annotations
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
 from lb.model.listener import ListenerSpec, ModeSettings, Share, TcpSettings
 from lb.model.plugin import PluginSpec, Secret
-from lb.model.pool import CheckSpec, CheckTls, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec
+from lb.model.pool import CheckSpec, CheckTls, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec, ProxyTlv
 from lb.model.server import Server, ServerSpec
 from lb.model.tls import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
 
@@ -32,6 +32,7 @@ __all__ = [
     "PoolSpec",
     "PoolTlsSpec",
     "ProcessSpec",
+    "ProxyTlv",
     "Secret",
     "Server",
     "ServerSpec",

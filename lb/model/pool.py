@@ -11,7 +11,7 @@ from lb.model.plugin import PluginSpec
 from lb.model.server import ServerSpec
 from lb.model.tls import PoolTlsSpec
 
-__all__ = ["CheckSpec", "CheckTls", "DnsSource", "HealthSpec", "OutlierSpec", "PassiveSpec", "PoolSpec"]
+__all__ = ["CheckSpec", "CheckTls", "DnsSource", "HealthSpec", "OutlierSpec", "PassiveSpec", "PoolSpec", "ProxyTlv"]
 
 
 @attrs.frozen
@@ -34,6 +34,7 @@ class DnsSource:
         return f"{self.dns}:{self.port}" if self.port else self.dns
 
 
+ProxyTlv: TypeAlias = Literal["authority", "alpn", "unique-id", "ssl", "crc32c"]
 CheckTls: TypeAlias = PoolTlsSpec | Literal[False] | None
 """TLS of a check. None: as traffic, if the check uses the same port and address. False: none."""
 
@@ -152,6 +153,8 @@ class PoolSpec:
     """Seconds over which a server that has come up ramps to its full weight."""
     resolve_interval: float = 30.0
     send_proxy: Literal["off", "v1", "v2"] = "off"
+    proxy_tlvs: tuple[ProxyTlv, ...] = ()
+    """What PROXY headers of version 2 tell beside the addresses, unless the client's own header has told it."""
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()
     outlier: OutlierSpec | None = None

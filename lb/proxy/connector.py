@@ -11,13 +11,14 @@ import socket
 from typing import Literal, Protocol
 
 from lb.events import Attempt, EndedBy, Reason
-from lb.model.address import Client, SocketAddress
+from lb.model.address import SocketAddress
 from lb.net.deadlines import DeadlineQueue
 from lb.net.errors import describe_error, is_local_error
 from lb.net.tcp import TCP_OPTIONS
 from lb.pools.backend import Backend
 from lb.proxy.context import ConnectionContext
 from lb.proxy.pending import Pending
+from lb.proxy.proxy_tlvs import ProxiedClient
 from lb.proxy.route import Route
 from lb.relay.splicer import Connecting, Handshake
 from lb.tls.layer import Tls
@@ -28,15 +29,8 @@ MOST_ATTEMPTS = 20
 """Maximum failed attempts kept for the log record. The latest are kept, because a held connection may make many."""
 
 
-class ConnectorOwner(Protocol):
-    """A client that needs a server."""
-
-    sock: socket.SocketType
-    """The client's socket. Its disconnect is detected while it waits for a server."""
-    client: Client
-    """The client address for strategies."""
-    destination: Client | None
-    """The client's destination, if it is not the socket's own address."""
+class ConnectorOwner(ProxiedClient, Protocol):
+    """A client that needs a server. A disconnect of its socket is detected while it waits for one."""
 
     def connected(self, server: socket.SocketType, tls: Tls | None) -> None:
         """A server is ready for the client's bytes, through ``tls`` if it speaks TLS."""
@@ -183,18 +177,6 @@ class Connector:
             self.pool.connect_failed(backend, text, now)
 
     # The handshake. Implements lb.proxy.server_handshake.Handshaking
-
-    @property
-    def client(self) -> Client:
-        return self.owner.client
-
-    @property
-    def destination(self) -> Client | None:
-        return self.owner.destination
-
-    @property
-    def client_socket(self) -> socket.SocketType:
-        return self.owner.sock
 
     def handshake(self, server: socket.SocketType, handshake: Handshake) -> None:
         self._in_progress = self._context.splicer.handshake(server, handshake)

@@ -42,8 +42,8 @@ class Downstream(Protocol):
     def failed(self) -> None:
         """A filter raised because of a bug: end with a reset."""
 
-    def speaks_for(self, client: Client, destination: Client) -> None:
-        """Set the client address from a PROXY header. The client connected to ``destination``."""
+    def speaks_for(self, client: Client, destination: Client, tlvs: bytes) -> None:
+        """Set the client address from a PROXY header, and its TLVs. The client connected to ``destination``."""
 
     def secured(self, tls: Tls) -> None:
         """The TLS handshake with the client is complete."""

@@ -77,5 +77,5 @@ class _Read:
         except BadProxyHeader:
             raise FilterFailed from None
         if endpoints is not None:
-            self._downstream.speaks_for(*endpoints)
+            self._downstream.speaks_for(*endpoints, reader.tlvs)
         return True

@@ -9,9 +9,10 @@ from typing import Protocol
 
 import attrs
 
-from lb.model import PoolSpec, PoolTlsSpec
-from lb.model.address import Client, client_of
+from lb.model import PoolSpec, PoolTlsSpec, ProxyTlv
+from lb.model.address import client_of
 from lb.pools.backend import Backend
+from lb.proxy.proxy_tlvs import ProxiedClient, tlvs_of
 from lb.proxy_protocol.header import proxy_header
 from lb.relay.splicer import Handshake
 from lb.tls.contexts import name_of
@@ -30,15 +31,8 @@ class Handshaking(Protocol):
         """The server."""
 
     @property
-    def client(self) -> Client:
-        """The client address to send to the server."""
-
-    @property
-    def destination(self) -> Client | None:
-        """The client's destination, if it is not its socket's own address."""
-
-    @property
-    def client_socket(self) -> socket.SocketType: ...
+    def owner(self) -> ProxiedClient:
+        """The client."""
 
     def handshake(self, server: socket.SocketType, handshake: Handshake) -> None:
         """Run a handshake on the server's socket. It calls one of the methods below at its end."""
@@ -68,6 +62,8 @@ class SendProxy:
     """Sends a PROXY header. Implements :class:`ServerHandshake`."""
 
     version: str
+    tlvs: tuple[ProxyTlv, ...] = ()
+    """What to tell the server in version 2, beside what the client's own header has."""
 
     def begin(self, connector: Handshaking, server: socket.SocketType) -> None:
         try:
@@ -82,8 +78,10 @@ class SendProxy:
 
         The send buffer of a new socket holds the whole header, unless the system is short of memory.
         """
-        destination = connector.destination or client_of(connector.client_socket.getsockname())
-        header = proxy_header(self.version, connector.client, destination)
+        owner = connector.owner
+        destination = owner.destination or client_of(owner.sock.getsockname())
+        tlvs = tlvs_of(owner, self.tlvs) if self.tlvs or owner.tlvs else ()
+        header = proxy_header(self.version, owner.client, destination, tlvs, checksum="crc32c" in self.tlvs)
         if server.send(header) < len(header):
             raise OSError(errno.ENOBUFS, "no room for the PROXY header")
 
@@ -142,5 +140,5 @@ class _ServerTls(TlsHandshake):
 
 def make_handshake(spec: PoolSpec, tls: TlsStore) -> ServerHandshake | None:
     """Return the server handshake of a pool; None if servers get only the client's bytes."""
-    proxy = None if spec.send_proxy == "off" else SendProxy(spec.send_proxy)
+    proxy = None if spec.send_proxy == "off" else SendProxy(spec.send_proxy, spec.proxy_tlvs)
     return proxy if spec.tls is None else StartTls(spec.tls, tls[spec.tls], proxy)

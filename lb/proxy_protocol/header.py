@@ -6,10 +6,13 @@ Version 1 is a line of text (:mod:`lb.proxy_protocol.v1`), version 2 is binary (
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lb.model.address import Client
 from lb.proxy_protocol import v1 as proxy_v1
 from lb.proxy_protocol import v2 as proxy_v2
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints
+from lb.proxy_protocol.tlvs import Tlv
 
 __all__ = ["BadProxyHeader", "Endpoints", "HeaderReader", "local_header", "proxy_header"]
 
@@ -45,11 +48,22 @@ class HeaderReader:
         head = bytes(self._head)
         return proxy_v2.parse(head) if head.startswith(proxy_v2.SIGNATURE) else proxy_v1.parse(head)
 
+    @property
+    def tlvs(self) -> bytes:
+        """The TLVs of a header with endpoints."""
+        head = bytes(self._head)
+        return proxy_v2.tlvs_in(head) if head.startswith(proxy_v2.SIGNATURE) else b""
 
-def proxy_header(version: str, source: Client, destination: Client) -> bytes:
-    """Return the header ("v1" or "v2") for a connection from ``source`` to ``destination``."""
+
+def proxy_header(
+    version: str, source: Client, destination: Client, tlvs: Iterable[Tlv] = (), *, checksum: bool = False
+) -> bytes:
+    """Return the header ("v1" or "v2") for a connection from ``source`` to ``destination``.
+
+    Version 1 has neither TLVs nor a checksum.
+    """
     endpoints = Endpoints(source, destination)
-    return proxy_v1.encode(endpoints) if version == "v1" else proxy_v2.encode(endpoints)
+    return proxy_v1.encode(endpoints) if version == "v1" else proxy_v2.encode(endpoints, tlvs, checksum=checksum)
 
 
 def local_header(source: Client, destination: Client) -> bytes:  # noqa: ARG001 - as in proxy_header

@@ -1,18 +1,20 @@
 """PROXY protocol version 2: a binary header (section 2.2).
 
 After a 12-byte signature come version and command, family and transport, and the length of the rest. The rest is the
-two addresses, then TLVs (type, length, value). TLVs are ignored except for the checksum. The length of a header and the
-number of its TLVs are bounded, so that any header costs only microseconds.
+two addresses, then TLVs (type, length, value; :mod:`lb.proxy_protocol.tlvs`). The length of a header and the number of
+its TLVs are bounded, so that any header costs only microseconds.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from lb.model.address import Client
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints, host_of
+from lb.proxy_protocol.tlvs import CRC32C, TLV_HEAD, Tlv, join_tlvs
 
-__all__ = ["LOCAL", "SIGNATURE", "encode", "end_of_header", "parse"]
+__all__ = ["LOCAL", "SIGNATURE", "encode", "end_of_header", "parse", "tlvs_in"]
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 _FIXED = struct.Struct("!12sBBH")
@@ -23,9 +25,6 @@ _STREAM = 1
 _MOST_FAMILY, _MOST_TRANSPORT = 3, 2
 _ENDS = {_INET: struct.Struct("!4s4sHH"), _INET6: struct.Struct("!16s16sHH"), _UNIX: struct.Struct("!108s108s")}
 _VERSIONS = {_INET: 4, _INET6: 6}
-_TLV = struct.Struct("!BH")
-_CRC32C = 0x03
-"""PP2_TYPE_CRC32C, section 2.2.4."""
 LOCAL: bytes = _FIXED.pack(SIGNATURE, _VERSION | _OWN, 0, 0)
 """The header of a connection of the proxy itself."""
 _LONGEST = 4096
@@ -74,6 +73,11 @@ def parse(header: bytes) -> Endpoints | None:
     )
 
 
+def tlvs_in(header: bytes) -> bytes:
+    """Return the TLVs of a header that :meth:`parse` has found to be valid, and to name a client."""
+    return header[_FIXED.size + _ENDS[header[13] >> 4].size :]
+
+
 def _check_tlvs(header: bytes, position: int) -> None:
     """Check the TLVs. Raises BadProxyHeader if one exceeds the header, there are too many, or the checksum is wrong."""
     checked = False
@@ -82,14 +86,14 @@ def _check_tlvs(header: bytes, position: int) -> None:
         count += 1
         if count > _MOST_TLVS:
             raise BadProxyHeader("too many TLVs")
-        value = position + _TLV.size
+        value = position + TLV_HEAD.size
         if value > len(header):
             raise BadProxyHeader("a TLV is truncated")
-        kind, length = _TLV.unpack_from(header, position)
+        kind, length = TLV_HEAD.unpack_from(header, position)
         position = value + length
         if position > len(header):
             raise BadProxyHeader("a TLV is longer than the header")
-        if kind == _CRC32C:
+        if kind == CRC32C:
             if checked:
                 raise BadProxyHeader("two checksums")
             checked = True
@@ -98,15 +102,13 @@ def _check_tlvs(header: bytes, position: int) -> None:
 
 def _verify_checksum(header: bytes, start: int, end: int) -> None:
     """Check the checksum: CRC-32C of the whole header, with zeros in place of the checksum."""
-    from crc32c import crc32c  # noqa: PLC0415 - few proxies send a checksum
-
     received = header[start:end]
-    if len(received) != 4 or int.from_bytes(received, "big") != crc32c(header[:start] + bytes(4) + header[end:]):
+    if len(received) != 4 or int.from_bytes(received, "big") != _crc32c(header[:start] + bytes(4) + header[end:]):
         raise BadProxyHeader("the checksum is wrong")
 
 
-def encode(endpoints: Endpoints) -> bytes:
-    """Build the header, without TLVs. The paths of unix ends are empty."""
+def encode(endpoints: Endpoints, tlvs: Iterable[Tlv] = (), *, checksum: bool = False) -> bytes:
+    """Build the header, with a CRC-32C if ``checksum``. The paths of unix ends are empty."""
     addresses = endpoints.addresses()
     if addresses is None:
         family, block = _UNIX, bytes(_ENDS[_UNIX].size)
@@ -115,4 +117,12 @@ def encode(endpoints: Endpoints) -> bytes:
         family = _INET if source.version == 4 else _INET6
         ports = endpoints.source.port, endpoints.destination.port
         block = _ENDS[family].pack(source.packed, destination.packed, *ports)
-    return _FIXED.pack(SIGNATURE, _VERSION | _PROXY, family << 4 | _STREAM, len(block)) + block
+    block += join_tlvs([*tlvs, (CRC32C, bytes(4))] if checksum else tlvs)
+    header = _FIXED.pack(SIGNATURE, _VERSION | _PROXY, family << 4 | _STREAM, len(block)) + block
+    return header[:-4] + _crc32c(header).to_bytes(4, "big") if checksum else header
+
+
+def _crc32c(header: bytes) -> int:
+    from crc32c import crc32c  # noqa: PLC0415 - few proxies send a checksum
+
+    return crc32c(header)

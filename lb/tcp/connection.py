@@ -45,13 +45,14 @@ class Connection:
         "_peer",
         "_relay",
         "_route",
-        "_tls",
         "accepted_at",
         "client",
         "destination",
         "id",
         "server_name",
         "sock",
+        "tls",
+        "tlvs",
     )
 
     new_connector: ClassVar[type[Connector]] = Connector
@@ -68,11 +69,13 @@ class Connection:
         self.id = context.next_id()
         self.destination: Client | None = None
         """The client's destination, if it is not the socket's own address."""
+        self.tlvs = b""
+        """The TLVs of its PROXY header."""
         self.server_name: str | None = None
         self._peer: Client | None = None
         """The peer of the client's socket, if it is a proxy and not the client."""
         self._on_close: tuple[Callable[[], None], ...] = ()
-        self._tls: Tls | None = None
+        self.tls: Tls | None = None
         """TLS on the client's side."""
         self._handshake: Connecting | None = None
         """The client's socket in the listener's filters, and until the relay."""
@@ -125,11 +128,11 @@ class Connection:
     def handshake(self, handshake: Handshake) -> None:
         self._handshake = self._context.splicer.handshake(self.sock, handshake)
 
-    def speaks_for(self, client: Client, destination: Client) -> None:
-        self._peer, self.client, self.destination = self.client, client, destination
+    def speaks_for(self, client: Client, destination: Client, tlvs: bytes) -> None:
+        self._peer, self.client, self.destination, self.tlvs = self.client, client, destination, tlvs
 
     def secured(self, tls: Tls) -> None:
-        self._tls = tls
+        self.tls = tls
 
     def on_close(self, callback: Callable[[], None]) -> None:
         self._on_close += (callback,)
@@ -168,7 +171,7 @@ class Connection:
             idle=frontend.idle_queue,
             half_close=frontend.half_close_queue,
             first_byte=timing.first_byte if timing is not None else None,
-            client_tls=self._tls,
+            client_tls=self.tls,
             server_tls=tls,
         )
         self._handshake = None

@@ -188,6 +188,37 @@ class Tls:
         """Return the handshake bytes to send."""
         return self._outgoing.read()
 
+    @property
+    def version(self) -> str:
+        """The version of the protocol, such as ``TLSv1.3``."""
+        return self._object.version() or ""
+
+    @property
+    def cipher(self) -> str:
+        """The name of the cipher suite."""
+        cipher = self._object.cipher()
+        return "" if cipher is None else cipher[0]
+
+    @property
+    def protocol(self) -> str | None:
+        """The protocol selected by ALPN."""
+        return self._object.selected_alpn_protocol()
+
+    @property
+    def common_name(self) -> str | None:
+        """The common name in the peer's verified certificate, possibly empty; None if there is no such certificate."""
+        certificate = self._object.getpeercert()
+        if not certificate:
+            return None
+        subject: Any = certificate.get("subject", ())
+        return next((value for part in subject for key, value in part if key == "commonName"), "")
+
+    @property
+    def client_server_name(self) -> str | None:
+        """The server name (SNI) that the client has sent; None if it sent none, or on an unusual interpreter."""
+        calls = openssl()
+        return None if calls is None else calls.server_name(self._object)
+
     def open(self, received: bytes) -> bytes:
         if not received:
             if not self.ended:

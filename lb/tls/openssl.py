@@ -1,4 +1,4 @@
-"""What OpenSSL can do and Python's ssl cannot: ticket keys of a context, and sessions that are resumed without a copy.
+"""What OpenSSL can do and Python's ssl cannot: ticket keys, sessions that are resumed without a copy, a client's SNI.
 
 Python's ``SSLObject.session`` copies a session with its certificate at each get and set, which costs as much as the
 resumption saves. The calls here reach OpenSSL through ctypes. They need two addresses from CPython's structures
@@ -22,6 +22,8 @@ GET_TICKET_KEYS, SET_TICKET_KEYS = 58, 59
 """SSL_CTRL_GET_TLSEXT_TICKET_KEYS and SSL_CTRL_SET_TLSEXT_TICKET_KEYS of openssl/ssl.h."""
 SENT_AND_RECEIVED = 3
 """SSL_SENT_SHUTDOWN and SSL_RECEIVED_SHUTDOWN of openssl/ssl.h."""
+HOST_NAME = 0
+"""TLSEXT_NAMETYPE_host_name of openssl/tls1.h."""
 WORD = ctypes.sizeof(ctypes.c_void_p)
 HEAD = object.__basicsize__
 """Bytes of the head of every Python object."""
@@ -56,6 +58,7 @@ class OpenSsl:
             "SSL_get1_session": ([ctypes.c_void_p], ctypes.c_void_p),
             "SSL_set_shutdown": ([ctypes.c_void_p, ctypes.c_int], None),
             "SSL_set_session": ([ctypes.c_void_p, ctypes.c_void_p], ctypes.c_int),
+            "SSL_get_servername": ([ctypes.c_void_p, ctypes.c_int], ctypes.c_char_p),
             "SSL_SESSION_free": ([ctypes.c_void_p], None),
             "SSL_SESSION_is_resumable": ([ctypes.c_void_p], ctypes.c_int),
         }
@@ -96,6 +99,11 @@ class OpenSsl:
     def resume(self, connection: ssl.SSLObject, session: ClientSession) -> None:
         """Offer a session in the handshake of this connection, which has not begun."""
         self._library.SSL_set_session(self._pointer(connection), session.pointer)
+
+    def server_name(self, connection: ssl.SSLObject) -> str | None:
+        """Return the server name (SNI) that a client has sent; None if it sent none."""
+        name: bytes | None = self._library.SSL_get_servername(self._pointer(connection), HOST_NAME)
+        return None if name is None else name.decode("ascii", errors="replace")
 
     @staticmethod
     def _pointer(connection: ssl.SSLObject) -> int:

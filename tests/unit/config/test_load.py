@@ -88,6 +88,7 @@ def test_every_key_reaches_the_model() -> None:
         slow_start=120,
         resolve_interval=90,
         send_proxy="v2",
+        proxy_tlvs=("authority", "unique-id"),
         health=HealthSpec(
             probe=PluginSpec("http", (("expect_status", ("200", "204")), ("path", "/ready"))),
             interval=1.5,

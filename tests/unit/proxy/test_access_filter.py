@@ -131,7 +131,7 @@ async def test_after_a_greeting_the_client_that_was_named_is_judged(make):
         reason = "bad_proxy_header"
 
         def begin(self, connection):
-            connection.speaks_for(Client("10.6.6.6", 1), Client("10.0.0.1", 80))
+            connection.speaks_for(Client("10.6.6.6", 1), Client("10.0.0.1", 80), b"")
 
     world = make(deny=networks("10.6.6.6"))
     chain = make_admission(attrs.evolve(world.listener.spec, accept_proxy=True), world.context)

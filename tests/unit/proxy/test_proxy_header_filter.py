@@ -49,7 +49,7 @@ def connection():
 async def test_the_header_is_taken_and_what_follows_stays_in_the_kernel(connection):
     connection.proxy.send(HEADER + b"payload")
     await pass_filter(ProxyHeaderFilter(), connection)
-    assert connection.said == (CLIENT, FRONT)
+    assert connection.said == (CLIENT, FRONT, b"")
     assert connection.rest() == b"payload"
 
 

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from lb.model.address import Client
 from lb.proxy_protocol.endpoints import BadProxyHeader, Endpoints
 from lb.proxy_protocol.header import HeaderReader, local_header, proxy_header
+from lb.proxy_protocol.tlvs import kept_tlvs
 from tests.support.paths import DATA
 
 CORPUS = DATA / "proxy_headers"
@@ -173,6 +174,37 @@ def test_what_is_sent_is_understood(version, addresses, data):
     source, destination = (Client(data.draw(addresses), data.draw(ports)) for _ in range(2))
     header = proxy_header(version, source, destination)
     assert take([header + b"payload"]) == ((source, destination), b"payload")
+
+
+kept_kinds = st.integers(0, 255).filter(lambda kind: kind not in (3, 4))
+
+
+@given(st.lists(st.tuples(kept_kinds, st.binary(max_size=60)), max_size=20))
+@example([])
+def test_tlvs_that_are_sent_are_understood_and_the_checksum_holds(tlvs):
+    for checksum in (False, True):
+        header = proxy_header("v2", *FOUR, tlvs, checksum=checksum)
+        reader = HeaderReader()
+        assert reader.take(header + b"payload") == len(header)
+        assert reader.endpoints == FOUR
+        assert [*kept_tlvs(reader.tlvs)] == tlvs
+    assert header == with_checksum_last(0x11, ENDS[0x11][0] + b"".join(tlv(*each) for each in tlvs))
+
+
+def with_checksum_last(family, block):
+    zeroed = v2(family, block + tlv(3, bytes(4)))
+    return zeroed[:-4] + crc32c(zeroed).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("family", ENDS)
+def test_tlvs_begin_after_the_addresses(family):
+    block, _ = ENDS[family]
+    reader = HeaderReader()
+    reader.take(v2(family, block + tlv(2, b"web") + tlv(4, b"padding")))
+    assert [*kept_tlvs(reader.tlvs)] == [(2, b"web")]
+    plain = HeaderReader()
+    plain.take(b"PROXY TCP4 10.1.2.3 10.0.0.1 5555 80\r\n")
+    assert plain.tlvs == b""
 
 
 def test_what_is_sent_is_what_the_specification_says():
