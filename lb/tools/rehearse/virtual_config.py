@@ -6,7 +6,7 @@ import attrs
 
 from lb.config.load import ConfigError
 from lb.discovery.sources import with_servers_files
-from lb.model import Config, ListenerSpec, PoolSpec, TcpSettings
+from lb.model import Config, HealthSpec, ListenerSpec, PoolSpec, TcpSettings
 
 __all__ = ["not_simulated", "virtual_config"]
 
@@ -39,7 +39,14 @@ def _listener(spec: ListenerSpec) -> ListenerSpec:
 
 
 def _pool(spec: PoolSpec) -> PoolSpec:
-    return attrs.evolve(spec, tls=None, send_proxy="off", dns=(), servers_file="")
+    return attrs.evolve(spec, tls=None, health=_health(spec.health), send_proxy="off", dns=(), servers_file="")
+
+
+def _health(spec: HealthSpec | None) -> HealthSpec | None:
+    """Return the checks without TLS."""
+    if spec is None:
+        return None
+    return attrs.evolve(spec, tls=None, checks=tuple(attrs.evolve(check, tls=None) for check in spec.checks))
 
 
 def not_simulated(config: Config) -> list[str]:

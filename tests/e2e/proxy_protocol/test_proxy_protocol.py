@@ -328,6 +328,20 @@ async def test_a_check_of_a_unix_socket_has_a_header_without_addresses(tmp_path,
     assert seen[0] == expected
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_client_of_a_unix_socket_has_a_header_without_addresses(tmp_path, version):
+    path = str(tmp_path / "front.sock")
+    expected = {"v1": b"PROXY UNKNOWN\r\n", "v2": proxy_header("v2", Client("", 0), Client("", 0))}[version]
+    async with (
+        serving(echo) as server,
+        balancer(tmp_path, config(server, bind=f"unix:{path}", pool=f'send_proxy = "{version}"', health=None)),
+        await trio.open_unix_socket(path) as stream,
+    ):
+        await stream.send_all(b"hello")
+        await stream.send_eof()
+        assert await read_all(stream) == expected + b"hello"
+
+
 async def test_a_check_on_a_port_of_its_own_has_no_header(tmp_path):
     seen = []
 

@@ -191,6 +191,7 @@ def test_what_looks_at_bytes_or_outside_is_left_out(tmp_path):
     servers = ["10.0.0.8:80"]
     servers_file = "more"
     send_proxy = "v2"
+    health = { tls = { verify = false }, checks = [{ probe = "http", tls = true }] }
     """
     written = parse(text, str(tmp_path / "lb.toml"))
     config = virtual_config(written)
@@ -200,6 +201,8 @@ def test_what_looks_at_bytes_or_outside_is_left_out(tmp_path):
     pool = config.pools["web"]
     assert [server.name for server in pool.servers] == ["10.0.0.8:80", "10.0.0.7:80"]
     assert (pool.send_proxy, pool.servers_file, config.listeners["web"].accept_proxy) == ("off", "", False)
+    assert pool.health.tls is None
+    assert [check.tls for check in pool.health.all_checks] == [None]
     assert not_simulated(written) == ["listeners.web.sni: all clients go to pool web"]
 
 
