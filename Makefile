@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable
 
 .PHONY: help setup demo test lint format bench bench-quick chaos soak fuzz clean
 
@@ -11,13 +13,20 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv with the project and its tools
 
-$(READY): pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	touch $@
+$(INSTALLED): pyproject.toml
+	@echo 'Setting up $(VENV), once. Step 1 of 2: an environment for Python ...'
+	@$(PYTHON) -m venv $(VENV)
+	@echo 'Step 2 of 2: trio-lb and its libraries ...'
+	@$(INSTALL) .
+	@touch $@
 
-demo: $(READY)  ## three backends, a balancer, a load, a live view (ARGS="--seconds 8")
-	$(BIN)/lb demo $(ARGS)
+$(READY): $(INSTALLED)
+	@echo 'Installing the tools for tests and development ...'
+	@$(INSTALL) '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)  ## three backends, a balancer, a load, a live view (ARGS="--seconds 8")
+	@$(BIN)/lb demo $(ARGS)
 
 test: $(READY)  ## all tests, four at a time as most of them wait (ARGS="-k name")
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)

@@ -155,7 +155,7 @@ def _headline(scene: DemoScene) -> Align:
     text = Text.assemble(
         ("trio-lb", "bold"),
         "  on ",
-        (scene.address, "cyan"),
+        (f"http://{scene.address}/", "cyan"),
         "  dashboard ",
         (f"http://{scene.admin}/", "cyan"),
         f"  {scene.elapsed:.0f} s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import count
 
@@ -25,6 +26,11 @@ REPLY_TIMEOUT = 5.0
 """Seconds to wait for a reply."""
 RECORD_GRACE = 1.0
 """Seconds to wait for the ``connection.closed`` event of a broken session and for the exit of its server."""
+
+
+RESPONSE = re.compile(rb"HTTP/1\.1 200 OK\r\n(?:.+\r\n)*?Content-Length: (\d+)\r\n(?:.+\r\n)*\r\n")
+REPLY = re.compile(r"This is (\w+)\. You asked for (\S+)\.\n")
+"""The head and the body of a response, see ``answerer.py``."""
 
 
 class WrongReplyError(Exception):
@@ -86,14 +92,15 @@ class Load:
         for number in range(requests):
             if number:
                 await trio.sleep(pause)
-            request = f"request {next(self._numbers)}"
+            path = f"/request-{next(self._numbers)}"
             with trio.fail_after(REPLY_TIMEOUT):
-                await stream.send_all(f"{request}\n".encode())
-                reply = await _read_line(stream)
-            server, _, echoed = reply.removesuffix("\n").partition(" ")
+                await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: demo\r\n\r\n".encode())
+                reply = await _read_reply(stream)
+            match = REPLY.fullmatch(reply)
+            server, asked = match.groups() if match else ("", "")
             replied_by.add(server)
-            if echoed != request or len(replied_by) > 1 or server not in self._servers:
-                raise WrongReplyError(f"{reply!r} to {request!r}")
+            if asked != path or len(replied_by) > 1 or server not in self._servers:
+                raise WrongReplyError(f"{reply!r} to {path!r}")
         with trio.fail_after(REPLY_TIMEOUT):
             await stream.send_eof()
             if rest := await stream.receive_some():
@@ -125,11 +132,12 @@ class Load:
         self._ledger.failures[reason] += 1
 
 
-async def _read_line(stream: trio.SocketStream) -> str:
-    line = b""
-    while b"\n" not in line:
+async def _read_reply(stream: trio.SocketStream) -> str:
+    """Return the body of an HTTP response."""
+    received = b""
+    while not (match := RESPONSE.match(received)) or len(received) < match.end() + int(match[1]):
         chunk = await stream.receive_some()
         if not chunk:
             raise EndedEarlyError
-        line += chunk
-    return line.decode(errors="replace")
+        received += chunk
+    return received[match.end() :].decode(errors="replace")

@@ -31,13 +31,14 @@ class PlainView:
 def _print_introduction(scene: DemoScene) -> None:
     emit("Three servers, a balancer in front of them, and a light load. Configuration of the balancer:\n")
     emit("".join(f"    {line}".rstrip() + "\n" for line in scene.config.splitlines()))
-    emit(f"The balancer listens on {scene.address}.")
+    emit(f"The balancer listens on http://{scene.address}/")
     emit(f"Its dashboard is http://{scene.admin}/ and its live view: lb top --admin {scene.admin}")
     for server in scene.servers.values():
         emit(f"Server {server.name} listens on {server.address}, pid {server.pid}.")
     victim = next(iter(scene.servers.values()))
     emit(
         f"\nTry, from another terminal:\n\n"
+        f"    curl http://{scene.address}/   # or in a browser: which server answers?\n"
         f"    kill -9 {victim.pid:<8} # kill {victim.name}: it is ejected, and no session fails\n"
         f"    kill -USR1 {os.getpid():<5} # restart dead servers: they get their share again\n"
         f"    kill {os.getpid():<11} # stop the demo\n"

@@ -39,9 +39,7 @@ servers = [
 {servers}]
 
 [pools.demo.health]
-probe = "exchange"          # send a text, expect a reply
-send = "ping\\n"
-expect = "ping"
+probe = "http"              # GET /, expect a status from 200 to 399
 interval = "500ms"
 fast_interval = "100ms"     # while a verdict is pending
 timeout = "500ms"

@@ -9,6 +9,7 @@ import subprocess
 import termios
 from contextlib import asynccontextmanager, suppress
 
+import httpx
 import pytest
 import trio
 
@@ -96,6 +97,20 @@ async def test_the_printed_commands_kill_revive_and_end():
             text, code = await running_demo.rest()
     assert code == 0, text
     assert sessions(text)[1] == 0
+
+
+@pytest.mark.slow
+async def test_its_servers_speak_http():
+    async with running() as running_demo:
+        url = (await running_demo.until(r"\n +curl (http://127.0.0.1:\d+/) "))[1]
+        done = await trio.run_process(["curl", "--silent", "--fail", url, f"{url}a"], capture_stdout=True)
+        assert re.fullmatch(rb"This is s([123])\. You asked for /\.\nThis is s\1\. You asked for /a\.\n", done.stdout)
+        async with httpx.AsyncClient() as browser:
+            assert (await browser.head(url)).headers["content-type"] == "text/plain; charset=utf-8"
+            assert (await browser.post(url, content=b"a body")).status_code == 200
+        running_demo.process.terminate()
+        _, code = await running_demo.rest()
+    assert code == 0
 
 
 @pytest.mark.slow

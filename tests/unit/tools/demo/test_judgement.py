@@ -97,22 +97,26 @@ async def test_a_broken_session_without_a_record_has_failed(autojump_clock):
     assert await judge([record("s1", ended_by="client")], died_at=7) == (0, {"broken without a record": 1})
 
 
+RIGHT = b"HTTP/1.1 200 OK\r\nContent-Length: 38\r\n\r\nThis is s1. You asked for %s.\n"
+
+
 @pytest.mark.parametrize(
     ("answer", "failure"),
     [
-        (b"s1 something else\n", "wrong reply: "),
-        (b"s9 %s\n", "wrong reply: "),
-        (b"s1 %s\nmore", "wrong reply: "),
-        (b"s1 %s", "broken without a record"),
+        (RIGHT.replace(b"%s", b"/request-0"), "wrong reply: "),
+        (RIGHT.replace(b"s1", b"s9"), "wrong reply: "),
+        (RIGHT + b"more", "wrong reply: "),
+        (RIGHT.removesuffix(b"\n"), "broken without a record"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "broken without a record"),
     ],
-    ids=["another question's", "another server's", "too much", "cut short"],
+    ids=["another question's", "another server's", "too much", "cut short", "an error"],
 )
 async def test_a_wrong_answer_is_a_failed_session(answer, failure, monkeypatch):
     monkeypatch.setattr(load, "RECORD_GRACE", 0)
 
     async def serve(stream):
-        question = await stream.receive_some()
-        await stream.send_all(answer.replace(b"%s", question.strip()))
+        _, path, _ = (await stream.receive_some()).split(maxsplit=2)
+        await stream.send_all(answer.replace(b"%s", path))
         await stream.aclose()
 
     ledger = Ledger()
@@ -142,8 +146,8 @@ async def test_a_killed_server_has_its_port_again_though_others_look_for_one():
             async with trio.open_nursery() as nursery:
                 await nursery.start(server.run)
                 async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-                    await stream.send_all(b"1\n")
-                    assert await stream.receive_some() == b"s1 1\n"
+                    await stream.send_all(b"GET /1 HTTP/1.1\r\n\r\n")
+                    assert (await stream.receive_some()).endswith(b"\r\n\r\nThis is s1. You asked for /1.\n")
                 server.kill()
             with socket.socket() as client, pytest.raises(ConnectionRefusedError):
                 client.connect(("127.0.0.1", port))

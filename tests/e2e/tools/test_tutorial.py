@@ -1,0 +1,77 @@
+"""The tutorial and README do what they print: their commands run in a shell, and the output is compared."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+import trio
+
+from tests.support.balancer import LB, PATIENCE
+from tests.support.paths import DOCS, ROOT
+from tests.support.servers import free_port
+
+pytestmark = pytest.mark.slow
+FENCE = re.compile(r"^```(console|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = {
+    "tutorial": (DOCS / "tutorial.md", "## 2. Two servers", "## Next steps"),
+    "README": (ROOT / "README.md", "## One minute by hand", "## What it does"),
+}
+"""Pages with the headings between which their commands stand."""
+MARK = "--- next command ---"
+
+
+def steps(page, start, end):
+    """Return the commands in order, each with the output that the page shows. The configuration becomes a command."""
+    found = []
+    part = page.read_text().partition(f"\n{start}\n")[2].partition(f"\n{end}\n")[0]
+    for language, text in FENCE.findall(part):
+        if language == "toml":
+            found.append((f"cat > lb.toml <<'END'\n{text}END", []))
+            continue
+        for line in text.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def script(commands):
+    """Return a shell script with the commands. A person waits until a server is there, or gone; so does the script."""
+    lines = ["exec 2>&1", "trap 'kill $(jobs -p) 2> /dev/null' EXIT"]
+    for command in commands:
+        lines += [f"echo '{MARK}'", command]
+        if port := re.search(r"http\.server (\d+)", command):
+            lines.append(f"until curl --silent --output /dev/null http://127.0.0.1:{port[1]}/; do sleep 0.1; done")
+        elif server := re.fullmatch(r"kill \$([AB])", command):
+            lines.append(f"wait ${server[1]}")
+    return "\n".join(lines)
+
+
+def pattern(lines):
+    """Return a regular expression for an output, in which ``…`` stands for anything."""
+    text = "".join(f"{line}\n" for line in lines)
+    return ".*".join(map(re.escape, text.split("…"))).replace("passive", "(passive|active)")  # whoever sees it first
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_the_commands_do_what_the_page_prints(name, tmp_path):
+    found = steps(*PAGES[name])
+    text = script(command for command, _ in found)
+    ports = {port: str(free_port()) for port in ("8080", "9001", "9002", "9003")}
+    for port, free in ports.items():
+        text = text.replace(port, free)
+    environment = {**os.environ, "PATH": f"{LB.parent}:{os.environ['PATH']}"}
+    with trio.fail_after(PATIENCE):
+        done = await trio.run_process(
+            ["bash", "-c", text], capture_stdout=True, cwd=tmp_path, env=environment, check=False
+        )
+    said = done.stdout.decode()
+    for port, free in ports.items():
+        said = said.replace(free, port)
+    printed = re.sub(r".* Terminated .*\n", "", said).split(f"{MARK}\n")[1:]  # bash tells of a job that was killed
+    assert len(printed) == len(found)
+    for (command, shown), output in zip(found, printed, strict=True):
+        assert re.fullmatch(pattern(shown), output), (command, output)
