@@ -75,6 +75,27 @@ async def test_a_certificate_that_no_known_authority_signed_fails_the_check(tmp_
     assert "certificate" in ejected["reason"].lower()
 
 
+async def test_a_check_sends_its_header_before_the_handshake(tmp_path):
+    encrypted = tls_server(ready, server_context("a.example.org"))
+    headers = []
+
+    async def with_header(stream):
+        line = b""
+        while not line.endswith(b"\r\n"):
+            byte = await stream.receive_some(1)
+            if not byte:
+                return
+            line += byte
+        headers.append(line.split())
+        await encrypted(stream)
+
+    pool = f'send_proxy = "v1"\n[pools.web.tls]\nca = "{write_authority(tmp_path)}"\nserver_name = "a.example.org"'
+    async with serving(with_header) as server, balancer(tmp_path, config(server, pool=pool, health=HEALTH)) as lb:
+        await lb.event("backend.restored")
+    assert headers[0][:4] == [b"PROXY", b"TCP4", b"127.0.0.1", b"127.0.0.1"]
+    assert headers[0][5] == port_of(server).encode()
+
+
 async def test_checks_use_no_tls_where_traffic_does(tmp_path):
     """Two checks of the same server: a port without TLS, and traffic's own, which has it."""
     encrypted = tls_server(ready, server_context("a.example.org"))

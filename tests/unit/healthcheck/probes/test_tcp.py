@@ -2,6 +2,7 @@ import re
 import socket
 import sys
 
+import attrs
 import pytest
 import trio
 
@@ -71,6 +72,20 @@ async def test_a_unix_socket_can_be_probed(tmp_path):
         listening.bind(path)
         listening.listen()
         assert (await TcpProbe().check(target)).startswith("connected in ")
+
+
+async def test_a_probe_that_connects_itself_sends_the_header_of_its_own_connection():
+    heard = []
+
+    async def handle(stream):
+        heard.append(await stream.receive_some())
+
+    async with server(handle) as target:
+        told = attrs.evolve(target, header=lambda source, destination: f"{source} {destination}".encode())
+        stream = await told.connect()
+        own = stream.socket.getsockname()
+        await hang_up(stream)
+    assert heard == [f"127.0.0.1:{own[1]} {target.address}".encode()]
 
 
 # tcp
