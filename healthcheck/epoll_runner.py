@@ -194,6 +194,8 @@ class CheckSocket:
         family, sockaddr = self._target.sockaddr
         self._sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
+            if self._target.outgoing is not None:
+                self._target.outgoing.prepare(self._sock)
             self._connected = _connect(self._sock, sockaddr)
         except BaseException:
             self._sock.close()

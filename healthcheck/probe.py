@@ -16,6 +16,7 @@ import trio
 from healthcheck.result import Advice
 from lb.model.address import Address, Client, SocketAddress, client_of
 from lb.net.errors import describe_error, is_local_error
+from lb.net.outgoing import Outgoing
 from lb.net.tcp import is_self_connected
 
 __all__ = [
@@ -90,6 +91,8 @@ class Target:
     header: ProxyHeader | None = None
     """Makes the PROXY header to send first. None: there is none."""
     tls: Secure | None = None
+    outgoing: Outgoing | None = None
+    """Prepares the socket, as that of traffic."""
 
     def proxy_header(self, own: object) -> bytes:
         """Return the PROXY header of a connection from the socket address ``own``; empty if there is none."""
@@ -117,7 +120,10 @@ class Target:
     async def connect_socket(self) -> trio.SocketStream:
         """Connect without PROXY header and TLS."""
         family, sockaddr = self.sockaddr
-        connecting = trio.socket.socket(family, socket.SOCK_STREAM)
+        plain = socket.socket(family, socket.SOCK_STREAM)
+        if self.outgoing is not None:
+            self.outgoing.prepare(plain)
+        connecting = trio.socket.from_stdlib_socket(plain)
         try:
             await connecting.connect(sockaddr)
             _verify_connected(connecting, sockaddr)

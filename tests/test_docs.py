@@ -49,7 +49,7 @@ TCP_KEYS = {field.name for field in attrs.fields(model.TcpSettings)}
 CONFIGURATION = {
     "[process]": (model.ProcessSpec, set()),
     "[log]": (model.LogSpec, set()),
-    "[admin]": (model.AdminSpec, set()),
+    "[admin]": (model.AdminSpec, {"token_file"}),
     "[listeners.NAME]": (model.ListenerSpec, {"servers"} | TCP_KEYS),
     "[listeners.NAME.tls]": (model.ListenerTlsSpec, {"certificate", "key"}),
     "[pools.NAME]": (model.PoolSpec, set()),
@@ -111,7 +111,7 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
         "name",
         "token",
     }  # and user-defined names
-    files = {"ca", "client_ca", "certificate", "servers_file"}
+    files = {"ca", "client_ca", "certificate", "servers_file", "socket_mode", "socket_owner"}
     assert set_by_model - given <= sections | files
 
 

@@ -47,7 +47,7 @@ class Admin:
         """Bind the address unless it is bound; return the new sockets. Raises OSError, see :func:`open_admin`."""
         if spec is None or spec.bind == self._bind:
             return []
-        return open_admin(spec.bind, await bind_targets(spec.bind))
+        return open_admin(spec, await bind_targets(spec.bind))
 
     def follow(self, spec: AdminSpec | None, opened: list[socket.socket]) -> None:
         """Serve on the sockets from :meth:`open`, and stop serving on the old address."""

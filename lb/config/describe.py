@@ -75,6 +75,8 @@ def _conditions(listener: ListenerSpec) -> Iterator[str]:
         yield f"; at most {listener.max_per_source} connections from one source"
     if listener.rate_per_source:
         yield f"; at most {listener.rate_per_source} a second from one source"
+    if listener.freebind:
+        yield "; binds addresses that are not here yet"
     if isinstance(listener.settings, TcpSettings) and listener.settings.explain_sample:
         yield f"; explains {value_text(listener.settings.explain_sample)} of the connections"
 
@@ -117,6 +119,8 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
         yield f"ejects after {pool.passive.failures} failed connects"
     if pool.outlier is not None:
         yield value_text(pool.outlier)
+    if pool.source:
+        yield f"from {value_text(pool.source)}"
     if pool.send_proxy != "off":
         yield " with ".join(
             [f"sends PROXY {pool.send_proxy}", *([value_text(pool.proxy_tlvs)] if pool.proxy_tlvs else [])]

@@ -13,7 +13,7 @@ from lb.model import CheckSpec, CheckTls, HealthSpec, PluginSpec, ServerSpec
 from lb.model.table import Table
 from lb.model.values import Reader, choice, duration_above_zero, interval, name, shown, text, whole_number
 
-__all__ = ["ip_address", "read_health"]
+__all__ = ["check_ports", "ip_address", "read_health"]
 
 WITHOUT_TLS = ("exec", "tls")
 """Probes that do not connect, or that always use TLS, with options of their own."""
@@ -66,7 +66,7 @@ def read_health(pool: Table, servers: tuple[ServerSpec, ...], directory: Path) -
             health.complain("cannot be combined with 'checks'; add it to them", health.at("probe"))
         health.finish()
         spec = HealthSpec(checks=checks, **values)
-    _check_unix_servers(pool, servers, spec)
+    check_ports(pool, servers, spec)
     return spec
 
 
@@ -92,9 +92,16 @@ def _probe(table: Table) -> PluginSpec:
     return PluginSpec("") if probe is None else read_plugin(probes, probe, table.at("probe"), table)
 
 
-def _check_unix_servers(pool: Table, servers: tuple[ServerSpec, ...], spec: HealthSpec) -> None:
-    """A Unix socket has no port: another address needs one, and a port needs another address."""
+def check_ports(pool: Table, servers: tuple[ServerSpec, ...], spec: HealthSpec) -> None:
+    """A Unix socket has no port: another address needs one, and a port needs another address.
+
+    A server without a port has that of its client, which checks lack.
+    """
     for server in servers:
+        if server.address.has_no_port and not all(check.port for check in spec.checks_of(server)):
+            pool.complain(
+                f"{server.name!r} has no port; its checks need health.port, or health = false", pool.at("servers")
+            )
         if server.address.is_unix:
             if any(check.address and not check.port for check in spec.checks_of(server)):
                 pool.complain(f"the checks of {server.name!r} have an address, and no port", pool.at("health"))

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from lb.config.health import check_ports
 from lb.config.pools import read_servers
 from lb.config.tls import read_listener_tls
-from lb.model import ListenerSpec, ModeSettings, PoolSpec, TcpSettings, modes
+from lb.model import HealthSpec, ListenerSpec, ModeSettings, PoolSpec, TcpSettings, modes
 from lb.model.address import Address, Networks
 from lb.model.table import Table, join
 from lb.model.values import (
     Reader,
     address,
+    boolean,
+    duration,
     duration_above_zero,
+    file_mode,
     name,
     network,
+    owner,
     shown,
     text,
     whole_number,
 )
 
-__all__ = ["check_binds", "pools_of_listeners", "read_listener"]
+__all__ = ["check_binds", "check_same_ports", "pools_of_listeners", "read_listener"]
 
 _LISTENER: Mapping[str, Reader[object]] = {
     "max_connections": whole_number(),
@@ -30,10 +36,20 @@ _LISTENER: Mapping[str, Reader[object]] = {
     "header_timeout": duration_above_zero,
     "max_per_source": whole_number(),
     "rate_per_source": whole_number(),
+    "keepalive": duration,
+    "user_timeout": duration,
+    "freebind": boolean,
+    "socket_mode": file_mode,
+    "socket_owner": owner,
 }
+_RANGE = re.compile(r"(?P<host>.*):(?P<first>[0-9]{1,5})-(?P<last>[0-9]{1,5})")
+_LAST_PORT = 65_535
+_MOST_PORTS = 10_000  # each is a socket: an estimate, as many as the media ports of a SIP server
 
 
-def pools_of_listeners(listeners: Mapping[str, Table], pools: Mapping[str, PoolSpec]) -> dict[str, PoolSpec]:
+def pools_of_listeners(
+    listeners: Mapping[str, Table], pools: Mapping[str, PoolSpec], directory: Path
+) -> dict[str, PoolSpec]:
     """Return the pools that listeners define inline as ``servers``."""
     made = {}
     for listener, table in listeners.items():
@@ -42,7 +58,8 @@ def pools_of_listeners(listeners: Mapping[str, Table], pools: Mapping[str, PoolS
         if listener in pools:
             table.complain(f"the pool {listener!r} is configured too; list the servers there", table.at("servers"))
         else:
-            servers, dns = read_servers(table)
+            servers, dns = read_servers(table, directory)
+            check_ports(table, servers, HealthSpec())
             made[listener] = PoolSpec(listener, servers, dns=dns)
     return made
 
@@ -50,7 +67,7 @@ def pools_of_listeners(listeners: Mapping[str, Table], pools: Mapping[str, PoolS
 def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec], directory: Path) -> ListenerSpec:
     """Read the table ``[listeners.<listener>]``. Paths are relative to ``directory``."""
     table.convert(listener, name, table.path)
-    binds = _binds(table)
+    binds = _binds(table, directory)
     mode, settings = _mode(listener, table, pools)
     tls = read_listener_tls(table, directory)
     values = table.values(_LISTENER)
@@ -81,8 +98,8 @@ def _mode(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> tuple[s
         return mode, None
 
 
-def _binds(table: Table) -> tuple[Address, ...]:
-    """Read ``bind``: one address or a list of addresses."""
+def _binds(table: Table, directory: Path) -> tuple[Address, ...]:
+    """Read ``bind``: one address or a list of addresses. A range of ports is an address for each."""
     if not table.has("bind"):
         table.complain('missing, as in bind = "127.0.0.1:8080"', table.at("bind"))
         return ()
@@ -90,8 +107,28 @@ def _binds(table: Table) -> tuple[Address, ...]:
     if given == []:
         table.complain("must name at least one address", table.at("bind"))
     places = table.items("bind") if isinstance(given, list) else [(table.at("bind"), given)]
-    found = (table.convert(value, address, path) for path, value in places)
-    return tuple(bind for bind in found if bind)
+    binds: list[Address] = []
+    for path, value in places:
+        for one in table.convert(value, _each_port, path) or ():
+            bind = table.convert(one, address(directory), path)
+            if bind is None:
+                break
+            binds.append(bind)
+    return tuple(binds)
+
+
+def _each_port(value: object) -> list[str]:
+    """Read an address to listen on; a range of ports like ``:5000-5099`` is an address for each."""
+    given = text(value)
+    match = _RANGE.fullmatch(given)
+    if match is None or given.startswith("unix:"):
+        return [given]
+    first, last = int(match["first"]), int(match["last"])
+    if not 0 < first <= last <= _LAST_PORT:
+        raise ValueError(f"a range of ports goes from a port to a higher one, up to {_LAST_PORT}, not {shown(value)}")
+    if last - first >= _MOST_PORTS:
+        raise ValueError(f"a range has at most {_MOST_PORTS} ports, not {last - first + 1}")
+    return [f"{match['host']}:{port}" for port in range(first, last + 1)]
 
 
 def _accept_proxy(table: Table) -> bool | Networks:
@@ -127,10 +164,20 @@ def check_binds(listeners: Iterable[ListenerSpec], root: Table) -> None:
             owners.setdefault(place, listener.name)
 
 
+def check_same_ports(listeners: Iterable[ListenerSpec], pools: Mapping[str, PoolSpec], root: Table) -> None:
+    """Report listeners whose clients come to no port, in front of servers at the port of their clients."""
+    for listener in listeners:
+        if any(bind.is_unix for bind in listener.bind):
+            served = [server for name in listener.settings.pools if name in pools for server in pools[name].servers]
+            for server in filter(lambda each: each.address.has_no_port, served):
+                at = join(join("listeners", listener.name), "bind")
+                root.complain(f"a unix socket has no port for {server.name!r}, which has none of its own", at)
+
+
 def _place(bind: Address) -> str:
     """Return the address in a canonical form, for comparison."""
     if bind.is_unix:
-        return bind.text
+        return f"unix:{bind.path}"
     host = bind.host.lower()
     if not bind.is_name and host:
         host = ipaddress.ip_address(host).compressed

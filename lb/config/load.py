@@ -8,13 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lb.config.listeners import check_binds, pools_of_listeners, read_listener
+from lb.config.listeners import check_binds, check_same_ports, pools_of_listeners, read_listener
 from lb.config.pools import read_pool
 from lb.config.toml_file import ConfigError, TomlFile, read_toml
 from lb.model import AdminSpec, Config, LogSpec, ProcessSpec, Secret
 from lb.model.plugin_modules import search_beside
 from lb.model.table import Complaint, Table
-from lb.model.values import Reader, address, boolean, choice, duration, secret, text, workers
+from lb.model.values import (
+    Reader,
+    address,
+    boolean,
+    choice,
+    duration,
+    file_mode,
+    file_name,
+    owner,
+    secret,
+    text,
+    workers,
+)
 
 __all__ = ["ConfigError", "config_of", "load", "load_admin", "parse", "read_process"]
 
@@ -52,15 +64,16 @@ def config_of(file: TomlFile) -> Config:
     root = Table(file.content, "", errors)
     pools = {name: read_pool(name, table, file.directory) for name, table in root.tables("pools")}
     listener_tables = dict(root.tables("listeners"))
-    pools |= pools_of_listeners(listener_tables, pools)
+    pools |= pools_of_listeners(listener_tables, pools, file.directory)
     config = Config(
         listeners={name: read_listener(name, table, pools, file.directory) for name, table in listener_tables.items()},
         pools=pools,
         process=read_process(root.table("process")),
         log=_log(root.table("log")),
-        admin=_admin(root),
+        admin=_admin(root, file.directory),
     )
     check_binds(config.listeners.values(), root)
+    check_same_ports(config.listeners.values(), pools, root)
     if not root.content.get("listeners"):
         root.complain("at least one is needed, as in [listeners.web]", "listeners")
     root.finish()
@@ -73,24 +86,52 @@ def load_admin(path: Path) -> AdminSpec | None:
     """Load the admin endpoint only, ignoring errors elsewhere in the file. Raises ConfigError like `load`."""
     file = read_toml(path)
     root = Table(file.content, "", [])
-    admin = _admin(root)
+    admin = _admin(root, path.parent)
     if root.errors:
         raise ConfigError(file.located(root.errors))
     return admin
 
 
-def _admin(root: Table) -> AdminSpec | None:
+_ADMIN: Mapping[str, Reader[object]] = {
+    "socket_mode": file_mode,
+    "socket_owner": owner,
+}
+
+
+def _admin(root: Table, directory: Path) -> AdminSpec | None:
     if not root.has("admin"):
         return None
     table = root.table("admin")
-    bind = table.value("bind", address)
+    bind = table.value("bind", address(directory))
     token = table.value("token", secret)
+    if table.has("token_file"):
+        if token:
+            table.complain("cannot be combined with 'token'", table.at("token_file"))
+        token = table.value("token_file", _secret_in_file(directory)) or "unreadable"
+    values = table.values(_ADMIN)
     if not table.has("bind"):
         table.complain('missing, as in bind = "127.0.0.1:9900"', table.at("bind"))
     elif bind is not None and not token and not bind.is_local:
         table.complain(f"{bind.text!r} can be reached from elsewhere, so a 'token' is needed", table.at("bind"))
     table.finish()
-    return AdminSpec(bind, Secret(token) if token else None) if bind is not None else None
+    return AdminSpec(bind, Secret(token) if token else None, **values) if bind is not None else None
+
+
+def _secret_in_file(directory: Path) -> Reader[str]:
+    """Return a reader for a file with a secret. White space around it does not belong to it."""
+
+    def read(value: object) -> str:
+        path = file_name(value)
+        try:
+            found = (directory / path).read_bytes().decode().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or "is not UTF-8"
+            raise ValueError(f"{path!r} cannot be read: {reason.lower()}") from error
+        if not found:
+            raise ValueError(f"{path!r} is empty")
+        return found
+
+    return read
 
 
 def _log(table: Table) -> LogSpec:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lb.model import PluginSpec, Secret
 from lb.model.table import Table
-from lb.model.values import plain
+from lb.model.values import plain, secret
 
 __all__ = ["RegistryModule", "read_plugin"]
 
@@ -38,18 +38,23 @@ def read_plugin(registry: RegistryModule, name: str, named_at: str, table: Table
     takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
     errors_before = len(table.errors)
     given = [key for key in table.unknown() if takes_any or key in named]
-    options = [(key, table.value(key, plain)) for key in sorted(given)]
+    secrets = getattr(plugin, "secrets", ())
+    options = [(key, table.value(key, _secret_option if key in secrets else plain)) for key in sorted(given)]
     for option, parameter in named.items():
         if parameter.default is parameter.empty and option not in given:
             table.complain(f"missing, {name!r} needs it", table.at(option))
     complete = len(table.errors) == errors_before
     table.known.update(named)
     table.finish()
-    secrets = getattr(plugin, "secrets", ())
     spec = PluginSpec(name, tuple((key, Secret(value) if key in secrets else value) for key, value in options))
     if complete:
         _try_out(registry, spec, table, named)
     return spec
+
+
+def _secret_option(value: object) -> object:
+    """A plug-in option that may hold a secret."""
+    return secret(value) if isinstance(value, str) else plain(value)
 
 
 def _try_out(registry: RegistryModule, spec: PluginSpec, table: Table, named: Collection[str]) -> None:

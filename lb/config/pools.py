@@ -16,6 +16,7 @@ from lb.model.table import Table
 from lb.model.values import (
     Reader,
     boolean,
+    byte_size,
     choice,
     duration,
     duration_above_zero,
@@ -32,6 +33,7 @@ from strategies import registry as strategies
 __all__ = ["nameserver", "read_dns_source", "read_pool", "read_server", "read_servers"]
 
 _HEAVIEST = 65_535  # ketama uses 160 points per unit: ten million points. A guess at "enough"
+_LEAST_BUFFER = 4096  # less than a segment or two makes a connection crawl: an estimate
 
 
 def proxy_tlvs(value: object) -> tuple[ProxyTlv, ...]:
@@ -59,6 +61,7 @@ _POOL: Mapping[str, Reader[object]] = {
     "resolve_interval": interval,
     "send_proxy": choice(PoolSpec, "send_proxy"),
     "proxy_tlvs": proxy_tlvs,
+    "buffer": byte_size(_LEAST_BUFFER),
 }
 _PASSIVE: Mapping[str, Reader[object]] = {
     "failures": whole_number(),
@@ -87,7 +90,7 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     """Read the table ``[pools.<pool>]``. Paths are relative to ``directory``. Errors are added to the table."""
     table.convert(pool, name, table.path)
     file = table.value("servers_file", file_name)
-    servers, dns = read_servers(table)
+    servers, dns = read_servers(table, directory)
     nameservers = (table.convert(value, nameserver, path) for path, value in table.items("nameservers"))
     strategy = _strategy(table)
     health = read_health(table, servers, directory)
@@ -96,6 +99,7 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     passive_table.finish()
     outlier = _outlier(table, most_servers=math.inf if dns or file else len(servers))
     tls = read_pool_tls(table, servers, directory)
+    source = _source(table)
     values = table.values(_POOL)
     if values.get("proxy_tlvs") and values.get("send_proxy") != "v2":
         table.complain("has no effect without send_proxy = 'v2'", table.at("proxy_tlvs"))
@@ -111,8 +115,19 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
         dns=dns,
         nameservers=tuple(address for address in nameservers if address),
         servers_file=str(directory / file) if file else "",
+        source=source,
         **values,
     )
+
+
+def _source(table: Table) -> tuple[str, ...]:
+    """Read ``source``: one address of this host, or a list of them."""
+    if not table.has("source"):
+        return ()
+    given = table.content["source"]
+    places = table.items("source") if isinstance(given, list) else [(table.at("source"), given)]
+    found = (table.convert(value, ip_address, path) for path, value in places)
+    return tuple(each for each in found if each)
 
 
 def _outlier(table: Table, most_servers: float) -> OutlierSpec | None:
@@ -144,10 +159,11 @@ def _strategy(table: Table) -> PluginSpec:
     return read_plugin(strategies, strategy, at, options)
 
 
-def read_servers(table: Table) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource, ...]]:
+def read_servers(table: Table, directory: Path) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource, ...]]:
     """Read the list ``servers`` of a pool or of a listener with an inline pool. Return the servers and the DNS names.
 
-    An empty list is an error: it is mostly the result of a broken template, and the pool would refuse all clients.
+    Paths of unix sockets are relative to ``directory``. An empty list is an error: it is mostly the result of a broken
+    template, and the pool would refuse all clients.
     """
     if not (table.has("servers") or table.content.get("servers_file")):
         table.complain("missing, a pool needs at least one server", table.at("servers"))
@@ -161,7 +177,7 @@ def read_servers(table: Table) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource,
         if isinstance(value, dict) and "dns" in value:
             entry = read_dns_source(table.below(value, path), SERVER_KEYS)
         else:
-            entry = read_server(value, path, table)
+            entry = read_server(value, path, table, directory)
         if entry is None:
             continue
         own_name = entry.name if isinstance(entry, ServerSpec) else f"dns {entry}"
@@ -176,16 +192,16 @@ def read_servers(table: Table) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource,
     return tuple(servers.values()), tuple(dns.values())
 
 
-def read_server(value: object, path: str, table: Table) -> ServerSpec | None:
+def read_server(value: object, path: str, table: Table, directory: Path) -> ServerSpec | None:
     """Read a server: an address or a table with an address. None if there is no valid address."""
     if isinstance(value, str):
-        plain_address = table.convert(value, server_address, path)
+        plain_address = table.convert(value, server_address(directory), path)
         return ServerSpec(plain_address.text, plain_address) if plain_address else None
     if not isinstance(value, dict):
         table.complain(f"must be an address or a table, not {shown(value)}", path)
         return None
     entry = table.below(value, path)
-    address = entry.value("address", server_address)
+    address = entry.value("address", server_address(directory))
     if not entry.has("address"):
         entry.complain("missing, as in '127.0.0.1:9001'", entry.at("address"))
     own_name = entry.value("name", _server_name(value.get("address")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from lb.config.pools import read_server
 from lb.model import ServerSpec
@@ -37,9 +38,11 @@ def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec,
         if not fields:
             continue
         complaints = Table({}, "", [])
-        server = _server(fields, complaints)
+        server = _server(fields, complaints, Path(filename).parent)
         if server is not None and server.name in servers:
             complaints.complain(f"{server.name!r} is already the name of a server above")
+        elif server is not None and server.address.has_no_port:
+            complaints.complain(f"{server.address.text!r} needs a port")
         elif server is not None:
             servers[server.name] = server
         for complaint in complaints.errors:
@@ -58,7 +61,7 @@ def _cut(error: str) -> str:
     return error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 1] + "…"
 
 
-def _server(fields: list[str], complaints: Table) -> ServerSpec | None:
+def _server(fields: list[str], complaints: Table, directory: Path) -> ServerSpec | None:
     """Read one line like a table of the configuration file."""
     address, *options = fields
     entry: dict[str, object] = {"address": address}
@@ -67,7 +70,7 @@ def _server(fields: list[str], complaints: Table) -> ServerSpec | None:
             complaints.complain("is given twice", complaints.at(key))
             return None
         entry[key] = value
-    return read_server(entry, "", complaints)
+    return read_server(entry, "", complaints, directory)
 
 
 def _option(field: str) -> tuple[str, object]:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import socket
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TypeAlias
 
 from lb.control.inherited import Inherited
 from lb.dataplane.host import Host
 from lb.events import ListenerStarted, ListenerStopped, Sink
 from lb.events.process import SocketUnused
-from lb.model import Config
+from lb.model import AdminSpec, Config
 from lb.model.address import Address, SocketAddress
 from lb.model.binds import BindingChanges, Place
 from lb.net.activation import Given, socket_name
 from lb.net.errors import describe_error
 from lb.net.resolver import look_up
-from lb.net.sockets import ListeningSockets, Opened, open_sockets, remove_file
+from lb.net.sockets import ListeningSockets, Opened, open_sockets, remove_file, set_options
 
-__all__ = ["ADMIN", "BACKLOG", "Bindings", "BoundNames", "bind_targets", "open_admin"]
+__all__ = ["ADMIN", "Bindings", "BoundNames", "bind_targets", "open_admin"]
 
 BoundNames: TypeAlias = dict[str, dict[Address, list[str]]]
 """The bound addresses as text, by listener and configured address."""
@@ -48,9 +47,11 @@ class Bindings:
         for place in changes.opened:
             name, address = place
             inherited = self._inherited.pop(place, [])
-            backlog = config.listeners[name].backlog
+            spec = config.listeners[name].sockets
+            for sock in inherited:
+                set_options(sock, spec)  # a predecessor may have had others
             targets = () if inherited else await bind_targets(address)
-            opened[place] = inherited or self._host.open_sockets(address, backlog, self._given, targets)
+            opened[place] = inherited or self._host.open_sockets(address, spec, self._given, targets)
             for sock in opened[place]:
                 undo.enter_context(sock)
         return opened
@@ -114,17 +115,11 @@ async def bind_targets(address: Address) -> tuple[SocketAddress, ...]:
 
 ADMIN = "/admin"
 """The admin endpoint's name among the listeners, whose names contain no slash."""
-BACKLOG = 256
-"""Backlog of the admin endpoint. It has few clients, but those without rights may have to wait there. A guess."""
-ONLY_OWNER = 0o600
 
 
-def open_admin(bind: Address, targets: Sequence[SocketAddress] = ()) -> list[socket.socket]:
+def open_admin(spec: AdminSpec, targets: Sequence[SocketAddress] = ()) -> list[socket.socket]:
     """Bind the admin endpoint and listen. ``targets`` as for :func:`open_sockets`.
 
     Raises OSError; the message names the address and the reason.
     """
-    sockets = open_sockets(bind, BACKLOG, targets=targets)
-    if bind.is_unix:
-        Path(bind.path).chmod(ONLY_OWNER)
-    return sockets
+    return open_sockets(spec.bind, spec.sockets, targets=targets)

@@ -9,6 +9,7 @@ from functools import partial
 from healthcheck.probe import ProxyHeader, Secure, Target
 from lb.model import CheckSpec, PoolSpec, PoolTlsSpec
 from lb.model.address import Address, SocketAddress
+from lb.net.outgoing import Outgoing
 from lb.net.resolver import static_targets
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
@@ -53,7 +54,8 @@ class CheckTarget:
             sockaddrs = static_targets(self._address)
         else:
             sockaddrs = self._seen if self._is_service else on_port(self._seen, self._address.port)
-        return Target(self._pool.name, self._backend.name, self._address, sockaddrs, header, self._secure)
+        outgoing = Outgoing(self._spec.source) if self._spec.source else None
+        return Target(self._pool.name, self._backend.name, self._address, sockaddrs, header, self._secure, outgoing)
 
 
 def checked_address(server: Address, check: CheckSpec) -> Address:

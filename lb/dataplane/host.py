@@ -12,6 +12,7 @@ import healthcheck.registry
 from healthcheck.probe import Probe
 from lb.model import PluginSpec
 from lb.model.address import Address, SocketAddress
+from lb.model.listener import ListeningSpec
 from lb.net.activation import GivenSockets
 from lb.net.descriptors import Descriptors
 from lb.net.disconnects import Disconnects, Watch
@@ -26,13 +27,13 @@ class Host:
     """The real machine. Called when something starts, never per connection."""
 
     def open_sockets(
-        self, address: Address, backlog: int, given: GivenSockets, targets: Sequence[SocketAddress]
+        self, address: Address, spec: ListeningSpec, given: GivenSockets, targets: Sequence[SocketAddress]
     ) -> list[socket.socket]:
         """Open listening sockets for an address; ``targets`` are those of its host name, if it has one.
 
         Raises OSError.
         """
-        return open_sockets(address, backlog, given, targets)
+        return open_sockets(address, spec, given, targets)
 
     def descriptors(self, reserve: int) -> Descriptors:
         """Return the descriptor budget of connections."""

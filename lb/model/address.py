@@ -7,6 +7,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import attrs
@@ -33,15 +34,18 @@ class Address:
     """Without brackets; empty means all addresses (listeners only)."""
     port: int = attrs.field(default=0, eq=False)
     path: str = attrs.field(default="", eq=False)
-    """Path of a unix socket; empty for TCP."""
+    """Path of a unix socket, ``@name`` of one in the abstract namespace, unix(7); empty for TCP."""
 
     @classmethod
-    def parse(cls, text: str) -> Address:
-        """Parse ``host:port``, ``[v6]:port``, ``:port`` or ``unix:/path``. Raises ValueError with the reason."""
+    def parse(cls, text: str, directory: Path | None = None) -> Address:
+        """Parse ``host:port``, ``[v6]:port``, ``:port``, ``unix:/path`` or ``unix:@name``.
+
+        Relative paths start at ``directory``, else at the directory of the process. Raises ValueError with the reason.
+        """
         if not text.isprintable():
             raise ValueError(f"must not hold control characters, like {text!r}")
         if text.startswith("unix:"):
-            return cls(text=text, path=_unix_path(text))
+            return cls(text=text, path=_unix_path(text, directory))
         if "://" in text:
             raise ValueError(f"must be an address without a scheme{_suggestion(text)}")
         host, colon, port = text.rpartition(":")
@@ -57,6 +61,21 @@ class Address:
     @property
     def is_unix(self) -> bool:
         return bool(self.path)
+
+    @property
+    def has_no_port(self) -> bool:
+        """True for a server that is reached at the port that the client came to."""
+        return not (self.port or self.path)
+
+    @property
+    def has_file(self) -> bool:
+        """True for a unix socket with a file, not an abstract one."""
+        return self.is_unix and not self.path.startswith("@")
+
+    @property
+    def unix_target(self) -> str:
+        """The address of a unix socket, as :meth:`socket.socket.bind` takes it."""
+        return self.path if self.has_file else f"\0{self.path[1:]}"
 
     @property
     def is_local(self) -> bool:
@@ -120,10 +139,12 @@ def _suggestion(url: str) -> str:
     return f", not {url!r}"
 
 
-def _unix_path(text: str) -> str:
+def _unix_path(text: str, directory: Path | None) -> str:
     path = text.removeprefix("unix:")
-    if not path:
+    if path in ("", "@"):
         raise ValueError(f"a path must follow 'unix:' in {text!r}")
+    if directory is not None and not path.startswith("@"):
+        path = str(directory / path)
     if len(path.encode()) > 107:
         raise ValueError(f"the path of a unix socket has at most 107 bytes, {path!r} has {len(path.encode())}")
     return path

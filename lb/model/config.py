@@ -7,11 +7,14 @@ from typing import Literal
 import attrs
 
 from lb.model.address import Address
-from lb.model.listener import ListenerSpec
+from lb.model.listener import ListenerSpec, ListeningSpec
 from lb.model.plugin import Secret
 from lb.model.pool import PoolSpec
 
 __all__ = ["AdminSpec", "Config", "LogSpec", "ProcessSpec"]
+
+ADMIN_BACKLOG = 256
+"""Backlog of the admin endpoint. It has few clients, but those without rights may have to wait there. A guess."""
 
 
 @attrs.frozen
@@ -41,6 +44,15 @@ class AdminSpec:
     bind: Address
     token: Secret | None = None
     """Required for every request except ``/healthz``; None = no authentication."""
+    socket_mode: int = 0o600
+    """Permissions of the file of a unix socket."""
+    socket_owner: str = ""
+    """Owner of the file of a unix socket: ``user``, ``user:group`` or ``:group``."""
+
+    @property
+    def sockets(self) -> ListeningSpec:
+        """The options of the listening socket."""
+        return ListeningSpec(ADMIN_BACKLOG, mode=self.socket_mode, owner=self.socket_owner)
 
 
 @attrs.frozen

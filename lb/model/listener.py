@@ -10,7 +10,7 @@ import attrs
 from lb.model.address import Address, IPAddress, Networks
 from lb.model.tls import ListenerTlsSpec
 
-__all__ = ["ListenerSpec", "ModeSettings", "Share", "TcpSettings", "find"]
+__all__ = ["ListenerSpec", "ListeningSpec", "ModeSettings", "Share", "TcpSettings", "find"]
 
 
 class Share(float):
@@ -43,6 +43,18 @@ class TcpSettings:
 
 
 @attrs.frozen
+class ListeningSpec:
+    """Options of a listening socket; see the keys of :class:`ListenerSpec`. Accepted sockets inherit those of TCP."""
+
+    backlog: int = 4096
+    keepalive: float = 0.0
+    user_timeout: float = 0.0
+    freebind: bool = False
+    mode: int | None = None
+    owner: str = ""
+
+
+@attrs.frozen
 class ListenerSpec:
     """The addresses that accept clients, and the mode that handles them."""
 
@@ -63,6 +75,23 @@ class ListenerSpec:
     rate_per_source: int = 0
     """New connections per second; 0 = no limit."""
     tls: ListenerTlsSpec | None = None
+    keepalive: float = 120.0
+    """TCP keep-alive on both sides: idle seconds before the first probe; 0 = off."""
+    user_timeout: float = 0.0
+    """TCP_USER_TIMEOUT in seconds, on both sides; 0 = the kernel's default."""
+    freebind: bool = False
+    """Bind addresses that this host does not have yet."""
+    socket_mode: int | None = None
+    """Permissions of the files of unix sockets; None = as the umask says."""
+    socket_owner: str = ""
+    """Owner of the files of unix sockets: ``user``, ``user:group`` or ``:group``."""
+
+    @property
+    def sockets(self) -> ListeningSpec:
+        """The options of the listening sockets."""
+        return ListeningSpec(
+            self.backlog, self.keepalive, self.user_timeout, self.freebind, self.socket_mode, self.socket_owner
+        )
 
     def admits(self, address: IPAddress | None) -> bool:
         """Return whether the access list admits this client address; None is a client of a unix socket."""

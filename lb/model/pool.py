@@ -155,6 +155,10 @@ class PoolSpec:
     send_proxy: Literal["off", "v1", "v2"] = "off"
     proxy_tlvs: tuple[ProxyTlv, ...] = ()
     """What PROXY headers of version 2 tell beside the addresses, unless the client's own header has told it."""
+    source: tuple[str, ...] = ()
+    """Addresses of this host that connections to the servers come from, in turn; empty = the system's choice."""
+    buffer: int = 0
+    """Bytes of each kernel buffer of sockets towards the servers; 0 = the kernel adapts them."""
     health: HealthSpec | None = HealthSpec()
     passive: PassiveSpec = PassiveSpec()
     outlier: OutlierSpec | None = None

@@ -11,7 +11,10 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
+
+import attrs
 
 from lb.model.address import Address
 from lb.model.listener import Share
@@ -21,15 +24,18 @@ __all__ = [
     "Reader",
     "address",
     "boolean",
+    "byte_size",
     "choice",
     "duration",
     "duration_above_zero",
     "duration_or_never",
     "duration_text",
+    "file_mode",
     "file_name",
     "interval",
     "name",
     "network",
+    "owner",
     "plain",
     "secret",
     "server_address",
@@ -49,6 +55,9 @@ _DURATION = re.compile(
     rf"(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m)?(?:(?P<s>{_NUMBER})s)?(?:(?P<ms>{_NUMBER})ms)?",
 )
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_SIZE = re.compile(r"(?P<number>[0-9]{1,10})(?P<unit>|KiB|MiB|GiB)")
+_SIZE_UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_VARIABLE = re.compile(r"\$\{\w+\}")
 _LARGEST = 2**31 - 1  # what C interfaces such as listen(2) take
 _DEEPEST = 20  # nesting levels in a plug-in option: an estimate, far below Python's recursion limit
 _LONGEST_SHOWN = 60  # characters of an invalid value in a message, so that the message fits on a line
@@ -80,6 +89,10 @@ def secret(value: object) -> str:
     """Any string. Messages never show the value: a value of another type may be a secret without its quotes."""
     if not isinstance(value, str):
         raise ValueError("must be a string")
+    if _VARIABLE.search(value):
+        raise ValueError(
+            "environment variables like ${NAME} are not replaced; write the secret itself, or a file's name"
+        )
     return value
 
 
@@ -154,21 +167,68 @@ def choice(spec: type, key: str) -> Reader[str]:
     return read
 
 
-def address(value: object) -> Address:
-    """An address to listen on: ``host:port``, ``[v6]:port``, ``:port`` or ``unix:/path``."""
-    return Address.parse(text(value))
+def address(directory: Path | None) -> Reader[Address]:
+    """Return a reader for an address to listen on. Paths of unix sockets are relative to ``directory``."""
+
+    def read(value: object) -> Address:
+        return Address.parse(text(value), directory)
+
+    return read
 
 
-def server_address(value: object) -> Address:
-    """An address to connect to: a host and a port from 1, or a unix socket."""
-    parsed = address(value)
-    if parsed.is_unix:
+def server_address(directory: Path | None) -> Reader[Address]:
+    """Return a reader for an address to connect to: a unix socket, or a host with a port from 1.
+
+    A host alone has port 0: the port that the client came to. Paths of unix sockets are relative to ``directory``.
+    """
+
+    def read(value: object) -> Address:
+        given = text(value)
+        if _is_host_alone(given):
+            return attrs.evolve(Address.parse(f"{given}:0"), text=given)
+        parsed = Address.parse(given, directory)
+        if parsed.is_unix:
+            return parsed
+        if not parsed.host:
+            raise ValueError(f"a server needs a host before the port, not {shown(parsed.text)}")
+        if not parsed.port:
+            raise ValueError(f"a server needs a port from 1 to 65535, not {shown(parsed.text)}")
         return parsed
-    if not parsed.host:
-        raise ValueError(f"a server needs a host before the port, not {shown(parsed.text)}")
-    if not parsed.port:
-        raise ValueError(f"a server needs a port from 1 to 65535, not {shown(parsed.text)}")
-    return parsed
+
+    return read
+
+
+def _is_host_alone(given: str) -> bool:
+    return bool(given) and (given.endswith("]") or ":" not in given)
+
+
+def owner(value: object) -> str:
+    """The owner of a file, as chown(1) takes it: ``user``, ``user:group`` or ``:group``."""
+    found = text(value)
+    if not re.fullmatch(r"[A-Za-z0-9_.$-]*(?::[A-Za-z0-9_.$-]+)?", found) or not found:
+        raise ValueError(f"must be 'user', 'user:group' or ':group', not {shown(found)}")
+    return found
+
+
+def file_mode(value: object) -> int:
+    """The permissions of a file, as chmod(1) takes them: octal digits in a string."""
+    found = text(value) if isinstance(value, str) else ""
+    if not re.fullmatch(r"0?[0-7]{3}", found):
+        raise ValueError(f"must be octal digits in a string, as in '0660', not {shown(value)}")
+    return int(found, 8)
+
+
+def byte_size(least: int = 0) -> Reader[int]:
+    """Return a reader for a number of bytes, ``"256KiB"`` or a whole number: 0, or at least ``least``."""
+
+    def read(value: object) -> int:
+        match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        if match is None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise ValueError(f"must be a number of bytes like '256KiB' or '1MiB', not {shown(value)}")
+        size = int(match["number"]) * _SIZE_UNITS[match["unit"]] if match else value
+        return whole_number(least)(size) if size else 0
+
+    return read
 
 
 def network(value: object) -> str:

@@ -18,6 +18,8 @@ __all__ = ["Given", "GivenError", "GivenSockets", "socket_name"]
 
 FIRST = 3
 """SD_LISTEN_FDS_START: the first passed descriptor."""
+MOST_DIGITS = 5
+"""Of the number of passed sockets. A guess: far more than a service manager passes."""
 FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
@@ -28,7 +30,9 @@ class GivenError(Exception):
 def socket_name(sock: socket.socket) -> str:
     """Return the address that a socket is bound to, in the form of the configuration."""
     name = sock.getsockname()
-    return str(Client(name[0], name[1])) if isinstance(name, tuple) else f"unix:{name}"
+    if isinstance(name, tuple):
+        return str(Client(name[0], name[1]))
+    return f"unix:@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else f"unix:{name}"
 
 
 @attrs.frozen
@@ -58,6 +62,8 @@ class GivenSockets:
         pid, count, names = (os.environ.pop(f"LISTEN_{suffix}", "") for suffix in ("PID", "FDS", "FDNAMES"))
         if pid != str(os.getpid()):
             return cls()
+        if not (count.isdecimal() and len(count) <= MOST_DIGITS):
+            raise GivenError(f"LISTEN_FDS must be a number of descriptors, not {count[:20]!r}")
         listed = names.split(":")
         return cls.of_descriptors({FIRST + n: (listed[n : n + 1] or [""])[0] for n in range(int(count))})
 
@@ -76,7 +82,7 @@ class GivenSockets:
 
     def has_file(self, address: Address) -> bool:
         """Return whether a unix path belongs to a passed socket. The process must not remove it then."""
-        return address.is_unix and any(given.bind == f"unix:{address.path}" for given in self.all)
+        return address.has_file and any(given.bind == f"unix:{address.path}" for given in self.all)
 
     def unused(self, bound: Collection[str]) -> list[Given]:
         """Return the passed sockets that no listener uses: their address is not in ``bound``."""
@@ -85,7 +91,11 @@ class GivenSockets:
 
 def _key(family: socket.AddressFamily, name: object) -> tuple[object, ...]:
     """Return a socket's address without the IPv6 flow and scope, which getaddrinfo and systemd may set differently."""
-    return (family, *name[:2]) if isinstance(name, tuple) else (family, name)
+    return (
+        (family, *name[:2])
+        if isinstance(name, tuple)
+        else (family, os.fsencode(str(name)) if isinstance(name, str) else name)
+    )
 
 
 def _listening(fd: int) -> socket.socket:

@@ -6,7 +6,7 @@ import errno
 import os
 import ssl
 
-__all__ = ["EXHAUSTED", "LOCAL_ERRORS", "describe_error", "is_local_error"]
+__all__ = ["EXHAUSTED", "LOCAL_ERRORS", "MissingSourceError", "describe_error", "is_local_error"]
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors that mean this host is out of descriptors or memory. From accept(2) and pipe(2)."""
@@ -40,10 +40,16 @@ ERROR_TEXTS = {
 }
 
 
+class MissingSourceError(OSError):
+    """A configured source address that this host does not have. The text is for people."""
+
+
 def describe_error(error: OSError) -> str:
     """Return a short text without numbers, stable for each cause: ``connection refused``, ``timed out`` …"""
     if isinstance(error, ssl.SSLError):
         return _describe_tls(error)
+    if isinstance(error, MissingSourceError):
+        return str(error.strerror)
     if error.errno in ERROR_TEXTS:
         return ERROR_TEXTS[error.errno]
     if error.errno is not None and error.errno > 0:

@@ -40,12 +40,25 @@ ADDRESSES_PER_TURN = 64
 def static_targets(address: Address) -> tuple[SocketAddress, ...]:
     """Return the socket address of a unix path or an IP literal, without a lookup. Empty for a host name."""
     if address.is_unix:
-        return ((socket.AF_UNIX, address.path),)
+        return ((socket.AF_UNIX, address.unix_target),)
     if address.is_name:
         return ()
     if ":" in address.host:
-        return ((socket.AF_INET6, (address.host, address.port)),)
+        return ((socket.AF_INET6, _ipv6_target(address)),)
     return ((socket.AF_INET, (address.host, address.port)),)
+
+
+def _ipv6_target(address: Address) -> tuple[str, int] | tuple[str, int, int, int]:
+    """Return the socket address of an IPv6 literal. ``fe80::1%eth0`` keeps its scope, which connect needs as a number.
+
+    Without the interface, the scope is left out and the connect reports the error.
+    """
+    host, _, scope = address.host.partition("%")
+    try:
+        number = int(scope) if scope.isdecimal() else socket.if_nametoindex(scope) if scope else 0
+    except OSError:
+        number = 0
+    return (host, address.port, 0, number) if number else (host, address.port)
 
 
 async def all_static_targets(servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:

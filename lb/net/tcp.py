@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-__all__ = ["TCP_OPTIONS", "bound_unsent", "end_with_reset", "has_ended", "is_self_connected"]
+__all__ = ["KEEPALIVE_OFF", "bound_unsent", "end_with_reset", "has_ended", "is_self_connected", "socket_options"]
 
 
 def _own_ports() -> range:
@@ -44,6 +44,30 @@ TCP_OPTIONS = (
 """Options of relayed sockets. Accepted sockets inherit them from the listening socket."""
 
 
+def socket_options(keepalive: float, user_timeout: float) -> tuple[tuple[int, int, int], ...]:
+    """Return the options of a relayed TCP socket, as :meth:`socket.socket.setsockopt` takes them.
+
+    ``keepalive`` is the idle time in seconds before the first probe, 0 = off; ``user_timeout`` the time in seconds that
+    sent bytes may stay unacknowledged, 0 = the kernel's default.
+    """
+    options = [(level, option, 1) for level, option in TCP_OPTIONS]
+    if keepalive:
+        seconds = min(max(round(keepalive), 1), MAX_KEEPALIVE)
+        options += [(socket.IPPROTO_TCP, TCP_KEEPIDLE, seconds), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
+    if user_timeout:
+        options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(round(user_timeout * 1000), 1)))
+    return tuple(options)
+
+
+KEEPALIVE_OFF = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0),
+    *([(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0)] if sys.platform == "linux" else []),
+)
+"""The options of :func:`socket_options` that a reload may end, switched off."""
+MAX_KEEPALIVE = 32_767
+"""Seconds: MAX_TCP_KEEPIDLE of Linux."""
+TCP_KEEPIDLE: int = getattr(socket, "TCP_KEEPIDLE", 0x10)
+"""macOS has the option under the name TCP_KEEPALIVE."""
 TCP_ESTABLISHED = b"\1"
 """The first byte of TCP_INFO while both ends may send, tcp(7)."""
 

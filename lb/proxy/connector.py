@@ -14,7 +14,6 @@ from lb.events import Attempt, EndedBy, Reason
 from lb.model.address import SocketAddress
 from lb.net.deadlines import DeadlineQueue
 from lb.net.errors import describe_error, is_local_error
-from lb.net.tcp import TCP_OPTIONS
 from lb.pools.backend import Backend
 from lb.proxy.context import ConnectionContext
 from lb.proxy.pending import Pending
@@ -127,13 +126,22 @@ class Connector:
                 backend.try_next_address(self._target)
                 continue
             try:
-                self._in_progress = self._context.splicer.connect(self._target, self)
+                self._in_progress = self._begin(self._target)
             except OSError as error:
                 failure = error
                 backend.try_next_address(self._target)
             else:
                 return None
         return failure or OSError(f"cannot look up {backend.spec.address.host}")
+
+    def _begin(self, target: SocketAddress) -> Connecting:
+        """Start to connect to an address. Raises OSError."""
+        route = self._route
+        if route.same_port:
+            target = _on_port_of(self.owner.sock, target)
+        if route.outgoing is None:
+            return self._context.splicer.connect(target, self)
+        return self._context.splicer.connect(target, self, route.outgoing)
 
     # Callbacks of the splicer
 
@@ -201,8 +209,8 @@ class Connector:
         if backend.timing is not None:
             backend.timing.connect.add(now - self._attempt_at)
         if server.family != socket.AF_UNIX:
-            for level, option in TCP_OPTIONS:
-                server.setsockopt(level, option, 1)
+            for level, option, value in self._route.socket_options:
+                server.setsockopt(level, option, value)
         self.pool.connected(backend, now)
         self.owner.connected(server, tls)
 
@@ -264,3 +272,11 @@ class Connector:
             self._deadline_queue.discard(self)
         if self._pending is not None:
             self._pending.end()
+
+
+def _on_port_of(client: socket.SocketType, target: SocketAddress) -> SocketAddress:
+    """Return a server's address with the port that the client came to, if it has none of its own."""
+    family, address = target
+    if isinstance(address, tuple) and not address[1]:
+        return family, (address[0], client.getsockname()[1], *address[2:])
+    return target

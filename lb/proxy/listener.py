@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections.abc import Callable, Mapping, Sequence
 
@@ -14,6 +15,7 @@ from lb.model.server import Count, LocalCount
 from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.descriptors import Descriptors
 from lb.net.errors import describe_error
+from lb.net.sockets import set_options
 from lb.pools.pool import Pool
 from lb.proxy.access_filter import AccessFilter, AccessOnly
 from lb.proxy.context import ConnectionContext
@@ -132,6 +134,7 @@ class Listener:
         self.total = 0
         """Connections accepted by this process since its start."""
         self.bound: dict[Address, list[socket.socket]] = {}
+        self.spec = spec
         self.mode: Mode
         """The mode that handles its clients."""
         self._acceptors: dict[Address, list[Acceptor]] = {}
@@ -157,14 +160,15 @@ class Listener:
 
         ``pools`` maps names to pools. It contains those that the settings name, and their TLS contexts exist.
         """
-        self.spec = spec
+        before, self.spec = self.spec, spec
         if spec.mode != self._mode_name:
             self.mode = make_mode(spec.mode, self._context, self.connection_closed)
             self._mode_name = spec.mode
         self.mode.configure(spec, pools)
         self.admission = make_admission(spec, self._context, self.mode.filters(spec))
-        for sockets in self.bound.values():
-            for sock in sockets:
+        if spec.sockets != before.sockets:
+            for sock in itertools.chain.from_iterable(self.bound.values()):
+                set_options(sock, spec.sockets)
                 sock.listen(spec.backlog)
         self.resume()
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import attrs
 
+from lb.model import ListenerSpec
 from lb.net.deadlines import DeadlineQueue, Deadlines
+from lb.net.outgoing import Outgoing
+from lb.net.tcp import socket_options
 from lb.pools.pool import Pool
 from lb.proxy.server_handshake import ServerHandshake, make_handshake
 from lb.tls.store import TlsStore
@@ -22,10 +25,16 @@ class Route:
     full_queue: DeadlineQueue
     """Like ``hold_queue``, for connections that queue because all servers are full."""
     handshake: ServerHandshake | None
+    socket_options: tuple[tuple[int, int, int], ...]
+    """Options of TCP sockets towards servers, set after the connect."""
+    outgoing: Outgoing | None
+    """Settings of sockets towards servers before the connect; None if there are none."""
+    same_port: bool
+    """Some servers have no port of their own: the connect goes to the port that the client came to."""
 
 
-def make_route(pool: Pool, deadlines: Deadlines, tls: TlsStore) -> Route:
-    """Make the route to a pool."""
+def make_route(pool: Pool, listener: ListenerSpec, deadlines: Deadlines, tls: TlsStore) -> Route:
+    """Make the route from a listener to a pool."""
     spec = pool.spec
     return Route(
         pool,
@@ -33,4 +42,7 @@ def make_route(pool: Pool, deadlines: Deadlines, tls: TlsStore) -> Route:
         deadlines.queue("hold", spec.hold_timeout),
         deadlines.queue("hold", spec.queue_timeout),
         make_handshake(spec, tls),
+        socket_options(listener.keepalive, listener.user_timeout),
+        Outgoing(spec.source, spec.buffer) if spec.source or spec.buffer else None,
+        any(server.address.has_no_port for server in spec.servers),
     )

@@ -16,6 +16,7 @@ import trio
 from lb.model.address import SocketAddress
 from lb.model.timing import Histogram
 from lb.net.deadlines import DeadlineQueue
+from lb.net.outgoing import Outgoing
 from lb.relay.epoll_acceptor import EpollAcceptor
 from lb.relay.epoll_connecting import EpollConnecting
 from lb.relay.epoll_handshake import EpollHandshake
@@ -68,9 +69,13 @@ class EpollSplicer:
         acceptor.watch()
         return acceptor
 
-    def connect(self, address: SocketAddress, owner: ConnectingOwner) -> EpollConnecting:
+    def connect(
+        self, address: SocketAddress, owner: ConnectingOwner, outgoing: Outgoing | None = None
+    ) -> EpollConnecting:
         family, target = address
         sock = socket.SocketType(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        if outgoing is not None:
+            outgoing.prepare(sock)
         error = sock.connect_ex(target)  # type: ignore[arg-type]
         if error not in (0, errno.EINPROGRESS):
             sock.close()

@@ -18,6 +18,7 @@ from lb.model.address import SocketAddress
 from lb.model.timing import Histogram
 from lb.net.deadlines import DeadlineQueue
 from lb.net.errors import EXHAUSTED
+from lb.net.outgoing import Outgoing
 from lb.net.tcp import is_self_connected
 from lb.relay.portable_relay import PortableRelay
 from lb.relay.splicer import ACCEPT_GO_ON, EXHAUSTED_PAUSE, MOST_WAITING, ConnectingOwner, Handshake, RelayOwner
@@ -64,10 +65,14 @@ class PortableSplicer:
         self._nursery.start_soon(acceptor.run)
         return acceptor
 
-    def connect(self, address: SocketAddress, owner: ConnectingOwner) -> PortableConnecting:
+    def connect(
+        self, address: SocketAddress, owner: ConnectingOwner, outgoing: Outgoing | None = None
+    ) -> PortableConnecting:
         family, target = address
         sock = socket.socket(family, socket.SOCK_STREAM)
         sock.setblocking(False)
+        if outgoing is not None:
+            outgoing.prepare(sock)
         error = sock.connect_ex(target)  # type: ignore[arg-type]
         if error not in (0, errno.EINPROGRESS):
             sock.close()

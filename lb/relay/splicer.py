@@ -20,6 +20,7 @@ from lb.events import EndedBy, Reason
 from lb.model.address import SocketAddress
 from lb.model.timing import Histogram
 from lb.net.deadlines import DeadlineQueue
+from lb.net.outgoing import Outgoing
 from lb.tls.layer import Tls
 
 __all__ = [
@@ -189,8 +190,11 @@ class Splicer(Protocol):
         descriptors or memory; the splicer retries after a pause.
         """
 
-    def connect(self, address: SocketAddress, owner: ConnectingOwner) -> Connecting:
-        """Start to connect. Raises OSError if that fails at once; otherwise the owner is called later."""
+    def connect(self, address: SocketAddress, owner: ConnectingOwner, outgoing: Outgoing | None = None) -> Connecting:
+        """Start to connect. Raises OSError if that fails at once; otherwise the owner is called later.
+
+        ``outgoing`` prepares the socket.
+        """
 
     def handshake(self, sock: socket.SocketType, handshake: Handshake) -> Connecting:
         """Run a handshake on an accepted or connected socket: proceed whenever the socket may be ready.
@@ -211,8 +215,9 @@ class Splicer(Protocol):
         client_tls: Tls | None = None,
         server_tls: Tls | None = None,
     ) -> Relay:
-        """Join two connected sockets, which the splicer owns from now on. TCP sockets must have TCP_OPTIONS set.
+        """Join two connected sockets, which the splicer owns from now on.
 
+        TCP sockets must have the options of :func:`lb.net.tcp.socket_options`.
         ``client_tls`` and ``server_tls`` are the TLS of a side whose handshake is complete.
         The relay waits in ``idle``, and in ``half_close`` after the first side's end. Each transfer restarts the
         deadline. ``first_byte`` receives the time to the server's first byte, counted from the client's first byte if

@@ -9,11 +9,12 @@ import os
 import socket
 from contextlib import suppress
 
-from lb.control.bindings import ADMIN, BACKLOG
+from lb.control.bindings import ADMIN
 from lb.control.inherited import RuntimeState
 from lb.model import Config
 from lb.model.address import Address
 from lb.model.binds import Place, binding_changes, binds_of
+from lb.model.config import ADMIN_BACKLOG
 from lb.net.activation import GivenSockets
 from lb.net.sockets import close_all
 from lb.service.handover import HandoverDocument, place_as_json
@@ -63,7 +64,7 @@ class Predecessor:
         self._taken = [*taken.values()]
         close_all({place: self._sockets[place] for place in self._sockets.keys() - self._taken})
         for (name, _), place in taken.items():
-            backlog = config.listeners[name].backlog if name in config.listeners else BACKLOG
+            backlog = config.listeners[name].backlog if name in config.listeners else ADMIN_BACKLOG
             self._backlogs += ((sock, backlog) for sock in self._sockets[place])
         return {place: self._sockets[theirs] for place, theirs in taken.items()}
 

@@ -14,7 +14,7 @@ import trio
 from lb import __version__
 from lb.config.load import ConfigError, load
 from lb.control.balancer import Balancer, StartError
-from lb.control.bindings import ADMIN, open_admin
+from lb.control.bindings import ADMIN
 from lb.control.inherited import Inherited
 from lb.events import ServerStarted, ServerStopped, ServerStopping, Sink
 from lb.events.base import Observers
@@ -24,7 +24,7 @@ from lb.net.activation import GivenError, GivenSockets
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.descriptors import raise_limit
 from lb.net.signals import SIGNALS, STOP_SIGNALS, hold_signals, signals_unblocked
-from lb.net.sockets import open_sockets, remove_file
+from lb.net.sockets import NONE_GIVEN, open_sockets, remove_file
 from lb.service.handover import HandoverError
 from lb.service.notify import Notifier
 from lb.service.operations import Operations, worker_count
@@ -86,16 +86,18 @@ def _listen(config: Config, predecessor: Predecessor | None, given: GivenSockets
     """
     inherited = predecessor.take(config) if predecessor else {}
     opened = {}
-    for name, spec in config.listeners.items():
-        for address in spec.bind:
-            if (name, address) not in inherited:
-                opened[name, address] = open_sockets(address, spec.backlog, given)
-                if not given.has_file(address):
-                    made.callback(remove_file, address)
-    if config.admin is not None and (ADMIN, config.admin.bind) not in inherited:
-        opened[ADMIN, config.admin.bind] = open_admin(config.admin.bind)
-        made.callback(remove_file, config.admin.bind)
-    files = [address.path for _, address in opened if address.is_unix and not given.has_file(address)]
+    files: list[str] = []
+    wanted = {(name, address): spec.sockets for name, spec in config.listeners.items() for address in spec.bind}
+    if config.admin is not None:
+        wanted[ADMIN, config.admin.bind] = config.admin.sockets
+    for (name, address), spec in wanted.items():
+        if (name, address) in inherited:
+            continue
+        ours = NONE_GIVEN if name == ADMIN else given
+        opened[name, address] = open_sockets(address, spec, ours)
+        if address.has_file and not ours.has_file(address):
+            made.callback(remove_file, address)
+            files += [] if spec.owner else [address.path]
     give_up(config.process, files)
     opened |= inherited
     admin = opened.pop((ADMIN, config.admin.bind)) if config.admin is not None else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from lb.model import TcpSettings
+from lb.model import ListenerSpec, TcpSettings
 from lb.model.listener import find
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.pool import Pool
@@ -29,12 +29,12 @@ class Frontend:
         self._context = context
         self._routes: dict[str, Route] = {}
 
-    def configure(self, name: str, settings: TcpSettings, pools: Mapping[str, Pool]) -> None:
+    def configure(self, spec: ListenerSpec, settings: TcpSettings, pools: Mapping[str, Pool]) -> None:
         """Apply new settings. The TLS contexts of the pools exist already."""
         deadlines, tls = self._context.deadlines, self._context.tls
-        self.name = name
-        self.route = make_route(pools[settings.pool], deadlines, tls)
-        self._routes = {name: make_route(pools[pool], deadlines, tls) for name, pool in settings.sni or ()}
+        self.name = spec.name
+        self.route = make_route(pools[settings.pool], spec, deadlines, tls)
+        self._routes = {name: make_route(pools[pool], spec, deadlines, tls) for name, pool in settings.sni or ()}
         self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
         self.half_close_queue = (
             deadlines.queue("half_close", settings.half_close_timeout)

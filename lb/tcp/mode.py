@@ -34,7 +34,7 @@ class TcpMode(Mode):
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
         settings = spec.settings
         assert isinstance(settings, TcpSettings)  # noqa: S101 - read_settings returns this type
-        self._frontend.configure(spec.name, settings, pools)
+        self._frontend.configure(spec, settings, pools)
         kind = Sampler(settings.explain_sample) if settings.explain_sample else Connection
         self.accepted = partial(kind, self._context, self._frontend)
 

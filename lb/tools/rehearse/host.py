@@ -12,6 +12,7 @@ from healthcheck.probe import Probe, Target
 from lb.dataplane.host import Host
 from lb.model import Config, PluginSpec
 from lb.model.address import Address, SocketAddress
+from lb.model.listener import ListeningSpec
 from lb.net.activation import GivenSockets
 from lb.net.descriptors import Descriptors
 from lb.net.disconnects import Watch
@@ -71,7 +72,7 @@ class VirtualHost(Host):
     def open_sockets(
         self,
         address: Address,
-        backlog: int,  # noqa: ARG002 - clients never wait
+        spec: ListeningSpec,  # noqa: ARG002 - clients never wait
         given: GivenSockets,  # noqa: ARG002 - there are none
         targets: Sequence[SocketAddress],  # noqa: ARG002 - found by their address
     ) -> list[socket.socket]:

@@ -107,6 +107,8 @@ class ListeningSocket:
 
     # Socket interface
 
+    def setsockopt(self, level: int, option: int, value: int) -> None: ...
+
     def getsockname(self) -> str:
         return self._name
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from lb.net.deadlines import DeadlineQueue
+from lb.net.outgoing import Outgoing
 from lb.relay.splicer import TIMEOUTS, Connecting, ConnectingOwner, Handshake, RelayOwner
 from lb.tools.rehearse.servers import VirtualServer
 from lb.tools.rehearse.sockets import ListeningSocket, ServerSocket, VirtualAcceptor, VirtualClient
@@ -154,7 +155,12 @@ class VirtualSplicer:
         acceptor.resume()
         return acceptor
 
-    def connect(self, address: SocketAddress, owner: ConnectingOwner) -> VirtualConnecting:
+    def connect(
+        self,
+        address: SocketAddress,
+        owner: ConnectingOwner,
+        outgoing: Outgoing | None = None,  # noqa: ARG002 - virtual sockets have no options
+    ) -> VirtualConnecting:
         sock = self._sockets[address]
         connecting = VirtualConnecting(sock.server, sock, owner)
         self._clock.after(sock.server.connect_time(), connecting.due)

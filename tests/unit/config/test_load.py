@@ -89,6 +89,8 @@ def test_every_key_reaches_the_model() -> None:
         resolve_interval=90,
         send_proxy="v2",
         proxy_tlvs=("authority", "unique-id"),
+        source=("10.0.0.5", "fd00::5"),
+        buffer=256 * 1024,
         health=HealthSpec(
             probe=PluginSpec("http", (("expect_status", ("200", "204")), ("path", "/ready"))),
             interval=1.5,
@@ -137,6 +139,11 @@ def test_every_key_reaches_the_model() -> None:
                 deny=Networks(("10.9.0.0/16",)),
                 max_per_source=20,
                 rate_per_source=5,
+                keepalive=30.0,
+                user_timeout=20.0,
+                freebind=True,
+                socket_mode=0o660,
+                socket_owner="balancer:web",
                 explain_sample=0.01,
             ),
             "app": listener_spec("app", (Address.parse(":0"),), "app"),
@@ -144,7 +151,7 @@ def test_every_key_reaches_the_model() -> None:
         pools={"app": app},
         process=ProcessSpec(workers=2, stop_delay=10, stop_timeout=45, user="balancer", group="network"),
         log=LogSpec("debug", "json", connections=False),
-        admin=AdminSpec(Address.parse("0.0.0.0:9900"), Secret("a long secret")),
+        admin=AdminSpec(Address.parse("0.0.0.0:9900"), Secret("a long secret"), 0o660, ":web"),
     )
 
 
@@ -533,3 +540,48 @@ def test_a_configuration_of_another_program_gets_a_hint(text, name):
 )
 def test_a_mistake_in_toml_gets_no_such_hint(text):
     assert not any("looks like" in error for error in errors_of(text))
+
+
+def test_a_range_of_ports_is_an_address_for_each() -> None:
+    text = '[listeners.web]\nbind = "{}"\npool = "p"\n[pools.p]\nservers = ["10.0.0.1"]\nhealth = false'
+    binds = parse(text.format("[::1]:5000-5002"), "lb.toml").listeners["web"].bind
+    assert [bind.text for bind in binds] == ["[::1]:5000", "[::1]:5001", "[::1]:5002"]
+    for bad, message in [
+        (":5001-5000", "a range of ports goes from a port to a higher one, up to 65535, not ':5001-5000'"),
+        (":0-5", "a range of ports goes from a port to a higher one, up to 65535, not ':0-5'"),
+        (":1-65535", "a range has at most 10000 ports, not 65535"),
+        ("a b:1-2", "'a b' is not a host name or an address"),
+        ("unix:/run/lb", "a unix socket has no port for '10.0.0.1', which has none of its own"),
+    ]:
+        assert errors_of(text.format(bad)) == (f"lb.toml: listeners.web.bind: {message} (line 2)",)
+
+
+def test_a_server_without_a_port_needs_one_for_its_checks() -> None:
+    text = '[listeners.web]\nbind = ":80"\nservers = ["10.0.0.1"]'
+    with_checks = '[listeners.web]\nbind = ":80"\npool = "p"\n[pools.p]\nservers = ["10.0.0.1"]'
+    for each in (text, with_checks):
+        (error,) = errors_of(each)
+        assert "'10.0.0.1' has no port; its checks need health.port, or health = false" in error
+
+
+def test_a_token_may_be_in_a_file(tmp_path: Path) -> None:
+    def admin(lines: str) -> str:
+        return f'[admin]\nbind = ":9900"\n{lines}\n[listeners.web]\nbind = ":80"\nservers = ["10.0.0.1:80"]'
+
+    path = tmp_path / "lb.toml"
+    (tmp_path / "token").write_text("a secret\n")
+    path.write_text(admin('token_file = "token"'))
+    spec = load(path).admin
+    assert spec is not None
+    assert spec.token == Secret("a secret")
+    (tmp_path / "empty").touch()
+    for lines, message in [
+        ('token_file = "token"\ntoken = "x"', "admin.token_file: cannot be combined with 'token'"),
+        ('token_file = "none"', "admin.token_file: 'none' cannot be read: no such file or directory"),
+        ('token_file = "empty"', "admin.token_file: 'empty' is empty"),
+        ('token = "${TOKEN}"', "admin.token: environment variables like ${NAME} are not replaced"),
+    ]:
+        path.write_text(admin(lines))
+        with pytest.raises(ConfigError) as caught:
+            load(path)
+        assert any(message in error for error in caught.value.errors), caught.value.errors

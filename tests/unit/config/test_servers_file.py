@@ -37,7 +37,7 @@ def test_a_good_file_is_understood():
     [
         (b"", ["list: holds no server"]),
         (b"# all gone\n\n", ["list: holds no server"]),
-        (b"10.0.0.1\n", ["list:1: address: must be 'host:port' or 'unix:/path', not '10.0.0.1'"]),
+        (b"10.0.0.1\n", ["list:1: '10.0.0.1' needs a port"]),
         (b"a:1\na:1\n", ["list:2: 'a:1' is already the name of a server above"]),
         (b"a:1 weight=-1\n\nb:1 weight=two\n", [
             "list:1: weight: must be 0 or more, not -1",

@@ -1,17 +1,23 @@
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.model.values import (
+    address,
+    byte_size,
     duration,
     duration_above_zero,
     duration_or_never,
     duration_text,
+    file_mode,
     name,
+    owner,
     plain,
+    secret,
     server_address,
     shown,
     whole_number,
@@ -90,10 +96,52 @@ def test_a_name_that_would_break_a_log_line_is_refused(word: str) -> None:
 
 
 def test_a_server_has_a_place_to_connect_to() -> None:
-    assert server_address("unix:/run/a.sock").path == "/run/a.sock"
+    assert server_address(None)("unix:/run/a.sock").path == "/run/a.sock"
     for text in (":80", "10.0.0.1:0"):
         with pytest.raises(ValueError, match="a server needs"):
-            server_address(text)
+            server_address(None)(text)
+
+
+def test_a_server_without_a_port_has_that_of_its_client() -> None:
+    for text, host in (("10.0.0.1", "10.0.0.1"), ("[::1]", "::1"), ("db", "db")):
+        found = server_address(None)(text)
+        assert (found.text, found.host, found.has_no_port) == (text, host, True)
+
+
+def test_paths_of_unix_sockets_start_at_the_directory_of_the_file() -> None:
+    read = address(Path("/etc/lb"))
+    assert read("unix:run/lb.sock").path == "/etc/lb/run/lb.sock"
+    assert read("unix:/run/lb.sock").path == "/run/lb.sock"
+    assert read("unix:@name").path == "@name"
+    assert read("unix:@name").unix_target == "\0name"
+    with pytest.raises(ValueError, match="at most 107 bytes"):
+        address(Path("/" + 100 * "x"))("unix:run/lb.sock")
+
+
+def test_sizes_have_units() -> None:
+    read = byte_size(4096)
+    assert [read(value) for value in (0, "0", 65536, "64KiB", "1MiB")] == [0, 0, 65536, 65536, 1 << 20]
+    for value in ("1k", "1 MiB", 1.5, True, "", 100, "4095", -1, "9999999999GiB"):
+        with pytest.raises(ValueError, match="must be"):
+            read(value)
+
+
+def test_modes_and_owners_are_those_of_chmod_and_chown() -> None:
+    assert [file_mode("0660"), file_mode("600")] == [0o660, 0o600]
+    for value in (660, "0888", "rw", "", "00660"):
+        with pytest.raises(ValueError, match="octal"):
+            file_mode(value)
+    assert [owner(text) for text in ("lb", "lb:web", ":web")] == ["lb", "lb:web", ":web"]
+    for value in ("", ":", "a b", "a:b:c"):
+        with pytest.raises(ValueError, match="user"):
+            owner(value)
+
+
+@pytest.mark.parametrize("value", ["${TOKEN}", "Bearer ${TOKEN}"])
+def test_a_variable_in_a_secret_is_refused(value: str) -> None:
+    """It was taken for the secret itself."""
+    with pytest.raises(ValueError, match="environment variables like"):
+        secret(value)
 
 
 def test_plugin_options_become_comparable() -> None:

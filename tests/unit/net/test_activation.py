@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from lb.model.address import Address
+from lb.model.listener import ListeningSpec
 from lb.net.activation import Given, GivenError, GivenSockets
 from lb.net.sockets import open_sockets
 from tests.support.balancer import ask, balancer, config, connect, request
@@ -17,6 +18,8 @@ from tests.support.service_manager import giving
 
 slow = pytest.mark.slow
 one_process_or_two = pytest.mark.usefixtures("worker_count")
+
+LISTENING = ListeningSpec(16)
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def bind_of(sock):
 def test_a_listener_takes_a_copy_of_the_socket_that_is_bound_where_it_wants_to_be(tcp, unix):
     given = GivenSockets([Given(tcp, "web"), Given(unix, "local")])
     for sock, text in ((tcp, bind_of(tcp)), (unix, f"unix:{unix.getsockname()}")):
-        (taken,) = open_sockets(Address.parse(text), 16, given)
+        (taken,) = open_sockets(Address.parse(text), LISTENING, given)
         with taken:
             assert taken.getsockname() == sock.getsockname()
             assert taken.fileno() != sock.fileno()
@@ -51,7 +54,7 @@ def test_a_listener_takes_a_copy_of_the_socket_that_is_bound_where_it_wants_to_b
 
 def test_an_address_that_no_given_socket_has_is_bound_as_ever(tcp):
     given = GivenSockets([Given(tcp, "web")])
-    (sock,) = open_sockets(Address.parse("127.0.0.1:0"), 16, given)
+    (sock,) = open_sockets(Address.parse("127.0.0.1:0"), LISTENING, given)
     with sock:
         assert sock.getsockname() != tcp.getsockname()
         assert [each.name for each in given.unused([bind_of(sock)])] == ["web"]
@@ -61,7 +64,7 @@ def test_an_address_that_no_given_socket_has_is_bound_as_ever(tcp):
 def test_an_ipv6_socket_is_found_whatever_its_flow_and_scope():
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as sock:
         port = sock.getsockname()[1]
-        (taken,) = open_sockets(Address.parse(f"[::1]:{port}"), 16, GivenSockets([Given(sock, "six")]))
+        (taken,) = open_sockets(Address.parse(f"[::1]:{port}"), LISTENING, GivenSockets([Given(sock, "six")]))
         with taken:
             assert taken.getsockname()[1] == port
 
@@ -70,7 +73,7 @@ def test_all_addresses_are_those_of_a_socket_of_both_families():
     """The socket that systemd opens for ListenStream=PORT."""
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as sock:
         port = sock.getsockname()[1]
-        (taken,) = open_sockets(Address.parse(f":{port}"), 16, GivenSockets([Given(sock, "both")]))
+        (taken,) = open_sockets(Address.parse(f":{port}"), LISTENING, GivenSockets([Given(sock, "both")]))
         taken.close()
 
 
@@ -146,3 +149,11 @@ async def test_a_new_process_gets_them_too(tmp_path, tcp, unix):
         lb.signal(signal.SIGTERM)
         await lb.gone(pid)
     assert (tmp_path / "given").exists()
+
+
+@pytest.mark.parametrize("count", ["x", "-1", "", "1" * 5000, "99999999"])
+def test_a_count_of_sockets_that_is_none_is_one_line(monkeypatch, count):
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", count)
+    with pytest.raises(GivenError, match="LISTEN_FDS must be a number of descriptors, not "):
+        GivenSockets.of_environment()

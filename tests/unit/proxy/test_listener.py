@@ -12,6 +12,7 @@ import trio
 from lb.events import AcceptPaused, AcceptResumed, ConnectionClosed
 from lb.model import PoolSpec
 from lb.model.address import Address
+from lb.model.listener import ListeningSpec
 from lb.net.deadlines import Deadlines
 from lb.net.descriptors import Descriptors
 from lb.net.disconnects import Disconnects
@@ -22,6 +23,7 @@ from lb.proxy.listener import Listener, Pressure
 from tests.support.specs import listener_spec
 
 ANYWHERE = Address.parse("127.0.0.1:0")
+LISTENING = ListeningSpec(16)
 
 
 class FakeAcceptor:
@@ -104,7 +106,7 @@ class World:
             context=self.context,
         )
         for address in addresses or (ANYWHERE,):
-            listener.open(address, open_sockets(address, 16))
+            listener.open(address, open_sockets(address, LISTENING))
         self.listeners.append(listener)
         return listener, self.splicer.acceptors[-1]
 
