@@ -41,8 +41,6 @@ def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec,
         server = _server(fields, complaints, Path(filename).parent)
         if server is not None and server.name in servers:
             complaints.complain(f"{server.name!r} is already the name of a server above")
-        elif server is not None and server.address.has_no_port:
-            complaints.complain(f"{server.address.text!r} needs a port")
         elif server is not None:
             servers[server.name] = server
         for complaint in complaints.errors:
@@ -70,7 +68,10 @@ def _server(fields: list[str], complaints: Table, directory: Path) -> ServerSpec
             complaints.complain("is given twice", complaints.at(key))
             return None
         entry[key] = value
-    return read_server(entry, "", complaints, directory)
+    server = read_server(entry, "", complaints, directory)
+    if server is not None and server.address.has_no_port:
+        complaints.complain(f"{address!r} needs a port")
+    return server
 
 
 def _option(field: str) -> tuple[str, object]:

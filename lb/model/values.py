@@ -11,6 +11,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
@@ -185,7 +186,8 @@ def server_address(directory: Path | None) -> Reader[Address]:
     def read(value: object) -> Address:
         given = text(value)
         if _is_host_alone(given):
-            return attrs.evolve(Address.parse(f"{given}:0"), text=given)
+            with suppress(ValueError):  # the message below is that of an address with a port
+                return attrs.evolve(Address.parse(f"{given}:0"), text=given)
         parsed = Address.parse(given, directory)
         if parsed.is_unix:
             return parsed
