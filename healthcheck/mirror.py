@@ -25,10 +25,12 @@ class HealthStatus:
     """The share and administrative state from the agent check."""
     reason: str = ""
     """Why it is not up; empty if it is up."""
+    age: float = math.inf
+    """Seconds since its state changed; infinite if no server of its pool has kept its state for longer."""
 
     @classmethod
-    def of(cls, health: Health, now: float) -> HealthStatus:
-        return cls(health.state, health.success_matters_from - now, health.advice, health.reason)
+    def of(cls, health: Health, now: float, age: float) -> HealthStatus:
+        return cls(health.state, health.success_matters_from - now, health.advice, health.reason, age)
 
 
 class MirroredHealth(Health):
@@ -45,6 +47,7 @@ class MirroredHealth(Health):
         self._worked = worked
         self._success_matters_from = math.inf
         self.judged(status, now)
+        self.since = now - status.age
 
     def judged(self, status: HealthStatus, now: float) -> Change | None:
         """Apply a verdict of the supervisor, which also logs it."""
@@ -52,7 +55,7 @@ class MirroredHealth(Health):
         self.advice = status.advice
         if status.state == self.state:
             return None
-        return self._become(status.state, status.reason, "active", now)
+        return self._become(status.state, status.reason, "active", now - status.age)
 
     def connect_failed(self, error: str, now: float) -> Change | None:  # noqa: ARG002 - the supervisor judges
         if self.state == "up":

@@ -13,7 +13,7 @@ from lb.model import Server, ServerSpec
 from lb.model.address import Client
 from lb.model.decision import Decides, Factors
 
-__all__ = ["Strategy", "View"]
+__all__ = ["Strategy", "View", "shares_by_weight"]
 
 
 @attrs.frozen
@@ -43,6 +43,10 @@ class Strategy(abc.ABC):
     paced: ClassVar[bool] = False
     """True if the strategy picks by load. Load is no measure while connections are few, so the pool makes a server in
     slow start (``slow_start``) unavailable once it has had its share of the picks."""
+    uses_weights: ClassVar[bool] = True
+    """False if all weights above 0 count the same. ``lb check`` then warns of weights that differ."""
+    uses_shares: ClassVar[bool] = True
+    """False if it ignores ``server.share``, so that slow start and the weights of agent checks have no effect."""
     random: ClassVar[bool] = False
     """True if picks are random: two objects with the same calls may choose differently."""
     start: float = 0.0
@@ -108,3 +112,17 @@ class Strategy(abc.ABC):
         For operators: it must not change later picks. It may be slow, as it is only called for connections to explain.
         """
         return View("unknown", [(server, {}) for server in self.servers])
+
+    def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:  # noqa: ARG002 - for overrides
+        """Return the part of the new connections that each candidate gets in the long run, 0 to 1, if all last alike.
+
+        Empty if it is not known.
+        """
+        return {}
+
+
+def shares_by_weight(servers: Collection[Server]) -> dict[Server, float]:
+    """Return each server's part of the sum of their effective weights."""
+    weights = {server: server.weight * server.share for server in servers}
+    total = sum(weights.values())
+    return {server: weight / total for server, weight in weights.items()}

@@ -9,7 +9,7 @@ import itertools
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol, cast
 
@@ -55,6 +55,8 @@ class ConsistentHash(Strategy):
     ``key`` is ``source-ip`` or ``source-ip-port``, ``table`` is ``maglev`` or ``ketama``; ``size``, a prime up to
     5,000,011, is the number of entries of a maglev table (default 65537). Raises ValueError for any other value.
     """
+
+    uses_shares = False
 
     def __init__(self, key: str = "source-ip", table: str = "maglev", size: int | None = None) -> None:
         super().__init__()
@@ -133,6 +135,12 @@ class ConsistentHash(Strategy):
         super().use(servers, built)
         self._table, self._entries = cast("Layout", built)
         self._indices = {server: index for index, server in enumerate(self.servers)}
+
+    def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:
+        """Return each candidate's part of their entries. Those of other servers are spread in about this proportion."""
+        entries = {server: len(self._entries[self._indices[server]]) for server in candidates}
+        total = sum(entries.values())
+        return {server: count / total for server, count in entries.items()} if total else {}
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - the walk covers all
         """Return the distances: ``distance`` is the length of the walk from the client's position, in entries."""

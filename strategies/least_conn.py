@@ -4,30 +4,40 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from heapq import heappop, heappush
+from operator import itemgetter
 
 import attrs
 
 from lb.model import Server
 from lb.model.address import Client
-from strategies.base import Strategy, View
+from strategies.base import Strategy, View, shares_by_weight
 
 __all__ = ["LeastConn"]
+
+FIRST_KEY = itemgetter(0)
+
+ROUND = 1 << 32
+"""Time between two turns of a server with a hundredth of weight 1. The heaviest server still has 655 units of it."""
 
 
 class LeastConn(Strategy):
     """The server with the fewest open connections per unit of weight.
 
-    Among equal loads, the server picked longest ago wins; among servers never picked, the first in the file.
+    Servers with equal loads, such as idle ones, take turns by weight, as in nginx's ``least_conn``. The turns are those
+    of Envoy's scheduler: earliest deadline first. Time passes with the turns; after a turn, a server has its deadline
+    one round later, and the rounds of a server of twice the weight take half the time. Among equal deadlines the first
+    in the file wins. A server that had no turn for a while has one at once, and saves up no more.
 
-    Each load has a queue of its available servers, the one picked longest ago first; a heap orders the loads. A pick
-    takes the first server of the first queue and appends it again, and a change of load moves it to another queue. With
-    equal weights there are few loads, and both are O(1) unless connections end in an order far from that of their
-    picks; otherwise O(log n) amortised.
+    Each load has a queue per weight of its available servers, the earliest deadline first; a heap orders the loads.
+    With equal weights there are few loads, and a pick and a change of load are O(1) unless connections end in an order
+    far from that of their picks; otherwise O(log n) amortised. If servers with n different weights have the lowest
+    load, a pick costs one step of a C loop for each of them.
 
-    A queue holds a key per server: ``number of its last pick * number of members + position``.
+    A queue holds a key per server: ``deadline * number of members + position``. All times are kept as multiples of the
+    number of members.
     """
 
     paced = True
@@ -37,26 +47,33 @@ class LeastConn(Strategy):
         self._places: dict[Server, _Place] = {}
         """The place of each member, in the order of the file."""
         self._by_position: list[_Place] = []
-        self._queues: dict[float, deque[int]] = {}
-        """The keys of the available servers, by load. A queue may be empty."""
+        self._queues: dict[float, dict[int, deque[int]]] = {}
+        """The keys of the available servers, by load and weight. A queue may be empty."""
+        self._queue_count = 0
         self._loads: list[float] = []
-        """The heap of the loads that have a queue."""
-        self._picks = 0
+        """The heap of the loads that have queues."""
+        self._now = 0
+        """The latest deadline of a turn."""
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
         if tried and not self.available.isdisjoint(tried):
             return self._pick_without(self.available.intersection(tried), client)
         if not self.available:
             return None
-        queue = self._queues[self._loads[0]]
-        while not queue:
-            del self._queues[heappop(self._loads)]
-            queue = self._queues[self._loads[0]]
-        position = queue.popleft() % len(self.servers)
-        self._picks += 1
+        while not (filled := list(filter(None, self._queues[self._loads[0]].values()))):
+            self._queue_count -= len(self._queues.pop(heappop(self._loads)))
+        queue = filled[0] if len(filled) == 1 else min(filled, key=FIRST_KEY)
+        key = queue.popleft()
+        position = key % len(self.servers)
+        key -= position
+        if key > self._now:
+            self._now = key
         place = self._by_position[position]
-        place.key = key = self._picks * len(self.servers) + position
-        queue.append(key)
+        place.key = key = self._now + place.round + position
+        if queue and key < queue[-1]:
+            insort(queue, key)
+        else:
+            queue.append(key)
         return place.server
 
     def _pick_without(self, skipped: AbstractSet[Server], client: Client) -> Server | None:
@@ -68,19 +85,29 @@ class LeastConn(Strategy):
         return chosen
 
     def use(self, servers: Sequence[Server], built: object) -> None:
-        last_picks = {server: self._last_pick(place) for server, place in self._places.items()}
+        """Keep the deadlines of servers that stay."""
+        keys = {server: place.key // len(self.servers) * len(servers) for server, place in self._places.items()}
+        self._now = self._now // max(1, len(self.servers)) * len(servers)
         super().use(servers, built)
+        latest = self._now + ROUND * len(self.servers)
         self._places = {
-            server: _Place(
-                server, server.weight * server.share, last_picks.get(server, 0) * len(self.servers) + position
-            )
+            server: _Place(server, position, keys.get(server, latest) + position)
             for position, server in enumerate(self.servers)
         }
         self._by_position = list(self._places.values())
+        for place in self._by_position:
+            self._set_weight(place)
         self._queues = {}
+        self._queue_count = 0
         self._loads = []
         for server in self.candidates(()):
             self.load_changed(server)
+
+    def _set_weight(self, place: _Place) -> None:
+        """Take over the effective weight of a server that is in no queue. It has its turn within a round."""
+        place.weight = place.server.weight * place.server.share
+        place.round = ROUND // place.weight * len(self.servers)
+        place.key = min(place.key, self._now + place.round + place.position)
 
     def enable(self, server: Server) -> None:
         if server not in self.available:
@@ -107,11 +134,12 @@ class LeastConn(Strategy):
                 del queue[bisect_left(queue, key)]
             place.queue = None
         if server in self.available:
-            place.load = load = 100 * server.leases.total / place.weight
+            weight = place.weight
+            place.load = load = 100 * server.leases.total / weight
             try:
-                queue = self._queues[load]
+                queue = self._queues[load][weight]
             except KeyError:
-                queue = self._new_queue(load)
+                queue = self._new_queue(load, weight)
             place.queue = queue
             if queue and key < queue[-1]:
                 insort(queue, key)
@@ -119,11 +147,17 @@ class LeastConn(Strategy):
                 queue.append(key)
 
     def share_changed(self, server: Server) -> None:
-        self._places[server].weight = server.weight * server.share
-        self.load_changed(server)
+        is_available = server in self.available
+        self.disable(server)
+        self._set_weight(self._places[server])
+        if is_available:
+            self.enable(server)
+
+    def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:
+        return shares_by_weight(candidates)
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
-        """Return the loads. ``picks_ago`` decides between equal loads; a server never picked has none and wins."""
+        """Return the loads. ``deadline`` decides between equal loads; 1 is a round of a server of weight 1."""
         loads = {
             server: place.load if place.queue is not None else server.load for server, place in self._places.items()
         }
@@ -131,24 +165,27 @@ class LeastConn(Strategy):
         def rank(server: Server) -> tuple[bool, float, int]:
             return server not in candidates, loads[server], self._places[server].key
 
-        order = []
-        for server in sorted(loads, key=rank):
-            last_pick = self._last_pick(self._places[server])
-            picks_ago = {"picks_ago": self._picks + 1 - last_pick} if last_pick else {}
-            order.append((server, {"load": loads[server]} | picks_ago))
-        return View("load", order)
+        one_round = ROUND // 100 * len(self.servers)
+        return View(
+            "load",
+            [
+                (server, {"load": loads[server], "deadline": (self._places[server].key - self._now) / one_round})
+                for server in sorted(loads, key=rank)
+            ],
+        )
 
-    def _last_pick(self, place: _Place) -> int:
-        """Return the number of a member's last pick; 0 if it was never picked."""
-        return place.key // len(self.servers)
-
-    def _new_queue(self, load: float) -> deque[int]:
-        """Add the queue of a load. If empty queues are many, removes them, so that their number is bounded."""
-        if len(self._queues) > 2 * len(self.servers) + 16:
-            self._queues = {load: queue for load, queue in self._queues.items() if queue}
+    def _new_queue(self, load: float, weight: int) -> deque[int]:
+        """Add a queue. If empty queues are many, removes them, so that their number is bounded."""
+        if self._queue_count > 2 * len(self.servers) + 16:
+            kept = {load: {w: queue for w, queue in queues.items() if queue} for load, queues in self._queues.items()}
+            self._queues = {load: queues for load, queues in kept.items() if queues}
+            self._queue_count = sum(map(len, self._queues.values()))
             self._loads = sorted(self._queues)
-        queue = self._queues[load] = deque()
-        heappush(self._loads, load)
+        if load not in self._queues:
+            self._queues[load] = {}
+            heappush(self._loads, load)
+        queue = self._queues[load][weight] = deque()
+        self._queue_count += 1
         return queue
 
 
@@ -157,9 +194,12 @@ class _Place:
     """The place of a member in the order: by load, and by key among equal loads."""
 
     server: Server
-    weight: int
-    """In hundredths. A copy: to ask the server costs as much as the rest of a change of load."""
+    position: int
     key: int
+    weight: int = 0
+    """In hundredths. A copy: to ask the server costs as much as the rest of a change of load."""
+    round: int = 0
+    """Time between two turns, while all loads are equal."""
     load: float = 0.0
     queue: deque[int] | None = None
-    """The queue that holds the key, that of ``load``; None while the server is not available."""
+    """The queue that holds the key, that of ``load`` and ``weight``; None while the server is not available."""

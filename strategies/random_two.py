@@ -6,14 +6,15 @@ several independent balancers do not all pick the same server (no herding).
 
 from __future__ import annotations
 
+import itertools
 import random
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from lb.model import Server
 from lb.model.address import Client
-from strategies.base import Strategy, View
+from strategies.base import Strategy, View, shares_by_weight
 
 __all__ = ["RandomTwo"]
 
@@ -21,8 +22,12 @@ __all__ = ["RandomTwo"]
 class RandomTwo(Strategy):
     """The less loaded of two random servers.
 
-    Draws two distinct available servers, every pair with the same probability. The server with the lower load per unit
-    of weight wins; with equal loads the first drawn. A pick costs O(1), plus one swap per server already tried.
+    Draws two distinct available servers, each with a probability in proportion to its weight. The server with the lower
+    load per unit of weight wins; with equal loads, such as those of idle servers, the first drawn.
+
+    The servers lie on a line, those of the same weight side by side, each on a section as long as its weight. A draw is
+    a random point of the line; the second leaves out the section of the first. A pick costs O(log d) with d different
+    weights, and O(d) after a change. With equal weights, two positions are drawn.
     """
 
     paced = True
@@ -32,66 +37,131 @@ class RandomTwo(Strategy):
         super().__init__()
         self.rng = random.Random(random.random())  # noqa: S311 - for load balancing, not for secrets
         """Reproducible if the global random generator is seeded. May be replaced."""
-        self._urn: list[Server] = []
-        """The available servers, in no order."""
-        self._places: dict[Server, int] = {}
-        """The position of each server in ``_urn``."""
+        self._urns: dict[int, list[Server]] = {}
+        """The available servers by weight, in no order."""
+        self._places: dict[Server, tuple[int, int]] = {}
+        """The weight of each available server in hundredths, and its position in its urn."""
+        self._line: list[tuple[int, list[Server]]] = []
+        """The urns in the order of the line, each with its weight. Empty if the line must be laid out again."""
+        self._begins: list[int] = []
+        """Where each urn of the line begins."""
+        self._length = 0
+        """The sum of the weights."""
 
-    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:  # noqa: ARG002 - all clients alike
-        choices = len(self._urn)
-        for server in dict.fromkeys(tried) if tried else ():
-            if server in self.available:
-                choices -= 1
-                self._swap(self._places[server], choices)
+    def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
+        if tried and not self.available.isdisjoint(tried):
+            return self._pick_without([server for server in dict.fromkeys(tried) if server in self.available], client)
+        if not self._line:
+            self._lay_out()
+        choices = len(self._places)
         if choices < 2:
-            return self._urn[0] if choices else None
+            return self._line[0][1][0] if choices else None
+        if len(self._line) > 1:
+            return self._pick_by_weight()
+        _, urn = self._line[0]
         first, second = divmod(int(self.rng.random() * choices * (choices - 1)), choices - 1)
         if second >= first:
             second += 1
-        one, other = self._urn[first], self._urn[second]
+        one, other = urn[first], urn[second]
         return one if one.load <= other.load else other
+
+    def _pick_by_weight(self) -> Server:
+        random, begins = self.rng.random, self._begins
+        point = int(random() * self._length)
+        number = bisect_right(begins, point) - 1
+        weight, urn = self._line[number]
+        position = (point - begins[number]) // weight
+        one = urn[position]
+        point = int(random() * (self._length - weight))
+        if point >= begins[number] + position * weight:  # the first drawn is left out
+            point += weight
+        number = bisect_right(begins, point) - 1
+        weight, urn = self._line[number]
+        other = urn[(point - begins[number]) // weight]
+        return one if one.load <= other.load else other
+
+    def _pick_without(self, skipped: Sequence[Server], client: Client) -> Server | None:
+        for server in skipped:
+            self.disable(server)
+        chosen = self.pick(client, ())
+        for server in skipped:
+            self.enable(server)
+        return chosen
+
+    def _lay_out(self) -> None:
+        self._line = list(self._urns.items())
+        self._begins = list(itertools.accumulate((weight * len(urn) for weight, urn in self._line), initial=0))
+        self._length = self._begins.pop()
 
     def use(self, servers: Sequence[Server], built: object) -> None:
         super().use(servers, built)
-        self._urn = [server for server in self.servers if server in self.available]
-        self._places = {server: place for place, server in enumerate(self._urn)}
+        self._urns, self._places, self._line = {}, {}, []
+        for server in self.candidates(()):
+            self._add(server)
 
     def enable(self, server: Server) -> None:
         if server not in self.available:
             super().enable(server)
-            self._places[server] = len(self._urn)
-            self._urn.append(server)
+            self._add(server)
 
     def disable(self, server: Server) -> None:
         if server in self.available:
             super().disable(server)
-            self._swap(self._places[server], len(self._urn) - 1)
-            self._urn.pop()
-            del self._places[server]
+            weight, position = self._places.pop(server)
+            urn = self._urns[weight]
+            last = urn.pop()
+            if last is not server:
+                urn[position] = last
+                self._places[last] = weight, position
+            if not urn:
+                del self._urns[weight]
+            self._line = []
+
+    def _add(self, server: Server) -> None:
+        weight = server.weight * server.share
+        urn = self._urns.setdefault(weight, [])
+        self._places[server] = weight, len(urn)
+        urn.append(server)
+        self._line = []
+
+    def share_changed(self, server: Server) -> None:
+        if server in self.available:
+            self.disable(server)
+            self.enable(server)
+
+    def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:
+        return shares_by_weight(candidates)
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
-        """Return the loads. ``share`` is the probability to be chosen.
-
-        That is to be drawn with a server of higher load, or first with one of equal load.
-        """
-        loads = sorted(server.load for server in candidates)
-        pairs = len(loads) * (len(loads) - 1) / 2
-
-        def share(server: Server) -> float:
-            more = len(loads) - bisect_right(loads, server.load)
-            as_much = len(loads) - more - bisect_left(loads, server.load) - 1
-            return (more + as_much / 2) / pairs if pairs else 1.0
-
+        """Return the loads. ``share`` is the probability to be chosen."""
+        shares = _chances([(server, server.weight * server.share, server.load) for server in candidates])
         return View(
             "chance",
             [
-                (server, {"load": server.load} | ({"share": share(server)} if server in candidates else {}))
+                (server, {"load": server.load} | ({"share": shares[server]} if server in shares else {}))
                 for server in sorted(self.servers, key=lambda server: (server not in candidates, server.load))
             ],
         )
 
-    def _swap(self, one: int, other: int) -> None:
-        urn = self._urn
-        urn[one], urn[other] = urn[other], urn[one]
-        self._places[urn[one]] = one
-        self._places[urn[other]] = other
+
+def _chances(candidates: Sequence[tuple[Server, int, float]]) -> dict[Server, float]:
+    """Return the probability of each server, with its weight and its load, to be chosen.
+
+    That is to be drawn with a server of higher load, or first with one of equal load.
+    """
+    total = sum(weight for _, weight, _ in candidates)
+    if len(candidates) == 1:
+        return {server: 1.0 for server, _, _ in candidates}
+    chances: dict[Server, float] = {}
+    higher = higher_first = (
+        0.0  # of the servers of higher load: the weights; the same divided by what is left after each
+    )
+    for _, group in itertools.groupby(sorted(candidates, key=lambda each: -each[2]), key=lambda each: each[2]):
+        alike = list(group)
+        equal = sum(weight for _, weight, _ in alike)
+        for server, weight, _ in alike:
+            second = (higher + equal - weight) / (total - weight)
+            chances[server] = weight / total * (second + higher_first)
+        higher += equal
+        higher_first += sum(weight / (total - weight) for _, weight, _ in alike)
+    return chances

@@ -12,8 +12,9 @@ _REGISTRY = Registry(
     base=Strategy,  # type: ignore[type-abstract]  # any subclass of it
     group="lb.strategies",
     built_in={
-        "round-robin": "strategies.round_robin:RoundRobin",
         "weighted": "strategies.weighted:Weighted",
+        "round-robin": "strategies.round_robin:RoundRobin",
+        "first": "strategies.first:First",
         "least-conn": "strategies.least_conn:LeastConn",
         "random-two": "strategies.random_two:RandomTwo",
         "consistent-hash": "strategies.consistent_hash:ConsistentHash",

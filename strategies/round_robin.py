@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import count
 
@@ -19,6 +19,9 @@ class RoundRobin(Strategy):
 
     A pick costs O(1), plus one step per server already tried.
     """
+
+    uses_weights = False
+    uses_shares = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +71,9 @@ class RoundRobin(Strategy):
             super().disable(server)
             del self._turns[bisect_left(self._turns, self._positions[server])]
             self._next = bisect_right(self._turns, self._last)
+
+    def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:
+        return dict.fromkeys(candidates, 1 / len(candidates)) if candidates else {}
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
         following = self._last + 1

@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 
 from lb.model import Server
 from lb.model.address import Client
-from strategies.base import Strategy, View
+from strategies.base import Strategy, View, shares_by_weight
 
 __all__ = ["Weighted"]
 
@@ -55,8 +55,8 @@ class Weighted(Strategy):
         """Number of picks: how often each participating server has gained its weight."""
         self._price = 0
         """What a pick adds to the key of the chosen server: the sum of the weights, as a key."""
-        self._order: Iterator[deque[int]] = iter(())
-        """The queues in the order of the next picks. Made anew when the participants change."""
+        self._turns: Iterator[Server] = iter(())
+        """The servers in the order of the next picks. Made anew when the participants change."""
         self._round = 0
         """The sum of the weights of all members."""
         self._largest_round = 0
@@ -65,19 +65,8 @@ class Weighted(Strategy):
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
         if tried and not self.available.isdisjoint(tried):
             return self._pick_without(self.available.intersection(tried), client)
-        queue = next(self._order, None)
-        if queue is None:
-            return None
         self._gains += 1
-        key = queue.popleft()
-        position = key % len(self.servers)
-        key += self._price
-        self._keys[position] = key
-        if queue and key < queue[-1]:
-            insort(queue, key)
-        else:
-            queue.append(key)
-        return self.servers[position]
+        return next(self._turns, None)
 
     def _pick_without(self, skipped: AbstractSet[Server], client: Client) -> Server | None:
         for server in skipped:
@@ -90,20 +79,31 @@ class Weighted(Strategy):
     def use(self, servers: Sequence[Server], built: object) -> None:
         """Keep the servers' credits, limited to the sum of the new weights.
 
-        Without the limit, a server whose weight drops from 1000 to 1 could owe a thousand turns.
+        Without the limit, a server whose weight drops from 1000 to 1 could owe a thousand turns. If no server remains,
+        begin at ``start``.
         """
         kept = {server: self._credit(server) for server in self.servers}
         super().use(servers, built)
         self._positions = {server: position for position, server in enumerate(self.servers)}
         self._weights = {server: server.weight * server.share for server in self.servers}
         self._round = self._largest_round = one_round = sum(self._weights.values())
+        if kept.keys().isdisjoint(self.servers):
+            kept = self._credits_at_start()
         self._resting = {s: max(-one_round, min(kept.get(s, 0), one_round)) for s in self.servers}
         self._keys = [0] * len(self.servers)
         self._queues = {}
         self._price = 0
-        self._order = iter(())
+        self._turns = iter(())
         for server in self.candidates(()):
             self._join(server)
+
+    def _credits_at_start(self) -> dict[Server, int]:
+        """Return the credits after one turn of each server before ``start``."""
+        turns = int(self.start * len(self.servers))
+        return {
+            server: turns * self._weights[server] - (self._round if position < turns else 0)
+            for server, position in self._positions.items()
+        }
 
     def enable(self, server: Server) -> None:
         if server not in self.available:
@@ -129,15 +129,18 @@ class Weighted(Strategy):
         if self._largest_round > 2 * self._round:
             self.use(self.servers, None)
 
+    def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:
+        return shares_by_weight(candidates)
+
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
         """Return the credits. A candidate's credit includes its weight, as in the comparison of a pick."""
-        total = sum(self._weights[server] for server in self.servers if server in candidates)
+        shares = self.expected_shares(candidates)
         order: list[tuple[Server, dict[str, float]]] = []
         for server in self.servers:
             figures = {"credit": self._credit(server) / 100}
             if server in candidates:
                 figures = {"credit": (self._credit(server) + self._weights[server]) / 100}
-                figures["share"] = self._weights[server] / total
+                figures["share"] = shares[server]
             order.append((server, figures))
         return View("turn", sorted(order, key=lambda each: (each[0] not in candidates, -each[1]["credit"])))
 
@@ -165,34 +168,43 @@ class Weighted(Strategy):
     def _participants_changed(self, weight: int) -> None:
         """Adapt the price to a change of the sum of the weights, and forget the order."""
         self._price += weight * len(self.servers)
-        self._order = _next_queues(self._queues, self._gains, len(self.servers), self._price)
+        self._turns = self._in_turn(self._gains)
 
+    def _in_turn(self, gains: int) -> Iterator[Server]:
+        """Yield the server of each next pick, without end, once it has paid. ``gains`` is the number of picks so far.
 
-def _next_queues(queues: Mapping[int, deque[int]], gains: int, size: int, price: int) -> Iterator[deque[int]]:
-    """Yield the queue of each next pick, without end; the chosen server pays before the following one.
-
-    Keeps a cycle and repeats it. In a cycle each server has its turns and the credits return to their values. That is
-    so if at its begin a payment moves the first key of a queue behind the last, and if at its end the first keys, less
-    the gains, are those of its begin: between two turns of a server all others of its queue have one.
-    """
-    if not queues:
-        return
-    steps = [weight * size for weight in queues]
-    in_order = list(queues.values())
-    firsts = [queue[0] - step * gains for step, queue in zip(steps, in_order, strict=True)]
-    length = price // math.gcd(*steps)
-    while True:
-        keep = length <= MAX_CYCLE and all(queue[-1] - queue[0] < price for queue in in_order)
-        begin = firsts
-        cycle = []
-        for _ in range(length):
-            firsts = list(map(operator.sub, firsts, steps))
-            number = firsts.index(min(firsts))
-            queue = in_order[number]
-            key = queue[0]
-            yield queue
-            firsts[number] += queue[0] - key
-            if keep:
-                cycle.append(queue)
-        while keep and firsts == begin:
-            yield from cycle
+        Keeps a cycle and repeats it. In a cycle each server has its turns and the credits return to their values. That
+        is so if at its begin a payment moves the first key of a queue behind the last, and if at its end the first
+        keys, less the gains, are those of its begin: between two turns of a server all others of its queue have one.
+        """
+        if not self._queues:
+            return
+        servers, keys, price, queues = self.servers, self._keys, self._price, list(self._queues.values())
+        steps = [weight * len(servers) for weight in self._queues]
+        firsts = [queue[0] - step * gains for step, queue in zip(steps, queues, strict=True)]
+        length = price // math.gcd(*steps)
+        turns: dict[int, tuple[deque[int], int, Server]] = {}
+        while True:
+            keep = length <= MAX_CYCLE and all(queue[-1] - queue[0] < price for queue in queues)
+            begin, cycle = firsts, []
+            for _ in range(length):
+                firsts = list(map(operator.sub, firsts, steps))
+                number = firsts.index(min(firsts))
+                queue = queues[number]
+                key = queue.popleft()
+                position = key % len(servers)
+                firsts[number] -= key
+                keys[position] = key = key + price
+                if queue and key < queue[-1]:
+                    insort(queue, key)
+                else:
+                    queue.append(key)
+                firsts[number] += queue[0]
+                if keep:
+                    cycle.append(turns.setdefault(position, (queue, position, servers[position])))
+                yield servers[position]
+            while keep and firsts == begin:
+                for queue, position, server in cycle:
+                    keys[position] = key = queue.popleft() + price
+                    queue.append(key)
+                    yield server

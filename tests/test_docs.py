@@ -195,14 +195,13 @@ def test_every_probe_is_in_the_reference_with_its_options(name):
 
 def test_every_strategy_is_in_the_reference_with_its_options():
     text = section("configuration.md", "## Strategies")
-    table, options = re.split(r"`consistent-hash` has options:", text)
+    table, *options = re.split(r"`(.+)` has (?:an option|options):", text)
+    documented = {name: documented_options(each) for name, each in zip(options[::2], options[1::2], strict=True)}
     assert [*rows(table)] == strategies.registry.names()
     for name in strategies.registry.names():
-        expected = options_of(strategies.registry.load(name))
-        if name == "consistent-hash":
-            assert documented_options(options) == {**expected, "size": maglev.DEFAULT_SIZE}
-        else:
-            assert not expected
+        size = {"size": maglev.DEFAULT_SIZE} if name == "consistent-hash" else {}
+        assert documented.pop(name, {}) == options_of(strategies.registry.load(name)) | size
+    assert not documented
 
 
 EVENTS = [getattr(events, name) for name in events.__all__ if hasattr(getattr(events, name), "name")]

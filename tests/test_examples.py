@@ -52,12 +52,12 @@ def test_none_is_missing():
 @pytest.mark.parametrize(
     ("name", "pool", "strategy", "probe"),
     [
-        ("quickstart", "web", "round-robin", "tcp"),
+        ("quickstart", "web", "weighted", "tcp"),
         ("weighted", "web", "weighted", "http"),
         ("sticky", "cache", "consistent-hash", "tcp"),
-        ("redis", "redis", "round-robin", "redis"),
+        ("redis", "redis", "weighted", "redis"),
         ("postgres", "postgres", "least-conn", "postgres"),
-        ("smtp", "smtp", "round-robin", "smtp"),
+        ("smtp", "smtp", "weighted", "smtp"),
     ],
 )
 def test_it_shows_what_it_is_for(name, pool, strategy, probe):

@@ -18,6 +18,7 @@ from lb.model import Config, DnsSource, ServerSpec
 from lb.model.address import Address
 from lb.model.table import Complaint, join
 from lb.model.values import duration_text
+from strategies.ignored import ignored
 
 __all__ = ["CHECKS", "EXPIRES_SOON", "Written", "warnings"]
 
@@ -69,6 +70,17 @@ def _zero_weights(written: Written) -> Iterator[Complaint]:
         members: list[ServerSpec | DnsSource] = [*pool.servers, *pool.dns]
         if members and not any(member.weight for member in members):
             yield Complaint(written.pool(pool.name), "all servers have weight 0, so none gets a connection")
+
+
+def _ignored_settings(written: Written) -> Iterator[Complaint]:
+    for pool in written.config.pools.values():
+        strategy = pool.strategy.name
+        for setting in ignored(pool):
+            if setting == "weight":
+                text = f"{strategy!r} ignores weights, and those of the servers differ"
+                yield Complaint(written.pool(pool.name, "strategy"), text)
+            else:
+                yield Complaint(written.pool(pool.name, setting), f"the strategy {strategy!r} ignores it")
 
 
 def _long_timeouts(written: Written) -> Iterator[Complaint]:
@@ -165,6 +177,7 @@ def _certificate_ends(written: Written) -> Iterator[tuple[str, str]]:
 CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _unused_pools,
     _zero_weights,
+    _ignored_settings,
     _long_timeouts,
     _overlapping_binds,
     _own_listeners,

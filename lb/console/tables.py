@@ -24,6 +24,7 @@ CELL_STYLES = {
 }  # fmt: skip
 CRITERIA = {
     "client": "by a hash of the client",
+    "order": "the first in order",
     "load": "by load",
     "turn": "by turn",
     "chance": "at random",
@@ -36,7 +37,7 @@ WITHOUT_SERVER = {
 }
 NUMBERS = (
     "weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect",
-    "turn", "credit", "picks ago", "load", "share", "distance",
+    "turn", "credit", "deadline", "load", "share", "distance",
 )  # fmt: skip
 """Right-aligned columns."""
 

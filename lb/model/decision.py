@@ -12,9 +12,9 @@ __all__ = ["Considered", "Decides", "Decision", "Factors", "ServerVerdict"]
 
 Factors: TypeAlias = Mapping[str, float]
 """The figures that a strategy uses for one server, by name."""
-Decides: TypeAlias = Literal["client", "load", "turn", "chance", "unknown"]
-"""What a strategy's choice depends on: a hash of the client, the servers' load, turns, or chance; unknown if the
-strategy does not report it."""
+Decides: TypeAlias = Literal["client", "order", "load", "turn", "chance", "unknown"]
+"""What a strategy's choice depends on: a hash of the client, an order of the servers, their load, turns, or chance;
+unknown if the strategy does not report it."""
 ServerVerdict: TypeAlias = Literal[
     "chosen",
     "candidate",  # available, but the strategy chose another server

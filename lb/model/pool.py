@@ -138,7 +138,7 @@ class PoolSpec:
 
     name: str
     servers: tuple[ServerSpec, ...] = ()
-    strategy: PluginSpec = PluginSpec("round-robin")
+    strategy: PluginSpec = PluginSpec("weighted")
     connect_timeout: float = 3.0
     retries: int = 2
     when_all_down: Literal["reject", "any", "hold"] = "reject"

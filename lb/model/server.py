@@ -90,6 +90,11 @@ class Server:
         return self.spec.weight
 
     @property
+    def since(self) -> float:
+        """When it last became available or unavailable, in seconds of a clock. A server that is full keeps its time."""
+        return 0.0
+
+    @property
     def load(self) -> float:
         """Leases per unit of effective weight; infinite for weight 0."""
         weight = self.spec.weight * self.share

@@ -41,7 +41,7 @@ class Backend(Server):
     advice: Advice = attrs.field(factory=Advice)
     """The agent check's share and administrative state, as passed to the strategy."""
     turned: float = -math.inf
-    """When its weight or its agent check last closed it to new connections, or opened it again."""
+    """When its weight or its agent check last closed it to new connections, or opened it again, while it was up."""
     timing: Timing | None = None
     """Measured response times; None if not measured."""
     failed_connects: int = 0
@@ -60,10 +60,10 @@ class Backend(Server):
         self.share = max(1, round(self.advice.percent * self.ramp))
 
     def change(self, now: float, *, spec: ServerSpec | None = None, advice: Advice | None = None) -> None:
-        """Set a new configuration or a new agent check result."""
+        """Set a new configuration or a new agent check result. One that is down stays so, since the same time."""
         closed = self.closed
         self.spec, self.advice = spec or self.spec, advice or self.advice
-        if self.closed != closed:
+        if self.closed != closed and self.health.serving:
             self.turned = now
 
     @property

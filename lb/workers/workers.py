@@ -174,8 +174,10 @@ class Workers:
         now = trio.current_time()
         statuses, targets = {}, {}
         for pool in self._pools.by_name.values():
+            oldest = min((backend.since for backend in pool.backends.values()), default=now)
             for backend in pool.backends.values():
-                status = HealthStatus.of(backend.health, now)
+                age = now - backend.since if backend.since > oldest else math.inf
+                status = HealthStatus.of(backend.health, now, age)
                 if status != HealthStatus():
                     statuses[pool.name, backend.name] = status
                 if backend.spec.address.is_name:
@@ -274,7 +276,8 @@ class Workers:
     # Changes of servers
 
     def health_changed(self, pool: Pool, backend: Backend, change: Change | None) -> None:  # noqa: ARG002 - workers act
-        status = HealthStatus.of(backend.health, trio.current_time())
+        now = trio.current_time()
+        status = HealthStatus.of(backend.health, now, now - backend.since)
         self._send_all(self._serving.values(), HealthChanged(pool.name, backend.name, status))
 
     def resolved(self, pool: Pool, backend: Backend) -> None:

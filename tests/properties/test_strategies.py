@@ -12,6 +12,8 @@ from strategies import registry
 SPECS = {
     "round-robin": PluginSpec("round-robin"),
     "weighted": PluginSpec("weighted"),
+    "first": PluginSpec("first"),
+    "first without failback": PluginSpec("first", (("failback", False),)),
     "least-conn": PluginSpec("least-conn"),
     "random-two": PluginSpec("random-two"),
     "maglev": PluginSpec("consistent-hash", (("size", 1009),)),
@@ -49,5 +51,6 @@ def test_picks_available_untried_servers_and_none_only_without_any(name, steps):
 @every_strategy
 def test_it_passes_the_kit(name):
     found = examine(checks(lambda: registry.create(SPECS[name])))
-    crowded = {"balance", "weights", "disruption"} if name == "crowded maglev" else set()
-    assert {finding.check for finding in found if finding.verdict != "ok"} == crowded
+    intended = {"crowded maglev": {"balance", "weights", "disruption"}}.get(name, set())
+    intended |= {"balance", "weights"} if name.startswith("first") else set()
+    assert {finding.check for finding in found if finding.verdict != "ok"} == intended

@@ -12,7 +12,7 @@ from lb.pools.pool import Pool
 from tests.support.strategy_driver import finish
 
 CLIENT = Client("10.1.2.3", 5555)
-BUILT_IN = ["round-robin", "weighted", "least-conn", "random-two", "consistent-hash"]
+BUILT_IN = ["weighted", "round-robin", "first", "least-conn", "random-two", "consistent-hash"]
 
 
 def server(name, **options):

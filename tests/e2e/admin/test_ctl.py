@@ -73,7 +73,7 @@ async def test_operators_see_and_steer_servers(tmp_path):
         status = await ctl.json("status")
         assert status["pools"]["web"]["available"] == 2
         shown = await ctl("status")
-        for word in (f"127.0.0.1:{lb.port}", "round-robin", "2 of 2", "eof"):
+        for word in (f"127.0.0.1:{lb.port}", "weighted", "2 of 2", "eof"):
             assert word in shown
         assert max(map(len, shown.splitlines())) < 120, "padded to the width that a pipe has not"
 

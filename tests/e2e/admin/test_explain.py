@@ -68,7 +68,7 @@ def test_where_no_client_is_bound_to_a_server_shares_are_told(tmp_path, explain)
     for line in (
         "denied: deny = 10.0.0.0/8; if it were allowed:",
         "10.1.2.3 on web gets one of 2",
-        "pool web, round-robin: by turn",
+        "pool web, weighted: by turn",
         "without a: b",
         "clients are not tied to a server; 50.0% of the new connections go to another server",
         "note: the server whose turn is next is known only to the running balancer",
@@ -153,7 +153,7 @@ async def test_a_server_that_was_killed_is_passed_over_with_its_reason(tmp_path)
             decision = await operator.until(  # the event may reach a worker later than the log
                 decision_of_a_new_one, lambda decision: seen(decision, "b")["verdict"] in ("down", "ejected")
             )
-            assert (decision["chosen"], decision["strategy"], decision["decides"]) == ("a", "round-robin", "turn")
+            assert (decision["chosen"], decision["strategy"], decision["decides"]) == ("a", "weighted", "turn")
             assert seen(decision, "b")["reason"] == reason
 
             bind = (await lb.event("admin.started"))["bind"]

@@ -31,10 +31,10 @@ def test_what_would_run_is_told_in_a_few_lines() -> None:
     )
     assert describe(config).splitlines() == [
         "listener web: :80, unix:/a -> pool app",
-        "pool app: round-robin, probe tcp every 2s, ejects after 3 failed connects, when all are down: hold",
+        "pool app: weighted, probe tcp every 2s, ejects after 3 failed connects, when all are down: hold",
         "  a      10.0.0.1:80, weight 2",
         "  spare  10.0.0.2:80, backup, at most 9 connections",
-        "pool raw: round-robin, no active checks",
+        "pool raw: weighted, no active checks",
         "  a  10.0.0.1:80, weight 2",
     ]
 

@@ -50,6 +50,23 @@ def test_a_pool_that_no_listener_uses():
     assert lines(WEB + "[pools.old]\nservers = ['10.0.0.3:80']\n") == ["pools.old: no listener uses this pool (line 6)"]
 
 
+def test_settings_that_the_strategy_ignores():
+    heavy = WEB.replace('"10.0.0.2:80"', '{ address = "10.0.0.2:80", weight = 3 }')
+    ramp = "slow_start = '1m'\n"
+    assert lines(heavy + ramp) == []
+    assert lines(f"{WEB}strategy = 'round-robin'\n") == []
+    assert lines(f"{heavy}strategy = 'round-robin'\n{ramp}") == [
+        "pools.web.strategy: 'round-robin' ignores weights, and those of the servers differ (line 6)",
+        "pools.web.slow_start: the strategy 'round-robin' ignores it (line 7)",
+    ]
+    assert lines(f"{heavy}strategy = 'consistent-hash'\n{ramp}") == [
+        "pools.web.slow_start: the strategy 'consistent-hash' ignores it (line 7)"
+    ]
+    assert lines(f"{heavy}strategy = {{ name = 'first', failback = false }}\n") == [
+        "pools.web.strategy: 'first' ignores weights, and those of the servers differ (line 6)"
+    ]
+
+
 def test_weights_that_are_all_zero():
     servers = "servers = [{ address = '10.0.0.1:80', weight = 0 }, { dns = 'a.internal', port = 80, weight = 0 }]"
     message = "all servers have weight 0, so none gets a connection"

@@ -47,15 +47,29 @@ def test_weighted_tells_credits_as_the_pick_compares_them():
     assert decision.chosen == "a"
 
 
-def test_least_conn_tells_loads_and_between_equal_ones_who_has_waited_longest():
+def test_least_conn_tells_loads_and_between_equal_ones_whose_turn_is_first():
     specs = (server("a", weight=2), *servers("bc"))
     decision = told(*specs, strategy="least-conn", before=lambda pool: [pool.pick() for _ in range(4)])
-    assert figures(decision) == {
-        "a": {"load": 1, "picks_ago": 1},
-        "b": {"load": 1, "picks_ago": 3},
-        "c": {"load": 1, "picks_ago": 2},
-    }
-    assert decision.chosen == "b"
+    assert [each.name for each in decision.servers] == ["a", "b", "c"]
+    assert {name: each["load"] for name, each in figures(decision).items()} == {"a": 1, "b": 1, "c": 1}
+    deadlines = {name: each["deadline"] for name, each in figures(decision).items()}
+    assert deadlines == pytest.approx({"a": 0.5, "b": 1, "c": 1}, abs=1e-6)
+    assert decision.chosen == "a"
+
+
+@pytest.mark.parametrize("failback", [True, False])
+@pytest.mark.parametrize("here", [True, False])
+def test_first_tells_the_order_in_every_process(failback, here):
+    harness = Harness(*servers("abc"), strategy=PluginSpec("first", (("failback", failback),)))
+    harness.now = 5.0
+    harness.check("a", False, 3)
+    harness.now = 9.0
+    harness.check("a", True, 2)
+    decision = finish(explained(harness.pool, CLIENT, here=here))
+    assert decision.decides == "order"
+    assert decision.chosen == harness.pick().name == ("a" if failback else "b")
+    assert [each.name for each in decision.servers] == (["a", "b", "c"] if failback else ["b", "c", "a"])
+    assert [each.figures for each in decision.servers] == [{"share": 1}, {"share": 0}, {"share": 0}]
 
 
 def test_random_two_tells_chances_and_no_more():

@@ -162,7 +162,7 @@ def test_backups_have_no_clients_to_lose():
 
 
 @pytest.mark.parametrize(
-    ("strategy", "share"), [("round-robin", 0.25), ("weighted", 0.4), ("random-two", 0.25), ("least-conn", None)]
+    ("strategy", "share"), [("round-robin", 0.25), ("weighted", 0.4), ("random-two", 0.4), ("least-conn", None)]
 )
 def test_of_other_pools_new_connections_go_elsewhere(strategy, share):
     harness = Harness(server("a", weight=2), *servers("bcd"), strategy=PluginSpec(strategy))

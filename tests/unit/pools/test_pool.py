@@ -235,6 +235,25 @@ def test_a_share_counts_where_weights_do(strategy, expected):
     assert harness.picks(30)["a"] == expected, "a share stays with its server"
 
 
+def test_drain_and_enable_of_a_server_that_is_down_keep_its_since():
+    """An operator saw a server as down since the moment of the drain."""
+    harness = Harness(*servers("ab"))
+    harness.now = 10.0
+    harness.check("a", False, 3)
+    for now, weight in ((20.0, 0), (30.0, 1)):
+        harness.now = now
+        harness.reload(server("a", weight=weight), server("b"))
+        assert (harness["a"].state, harness["a"].since) == ("down", 10.0)
+    harness.now = 40.0
+    harness.reload(server("a", weight=0), server("b"))
+    harness.now = 50.0
+    harness.check("a", True, 2)
+    assert (harness["a"].state, harness["a"].since) == ("draining", 50.0)
+    harness.now = 60.0
+    harness.reload(*servers("ab"))
+    assert (harness["a"].state, harness["a"].since) == ("up", 60.0)
+
+
 def test_a_share_of_weight_0_is_nothing():
     harness = Harness(server("a", weight=0), server("b"), strategy=PluginSpec("least-conn"))
     told(harness, "a", share=50)

@@ -59,13 +59,14 @@ class Held:
 class Process:
     """The pool of one of several workers."""
 
-    def __init__(self, counters, index, spec):
+    def __init__(self, counters, index, spec, statuses=None):
         self.leases = []
         self.held = []
         self.holding = Nudged(counters, index)
 
         def new_backend(_pool, spec_, now):
-            health = MirroredHealth(HealthStatus(), now, lambda error: None, lambda: None)
+            status = (statuses or {}).get(spec_.name, HealthStatus())
+            health = MirroredHealth(status, now, lambda error: None, lambda: None)
             slot = [each.name for each in spec.servers].index(spec_.name)
             return Backend(spec=spec_, leases=counters.count(slot, index), health=health)
 
@@ -179,8 +180,9 @@ def test_least_conn_is_even_over_processes(count):
     assert max(loads) - min(loads) <= count
 
 
-def test_round_robin_begins_elsewhere_in_each_process():
-    all_ = processes(2, *(server(name) for name in "abcd"))
+@pytest.mark.parametrize("strategy", ["weighted", "round-robin"])
+def test_turns_begin_elsewhere_in_each_process(strategy):
+    all_ = processes(2, *(server(name) for name in "abcd"), strategy=strategy)
     assert [[process.pick().name for _ in range(4)] for process in all_] == [list("abcd"), list("cdab")]
 
 
@@ -222,6 +224,17 @@ def test_a_process_heeds_what_it_is_told_that_a_server_wants_and_says_nothing_of
     assert Counter(process.pick().name for _ in range(10)) == {"b": 10}
     process.pool.judged("a", HealthStatus(), 0.0)
     assert Counter(process.pick().name for _ in range(10)) == {"a": 5, "b": 5}
+
+
+def test_without_failback_all_processes_stay_with_the_same_server():
+    spec = PoolSpec("web", (server("a"), server("b")), strategy=PluginSpec("first", (("failback", False),)))
+    counters = SharedCounters(bytearray(SharedCounters.size(2)), 2)
+    one = Process(counters, 0, spec)
+    one.pool.judged("a", HealthStatus("down", age=0.0), 5.0)
+    one.pool.judged("a", HealthStatus("up", age=0.0), 9.0)
+    assert one.pick().name == "b"
+    replaced = Process(counters, 1, spec, {"a": HealthStatus("up", age=3.0)})
+    assert replaced.pick().name == "b"
 
 
 def test_who_waits_in_one_process_gets_the_room_that_another_makes():

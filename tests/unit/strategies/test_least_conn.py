@@ -1,14 +1,16 @@
+from collections import Counter
+
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies.least_conn import LeastConn
+from strategies.least_conn import ROUND, LeastConn
 from tests.support.strategy_driver import lease, make_servers, release, start, use
 
 
 def test_the_server_with_the_fewest_connections_per_weight_is_next():
     strategy = start(LeastConn(), make_servers(1, 2))
-    assert [lease(strategy).name for _ in range(6)] == ["s1", "s2", "s2", "s1", "s2", "s2"]
+    assert [lease(strategy).name for _ in range(6)] == ["s2", "s1", "s2", "s2", "s1", "s2"]
 
 
 def test_the_end_of_a_connection_counts():
@@ -27,6 +29,55 @@ def test_idle_servers_take_turns():
         names.append(server.name)
         release(strategy, server)
     assert names == ["s1", "s2", "s3", "s1", "s2", "s3"]
+
+
+def picks_while_idle(strategy, count):
+    """Count the picks by server; each connection ends before the next one."""
+    chosen = Counter()
+    for _ in range(count):
+        chosen[server := lease(strategy)] += 1
+        release(strategy, server)
+    return chosen
+
+
+def test_idle_servers_take_turns_by_weight():
+    """Weights 1 and 65535 got 15 connections each of 30."""
+    light, heavy = servers = make_servers(1, 65_535)
+    assert picks_while_idle(start(LeastConn(), servers), 30) == {heavy: 30}
+    assert picks_while_idle(start(LeastConn(), servers), 66_000)[light] == 1
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(1, 3))
+@settings(deadline=None)
+def test_over_a_round_of_idle_servers_the_counts_equal_the_weights(weights, rounds):
+    strategy = start(LeastConn(), servers := make_servers(*weights))
+    chosen = picks_while_idle(strategy, rounds * sum(weights))
+    assert all(abs(chosen[server] - rounds * server.weight) <= 1 for server in servers)
+
+
+def test_a_server_that_was_busy_or_out_makes_no_burst_when_it_is_idle_again():
+    busy, out, third = servers = make_servers(1, 1, 1)
+    strategy = start(LeastConn(), servers)
+    busy.leases.add(1)
+    strategy.load_changed(busy)
+    strategy.disable(out)
+    assert picks_while_idle(strategy, 1000) == {third: 1000}
+    busy.leases.add(-1)
+    strategy.load_changed(busy)
+    strategy.enable(out)
+    assert set(picks_while_idle(strategy, 30).values()) <= {9, 10, 11}
+
+
+def test_a_server_made_heavy_while_idle_gets_its_part_at_once():
+    first, second = servers = make_servers(1, 1)
+    strategy = start(LeastConn(), servers)
+    picks_while_idle(strategy, 10)
+    first.spec = attrs.evolve(first.spec, weight=1000)
+    use(strategy, servers)
+    assert picks_while_idle(strategy, 100)[second] <= 1
+    first.spec = attrs.evolve(first.spec, weight=1)
+    use(strategy, servers)
+    assert 45 <= picks_while_idle(strategy, 100)[second] <= 55
 
 
 def test_connections_counted_while_a_server_was_out_are_not_forgotten():
@@ -59,12 +110,14 @@ operations = st.sampled_from(["lease", "lease", "release", "enable", "disable", 
 @settings(max_examples=200, deadline=None)
 def test_every_pick_is_that_of_a_linear_search(weights, operations):
     servers = make_servers(*weights)
-    strategy, available, last_pick = start(LeastConn(), servers), set(servers), dict.fromkeys(servers, -1)
-    for turn, (operation, number) in enumerate(operations):
+    strategy, available = start(LeastConn(), servers), set(servers)
+    now, deadlines = 0, {server: ROUND // (100 * server.weight) for server in servers}
+    for operation, number in operations:
         server = servers[number % len(servers)]
         if operation == "share":
             server.share = 1 + 30 * number % 100
             strategy.share_changed(server)
+            deadlines[server] = min(deadlines[server], now + ROUND // (server.share * server.weight))
         if operation == "release" and server.active:
             release(strategy, server)
         elif operation == "enable":
@@ -76,9 +129,11 @@ def test_every_pick_is_that_of_a_linear_search(weights, operations):
         elif operation in {"lease", "retry"}:
             tried = [server] if operation == "retry" else []
             possible = [s for s in servers if s in available and s not in tried]
-            expected = min(possible, key=lambda s: (s.load, last_pick[s]), default=None)
+            expected = min(possible, key=lambda s: (s.load, deadlines[s]), default=None)
             assert lease(strategy, tried) is expected
-            last_pick[expected] = turn
+            if expected is not None:
+                now = max(now, deadlines[expected])
+                deadlines[expected] = now + ROUND // (expected.share * expected.weight)
 
 
 def test_a_share_of_the_weight_counts_at_once():

@@ -2,6 +2,8 @@ import random
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from strategies.random_two import RandomTwo
 from tests.support.strategy_driver import CLIENT, lease, make_servers, start
@@ -48,3 +50,47 @@ def test_tried_servers_are_left_out_of_the_draw_without_leaving_the_urn():
     assert {strategy.pick(CLIENT, [servers[0], servers[3]]) for _ in range(50)} == {servers[1], servers[2]}
     assert strategy.pick(CLIENT, servers[1:]) is servers[0]
     assert {strategy.pick(CLIENT, ()) for _ in range(100)} == set(servers)
+
+
+def test_idle_servers_are_chosen_by_weight():
+    """Weights 1 and 65535 got 15 connections each of 30."""
+    light, heavy = servers = make_servers(1, 65_535)
+    strategy = start(seeded(), servers)
+    assert Counter(strategy.pick(CLIENT, ()) for _ in range(30)) == {heavy: 30}
+    assert strategy.pick(CLIENT, [heavy]) is light
+
+
+@pytest.mark.parametrize("weights", [(1, 2, 3, 4), (7, 7, 1), (5, 1, 5, 1, 5)])
+def test_the_first_of_two_is_drawn_in_proportion_to_its_weight(weights):
+    strategy = start(seeded(), servers := make_servers(*weights))
+    chosen = Counter(strategy.pick(CLIENT, ()) for _ in range(20_000))
+    for server in servers:
+        assert chosen[server] / 20_000 == pytest.approx(server.weight / sum(weights), abs=0.015)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(0, 3)), min_size=1, max_size=7), st.integers(0, 3), st.integers()
+)
+@settings(max_examples=25, deadline=None)
+def test_explain_tells_the_chances(weights_and_leases, out, seed):
+    servers = make_servers(*(weight for weight, _ in weights_and_leases))
+    strategy = start(RandomTwo(), servers)
+    strategy.rng = random.Random(seed)
+    for server, (_, leases) in zip(servers, weights_and_leases, strict=True):
+        server.leases.add(leases)
+    for server in servers[1 : 1 + out]:
+        strategy.disable(server)
+    expected = {
+        server: figures.get("share", 0) for server, figures in strategy.explain(CLIENT, strategy.available).order
+    }
+    assert sum(expected.values()) == pytest.approx(1)
+    chosen = Counter(strategy.pick(CLIENT, ()) for _ in range(3000))
+    assert all(chosen[server] / 3000 == pytest.approx(expected[server], abs=0.05) for server in servers)
+
+
+def test_a_share_of_the_weight_counts_at_once():
+    first, second = servers = make_servers(10, 10)
+    strategy = start(seeded(), servers)
+    second.share = 1
+    strategy.share_changed(second)
+    assert Counter(strategy.pick(CLIENT, ()) for _ in range(1000))[first] > 970

@@ -55,7 +55,7 @@ def failure(name, *options):
 
 
 def test_the_built_ins_have_the_names_of_the_contract():
-    assert registry.names()[:5] == ["round-robin", "weighted", "least-conn", "random-two", "consistent-hash"]
+    assert registry.names()[:6] == ["weighted", "round-robin", "first", "least-conn", "random-two", "consistent-hash"]
 
 
 def test_a_built_in_is_made_with_its_options():
@@ -67,7 +67,7 @@ def test_a_built_in_is_made_with_its_options():
 def test_an_unknown_name_is_refused_with_a_suggestion():
     message = failure("round_robin")
     assert message.startswith(
-        "unknown strategy 'round_robin', did you mean 'round-robin'?; known: round-robin, weighted"
+        "unknown strategy 'round_robin', did you mean 'round-robin'?; known: weighted, round-robin, first"
     )
 
 

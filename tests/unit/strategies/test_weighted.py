@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from strategies.round_robin import RoundRobin
 from strategies.weighted import Weighted
 from tests.support.strategy_driver import CLIENT, make_servers, picked_names, start, use
 
@@ -200,3 +201,29 @@ def test_a_cycle_that_is_too_long_to_keep_has_the_same_order(monkeypatch):
     servers = make_servers(7, 3, 5)
     strategy, naive = start(Weighted(), servers), NaiveWeighted(servers)
     assert [strategy.pick(CLIENT, ()) for _ in range(100)] == [naive.pick(servers) for _ in range(100)]
+
+
+@given(st.integers(1, 9), st.integers(1, 5), st.integers(0, 40))
+def test_equal_weights_take_the_turns_of_round_robin(count, weight, picks):
+    servers = make_servers(*[weight] * count)
+    assert picked_names(start(Weighted(), servers), picks) == picked_names(start(RoundRobin(), servers), picks)
+
+
+@given(st.integers(1, 9), st.sampled_from([0.0, 0.25, 0.5, 0.9]))
+def test_equal_weights_begin_where_round_robin_begins(count, begin):
+    """Each worker begins at another place of the list, so that few connections are even over all."""
+    found = []
+    for strategy in (Weighted(), RoundRobin()):
+        strategy.start = begin
+        found.append(picked_names(start(strategy, make_servers(*[2] * count)), 2 * count))
+    assert found[0] == found[1]
+
+
+@given(weights, st.floats(0, 0.99))
+def test_wherever_the_turns_begin_the_counts_equal_the_weights(weights, begin):
+    strategy = Weighted()
+    strategy.start = begin
+    start(strategy, servers := make_servers(*weights))
+    picks = 10 * sum(weights)
+    chosen = Counter(picked_names(strategy, picks))
+    assert all(abs(chosen[server.name] - 10 * server.weight) <= 2 for server in servers)

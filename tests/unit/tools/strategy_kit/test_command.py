@@ -103,7 +103,7 @@ def test_list_has_the_built_ins_and_what_is_installed_with_options(capsys):
     code, out, err = run(capsys, "list")
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "round-robin      Equal turns; weights have no effect."
+    assert lines[1] == "round-robin      Equal turns; weights have no effect."
     assert '                 options: key = "source-ip", table = "maglev", size' in lines
     lost, mine, options = lines[-3:]
     assert lost.startswith("lost             strategy 'lost': module 'no_such_module' does not import")
@@ -115,7 +115,7 @@ def test_list_has_the_built_ins_and_what_is_installed_with_options(capsys):
 def test_list_for_programs(capsys):
     _, out, _ = run(capsys, "list", "--json")
     *built_ins, lost, mine = json.loads(out)
-    assert [each["name"] for each in built_ins[:2]] == ["round-robin", "weighted"]
+    assert [each["name"] for each in built_ins[:2]] == ["weighted", "round-robin"]
     assert lost.keys() == {"name", "error"}
     options = [{"name": "step"}, {"name": "first", "default": 0}, {"name": "names", "default": []}]
     assert mine == {"name": "mine", "about": "In turn.", "options": options}
