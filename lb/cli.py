@@ -116,6 +116,7 @@ def _add_check(commands: Commands) -> None:
     )
     add_config(check)
     check.add_argument("--strict", action="store_true", help="exit code 2 for warnings, too")
+    check.add_argument("--resolve", action="store_true", help="look names up, and warn of those that do not resolve")
     check.set_defaults(command=_check)
 
 
@@ -250,7 +251,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from lb.console.check import check_command
 
-    return check_command(config_file(options), strict=options.strict)
+    return check_command(config_file(options), strict=options.strict, resolve=options.resolve)
 
 
 def _diff(options: argparse.Namespace) -> int:

@@ -44,13 +44,27 @@ class Written:
 
     def server(self, pool: str, server: ServerSpec) -> str:
         """Return the path of a server; that of ``servers_file`` if the server is from there."""
-        pools = self.content.get("pools", {})
-        table = pools[pool] if pool in pools else self.content["listeners"][pool]
-        for index, entry in enumerate(table.get("servers", [])):
+        for path, entry in self._entries(pool):
             name = entry.get("name", entry.get("address")) if isinstance(entry, dict) else entry
             if name == server.name:
-                return f"{self.pool(pool, 'servers')}[{index}]"
+                return path
         return self.pool(pool, "servers_file")
+
+    def dns(self, pool: str, source: DnsSource) -> str:
+        """Return the path of a name whose servers are discovered in DNS."""
+        return next(
+            path
+            for path, entry in self._entries(pool)
+            if isinstance(entry, dict) and (entry.get("dns"), entry.get("port", 0)) == (source.dns, source.port)
+        )
+
+    def _entries(self, pool: str) -> list[tuple[str, Any]]:
+        """Return the entries of the list ``servers``, each with its path."""
+        pools = self.content.get("pools", {})
+        table = pools[pool] if pool in pools else self.content["listeners"][pool]
+        return [
+            (f"{self.pool(pool, 'servers')}[{index}]", entry) for index, entry in enumerate(table.get("servers", []))
+        ]
 
 
 def warnings(written: Written) -> list[Complaint]:

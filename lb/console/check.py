@@ -22,8 +22,11 @@ __all__ = ["check_command"]
 OK, BAD_USAGE = 0, 2
 
 
-def check_command(path: Path, *, strict: bool) -> int:
-    """Run ``lb check`` and return the exit code: 2 for errors, and for warnings if ``strict``. Opens no socket."""
+def check_command(path: Path, *, strict: bool, resolve: bool) -> int:
+    """Run ``lb check`` and return the exit code: 2 for errors, and for warnings if ``strict``.
+
+    Opens no socket, except to look names up if ``resolve``.
+    """
     try:
         file = read_toml(path)
         config = with_servers_files(config_of(file))
@@ -31,8 +34,12 @@ def check_command(path: Path, *, strict: bool) -> int:
         print("\n".join(error.errors), file=sys.stderr)
         return BAD_USAGE
     print(describe(config))
-    found = warnings(Written(config, file.content, datetime.now(UTC).date()))
-    found += _unknown_users(config.process)
+    written = Written(config, file.content, datetime.now(UTC).date())
+    found = [*warnings(written), *_unknown_users(config.process)]
+    if resolve:
+        from lb.console.resolve import unresolved  # noqa: PLC0415 - needs trio
+
+        found += unresolved(written)
     for line in file.located(Complaint(path, f"warning: {message}") for path, message in found):
         print(line, file=sys.stderr)
     return BAD_USAGE if strict and found else OK

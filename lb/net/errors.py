@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import ssl
 
 __all__ = ["EXHAUSTED", "LOCAL_ERRORS", "MissingSourceError", "describe_error", "is_local_error"]
@@ -54,6 +55,8 @@ def describe_error(error: OSError) -> str:
         return ERROR_TEXTS[error.errno]
     if error.errno is not None and error.errno > 0:
         return os.strerror(error.errno).lower()
+    if isinstance(error, socket.gaierror):  # it has numbers of its own
+        return str(error.strerror).lower()
     return str(error) or type(error).__name__
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import sys
 from importlib.metadata import version
 
 import pytest
 import trio
 
 from tests.support.balancer import LB, RunningBalancer, ask, balancer, config, killed_at_end, run_lb
+from tests.support.name_server import name_server
 from tests.support.servers import Named, serving
 
 pytestmark = pytest.mark.slow
@@ -82,6 +84,59 @@ async def test_check_warns_and_only_with_strict_fails(tmp_path):
         f"{path}: process.user: warning: this machine has no user 'no-such-user' (line 2)",
     ]
     assert await run_lb("check", "--strict", "--config", path) == (2, out, err)
+
+
+async def test_check_looks_names_up_if_told_so(tmp_path):
+    path = tmp_path / "lb.toml"
+    async with name_server() as dns:
+        dns.has("web.internal", "A", "10.0.0.1")
+        dns.fails("broken.internal", "A")
+        dns.fails("broken.internal", "AAAA")
+        path.write_text(f"""
+[listeners.web]
+bind = ["localhost:0", "nobody.invalid:0"]
+[pools.web]
+nameservers = ["{dns.address}"]
+health = false
+servers = [
+    "localhost:80",
+    "nobody.invalid:81",
+    {{ dns = "web.internal", port = 80 }},
+    {{ dns = "broken.internal", port = 80 }},
+]
+""")
+        assert (await run_lb("check", path))[::2] == (0, "")
+        assert dns.asked == []
+        code, _, err = await run_lb("check", "--resolve", "--strict", path)
+    assert code == 2
+    unknown = "'nobody.invalid' does not resolve: name or service not known"
+    broken = "; ".join(f"broken.internal {kind}: SERVFAIL from {dns.address}" for kind in ("A", "AAAA"))
+    assert err.splitlines() == [
+        f"{path}: listeners.web.bind: warning: {unknown} (line 3)",
+        f"{path}: pools.web.servers[1]: warning: {unknown} (line 9)",
+        f"{path}: pools.web.servers[3]: warning: 'broken.internal' does not resolve: {broken} (line 11)",
+    ]
+
+
+AUDIT = """
+import sys
+opened = []
+sys.addaudithook(lambda event, _: opened.append(event) if event.startswith("socket.") else None)
+from lb.cli import main
+code = main(["check", "--strict", "lb.toml"])
+sys.exit(f"{code} {opened}" if code or opened else 0)
+"""
+
+
+async def test_check_opens_no_socket_of_any_kind(tmp_path):
+    (tmp_path / "lb.toml").write_text(
+        "[admin]\nbind = 'localhost:9900'\n[listeners.web]\nbind = ['localhost:8080', 'unix:web.sock']\n"
+        "servers = ['web.internal:80', { dns = 'web.internal', port = 80 }]\n[process]\nuser = 'root'\n"
+    )
+    done = await trio.run_process(
+        [sys.executable, "-c", AUDIT], cwd=tmp_path, capture_stdout=True, capture_stderr=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 async def test_diff_prints_what_a_reload_would_do(tmp_path):
