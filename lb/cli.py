@@ -243,6 +243,9 @@ def _add_help(commands: Commands, parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from lb.service.init import leave_process_1
+
+    leave_process_1()
     from lb.service.run import run
 
     return run(config_file(options))

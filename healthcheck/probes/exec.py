@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import signal
 import subprocess
 from collections.abc import Sequence
 
@@ -14,7 +12,7 @@ import trio
 from healthcheck.probe import Probe, ProbeFailed, Target
 from healthcheck.result import one_line
 from lb.net.errors import EXHAUSTED
-from lb.net.processes import exit_text
+from lb.net.processes import exit_text, kill_tree
 
 __all__ = ["ExecProbe"]
 
@@ -28,7 +26,7 @@ class ExecProbe(Probe):
     The environment variables ``LB_POOL`` and ``LB_SERVER`` name the server, ``LB_HOST`` and ``LB_PORT`` are what to
     check; for a unix socket the host is the path and the port is empty. stdout and stderr form one stream; its first
     line is the detail. The check ends when the command and its background processes have closed that stream. A
-    cancelled check kills the whole process group.
+    cancelled check kills the whole process group, and what has left it but still has a parent there.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -86,8 +84,7 @@ async def _first_line(process: trio.Process) -> str:
 
 
 async def _kill(process: trio.Process) -> None:
-    """Kill the process group and reap the process. Until then the kernel does not reuse the group's id."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    """Kill the process with all that it has started, and reap it. Until then the kernel does not reuse its id."""
+    kill_tree(process.pid)
     with trio.CancelScope(shield=True):
         await process.wait()

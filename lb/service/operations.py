@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,6 +22,7 @@ from lb.log.log import Log
 from lb.model import Config, ProcessSpec
 from lb.model.reuse import reused
 from lb.net.activation import GivenSockets
+from lb.net.cpus import available_cpus
 from lb.net.files import Reading, reading
 from lb.net.threads import Threads
 from lb.service.notify import Notifier
@@ -49,9 +48,7 @@ class _Reload:
 
 def worker_count(spec: ProcessSpec) -> int:
     """Return the number of processes that carry traffic; "auto" is one per CPU that this process may use."""
-    if spec.workers != "auto":
-        return spec.workers
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    return available_cpus() if spec.workers == "auto" else spec.workers
 
 
 class Operations:
@@ -191,6 +188,8 @@ def _check_process(old: ProcessSpec, new: ProcessSpec, path: Path) -> None:
     """Raise ConfigError if a key has changed that a reload cannot change."""
     errors = []
     for key, remedy in FIXED.items():
+        if getattr(old, key) == getattr(new, key):  # also where "auto" would be another number now
+            continue
         before, after = ((worker_count(s) if key == "workers" else getattr(s, key) or "none") for s in (old, new))
         if before != after:
             errors.append(f"{path}: process.{key}: a reload cannot change it ({before} -> {after}); {remedy}")

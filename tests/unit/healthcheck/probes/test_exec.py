@@ -88,6 +88,26 @@ async def test_exec_kills_the_whole_group_when_cancelled_and_reaps_the_command(m
     assert opened[0].returncode == -signal.SIGKILL
 
 
+async def test_exec_kills_what_has_left_the_group(monkeypatch):
+    """A command of the check in a session of its own lived on, with a process more for each check."""
+    reading, writing = os.pipe()
+    open_process = trio.lowlevel.open_process
+
+    async def with_pipe(*args, **options):
+        return await open_process(*args, pass_fds=[writing], **options)
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", with_pipe)
+    script = f"setsid sh -c 'echo started >/dev/fd/{writing}; sleep 1000; true' & wait"
+    async with trio.lowlevel.FdStream(reading) as pipe, trio.open_nursery() as nursery:
+        nursery.start_soon(shell(script).check, target_at(80))
+        with trio.fail_after(PATIENCE):
+            assert await pipe.receive_some() == b"started\n"
+            os.close(writing)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True), trio.fail_after(PATIENCE):
+                assert await pipe.receive_some() == b"", "all that hold the pipe have ended"
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -1,0 +1,63 @@
+"""The balancer as process 1 of a container: it reaps orphans, passes signals on and ends as it should."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.support.balancer import PATIENCE, ask, balancer, config
+from tests.support.servers import serving
+
+pytestmark = pytest.mark.slow
+CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+
+
+def may_unshare():
+    return subprocess.run([*CONTAINER, "true"], check=False, capture_output=True).returncode == 0
+
+
+needs_namespaces = pytest.mark.skipif(not may_unshare(), reason="needs the right to make a PID namespace")
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def zombies(pid):
+    """Return the children that have ended and that nobody has reaped."""
+    return [
+        child for child in children(pid) if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    ]
+
+
+@needs_namespaces
+@pytest.mark.usefixtures("worker_count")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signals_reach_the_balancer_and_its_exit_code_is_that_of_the_container(tmp_path, number):
+    async with serving() as server, balancer(tmp_path, config(server), through=CONTAINER) as lb:
+        (init,) = children(lb.process.pid)
+        assert await ask(lb.port) == b"s\n"
+        os.kill(init, signal.SIGHUP)
+        await lb.event("config.applied")
+        os.kill(init, number)
+        assert await lb.exit_code() == 0
+
+
+@needs_namespaces
+async def test_orphans_are_reaped(tmp_path):
+    """Each check leaves a process whose parent has ended; without a parent that waits it stays a zombie."""
+    left = tmp_path / "left"
+    command = f'["sh", "-c", "(sleep 0.01; echo >>{left}) >/dev/null 2>&1 &"]'
+    checks = f'probe = "exec"\ncommand = {command}\ninterval = "50ms"\nfast_interval = "50ms"'
+    async with serving() as server, balancer(tmp_path, config(server, health=checks), through=CONTAINER) as lb:
+        (init,) = children(lb.process.pid)
+        with trio.fail_after(PATIENCE):
+            while not left.exists() or len(left.read_text()) < 10:  # noqa: ASYNC110 - no event for it
+                await trio.sleep(0.01)
+            while zombies(init):  # noqa: ASYNC110 - as above
+                await trio.sleep(0.001)
