@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.support.balancer import ask, config, connect, read_all
+from tests.support.balancer import PATIENCE, ask, config, connect, read_all
 from tests.support.operating import ADMIN, client_of, operated
 from tests.support.servers import serving
 
@@ -66,8 +66,8 @@ async def test_an_upgrade_waits_for_no_client(tmp_path):
             with trio.move_on_after(1):
                 await stuck.send_all(STATUS * 900)
             await half.send_all(STATUS[:-2])
+            assert (await lb.upgrade())["event"] == "upgrade.done"
             with trio.fail_after(SOON):
-                assert (await lb.upgrade())["event"] == "upgrade.done"
                 assert await read_all(half) == b""
                 await lb.process.wait()
         await operator.status()
@@ -210,10 +210,10 @@ async def test_silent_connections_stop_neither_traffic_nor_operators(tmp_path):
                 with suppress(BlockingIOError):
                     sock.connect(("127.0.0.1", admin_port(lb)))
             assert await ask(lb.port) == b"a\n"
-            with trio.fail_after(SOON):
+            with trio.fail_after(PATIENCE):
                 await operator.status()
             async with client_of(lb, token=TOKEN) as another:
-                with trio.fail_after(SOON):
+                with trio.fail_after(PATIENCE):
                     assert (await another.get("/metrics")).status_code == 200
             assert len(os.listdir(f"/proc/{lb.process.pid}/fd")) < 200  # noqa: PTH208 - not slow in /proc
             assert not lb.of("accept.paused")

@@ -8,6 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lb.admin.gate
 from lb.admin.connection import BODY_TIMEOUT, HEAD_TIMEOUT, IDLE_TIMEOUT, MAX_BODY, WRITE_TIMEOUT
@@ -340,3 +343,51 @@ async def test_a_client_that_sends_on_and_on_keeps_nobody_out(serving, monkeypat
         with trio.fail_after(10):
             assert await answered(await serving.connect(GET % b"test")) == b"HTTP/1.1 200 "
         nursery.cancel_scope.cancel()
+
+
+# Any bytes
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        b"GET /test HTTP/1.1\r\n",
+        b"POST /test HTTP/1.1\r\n",
+        b"HEAD /test HTTP/1.0\r\n",
+        b"CONNECT a:1 HTTP/1.1\r\n",
+        b"PRI * HTTP/2.0\r\n",
+        b"Host: a\r\n",
+        b"Authorization: Bearer s3cret\r\n",
+        b"Authorization: Basic x\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Connection: close\r\n",
+        b"Upgrade: h2c\r\n",
+        b"Host: a\r\nAuthorization: Bearer s3cret\r\n\r\n",
+        b"\r\n",
+        b"3\r\nabc\r\n",
+        b"0\r\n\r\n",
+        b"abc",
+        b"\x16\x03\x01",
+    ]
+)
+
+
+@given(st.lists(st.lists(FRAGMENTS | st.binary(max_size=5), max_size=6).map(b"".join), max_size=4))
+def test_any_bytes_in_any_pieces_end_their_connection_only(pieces):
+    async def send():
+        async with served() as serving:
+            async with await serving.connect() as stream:
+                with suppress(trio.BrokenResourceError):
+                    for piece in pieces:
+                        await stream.send_all(piece)
+                        await trio.sleep(0.1)
+                    await stream.send_eof()
+                    await everything(stream)
+            answer, _ = await serving.ask(STRANGE)
+            assert answer.startswith(b"HTTP/1.1 401 ")
+            await trio.sleep(2 * HEAD_TIMEOUT)
+            assert serving.descriptors.used == 0
+            assert not [event for event in serving.events if isinstance(event, Fault)]
+
+    trio.run(send, clock=trio.testing.MockClock(autojump_threshold=0))
