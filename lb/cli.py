@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TypeAlias
 
 from lb import __version__
 from lb.console.arguments import add_ctl, add_explain, add_top
 from lb.console.config_file import UsageError, add_config, config_file, reordered
-from lb.console.output import Output
+from lb.console.output import Messages, Output
 from lb.net.signals import unblock_signals
 
 __all__ = ["main"]
@@ -22,10 +22,16 @@ OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0 success, 1 failure at run time, 2 bad usage or configuration."""
+    with redirect_stderr(Messages(sys.stderr)):
+        return _run_with_output(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run_with_output(argv: list[str]) -> int:
+    """Run a command. If its output cannot be written, say why and return 1."""
     output = Output(sys.stdout)
     with redirect_stdout(output):
         try:
-            code = _run_command(list(sys.argv[1:] if arguments is None else arguments))
+            code = _run_command(argv)
             output.flush()
         except KeyboardInterrupt:
             print("lb: interrupted", file=sys.stderr)

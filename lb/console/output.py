@@ -1,11 +1,11 @@
-"""stdout of a command, which may be full or closed."""
+"""stdout and stderr of a command, which may be full or closed."""
 
 from __future__ import annotations
 
 import os
 from typing import Any, TextIO
 
-__all__ = ["Output"]
+__all__ = ["Messages", "Output"]
 
 
 class Output:
@@ -31,7 +31,28 @@ class Output:
 
     def discard(self) -> None:
         """Write the rest to /dev/null: Python flushes once more at exit."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        _discard(self._stream)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a stream
         return getattr(self._stream, name)
+
+
+class Messages:
+    """A stream for messages. Those that cannot be written are lost, as nobody can be told; the exit code stays."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            _discard(self._stream)
+            return len(text)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a stream
+        return getattr(self._stream, name)
+
+
+def _discard(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

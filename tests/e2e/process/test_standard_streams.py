@@ -53,6 +53,23 @@ async def test_an_output_that_cannot_be_written_is_one_line_and_an_exit_code(tmp
     assert said == f"lb: cannot write to stdout: {reason}\n"
 
 
+@pytest.mark.parametrize("to", ["2>/dev/full", "2>&-", ">/dev/full 2>/dev/full"], ids=["full", "closed", "both"])
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["check", "none.toml"], 2),
+        (["nonsense"], 2),
+        (["run", "none.toml"], 2),
+        (["ctl", "--admin", "127.0.0.1:1", "status"], 1),
+    ],
+    ids=["check", "usage", "run", "ctl"],
+)
+async def test_the_exit_code_is_that_of_the_error_though_nobody_can_be_told(tmp_path, command, expected, to):
+    process = await exec_lb(*command, through=redirected(to), cwd=tmp_path)
+    async with killed_at_end(process):
+        assert await process.wait() == expected
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 async def test_no_connection_gets_the_number_of_a_closed_stream(tmp_path, closed):
     """A client once received the log."""
