@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import trio
@@ -22,19 +24,20 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
 ]
+CHROMIUM_ARGS = ["--no-sandbox", "--host-resolver-rules=MAP *.example 127.0.0.1"]
 SOON = 2.0  # seconds until the page shows a change
 
 
-async def browse(lb, visit, **options):
-    """Open the dashboard and call ``visit(page)`` in a thread, as playwright requires."""
-    bind = lb.of("admin.started")[0]["bind"]
-    await trio.to_thread.run_sync(partial(_visit, f"http://{bind}/", visit, options))
+async def browse(lb, visit, host="127.0.0.1", **options):
+    """Open the dashboard and call ``visit(page)`` in a thread, as playwright requires. Names in .example are ours."""
+    port = lb.of("admin.started")[0]["bind"].rpartition(":")[2]
+    await trio.to_thread.run_sync(partial(_visit, f"http://{host}:{port}/", visit, options))
 
 
 def _visit(url, visit, options):
     complaints = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         page = browser.new_page(**options)
         page.set_default_timeout(PATIENCE * 1000)
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -125,6 +128,55 @@ async def test_names_are_text_and_never_markup(tmp_path):
             assert page.locator(".server b, .server img").count() == 0
 
         await browse(lb, visit)
+
+
+UNDER_A_NAME = {"host": "lb.example", "http_credentials": {"username": "", "password": "s3cret"}}
+WITH_TOKEN = f'{ADMIN}\ntoken = "s3cret"'
+
+
+async def test_under_a_plain_http_name_the_page_works(tmp_path):
+    async with (
+        backends("a") as (a,),
+        operated(tmp_path, config(a, top=WITH_TOKEN), token="s3cret") as (lb, _),
+    ):
+
+        def visit(page):
+            row(page, "a").get_by_role("button", name="Drain a").click()
+            wait_for_state(page, "a", "draining")
+            page.wait_for_selector("#events li >> text=backend.overridden")
+
+        await browse(lb, visit, **UNDER_A_NAME)
+
+
+@pytest.fixture
+def elsewhere():
+    """The address of a page of another site."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://evil.example:{server.server_port}/"
+        server.shutdown()
+
+
+async def test_under_a_plain_http_name_pages_of_other_sites_are_refused(tmp_path, elsewhere):
+    """The browser sends no Sec-Fetch-Site there, and it may know the token."""
+    async with (
+        backends("a") as (a,),
+        operated(tmp_path, config(a, top=WITH_TOKEN), token="s3cret") as (lb, _),
+    ):
+
+        def visit(page):
+            own, statuses = page.url, {}
+            page.on("response", lambda response: statuses.update({response.url: response.status}))
+            page.goto(elsewhere)
+            for path in ("metrics", "readyz", "api/v1/explain"):
+                page.evaluate("url => fetch(url, {mode: 'no-cors', credentials: 'include'})", f"{own}{path}")
+                assert statuses[f"{own}{path}"] == 403
+            page.evaluate("url => fetch(url, {mode: 'no-cors', method: 'POST'})", f"{own}api/v1/reload")
+            assert statuses[f"{own}api/v1/reload"] == 403
+            assert page.goto(own).status == 200
+
+        with pytest.raises(AssertionError, match="403"):
+            await browse(lb, visit, **UNDER_A_NAME)
 
 
 @pytest.mark.parametrize("width", [360, 1280])
