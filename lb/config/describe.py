@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import singledispatch
 
 from lb.model import (
+    BandwidthSpec,
     CertificateSpec,
     CheckSpec,
     Config,
@@ -77,6 +78,8 @@ def _conditions(listener: ListenerSpec) -> Iterator[str]:
         yield f"; at most {listener.rate_per_source} a second from one source"
     if listener.freebind:
         yield "; binds addresses that are not here yet"
+    if listener.bandwidth:
+        yield f"; at most {value_text(listener.bandwidth)}"
     if isinstance(listener.settings, TcpSettings) and listener.settings.explain_sample:
         yield f"; explains {value_text(listener.settings.explain_sample)} of the connections"
 
@@ -198,6 +201,20 @@ def _(value: CheckSpec) -> str:
 @value_text.register
 def _(value: OutlierSpec) -> str:
     return f"{'reports' if value.dry_run else 'ejects'} servers {value.factor} times slower than the median"
+
+
+@value_text.register
+def _(value: BandwidthSpec) -> str:
+    limits = {"connection": value.connection, "source": value.source, "listener": value.listener}
+    return ", ".join(f"{_size(rate)}/s per {scope}" for scope, rate in limits.items() if rate) or "none"
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes in the syntax of the file."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if not count % size:
+            return f"{count // size}{unit}"
+    return f"{count} bytes"
 
 
 # Certificates: names and expiry date. Files: path only.

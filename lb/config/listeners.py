@@ -10,13 +10,14 @@ from pathlib import Path
 from lb.config.health import check_ports
 from lb.config.pools import read_servers
 from lb.config.tls import read_listener_tls
-from lb.model import HealthSpec, ListenerSpec, ModeSettings, PoolSpec, TcpSettings, modes
+from lb.model import BandwidthSpec, HealthSpec, ListenerSpec, ModeSettings, PoolSpec, TcpSettings, modes
 from lb.model.address import Address, Networks
 from lb.model.table import Table, join
 from lb.model.values import (
     Reader,
     address,
     boolean,
+    byte_size,
     duration,
     duration_above_zero,
     file_mode,
@@ -46,6 +47,9 @@ _RANGE = re.compile(r"(?P<host>.*):(?P<first>[0-9]{1,5})-(?P<last>[0-9]{1,5})")
 _LAST_PORT = 65_535
 _MOST_PORTS = 10_000  # each is a socket: an estimate, as many as the media ports of a SIP server
 
+_RATE = byte_size(least=1024)
+"""A rate in bytes a second. With less than a KiB, a stream would move in steps of a few bytes."""
+
 
 def pools_of_listeners(
     listeners: Mapping[str, Table], pools: Mapping[str, PoolSpec], directory: Path
@@ -72,6 +76,7 @@ def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec], di
     tls = read_listener_tls(table, directory)
     values = table.values(_LISTENER)
     accept_proxy = _accept_proxy(table)
+    bandwidth = _bandwidth(table)
     allow, deny = _networks("allow", table), _networks("deny", table)
     if settings is not None:  # without a mode, the keys of the mode have not been read
         table.finish()
@@ -83,6 +88,7 @@ def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec], di
         accept_proxy=accept_proxy,
         allow=allow,
         deny=deny,
+        bandwidth=bandwidth,
         tls=tls,
         **values,
     )
@@ -129,6 +135,16 @@ def _each_port(value: object) -> list[str]:
     if last - first >= _MOST_PORTS:
         raise ValueError(f"a range has at most {_MOST_PORTS} ports, not {last - first + 1}")
     return [f"{match['host']}:{port}" for port in range(first, last + 1)]
+
+
+def _bandwidth(table: Table) -> BandwidthSpec:
+    """Read ``bandwidth``: the limit of a connection, or a table of limits."""
+    if not isinstance(table.content.get("bandwidth"), dict):
+        return BandwidthSpec(table.value("bandwidth", _RATE) or 0)
+    limits = table.table("bandwidth")
+    found = BandwidthSpec(**limits.values(dict.fromkeys(("connection", "source", "listener"), _RATE)))
+    limits.finish()
+    return found
 
 
 def _accept_proxy(table: Table) -> bool | Networks:

@@ -152,7 +152,7 @@ def _reaches(server: Address, bind: Address) -> bool:
     """Return whether a connect to the server reaches the listener, as far as that is evident on any machine."""
     if server.is_unix or bind.is_unix:
         return server.path == bind.path
-    if server.port != bind.port:
+    if server.port not in (0, bind.port):  # 0: the port that the client came to
         return False
     same_host = server.host == bind.host or (server.is_local and bind.host == "localhost")
     return same_host or (_overlap(server, bind) and (server.is_local or _is_unspecified(server)))

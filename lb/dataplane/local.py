@@ -44,7 +44,8 @@ class LocalDataPlane:
     ``sockets``: the listening sockets. ``reserve``: descriptors that connections must not use. ``dedicated``: the
     process does nothing else, so its other tasks may wait a millisecond. ``host``: the interface to the machine.
     The other parameters are for a worker: listener counters, connection ids, shared source limits, a function that
-    makes the other workers recheck the backlogs, the worker's number, and the secret of TLS session tickets.
+    makes the other workers recheck the backlogs, the worker's number, the secret of TLS session tickets, and the number
+    of workers.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LocalDataPlane:
         wake_others: Callable[[], None] | None = None,
         worker: int | None = None,
         ticket_secret: bytes = b"",
+        workers: int = 1,
     ) -> None:
         self.listeners: dict[str, Listener] = {}
         self._pools = pools
@@ -82,9 +84,9 @@ class LocalDataPlane:
             next_id=next_id,
             source_limits=source_limits,
             ticket_secret=ticket_secret,
+            workers=workers,
         )
-        self._sink = sink
-        self._figures = Counters()
+        self._sink, self._figures = sink, Counters()
         self._own_addresses = OwnAddresses()
 
     def _fault(self, where: str, exception: Exception) -> None:

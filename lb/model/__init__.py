@@ -7,7 +7,7 @@ Durations are in seconds; ``math.inf`` means "never".
 from __future__ import annotations
 
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
-from lb.model.listener import ListenerSpec, ModeSettings, Share, TcpSettings
+from lb.model.listener import BandwidthSpec, ListenerSpec, ModeSettings, Share, TcpSettings
 from lb.model.plugin import PluginSpec, Secret
 from lb.model.pool import CheckSpec, CheckTls, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec, ProxyTlv
 from lb.model.server import Server, ServerSpec
@@ -15,6 +15,7 @@ from lb.model.tls import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
 
 __all__ = [
     "AdminSpec",
+    "BandwidthSpec",
     "CertificateSpec",
     "CheckSpec",
     "CheckTls",

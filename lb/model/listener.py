@@ -10,7 +10,7 @@ import attrs
 from lb.model.address import Address, IPAddress, Networks
 from lb.model.tls import ListenerTlsSpec
 
-__all__ = ["ListenerSpec", "ListeningSpec", "ModeSettings", "Share", "TcpSettings", "find"]
+__all__ = ["BandwidthSpec", "ListenerSpec", "ListeningSpec", "ModeSettings", "Share", "TcpSettings", "find"]
 
 
 class Share(float):
@@ -55,6 +55,19 @@ class ListeningSpec:
 
 
 @attrs.frozen
+class BandwidthSpec:
+    """Limits in bytes a second, for each direction; 0 = none."""
+
+    connection: int = 0
+    source: int = 0
+    """Of all connections of a client's address together."""
+    listener: int = 0
+
+    def __bool__(self) -> bool:
+        return self != BandwidthSpec()
+
+
+@attrs.frozen
 class ListenerSpec:
     """The addresses that accept clients, and the mode that handles them."""
 
@@ -74,6 +87,7 @@ class ListenerSpec:
     """0 = no limit."""
     rate_per_source: int = 0
     """New connections per second; 0 = no limit."""
+    bandwidth: BandwidthSpec = BandwidthSpec()
     tls: ListenerTlsSpec | None = None
     keepalive: float = 120.0
     """TCP keep-alive on both sides: idle seconds before the first probe; 0 = off."""

@@ -21,7 +21,17 @@ from lb.net.cooperate import WORK_TURN
 __all__ = ["DeadlineQueue", "Deadlines", "Wait", "WaitKind"]
 
 WaitKind: TypeAlias = Literal[
-    "header", "connect", "hold", "hold_retry", "idle", "half_close", "calm", "step_back", "check", "check_close"
+    "header",
+    "connect",
+    "hold",
+    "hold_retry",
+    "idle",
+    "half_close",
+    "calm",
+    "step_back",
+    "check",
+    "check_close",
+    "bandwidth",
 ]
 
 

@@ -37,7 +37,9 @@ class OwnAddresses:
         if not isinstance(address, tuple):
             return address in self._paths
         hosts = self._hosts.get(address[1])  # nearly always None, without a system call
-        if hosts is None:
+        if not address[1]:  # the port that the client came to
+            hosts = set().union(*self._hosts.values())
+        if not hosts:
             return False
         host = _parsed(address[0])
         if host.is_unspecified:  # a connect to it is one to this host

@@ -38,6 +38,7 @@ class ConnectionContext:
         next_id: Callable[[], int] | None = None,
         source_limits: SourceLimits | None = None,
         ticket_secret: bytes = b"",
+        workers: int = 1,
     ) -> None:
         self.clock = trio.lowlevel.current_clock().current_time
         """The clock behind trio.current_time(), without its lookup, which adds up over several calls per connection."""
@@ -49,6 +50,8 @@ class ConnectionContext:
         self.deadlines = deadlines
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
         self.source_limits = source_limits or SourceLimits.of_process()
+        self.workers = workers
+        """Processes that carry the traffic of the same listeners."""
         self.next_id = next_id or itertools.count(1).__next__
         self._closed = trio.Event()
 

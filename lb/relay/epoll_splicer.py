@@ -17,9 +17,11 @@ from lb.model.address import SocketAddress
 from lb.model.timing import Histogram
 from lb.net.deadlines import DeadlineQueue
 from lb.net.outgoing import Outgoing
+from lb.relay.bandwidth import Bandwidth
 from lb.relay.epoll_acceptor import EpollAcceptor
 from lb.relay.epoll_connecting import EpollConnecting
 from lb.relay.epoll_handshake import EpollHandshake
+from lb.relay.epoll_limited import LimitedRelay, TimedLimitedRelay, limit
 from lb.relay.epoll_loop import EpollLoop
 from lb.relay.epoll_relay import EpollRelay, TimedRelay
 from lb.relay.epoll_tls import TimedTlsRelay, TlsRelay, secure
@@ -107,6 +109,7 @@ class EpollSplicer:
         first_byte: Histogram | None,
         client_tls: Tls | None = None,
         server_tls: Tls | None = None,
+        bandwidth: Bandwidth | None = None,
     ) -> EpollRelay:
         loop = self._loop
         connecting = loop.handlers[server.fileno()]
@@ -114,11 +117,15 @@ class EpollSplicer:
         greeted = loop.handlers.get(client.fileno())
         ready = (greeted.ready if isinstance(greeted, EpollHandshake) else 0, connecting.ready)
         tls = client_tls is not None or server_tls is not None
+        plain, timed = (TlsRelay, TimedTlsRelay) if tls else (EpollRelay, TimedRelay)
+        if bandwidth is not None:
+            plain, timed = LimitedRelay, TimedLimitedRelay
         if first_byte is None:
-            relay = (TlsRelay if tls else EpollRelay)(loop, client, server, owner, half_close, ready)
+            relay = plain(loop, client, server, owner, half_close, ready)
         else:
-            timed = TimedTlsRelay if tls else TimedRelay
             relay = timed(loop, client, server, owner, half_close, ready, first_byte)
+        if bandwidth is not None:
+            limit(relay, bandwidth)
         if tls:
             secure(relay, client_tls, server_tls)
         loop.handlers[server.fileno()] = relay.server

@@ -17,6 +17,7 @@ from lb.events import EndedBy, Reason
 from lb.model.timing import Histogram
 from lb.net.deadlines import DeadlineQueue
 from lb.net.tcp import end_with_reset
+from lb.relay.bandwidth import Bandwidth, Meter
 from lb.relay.splicer import TIMEOUTS, RelayOwner
 from lb.tls.layer import Layer
 
@@ -44,6 +45,40 @@ class _Side:
         """Its end was forwarded."""
         self.cut = False
         """The other side accepts no more bytes from this side."""
+        self.closed = False
+        self._meter: Meter | None = None
+        self._resumed = trio.Event()
+
+    def limit(self, meter: Meter) -> None:
+        """Read only what the meter lets pass."""
+        self._meter = meter
+        meter.side = self
+
+    def resume(self) -> None:
+        """Implements :class:`lb.relay.bandwidth.Metered`."""
+        self._resumed.set()
+
+    async def receive(self) -> bytes:
+        """Read from the socket, once the meter lets bytes pass. Raises OSError, BlockingIOError too."""
+        meter = self._meter
+        if meter is None:
+            return self.sock.recv(READ_SIZE)
+        while not (allowed := meter.allowed()):
+            self._resumed = trio.Event()
+            await self._resumed.wait()
+        received = self.sock.recv(min(READ_SIZE, allowed))
+        meter.take(len(received))
+        return received
+
+    def pause(self) -> None:
+        """It does not read for now."""
+        if self._meter is not None:
+            self._meter.release()
+
+    def close(self) -> None:
+        self.closed = True
+        self.pause()
+        self.sock.close()
 
 
 class PortableRelay:
@@ -59,9 +94,13 @@ class PortableRelay:
         half_close: DeadlineQueue,
         fault: Callable[[str, Exception], None],
         first_byte: Histogram | None,
+        bandwidth: Bandwidth | None,
     ) -> None:
         self._client = _Side("client", client, layers[0])
         self._server = _Side("server", server, layers[1])
+        if bandwidth is not None:
+            self._client.limit(bandwidth.inwards)
+            self._server.limit(bandwidth.outwards)
         self._owner = owner
         self._queue = idle
         self._half_close = half_close
@@ -121,8 +160,8 @@ class PortableRelay:
             self._reset_both()
             self._outcome = ("lb", "reset")
         finally:
-            self._client.sock.close()
-            self._server.sock.close()
+            self._client.close()
+            self._server.close()
         if self._outcome is not None:
             self._queue.discard(self)
             try:
@@ -153,10 +192,11 @@ class PortableRelay:
                 return
             await trio.lowlevel.checkpoint()
             try:
-                received = source.sock.recv(READ_SIZE)
+                received = await source.receive()
                 self._restart_deadline()
                 data = source.layer.open(received)
             except BlockingIOError:
+                source.pause()
                 await trio.lowlevel.wait_readable(source.sock)
                 data = b""
             except ssl.SSLEOFError:
@@ -185,6 +225,7 @@ class PortableRelay:
                 try:
                     sent += target.sock.send(view[sent:])
                 except BlockingIOError:
+                    source.pause()
                     await trio.lowlevel.wait_writable(target.sock)
                     await trio.lowlevel.checkpoint_if_cancelled()
                     continue

@@ -20,6 +20,7 @@ from lb.net.deadlines import DeadlineQueue
 from lb.net.errors import EXHAUSTED
 from lb.net.outgoing import Outgoing
 from lb.net.tcp import is_self_connected
+from lb.relay.bandwidth import Bandwidth
 from lb.relay.portable_relay import PortableRelay
 from lb.relay.splicer import ACCEPT_GO_ON, EXHAUSTED_PAUSE, MOST_WAITING, ConnectingOwner, Handshake, RelayOwner
 from lb.tls.layer import Clear, Tls
@@ -97,9 +98,10 @@ class PortableSplicer:
         first_byte: Histogram | None,
         client_tls: Tls | None = None,
         server_tls: Tls | None = None,
+        bandwidth: Bandwidth | None = None,
     ) -> PortableRelay:
         layers = (client_tls or Clear(), server_tls or Clear())
-        relay = PortableRelay(client, server, owner, layers, idle, half_close, self.fault, first_byte)
+        relay = PortableRelay(client, server, owner, layers, idle, half_close, self.fault, first_byte, bandwidth)
         self._nursery.start_soon(relay.run)
         return relay
 

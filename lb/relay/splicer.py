@@ -21,6 +21,7 @@ from lb.model.address import SocketAddress
 from lb.model.timing import Histogram
 from lb.net.deadlines import DeadlineQueue
 from lb.net.outgoing import Outgoing
+from lb.relay.bandwidth import Bandwidth
 from lb.tls.layer import Tls
 
 __all__ = [
@@ -214,11 +215,13 @@ class Splicer(Protocol):
         first_byte: Histogram | None,
         client_tls: Tls | None = None,
         server_tls: Tls | None = None,
+        bandwidth: Bandwidth | None = None,
     ) -> Relay:
         """Join two connected sockets, which the splicer owns from now on.
 
         TCP sockets must have the options of :func:`lb.net.tcp.socket_options`.
         ``client_tls`` and ``server_tls`` are the TLS of a side whose handshake is complete.
+        ``bandwidth`` limits what is read from both sides.
         The relay waits in ``idle``, and in ``half_close`` after the first side's end. Each transfer restarts the
         deadline. ``first_byte`` receives the time to the server's first byte, counted from the client's first byte if
         that came earlier.

@@ -164,6 +164,7 @@ class Connection:
         frontend, connector = self._frontend, self._connector
         assert connector is not None and connector.backend is not None  # noqa: S101, PT018 - it has just connected
         timing = connector.backend.timing
+        limits = frontend.bandwidth
         self._relay = self._context.splicer.relay(
             self.sock,
             server,
@@ -173,6 +174,7 @@ class Connection:
             first_byte=timing.first_byte if timing is not None else None,
             client_tls=self.tls,
             server_tls=tls,
+            bandwidth=limits.begin(self.client, self.on_close) if limits is not None else None,
         )
         self._handshake = None
 

@@ -8,6 +8,7 @@ from lb.model import ListenerSpec, TcpSettings
 from lb.model.listener import find
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.pool import Pool
+from lb.proxy.bandwidth_limits import BandwidthLimits
 from lb.proxy.context import ConnectionContext
 from lb.proxy.route import Route, make_route
 
@@ -23,11 +24,15 @@ class Frontend:
     """The route of clients whose server name (SNI) has no route of its own."""
     idle_queue: DeadlineQueue
     half_close_queue: DeadlineQueue
+    bandwidth: BandwidthLimits | None
+    """None: without limits."""
 
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self.closed = closed
         self._context = context
         self._routes: dict[str, Route] = {}
+        self._limits = BandwidthLimits(context.deadlines, context.clock, context.workers)
+        """The limits of connections that are open, also of those that are limited no more."""
 
     def configure(self, spec: ListenerSpec, settings: TcpSettings, pools: Mapping[str, Pool]) -> None:
         """Apply new settings. The TLS contexts of the pools exist already."""
@@ -41,6 +46,9 @@ class Frontend:
             if settings.half_close_timeout <= settings.idle_timeout
             else self.idle_queue
         )
+
+        self._limits.configure(spec.bandwidth)
+        self.bandwidth = self._limits if spec.bandwidth else None
 
     def route_for(self, name: str | None) -> Route:
         """Return the route for this server name (SNI): "" without SNI, None if no filter has read it."""

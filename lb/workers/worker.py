@@ -115,6 +115,7 @@ class Worker:
             wake_others=self._wakeups.wake_others,
             worker=start.index,
             ticket_secret=start.ticket_secret,
+            workers=start.workers,
         )
         self._preparing = trio.CancelScope()
         self._thread = Threads(1)

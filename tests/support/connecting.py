@@ -150,7 +150,7 @@ class FakeSplicer:
         self.nursery.start_soon(running.run)
         return running
 
-    def relay(self, client, server, owner, *, idle, half_close, first_byte, client_tls, server_tls):
+    def relay(self, client, server, owner, *, idle, half_close, first_byte, client_tls, server_tls, bandwidth):
         self.relays.append(FakeRelay(client, owner, idle, half_close, first_byte))
         idle.enter(self.relays[-1], trio.current_time())
         return self.relays[-1]

@@ -133,7 +133,17 @@ class Bench:
         self.faults = faults
         self.joined = []
 
-    async def join(self, *, idle=math.inf, half_close=math.inf, buffer=None, unix=False, early=None, first_byte=None):
+    async def join(
+        self,
+        *,
+        idle=math.inf,
+        half_close=math.inf,
+        buffer=None,
+        unix=False,
+        early=None,
+        first_byte=None,
+        bandwidth=None,
+    ):
         """Join two connections with a relay. ``buffer`` limits the kernel buffers of their outer ends.
 
         ``early(client, server)`` may use the outer sockets before the relay exists.
@@ -157,6 +167,7 @@ class Bench:
                     idle=self.deadlines.queue("idle", idle),
                     half_close=self.deadlines.queue("half_close", half_close),
                     first_byte=first_byte,
+                    bandwidth=bandwidth,
                 )
 
             owner = Owner(join)

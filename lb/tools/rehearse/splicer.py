@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lb.events import EndedBy, Reason
     from lb.model.address import SocketAddress
     from lb.model.timing import Histogram
+    from lb.relay.bandwidth import Bandwidth
     from lb.tls.layer import Tls
 
 __all__ = ["VirtualSplicer"]
@@ -181,6 +182,7 @@ class VirtualSplicer:
         first_byte: Histogram | None,  # noqa: ARG002 - bytes are not simulated
         client_tls: Tls | None = None,  # noqa: ARG002
         server_tls: Tls | None = None,  # noqa: ARG002
+        bandwidth: Bandwidth | None = None,  # noqa: ARG002
     ) -> VirtualRelay:
         virtual = cast("VirtualClient", client)
         self._joined(self._clock.now - virtual.arrived)

@@ -15,6 +15,7 @@ from lb.config.load import ConfigError, config_of, load, parse
 from lb.config.toml_file import TomlFile
 from lb.model import (
     AdminSpec,
+    BandwidthSpec,
     CheckSpec,
     Config,
     DnsSource,
@@ -144,6 +145,7 @@ def test_every_key_reaches_the_model() -> None:
                 freebind=True,
                 socket_mode=0o660,
                 socket_owner="balancer:web",
+                bandwidth=BandwidthSpec(connection=1 << 20, source=4_000_000, listener=1 << 30),
                 explain_sample=0.01,
             ),
             "app": listener_spec("app", (Address.parse(":0"),), "app"),
@@ -585,3 +587,37 @@ def test_a_token_may_be_in_a_file(tmp_path: Path) -> None:
         with pytest.raises(ConfigError) as caught:
             load(path)
         assert any(message in error for error in caught.value.errors), caught.value.errors
+
+
+@pytest.mark.parametrize(
+    ("given", "spec"),
+    [
+        ('"0"', BandwidthSpec()),
+        ("0", BandwidthSpec()),
+        ('"1MiB"', BandwidthSpec(connection=1 << 20)),
+        ("2048", BandwidthSpec(connection=2048)),
+        ("{}", BandwidthSpec()),
+        ('{ source = "64KiB" }', BandwidthSpec(source=1 << 16)),
+        ('{ connection = "1MiB", source = "0", listener = 1000000 }', BandwidthSpec(1 << 20, 0, 1_000_000)),
+    ],
+)
+def test_bandwidth_is_that_of_a_connection_or_a_table(given, spec):
+    text = f"[listeners.a]\nbind = ':1'\nservers = ['127.0.0.1:1']\nbandwidth = {given}\n"
+    assert config_of(TomlFile.parse(text, "lb.toml")).listeners["a"].bandwidth == spec
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ('"1 mb"', "bandwidth: must be a number of bytes like '256KiB' or '1MiB', not '1 mb'"),
+        ("true", "bandwidth: must be a number of bytes like '256KiB' or '1MiB', not true"),
+        ("-1", "bandwidth: must be 1024 or more, not -1"),
+        ('"5"', "bandwidth: must be 1024 or more, not 5"),
+        ('{ source = "1x" }', "bandwidth.source: must be a number of bytes like '256KiB' or '1MiB', not '1x'"),
+        ('{ conection = "1MiB" }', "bandwidth.conection: unknown key, did you mean 'connection'?"),
+    ],
+)
+def test_a_wrong_bandwidth_is_told(given, message):
+    text = f"[listeners.a]\nbind = ':1'\nservers = ['127.0.0.1:1']\nbandwidth = {given}\n"
+    (error,) = errors_of(text)
+    assert error == f"lb.toml: listeners.a.{message} (line 4)"
