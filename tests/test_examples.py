@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 import subprocess
@@ -104,11 +105,36 @@ def test_the_unit_gives_open_connections_longer_than_the_default_stop_timeout():
 
 def test_the_unit_gives_no_more_rights_than_needed():
     unit = unit_lines()
-    assert unit["NoNewPrivileges"] == unit["DynamicUser"] == unit["ProtectHome"] == ["yes"]
+    assert unit["NoNewPrivileges"] == unit["ProtectHome"] == ["yes"]
+    assert unit["User"] == unit["Group"] == ["trio-lb"]
     assert unit["ProtectSystem"] == ["strict"]
     assert unit["CapabilityBoundingSet"] == unit["AmbientCapabilities"] == ["CAP_NET_BIND_SERVICE"]
     assert unit["SystemCallFilter"] == ["@system-service", "~@privileged @resources"]
     assert unit["UMask"] == ["0077"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to a group")
+def test_certbots_hook_gives_the_group_copies_and_reloads(tmp_path):
+    """certbot runs it with the directory of the renewed certificate in the environment."""
+    live, to, bin_ = tmp_path / "live" / "example.org", tmp_path / "tls", tmp_path / "bin"
+    for directory in (live, bin_):
+        directory.mkdir(parents=True)
+    for name in ("fullchain.pem", "privkey.pem"):
+        (live / name).write_text(name)
+        (live / name).chmod(0o600)
+    (bin_ / "systemctl").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/calls\n')
+    (bin_ / "systemctl").chmod(0o755)
+    group = grp.getgrgid(1).gr_name
+    hook = (EXAMPLES / "certbot-deploy-hook.sh").read_text()
+    script = hook.replace("/etc/trio-lb/tls", str(to)).replace("group=trio-lb", f"group={group}")
+    environment = {"PATH": f"{bin_}:{os.environ['PATH']}", "RENEWED_LINEAGE": str(live)}
+    for _ in range(2):  # a renewal replaces the files
+        subprocess.run(["sh", "-c", script], check=True, env=environment)
+    assert sorted(path.name for path in (to / "example.org").iterdir()) == ["fullchain.pem", "privkey.pem"]
+    key = (to / "example.org" / "privkey.pem").stat()
+    assert (key.st_uid, key.st_gid, key.st_mode & 0o777) == (0, 1, 0o640)
+    assert (to.stat().st_mode & 0o777, to.stat().st_gid) == (0o750, 1)
+    assert (tmp_path / "calls").read_text() == "try-reload-or-restart lb\n" * 2
 
 
 def test_systemd_finds_little_left_to_forbid():

@@ -16,6 +16,7 @@ from lb.model.plugin_modules import search_beside
 from lb.model.table import Complaint, Table
 from lb.model.values import (
     Reader,
+    account,
     address,
     boolean,
     choice,
@@ -24,9 +25,9 @@ from lb.model.values import (
     file_name,
     owner,
     secret,
-    text,
     workers,
 )
+from lb.net.files import read_file
 
 __all__ = ["ConfigError", "config_of", "load", "load_admin", "parse", "read_process"]
 
@@ -123,9 +124,9 @@ def _secret_in_file(directory: Path) -> Reader[str]:
     def read(value: object) -> str:
         path = file_name(value)
         try:
-            found = (directory / path).read_bytes().decode().strip()
+            found = read_file(directory / path).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or "is not UTF-8"
+            reason = (error.strerror or str(error)) if isinstance(error, OSError) else "is not UTF-8"
             raise ValueError(f"{path!r} cannot be read: {reason.lower()}") from error
         if not found:
             raise ValueError(f"{path!r} is empty")
@@ -144,8 +145,8 @@ _PROCESS: Mapping[str, Reader[object]] = {
     "workers": workers,
     "stop_delay": duration,
     "stop_timeout": duration,
-    "user": text,
-    "group": text,
+    "user": account,
+    "group": account,
 }
 
 

@@ -13,7 +13,7 @@ import tomli
 from lb.config.lines import key_lines, line_of
 from lb.config.other_formats import other_format
 from lb.model.table import Complaint
-from lb.net.files import read_file
+from lb.net.files import read_file, read_file_or_pipe
 
 __all__ = ["STDIN", "ConfigError", "TomlFile", "read_toml"]
 
@@ -67,7 +67,7 @@ def read_toml(path: Path, *, beside_traffic: bool = False) -> TomlFile:
     if path == STDIN:
         return TomlFile.parse(_read_stdin(again=beside_traffic), "<stdin>")
     try:
-        content = read_file(path) if beside_traffic else path.read_bytes()
+        content = (read_file if beside_traffic else read_file_or_pipe)(path)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror or error}"]) from error
     return TomlFile.parse(_decoded(content, str(path)), str(path), beside_traffic=beside_traffic)

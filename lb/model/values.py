@@ -23,6 +23,7 @@ from lb.model.suggestion import did_you_mean
 
 __all__ = [
     "Reader",
+    "account",
     "address",
     "boolean",
     "byte_size",
@@ -202,6 +203,14 @@ def server_address(directory: Path | None) -> Reader[Address]:
 
 def _is_host_alone(given: str) -> bool:
     return bool(given) and (given.endswith("]") or ":" not in given)
+
+
+def account(value: object) -> str:
+    """The name of a user or group of this host; empty for none."""
+    found = text(value)
+    if not found.isprintable():
+        raise ValueError(f"must not hold control characters, like {shown(found)}")
+    return found
 
 
 def owner(value: object) -> str:

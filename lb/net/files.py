@@ -9,7 +9,9 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Reading", "read_file", "reading"]
+from lb.net.privileged_files import open_file
+
+__all__ = ["Reading", "read_file", "read_file_or_pipe", "reading"]
 
 MAX_FILE_SIZE = 1 << 24
 """Maximum bytes of a file. A guess: a hundred times the largest configuration."""
@@ -31,7 +33,7 @@ def read_file(path: str | Path) -> bytes:
     A pipe would block until somebody writes to it. A network file system that does not answer blocks all the same.
     """
     reading.get().path = str(path)
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = open_file(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(fd, "rb") as file:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError("is not a plain file")
@@ -39,3 +41,9 @@ def read_file(path: str | Path) -> bytes:
     if len(content) > MAX_FILE_SIZE:
         raise OSError(f"is larger than {MAX_FILE_SIZE >> 20} MiB")
     return content
+
+
+def read_file_or_pipe(path: str | Path) -> bytes:
+    """Read a file to its end, however long that takes. Raises OSError."""
+    with os.fdopen(open_file(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as file:
+        return file.read()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-__all__ = ["cpu_seconds", "exit_text", "kill_tree", "wait_for_exit"]
+__all__ = ["cpu_seconds", "exit_text", "keep_only", "kill_tree", "name_process", "wait_for_exit"]
 
 
 def exit_text(returncode: int) -> str:
@@ -79,3 +79,21 @@ async def wait_for_exit(pid: int) -> None:
         await trio.lowlevel.wait_readable(pidfd)
     finally:
         os.close(pidfd)
+
+
+def keep_only(*fds: int) -> None:
+    """Close all other descriptors, as inherited sockets would never be closed. stdin becomes /dev/null."""
+    first = 3
+    for fd in sorted(fds):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+def name_process(name: str) -> None:
+    """Set the name that ``ps`` and ``top`` show, if the system supports it."""
+    with suppress(OSError):
+        Path("/proc/self/comm").write_text(name)

@@ -44,11 +44,14 @@ class HandoverDocument:
     """Sockets of listeners."""
     given: Mapping[int, str]
     """Sockets from the service manager, with their names."""
+    opener: int | None = None
+    """Socket to the file opener of a balancer that has dropped its privileges."""
 
     def as_json(self) -> bytes:
         sockets = [{**place_as_json(place), "fds": list(fds)} for place, fds in self.sockets.items()]
         given = [{"fd": fd, "name": name} for fd, name in self.given.items()]
-        return json.dumps({"format": FORMAT, "channel": self.channel, "sockets": sockets, "given": given}).encode()
+        document = {"format": FORMAT, "channel": self.channel, "sockets": sockets, "given": given}
+        return json.dumps({**document, "opener": self.opener}).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> HandoverDocument:
@@ -60,6 +63,7 @@ class HandoverDocument:
             read["channel"],
             {place_from_json(each): tuple(each["fds"]) for each in read["sockets"]},
             {each["fd"]: each["name"] for each in read["given"]},
+            read.get("opener"),
         )
 
 

@@ -16,6 +16,7 @@ from lb.model.address import Address
 from lb.model.binds import Place, binding_changes, binds_of
 from lb.model.config import ADMIN_BACKLOG
 from lb.net.activation import GivenSockets
+from lb.net.privileged_files import use_opener
 from lb.net.sockets import close_all
 from lb.service.handover import HandoverDocument, place_as_json
 from lb.service.talk import Talk, send_now
@@ -32,6 +33,8 @@ class Predecessor:
     def __init__(self, document: HandoverDocument) -> None:
         self.given = GivenSockets.of_descriptors(document.given)
         self._channel = _inherited(document.channel)
+        if document.opener is not None:
+            use_opener(_inherited(document.opener))
         self._sockets = {place: [_inherited(fd) for fd in fds] for place, fds in document.sockets.items()}
         self._taken: list[Place] = []
         self._backlogs: list[tuple[socket.socket, int]] = []

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from lb.model import ProcessSpec
 from lb.net.errors import describe_error
 
-__all__ = ["PrivilegesError", "give_up"]
+__all__ = ["PrivilegesError", "changes_user", "give_up"]
 
 
 class PrivilegesError(Exception):
@@ -22,11 +22,9 @@ def give_up(spec: ProcessSpec, files: Iterable[str]) -> None:
 
     Does nothing without a configured user, or if it is the current one. Raises PrivilegesError.
     """
-    if not spec.user:
+    if not changes_user(spec):
         return
     uid, gid = _ids(spec)
-    if {*os.getresuid()} == {uid} and {*os.getresgid()} == {gid}:
-        return
     try:
         for path in files:
             os.chown(path, uid, gid, follow_symlinks=False)  # it may have been replaced by a link
@@ -37,6 +35,14 @@ def give_up(spec: ProcessSpec, files: Iterable[str]) -> None:
         raise PrivilegesError(f"cannot become user {spec.user!r}: {describe_error(error)}") from error
     if uid and _can_return():
         raise PrivilegesError(f"user {spec.user!r} can regain root privileges")
+
+
+def changes_user(spec: ProcessSpec) -> bool:
+    """Return whether the configured user or group is another than the current one. Raises PrivilegesError."""
+    if not spec.user:
+        return False
+    uid, gid = _ids(spec)
+    return {*os.getresuid()} != {uid} or {*os.getresgid()} != {gid}
 
 
 def _ids(spec: ProcessSpec) -> tuple[int, int]:

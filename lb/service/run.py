@@ -23,13 +23,15 @@ from lb.model import Config
 from lb.net.activation import GivenError, GivenSockets
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.descriptors import raise_limit
+from lb.net.privileged_files import use_opener
 from lb.net.signals import SIGNALS, STOP_SIGNALS, hold_signals, signals_unblocked
 from lb.net.sockets import NONE_GIVEN, open_sockets, remove_file
+from lb.service.file_opener import start_file_opener
 from lb.service.handover import HandoverError
 from lb.service.notify import Notifier
 from lb.service.operations import Operations, worker_count
 from lb.service.predecessor import Predecessor
-from lb.service.privileges import PrivilegesError, give_up
+from lb.service.privileges import PrivilegesError, changes_user, give_up
 
 __all__ = ["run"]
 
@@ -50,6 +52,8 @@ def run(path: Path) -> int:
     keep_threads_short()
     with ExitStack() as made:
         try:
+            if changes_user(config.process):
+                use_opener(start_file_opener(path))
             inherited = _listen(config, predecessor, given, made)
         except (OSError, PrivilegesError) as error:
             return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])

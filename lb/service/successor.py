@@ -14,6 +14,7 @@ import trio
 from lb.control.inherited import RuntimeState
 from lb.model.binds import Place
 from lb.net.activation import GivenSockets
+from lb.net.privileged_files import channel
 from lb.net.processes import exit_text, wait_for_exit
 from lb.net.sockets import Opened
 from lb.service.handover import HandoverDocument, place_from_json
@@ -41,6 +42,7 @@ class Successor:
                 theirs.fileno(),
                 {place: [sock.fileno() for sock in each] for place, each in sockets.items()},
                 {each.sock.fileno(): each.name for each in given.all},
+                opener.fileno() if (opener := channel()) is not None else None,
             )
             try:
                 self._process = _start(document)
@@ -98,7 +100,11 @@ def _start(document: HandoverDocument) -> subprocess.Popen[bytes]:
     try:
         os.write(text, document.as_json())
         inherited: Sequence[int] = [text, document.channel, *document.given]
-        inherited = [*inherited, *(fd for fds in document.sockets.values() for fd in fds)]
+        inherited = [
+            *inherited,
+            *([] if document.opener is None else [document.opener]),
+            *(fd for fds in document.sockets.values() for fd in fds),
+        ]
         environment = {key: value for key, value in os.environ.items() if key != "WATCHDOG_PID"}
         environment[HANDOVER] = str(text)
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=inherited)  # noqa: S603 - our own command

@@ -38,7 +38,7 @@ from typing import NoReturn
 import trio
 
 from lb.model.plugin_modules import plugin_directories, search_beside
-from lb.net.processes import exit_text, wait_for_exit
+from lb.net.processes import exit_text, keep_only, name_process, wait_for_exit
 from lb.net.signals import SIGNALS
 
 __all__ = ["ForkServer", "ForkedProcess", "begin"]
@@ -67,7 +67,7 @@ def begin() -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     pid = os.fork()
     if not pid:
-        _keep_only(theirs.fileno())
+        keep_only(theirs.fileno())
         _serve_and_exit(theirs)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()
@@ -275,24 +275,6 @@ async def _reap(program: subprocess.Popen[bytes]) -> None:
 # In the fork server
 
 
-def _keep_only(*fds: int) -> None:
-    """Close all other descriptors, as inherited sockets would never be closed. stdin becomes /dev/null."""
-    first = 3
-    for fd in sorted(fds):
-        os.closerange(first, fd)
-        first = fd + 1
-    os.closerange(first, os.sysconf("SC_OPEN_MAX"))
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-
-
-def _name_process(name: str) -> None:
-    """Set the name that ``ps`` and ``top`` show, if the system supports it."""
-    with suppress(OSError):
-        Path("/proc/self/comm").write_text(name)
-
-
 def _serve_and_exit(channel: socket.socket) -> NoReturn:
     """Run a forked fork server. Never returns to the frames of the caller."""
     code = 1
@@ -310,7 +292,7 @@ def _serve(channel: socket.socket) -> None:
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    _name_process("lb fork server")
+    name_process("lb fork server")
     for module in PRELOADED:
         __import__(module)
     gc.freeze()  # workers share these objects until one writes to them
@@ -366,8 +348,8 @@ def _work_and_exit(index: int, channel: int) -> NoReturn:
     try:
         from lb.workers.worker import run_worker  # noqa: PLC0415 - preloaded before the fork
 
-        _keep_only(channel)
-        _name_process(f"lb worker {index}")
+        keep_only(channel)
+        name_process(f"lb worker {index}")
         code = run_worker(channel)
         sys.stdout.flush()
         sys.stderr.flush()

@@ -6,6 +6,7 @@ import os
 import pwd
 import signal
 import site
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -14,10 +15,11 @@ from pathlib import Path
 
 import pytest
 import trio
+import trustme
 
 from lb.model import ProcessSpec
 from lb.service.privileges import PrivilegesError, give_up
-from tests.support.balancer import PATIENCE, ask, balancer, config, run_lb
+from tests.support.balancer import PATIENCE, ask, balancer, config, connect, request, run_lb
 from tests.support.paths import ROOT
 from tests.support.servers import serving
 
@@ -172,6 +174,52 @@ async def test_an_upgrade_works_without_rights_as_the_sockets_are_open(home, pyt
             lb.config_file.write_text(text.replace(f":{PRIVILEGED_PORT}", f":{PRIVILEGED_PORT + 1}"))
             assert "permission denied" in (await lb.upgrade())["reason"]
             assert await ask(PRIVILEGED_PORT, host=own_host) == b"s\n"
+            lb.signal(signal.SIGTERM)
+            await lb.gone(pid)
+
+
+def new_key(home):
+    """Write a certificate, and a key and a token that only root may read. Return a context that trusts the first."""
+    authority = trustme.CA()
+    own = authority.issue_cert("localhost")
+    own.private_key_pem.write_to_path(home / "key.pem")
+    own.cert_chain_pems[0].write_to_path(home / "cert.pem")
+    (home / "token").write_text("secret")
+    for name in ("key.pem", "token"):
+        (home / name).chmod(0o600)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+async def ask_tls(port, context):
+    stream = trio.SSLStream(await connect(port), context, server_hostname="localhost")
+    async with stream:
+        return await request(stream, b"name")
+
+
+@slow
+@needs_root
+@one_process_or_two
+async def test_a_reload_and_an_upgrade_read_what_only_root_may_read(home, python):
+    tls = '[listeners.web.tls]\ncertificate = "cert.pem"\nkey = "key.pem"'
+    admin = '[admin]\nbind = "127.0.0.1:0"\ntoken_file = "token"'
+    new_key(home)
+    async with serving() as server:
+        text = config(server, listener=tls, top=f"{AS_USER}\n{admin}")
+        async with as_root(home, text, python) as lb:
+            lb.config_file.chmod(0o600)
+            context = new_key(home)
+            assert (await lb.reload(text))["event"] == "config.applied"
+            assert await ask_tls(lb.port, context) == b"s"
+            context = new_key(home)
+            pid = (await lb.upgrade())["pid"]
+            assert status(pid) == powerless()
+            await lb.event("server.stopped")
+            assert await ask_tls(lb.port, context) == b"s"
+            context = new_key(home)
+            assert (await lb.reload(text))["event"] == "config.applied", "the successor has the opener too"
+            assert await ask_tls(lb.port, context) == b"s"
             lb.signal(signal.SIGTERM)
             await lb.gone(pid)
 

@@ -334,10 +334,10 @@ def test_an_unreadable_file_is_one_clear_line(
 
 
 def test_a_file_without_permission_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, _flags: int) -> int:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("lb.net.files.open_file", refuse)
     with pytest.raises(ConfigError, match=r"^\S+/least.toml: cannot be read: Permission denied$"):
         load(PAIRS / "good" / "least.toml")
 
