@@ -80,6 +80,13 @@ class Strategy(abc.ABC):
         return None
         yield
 
+    def stand_in(self, servers: Sequence[ServerSpec]) -> Generator[None, None, object] | None:  # noqa: ARG002 - likewise
+        """Return a quick build to begin with at a start, while :meth:`build` goes on beside the traffic.
+
+        None if :meth:`build` is quick, below a second: the start then waits for it.
+        """
+        return None
+
     def use(self, servers: Sequence[Server], built: object) -> None:  # noqa: ARG002 - for overrides
         """Use a new list; ``servers`` correspond to the specs that ``built`` was computed from.
 

@@ -23,6 +23,8 @@ __all__ = ["ConsistentHash", "HashTable", "Layout"]
 HASH_KEYS = ("source-ip", "source-ip-port")
 HASH_TABLES = ("maglev", "ketama")
 
+START_ENTRIES = 1 << 18
+"""Entries of a table that a start waits for: about half a second. Larger ones have a stand-in."""
 MAX_WALK = 64
 """Entries to walk before looking up each available server instead. An estimate: costs as much as ten lookups."""
 
@@ -119,17 +121,22 @@ class ConsistentHash(Strategy):
         return positions[following % len(positions)] - home + (size if following == len(positions) else 0), index
 
     def build(self, servers: Sequence[ServerSpec]) -> Generator[None, None, Layout]:
-        table: HashTable
         if self._kind == "ketama":
-            table = yield from ketama.build(servers)
-        else:
-            table = yield from maglev.build(servers, self._size)
-        positions = [array("I") for _ in servers]
-        for position, owner in enumerate(table.owners):
-            positions[owner].append(position)
-            if not position % 1024:
-                yield
-        return Layout(table, positions)
+            return (yield from _layout(ketama.build(servers), servers))
+        return (yield from _layout(maglev.build(servers, self._size), servers))
+
+    def stand_in(self, servers: Sequence[ServerSpec]) -> Generator[None, None, Layout] | None:
+        """Return the build of a smaller table of the same kind, if the table is large.
+
+        It spreads the keys by the same weights, but most keys have another server than in the full table.
+        """
+        if self._kind == "maglev":
+            small = maglev.build(servers, maglev.DEFAULT_SIZE)
+            return _layout(small, servers) if self._size > START_ENTRIES else None
+        units = sum(spec.weight for spec in servers)
+        if units * ketama.POINTS_PER_WEIGHT <= START_ENTRIES:
+            return None
+        return _layout(ketama.build(servers, max(1, START_ENTRIES // units)), servers)
 
     def use(self, servers: Sequence[Server], built: object) -> None:
         super().use(servers, built)
@@ -155,6 +162,16 @@ class ConsistentHash(Strategy):
             [(server, {"distance": distances[server][0]}) for server in sorted(distances, key=distances.__getitem__)],
             {"key": key.decode(), "position": home, "of": size},
         )
+
+
+def _layout(building: Generator[None, None, HashTable], servers: Sequence[ServerSpec]) -> Generator[None, None, Layout]:
+    table = yield from building
+    positions = [array("I") for _ in servers]
+    for position, owner in enumerate(table.owners):
+        positions[owner].append(position)
+        if not position % 1024:
+            yield
+    return Layout(table, positions)
 
 
 def _check_choice(option: str, value: object, choices: Collection[str]) -> None:

@@ -48,20 +48,20 @@ class Ketama:
         return position if position < len(self.points) else 0
 
 
-def build(servers: Sequence[ServerSpec]) -> Generator[None, None, Ketama]:
+def build(servers: Sequence[ServerSpec], points_per_weight: int = POINTS_PER_WEIGHT) -> Generator[None, None, Ketama]:
     """Build the ring of these servers, in slices of well under a millisecond.
 
     The points go into buckets by their top bits, so that each sort is short. A point and its owner form one number,
     which sorts collisions in the order of the list.
     """
-    bits = (sum(spec.weight for spec in servers) * POINTS_PER_WEIGHT // _BUCKET).bit_length()
+    bits = (sum(spec.weight for spec in servers) * points_per_weight // _BUCKET).bit_length()
     shift = 32 - bits
     buckets = [array("Q") for _ in range(1 << bits)]
     for owner, spec in enumerate(servers):
         seed = crc32(_identity(spec.address))
         point = 0
         for _ in range(spec.weight):
-            for _ in range(POINTS_PER_WEIGHT):
+            for _ in range(points_per_weight):
                 point = crc32(point.to_bytes(4, "little"), seed)
                 buckets[point >> shift].append(point << 32 | owner)
             yield

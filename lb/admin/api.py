@@ -110,7 +110,7 @@ class AdminRoutes:
         stats = await balancer.data_plane.stats()
         servers = []
         async for pool, backend in in_turns([(p, b) for p in balancer.pools.values() for b in p.backends.values()]):
-            up, weight = backend.health.serving, backend.spec.weight
+            up, weight = backend.health.serving, backend.spec.effective_weight
             servers.append(ServerFigures(pool.name, backend.name, up, backend.state, backend.active, weight))
         values = Values(
             version=__version__,
@@ -197,7 +197,7 @@ class AdminRoutes:
             raise HttpError(500, str(exception)) from exception
         backend = self._find(pool, server)
         override = self._balancer.overrides.get((pool, server), Override())
-        answer = {"state": backend.state, "weight": backend.spec.weight, "override": attrs.asdict(override)}
+        answer = {"state": backend.state, "weight": backend.spec.effective_weight, "override": attrs.asdict(override)}
         return json_response({"pool": pool, "server": server, **answer})
 
     async def close_server(self, request: AdminRequest) -> AdminResponse:

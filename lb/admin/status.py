@@ -81,7 +81,7 @@ def _server(backend: Backend, total: int, override: Override | None) -> dict[str
         "address": backend.spec.address.text,
         "state": backend.state,
         "reason": health.reason,
-        "weight": backend.spec.weight,
+        "weight": backend.spec.effective_weight,
         "backup": backend.spec.backup,
         "active": backend.active,
         "total": total,

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from typing import NoReturn
 
+import attrs
 import trio
 
 from healthcheck.state import Change
@@ -68,7 +69,7 @@ class Balancer:
         """The configuration in use, with discovered servers and overrides."""
         self.written = Config()
         """The configuration as written: without discovered servers and overrides."""
-        self.overrides: dict[ServerPlace, Override] = {}
+        self.overrides: Overrides = {}
         """Operator overrides, by server."""
         self._sink = sink
         self._dedicated = dedicated
@@ -77,6 +78,7 @@ class Balancer:
         self._write = write
         self._bindings = Bindings(inherited, sink, host)
         self._inherited_state = inherited.runtime_state
+        self._stands_in = not inherited.predecessor_serves  # for large tables, at the start
         self._snapshots: HealthSnapshots = {}
         self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._make_backend))
         self._discovery: Discovery
@@ -89,7 +91,10 @@ class Balancer:
         """The balancer is stopping and accepts no further change."""
         self._stopped = trio.Event()
         self.changing = trio.Lock()
-        """Held during every change. Hold it to keep the configuration unchanged."""
+        self.overriding = trio.Lock()
+        """Held during every change, this one during an override. Hold both to keep the configuration unchanged."""
+        self._held: frozenset[ServerPlace] = frozenset()  # servers whose records have vanished
+        self._tables_wanted = trio.Event()
 
     @property
     def bound(self) -> BoundNames:
@@ -125,14 +130,14 @@ class Balancer:
             known = await self._inherited_state()
             self.overrides = still_valid(known.overrides, known.configured, weights(complete))
             try:
-                await self._change_to(overridden(complete, self.overrides), self._inherited_state)
+                await self._change_to(config, self._inherited_state)
             except OSError as error:
                 raise StartError(error.strerror or str(error)) from error
             except DataPlaneError as error:
                 raise StartError(str(error)) from error
-            self.written = config
             self._monitor.end_ejections(self.pools)
             nursery.start_soon(self._keep_up)
+            nursery.start_soon(self._keep_tables)
             task_status.started()
             await self._stopped.wait()
             self._bindings.release_all()
@@ -163,11 +168,8 @@ class Balancer:
         async with self.changing:
             try:
                 await self._discovery.begin(config)
-                before, complete = self._discovery.complete(self.written), self._discovery.complete(config)
-                overrides = still_valid(self.overrides, weights(before), weights(complete))
-                steps = await self._change_to(self._in_force(config, overrides))
+                steps = await self._change_to(config)
                 if steps is not None:
-                    self.written, self.overrides = config, overrides
                     self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
             finally:
                 self._discovery.keep_to(self.written)
@@ -177,20 +179,56 @@ class Balancer:
         held = dict.fromkeys(self._discovery.held(written), Override(drained=True))
         return overridden(self._discovery.complete(written), {**overrides, **held})
 
-    async def override(self, pool: str, server: str, change: Callable[[Override], Override]) -> None:
-        """Change the override of one server. Everything else stays unchanged, as in a reload.
+    def _overrides_under(self, written: Config) -> Overrides:
+        """Return the overrides that stay valid under a configuration."""
+        if written is self.written:
+            return self.overrides
+        before, after = (weights(self._discovery.complete(each)) for each in (self.written, written))
+        return still_valid(self.overrides, before, after)
 
-        Raises KeyError if there is no such server, and what :meth:`reload` raises.
+    async def override(self, pool: str, server: str, change: Callable[[Override], Override]) -> None:
+        """Change the override of one server at once, also while a reload is under way, which then keeps it.
+
+        Waits for an upgrade only. Raises KeyError if there is no such server.
         """
-        async with self.changing:
-            configured = self._discovery.complete(self.written)
-            weight = weights(configured)[pool, server]
-            override = change(self.overrides.get((pool, server), Override()))
-            others = {place: each for place, each in self.overrides.items() if place != (pool, server)}
-            overrides = others if override == Override() else {**others, (pool, server): override}
-            if await self._change_to(self._in_force(self.written, overrides)) is not None:
-                self.overrides = overrides
-                self._sink(BackendOverridden(pool, server, override.drained, override.applied_to(weight)))
+        async with self.overriding:
+            if self.stopping:
+                return
+            place = pool, server
+            weight = weights(self._discovery.complete(self.written))[place]
+            override = change(self.overrides.get(place, Override()))
+            others = {each: known for each, known in self.overrides.items() if each != place}
+            self.overrides = others if override == Override() else {**others, place: override}
+            for changed in self._override_servers([place]):
+                await self._data_plane.overridden(*changed)
+            self._sink(BackendOverridden(pool, server, override.drained, override.applied_to(weight)))
+
+    def _override_servers(self, places: Collection[ServerPlace]) -> list[tuple[Pool, Backend]]:
+        """Apply the overrides in force to servers. Returns the changed ones; the data plane does not know it yet."""
+        if not places:
+            return []
+        in_force = self._in_force(self.written, self.overrides)
+        specs = {(pool.name, spec.name): spec for pool in in_force.pools.values() for spec in pool.servers}
+        changed = []
+        for place in places:
+            pool, backend = self._pools.find(*place)
+            if pool is not None and backend is not None and specs.get(place, backend.spec) != backend.spec:
+                pool.override(backend, specs[place], trio.current_time())
+                self.config = attrs.evolve(self.config, pools={**self.config.pools, pool.name: pool.spec})
+                changed.append((pool, backend))
+        self._want_tables()
+        return changed
+
+    def _want_tables(self) -> None:
+        if self._pools.need_build:
+            self._tables_wanted.set()
+
+    async def _keep_tables(self) -> NoReturn:
+        """Build the tables of pools that need them. The old ones, or stand-ins, serve meanwhile."""
+        while True:
+            await self._tables_wanted.wait()
+            self._tables_wanted = trio.Event()
+            await self._apply_again("tables")
 
     @property
     def data_plane(self) -> DataPlane:
@@ -209,19 +247,25 @@ class Balancer:
 
     async def _keep_up(self) -> NoReturn:
         """Apply discovered servers as they arrive. Waits for a reload in progress."""
-        held: frozenset[ServerPlace] = frozenset()
         while True:
             await self._discovery.news()
-            try:
-                async with self.changing:
-                    before, held = held, self._discovery.held(self.written)
-                    steps = await self._change_to(self._in_force(self.written, self.overrides))
-            except Exception as exception:  # noqa: BLE001 - as in a reload: report it and keep the old servers
-                for event in why_rejected("discovery", exception):
-                    self._sink(event)
-            else:
-                if steps is not None:
-                    self._report_news(steps, quiet={f"{pool}/{server}" for pool, server in before ^ held})
+            await self._apply_again("discovery")
+
+    async def _apply_again(self, where: str) -> None:
+        """Apply the configuration again, with what has changed around it. Waits for a reload in progress.
+
+        An error is reported, and changes nothing.
+        """
+        try:
+            async with self.changing:
+                before, self._held = self._held, self._discovery.held(self.written)
+                steps = await self._change_to(self.written)
+        except Exception as exception:  # noqa: BLE001 - as in a reload: report it and keep the old servers
+            for event in why_rejected(where, exception):
+                self._sink(event)
+        else:
+            if steps is not None:
+                self._report_news(steps, quiet={f"{pool}/{server}" for pool, server in before ^ self._held})
 
     def _report_news(self, steps: Plan, quiet: Collection[str]) -> None:
         """Report what discovery has changed, but for servers that are ``quiet``: they drain now, or are back."""
@@ -230,18 +274,21 @@ class Balancer:
             self._sink(ConfigApplied(steps.added, steps.removed, changed))
 
     async def _change_to(
-        self, config: Config, read_state: Callable[[], Awaitable[RuntimeState]] | None = None
+        self, written: Config, read_state: Callable[[], Awaitable[RuntimeState]] | None = None
     ) -> Plan | None:
         """Prepare all that takes time or can fail, while traffic continues; then apply the change at once.
 
         Returns None, without a change, if a stop has begun meanwhile.
         """
+        overrides = self._overrides_under(written)
+        config = self._in_force(written, overrides)
+        at_start = read_state is not None and self._stands_in
         steps = plan(self.config, config)
         with ExitStack() as undo:
             opened = await self._bindings.open(config, steps.bindings, undo)
-            prepared = await self._pools.prepare(config)
+            prepared = await self._pools.prepare(config, at_start=at_start)
             targets = await self._resolve(new_servers(prepared))
-            async with self._data_plane.change(config, steps.bindings, opened) as commit:
+            async with self._data_plane.change(config, steps.bindings, opened, at_start=at_start) as commit:
                 self._snapshots = (await read_state()).snapshots if read_state else {}
                 if self.stopping:
                     return None
@@ -250,11 +297,18 @@ class Balancer:
                 self._monitor.stop_obsolete(self.pools)
                 self._outliers.keep(self.pools)
                 self._bindings.rebind(config, steps.bindings, opened)
-                self.config = config
+                self._use(config, written, overrides)
                 await commit(left)
         await self._monitor.start_missing(self.pools)
         self._bindings.announce_closed()
         return steps
+
+    def _use(self, config: Config, written: Config, prepared: Overrides) -> None:
+        """Set the configuration in use. It was prepared with some overrides; apply those made since then."""
+        latest = self._overrides_under(written)
+        self.config, self.written, self.overrides = config, written, latest
+        self._override_servers([place for place in {**prepared, **latest} if prepared.get(place) != latest.get(place)])
+        self._want_tables()
 
     async def _resolve(self, servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:
         """Resolve the servers' addresses. Looks up only names that are new."""

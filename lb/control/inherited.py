@@ -82,3 +82,8 @@ class Inherited:
     """Sockets of the admin endpoint."""
     runtime_state: Callable[[], Awaitable[RuntimeState]] = _nothing
     """Called before the start is prepared, and again right before the first client is accepted."""
+
+    @property
+    def predecessor_serves(self) -> bool:
+        """Another process serves until this one does."""
+        return self.runtime_state is not _nothing

@@ -20,7 +20,7 @@ class Override:
     """The override of one server."""
 
     drained: bool = False
-    """The server gets no new connections, as with weight 0."""
+    """The server gets no new connections."""
     weight: int | None = None
     """Weight instead of the configured one; None = the configured one."""
 
@@ -44,7 +44,10 @@ def overridden(config: Config, overrides: Overrides) -> Config:
 def _pool(pool: PoolSpec, overrides: Overrides) -> PoolSpec:
     def server(spec: ServerSpec) -> ServerSpec:
         override = overrides.get((pool.name, spec.name))
-        return spec if override is None else attrs.evolve(spec, weight=override.applied_to(spec.weight))
+        if override is None:
+            return spec
+        weight = spec.weight if override.weight is None else override.weight
+        return attrs.evolve(spec, weight=weight, drained=override.drained)
 
     return attrs.evolve(pool, servers=tuple(map(server, pool.servers)))
 

@@ -114,7 +114,14 @@ class LocalDataPlane:
             await self._context.tls.make(spec)
 
     @asynccontextmanager
-    async def change(self, config: Config, changes: BindingChanges, opened: Opened) -> AsyncIterator[CommitChange]:
+    async def change(
+        self,
+        config: Config,
+        changes: BindingChanges,
+        opened: Opened,
+        *,
+        at_start: bool,  # noqa: ARG002 - the pools are prepared already
+    ) -> AsyncIterator[CommitChange]:
         await self.prepare(config)
 
         async def commit(left: Sequence[Backend]) -> None:
@@ -195,6 +202,9 @@ class LocalDataPlane:
 
     def resolved(self, pool: Pool, backend: Backend) -> None:  # noqa: ARG002 - the pools are used directly
         backend.own = self._own_addresses.among(backend.targets)
+
+    async def overridden(self, pool: Pool, backend: Backend) -> None:  # noqa: ARG002 - the pool is up to date
+        self._ramp(pool)
 
     def recheck_backlog(self) -> None:
         """Resume all listeners: other processes may have released resources, or left clients in the backlogs."""

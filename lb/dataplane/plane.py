@@ -49,10 +49,11 @@ class DataPlane(Protocol):
         """Return a server for the control plane's pools, with the data plane's connection count."""
 
     def change(
-        self, config: Config, changes: BindingChanges, opened: Opened
+        self, config: Config, changes: BindingChanges, opened: Opened, *, at_start: bool
     ) -> AbstractAsyncContextManager[CommitChange]:
         """Prepare another configuration. It takes effect if the block calls the commit function.
 
+        ``at_start`` as for :meth:`lb.pools.pool.Pool.prepare`.
         Raises DataPlaneError if it cannot be applied. The commit also updates the listening sockets: the data plane
         knows when it no longer needs the released ones.
         """
@@ -62,6 +63,9 @@ class DataPlane(Protocol):
 
     def resolved(self, pool: Pool, backend: Backend) -> None:
         """A server's addresses, or their order, have changed."""
+
+    async def overridden(self, pool: Pool, backend: Backend) -> None:
+        """Apply what :meth:`lb.pools.pool.Pool.override` has changed. Returns once it is in force."""
 
     def active(self, listener: str) -> int:
         """Return the number of open connections of a listener."""

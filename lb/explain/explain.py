@@ -55,8 +55,8 @@ def explained(
     places = {server: place for place, server in enumerate(figures)}
     servers = []
     for backend in sorted(pool.backends.values(), key=lambda backend: places.get(backend, len(places))):
-        factors = _known(figures.get(backend, {}), here=here)
-        servers.append(Considered(backend.name, *pick.verdict(backend), backend.weight, backend.active, factors))
+        factors, weight = _known(figures.get(backend, {}), here=here), backend.spec.effective_weight
+        servers.append(Considered(backend.name, *pick.verdict(backend), weight, backend.active, factors))
         yield
     return Decision(
         pool.spec.strategy.name,
@@ -148,7 +148,7 @@ class _Pick:
 def _unavailable(backend: Backend) -> tuple[ServerVerdict, str]:
     """Return why a server is no candidate, for reasons that do not depend on the connection."""
     if backend.state == "draining":
-        return "draining", "weight 0" if backend.weight == 0 else "by its agent check"
+        return "draining", "weight 0" if backend.spec.effective_weight == 0 else "by its agent check"
     if backend.state != "up":
         return backend.state, backend.health.reason
     if backend.full:

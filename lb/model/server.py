@@ -59,6 +59,13 @@ class ServerSpec:
     max_connections: int = 0
     check_port: int = 0
     check_address: str = ""
+    drained: bool = False
+    """An operator, or a vanished record, lets it have no new connections. It keeps its place in hash tables."""
+
+    @property
+    def effective_weight(self) -> int:
+        """The weight, or 0 while it is drained."""
+        return 0 if self.drained else self.weight
 
 
 @attrs.define(eq=False)

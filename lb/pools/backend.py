@@ -69,7 +69,7 @@ class Backend(Server):
     @property
     def closed(self) -> bool:
         """True if its weight or its agent check closes it to new connections."""
-        return self.spec.weight == 0 or not self.advice.wants_new
+        return self.spec.effective_weight == 0 or not self.advice.wants_new
 
     @property
     def since(self) -> float:

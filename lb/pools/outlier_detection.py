@@ -67,7 +67,7 @@ def ejections_left(backends: Iterable[Backend], spec: OutlierSpec) -> int:
 
     Of the servers with a weight, one or ``max_ejected_percent`` may be out of service, for any reason.
     """
-    members = [backend for backend in backends if backend.spec.weight > 0]
+    members = [backend for backend in backends if backend.spec.effective_weight > 0]
     out = sum(not backend.health.serving for backend in members)
     return max(1, len(members) * spec.max_ejected_percent // 100) - out
 

@@ -37,6 +37,8 @@ class Prepared:
     primary_built: object
     backups: Strategy
     backups_built: object
+    complete: bool = True
+    """False if a table is a stand-in: see :meth:`strategies.base.Strategy.stand_in`."""
 
 
 def _members(spec: PoolSpec, *, backup: bool) -> list[ServerSpec]:
@@ -52,6 +54,10 @@ class Pool:
         self.backends: dict[str, Backend] = {}
         self.leaving: dict[str, Backend] = {}
         self.spec = PoolSpec(name)
+        self.needs_build = False
+        """The tables in use are not those of ``spec``: they are stand-ins, or a weight has changed since."""
+        self._reweighted: set[Backend] = set()
+        """Servers whose weight has changed since the tables were built."""
         self._sink = sink
         self._changed = changed
         self._new_backend = new_backend
@@ -67,14 +73,23 @@ class Pool:
 
     # The list of servers
 
-    def prepare(self, spec: PoolSpec) -> Generator[None, None, Prepared]:
-        """Build the strategies' tables for a new list, in slices. Changes nothing. Raises any error of a plug-in."""
-        primary, backups = self._primary.strategy, self._backups.strategy
+    def prepare(self, spec: PoolSpec, *, at_start: bool = False) -> Generator[None, None, Prepared]:
+        """Build the strategies' tables for a new list, in slices. Changes nothing. Raises any error of a plug-in.
+
+        ``at_start``: nothing is served yet, so large tables have a stand-in.
+        """
+        strategies_of = self._primary.strategy, self._backups.strategy
         if spec.strategy != self.spec.strategy:
-            primary, backups = (strategies.registry.create(spec.strategy) for _ in range(2))
-        primary_built = yield from primary.build(_members(spec, backup=False))
-        backups_built = yield from backups.build(_members(spec, backup=True))
-        return Prepared(spec, primary, primary_built, backups, backups_built)
+            strategies_of = strategies.registry.create(spec.strategy), strategies.registry.create(spec.strategy)
+        complete = True
+        built = []
+        for strategy, backup in zip(strategies_of, (False, True), strict=True):
+            members = _members(spec, backup=backup)
+            stand_in = strategy.stand_in(members) if at_start else None
+            complete = complete and stand_in is None
+            built.append((yield from stand_in or strategy.build(members)))
+        primary, backups = strategies_of
+        return Prepared(spec, primary, built[0], backups, built[1], complete)
 
     def apply(
         self, prepared: Prepared, targets: Mapping[Address, tuple[SocketAddress, ...]], now: float
@@ -85,6 +100,7 @@ class Pool:
         next to nothing. Returns the removed servers.
         """
         before, spec = self.spec, prepared.spec
+        self.needs_build = not prepared.complete
         known = {name: backend for name, backend in self.leaving.items() if backend.active} | self.backends
         self.spec = spec
         changed = self._update_servers(known, now)
@@ -97,6 +113,9 @@ class Pool:
         self._load_matters = self._sorts_by_load or any(server.max_connections for server in spec.servers)
         self._primary.use(prepared.primary, prepared.primary_built, self._members(backup=False))
         self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
+        for backend in self._reweighted:
+            self._refresh(backend)
+        self._reweighted = set()
         for backend in changed:
             self._refresh(backend)
             self.note(backend, backend.health.expire(now), now)  # an ejection that expired while the server was removed
@@ -106,6 +125,26 @@ class Pool:
             self._update_limited(backend)
         self._wake()
         return left
+
+    def override(self, backend: Backend, spec: ServerSpec, now: float) -> None:
+        """Give a server another weight, or let it drain, at once.
+
+        A table is not built again for another weight: it keeps the server's place until :meth:`prepare` and
+        :meth:`apply`, and a server without a place gets no connections before.
+        """
+        reweighted = spec.weight != backend.spec.weight
+        servers = tuple(spec if server.name == spec.name else server for server in self.spec.servers)
+        self.spec = attrs.evolve(self.spec, servers=servers)
+        backend.change(now, spec=spec)
+        group = self._group_of(backend)
+        if reweighted and group.builds_tables:
+            self.needs_build = True
+            self._reweighted.add(backend)
+        elif reweighted:
+            group.use(group.strategy, None, self._members(backup=spec.backup))
+        group.refresh(backend)
+        self._update_limited(backend)
+        self._wake()
 
     def empty(self, now: float) -> list[Backend]:
         """Remove all servers, as the pool left the configuration. Returns them.
@@ -305,7 +344,7 @@ class Pool:
 
     def _update_limited(self, backend: Backend) -> None:
         spec = backend.spec
-        in_service = spec.weight > 0 and backend.health.serving and backend.advice.wants_new and not backend.leaving
+        in_service = backend.health.serving and not backend.closed and not backend.leaving
         if spec.max_connections and in_service:
             self._limited.add(backend)
         else:

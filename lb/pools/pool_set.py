@@ -28,19 +28,24 @@ class Pools:
         found = self.by_name.get(pool)
         return found, found.backends.get(server) if found is not None else None
 
-    async def prepare(self, config: Config) -> list[tuple[Pool, Prepared | None]]:
+    @property
+    def need_build(self) -> bool:
+        """True if a pool has tables to build: see :attr:`lb.pools.pool.Pool.needs_build`."""
+        return any(pool.needs_build for pool in self.by_name.values())
+
+    async def prepare(self, config: Config, *, at_start: bool = False) -> list[tuple[Pool, Prepared | None]]:
         """Build the tables for a new configuration without blocking traffic; None for an unchanged pool.
 
-        Raises any error of a plug-in.
+        ``at_start`` as for :meth:`lb.pools.pool.Pool.prepare`. Raises any error of a plug-in.
         """
         prepared: list[tuple[Pool, Prepared | None]] = []
         for name, spec in config.pools.items():
             pool = self.by_name.get(name)
-            if pool is not None and pool.spec == spec:
+            if pool is not None and pool.spec == spec and not pool.needs_build:
                 prepared.append((pool, None))
             else:
                 pool = pool or self._new_pool(name)
-                prepared.append((pool, await done_in_turns(pool.prepare(spec), BUILD_TURN)))
+                prepared.append((pool, await done_in_turns(pool.prepare(spec, at_start=at_start), BUILD_TURN)))
         return prepared
 
     def apply(

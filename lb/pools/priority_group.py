@@ -25,6 +25,8 @@ class PriorityGroup:
     def __init__(self, strategy: Strategy, fault: Callable[[Exception], None]) -> None:
         self.strategy = strategy
         self._fault = fault
+        self._members: frozenset[Backend] = frozenset()
+        """The servers that the strategy has. One that has just got a weight may not be in its table yet."""
         self._pacing: Pacing | None = None
         """Only while a server ramps."""
 
@@ -34,6 +36,7 @@ class PriorityGroup:
         Call :meth:`refresh` for the members that are new or changed, or for all with a new strategy.
         """
         self.strategy = strategy
+        self._members = frozenset(members)
         if self._pacing is not None:
             self._pacing.keep(members)
         try:
@@ -114,14 +117,22 @@ class PriorityGroup:
 
     # Updates of the strategy
 
+    @property
+    def builds_tables(self) -> bool:
+        """True if a new list takes a build: see :meth:`strategies.base.Strategy.build`."""
+        return type(self.strategy).build is not Strategy.build
+
     def refresh(self, backend: Backend) -> None:
-        """Enable or disable a member, by its availability."""
+        """Enable or disable a member, by its availability. Any other server is left alone."""
+        if backend not in self._members:
+            return
         held = self._pacing is not None and backend in self._pacing.held
         self._call(self.strategy.enable if backend.available and not held else self.strategy.disable, backend)
 
     def disable(self, backend: Backend) -> None:
         """Disable a member that leaves."""
-        self._call(self.strategy.disable, backend)
+        if backend in self._members:
+            self._call(self.strategy.disable, backend)
 
     def load_changed(self, backend: Backend) -> None:
         """Report that a lease on a server was acquired or released."""
@@ -132,7 +143,8 @@ class PriorityGroup:
 
     def share_changed(self, backend: Backend) -> None:
         """Report that a member's share of its weight changed."""
-        self._call(self.strategy.share_changed, backend)
+        if backend in self._members:
+            self._call(self.strategy.share_changed, backend)
 
     def pace(self, *, ramping: bool) -> None:
         """Update the pacing to the members' ``ramp``; stop it if no server is ``ramping``."""

@@ -9,7 +9,7 @@ from typing import Protocol
 from healthcheck.mirror import HealthStatus, MirroredHealth
 from healthcheck.state import Change
 from lb.events import Sink
-from lb.model import PoolSpec, Server
+from lb.model import PoolSpec, Server, ServerSpec
 from lb.model.address import Address, Client, SocketAddress
 from lb.model.server import Count
 from lb.pools.backend import Backend, NewBackend
@@ -66,8 +66,8 @@ class SharedPool(Pool):
         self._looks: Iterator[Backend] = iter(())
         """The watched servers in turn, without end."""
 
-    def prepare(self, spec: PoolSpec) -> Generator[None, None, Prepared]:
-        prepared = yield from super().prepare(spec)
+    def prepare(self, spec: PoolSpec, *, at_start: bool = False) -> Generator[None, None, Prepared]:
+        prepared = yield from super().prepare(spec, at_start=at_start)
         prepared.primary.start = prepared.backups.start = self._start
         return prepared
 
@@ -76,6 +76,15 @@ class SharedPool(Pool):
     ) -> list[Backend]:
         self._wait_queue.count = self._count_waiting()
         left = super().apply(prepared, targets, now)
+        self._watch()
+        return left
+
+    def override(self, backend: Backend, spec: ServerSpec, now: float) -> None:
+        super().override(backend, spec, now)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Choose the servers to poll."""
         self._watched = [
             backend
             for backend in self.backends.values()
@@ -83,7 +92,6 @@ class SharedPool(Pool):
         ]
         self._seen = {backend: backend.active for backend in self._watched}
         self._looks = cycle(self._watched)
-        return left
 
     # Leases
 

@@ -57,7 +57,8 @@ class Upgrades:
             return
         with trio.CancelScope() as attempt:
             self._attempt = attempt
-            async with self._changing, self._balancer.changing:  # no change of the state during the handover
+            balancer = self._balancer
+            async with self._changing, balancer.changing, balancer.overriding:  # no change of the state meanwhile
                 await self._try()
         self._attempt = None
         if self.successor is not None:

@@ -7,12 +7,13 @@ from typing import Literal
 import attrs
 
 from healthcheck.mirror import HealthStatus
-from lb.model import Config
+from lb.model import Config, ServerSpec
 from lb.model.address import Address, SocketAddress
 from lb.model.binds import BindingChanges, Place
 from lb.model.connection import ConnectionFilter
 
 __all__ = [
+    "ChangeServer",
     "CloseAll",
     "Commit",
     "ConnectFailed",
@@ -29,7 +30,8 @@ __all__ = [
 ]
 
 
-# From the supervisor. Start, Prepare, Commit, Query and StopListening are orders: the worker replies with Done.
+# From the supervisor. Start, Prepare, Commit, ChangeServer, Query and StopListening are orders: the worker replies with
+# Done.
 
 
 @attrs.frozen
@@ -51,6 +53,16 @@ class Prepare:
     changes: BindingChanges
     opened: tuple[tuple[Place, int], ...]
     """The listening places, with the number of sockets of each."""
+    at_start: bool
+    """As for :meth:`lb.pools.pool.Pool.prepare`."""
+
+
+@attrs.frozen
+class ChangeServer:
+    """Change a server's weight, or let it drain, at once."""
+
+    pool: str
+    server: ServerSpec
 
 
 @attrs.frozen
@@ -61,6 +73,8 @@ class Commit:
     """Health by pool and server; default values are omitted."""
     targets: dict[Address, tuple[SocketAddress, ...]]
     """Resolved host names."""
+    changed: tuple[ChangeServer, ...]
+    """Servers that have changed since the configuration was prepared."""
 
 
 @attrs.frozen

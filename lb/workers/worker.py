@@ -34,6 +34,7 @@ from lb.pools.pool_set import Pools, new_servers
 from lb.pools.shared_pool import SharedPool
 from lb.workers.channel import Channel, encode
 from lb.workers.messages import (
+    ChangeServer,
     CloseAll,
     Commit,
     Connected,
@@ -182,6 +183,9 @@ class Worker:
                     self._rollback()
                 case HealthChanged() | Resolved() as news, _:
                     self._apply_news(news)
+                case ChangeServer() as order, _:
+                    await self._change_server(order)
+                    self._reply(ChangeServer)
                 case Query() as query, _:
                     await self._answer_query(query)
                 case StopListening(elsewhere), _:
@@ -225,7 +229,7 @@ class Worker:
             try:
                 config = await self._thread.run(reused, order.config, self._config)
                 await self._data_plane.prepare(config)
-                pools = await self._pools.prepare(config)
+                pools = await self._pools.prepare(config, at_start=order.at_start)
                 self._ready = Ready(order, config, opened, pools, await all_static_targets(new_servers(pools)))
                 error = ""
             except Exception as exception:  # noqa: BLE001 - a strategy rejects the new servers; the old ones stay
@@ -248,8 +252,11 @@ class Worker:
         self._slots, self._statuses = ready.order.slots, order.statuses
         self._stop_timeout = config.process.stop_timeout
         self._log.configure(config.log)
-        async with self._data_plane.change(config, ready.order.changes, ready.opened) as commit:
-            await commit(self._pools.apply(ready.pools, {**ready.targets, **order.targets}, trio.current_time()))
+        async with self._data_plane.change(config, ready.order.changes, ready.opened, at_start=False) as commit:
+            left = self._pools.apply(ready.pools, {**ready.targets, **order.targets}, trio.current_time())
+            for change in order.changed:
+                await self._change_server(change)
+            await commit(left)
         if self._fresh:
             self._fresh = False
             keep_garbage_collection_short()
@@ -265,6 +272,12 @@ class Worker:
             backend = pool.backends[news.server]
             backend.targets = news.targets
             self._data_plane.resolved(pool, backend)
+
+    async def _change_server(self, order: ChangeServer) -> None:
+        pool, backend = self._pools.find(order.pool, order.server.name)
+        if pool is not None and backend is not None:
+            pool.override(backend, order.server, trio.current_time())
+            await self._data_plane.overridden(pool, backend)
 
     # Parts of pools and listeners
 

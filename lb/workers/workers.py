@@ -27,6 +27,7 @@ from lb.pools.pool import Pool
 from lb.pools.pool_set import Pools
 from lb.workers.channel import encode
 from lb.workers.messages import (
+    ChangeServer,
     CloseAll,
     Commit,
     Connected,
@@ -114,7 +115,9 @@ class Workers:
     # Change
 
     @asynccontextmanager
-    async def change(self, config: Config, changes: BindingChanges, opened: Opened) -> AsyncIterator[CommitChange]:
+    async def change(
+        self, config: Config, changes: BindingChanges, opened: Opened, *, at_start: bool
+    ) -> AsyncIterator[CommitChange]:
         async with self._changing:
             await self._wait_for_start()
             workers = list(self._serving.values())
@@ -132,7 +135,7 @@ class Workers:
                 await self._commit(workers, config, changes, opened)
 
             try:
-                await self._prepare(workers, config, changes, opened)
+                await self._prepare(workers, config, changes, opened, at_start=at_start)
                 yield commit
             finally:
                 if not committed:
@@ -147,12 +150,18 @@ class Workers:
                 raise DataPlaneError(self._failure)
 
     async def _prepare(
-        self, workers: Sequence[WorkerProcess], config: Config, changes: BindingChanges, opened: Opened
+        self,
+        workers: Sequence[WorkerProcess],
+        config: Config,
+        changes: BindingChanges,
+        opened: Opened,
+        *,
+        at_start: bool = False,
     ) -> None:
         """Raises DataPlaneError if a worker fails. If one dies, its replacement gets the current configuration."""
         sockets = [sock.fileno() for each in opened.values() for sock in each]
         counts = tuple((place, len(each)) for place, each in opened.items())
-        order = Prepare(config, self._slots, changes, counts)
+        order = Prepare(config, self._slots, changes, counts, at_start)
         for worker, answer in self._order(workers, order, sockets):
             error = await answer.wait()
             if worker.ended and self._config is None:
@@ -172,7 +181,9 @@ class Workers:
     def _current_state(self) -> Commit:
         """Return the current state of all servers."""
         now = trio.current_time()
-        statuses, targets = {}, {}
+        statuses, targets, changed = {}, {}, []
+        pools = self._config.pools if self._config is not None else {}
+        prepared = {(pool.name, server.name): server for pool in pools.values() for server in pool.servers}
         for pool in self._pools.by_name.values():
             oldest = min((backend.since for backend in pool.backends.values()), default=now)
             for backend in pool.backends.values():
@@ -182,7 +193,10 @@ class Workers:
                     statuses[pool.name, backend.name] = status
                 if backend.spec.address.is_name:
                     targets[backend.spec.address] = backend.targets
-        return Commit(statuses, targets)
+                spec = prepared[pool.name, backend.name]
+                if backend.spec is not spec and backend.spec != spec:
+                    changed.append(ChangeServer(pool.name, backend.spec))
+        return Commit(statuses, targets, tuple(changed))
 
     def _order(
         self, workers: Iterable[WorkerProcess], order: object, fds: Sequence[int] = ()
@@ -282,6 +296,10 @@ class Workers:
 
     def resolved(self, pool: Pool, backend: Backend) -> None:
         self._send_all(self._serving.values(), Resolved(pool.name, backend.name, backend.targets))
+
+    async def overridden(self, pool: Pool, backend: Backend) -> None:
+        for _, answer in self._order(self._serving.values(), ChangeServer(pool.name, backend.spec)):
+            await answer.wait()
 
     # Stop
 

@@ -28,7 +28,7 @@ def a_pool(name, weights):
 
 
 def weights(config, pool="p"):
-    return {server.name: server.weight for server in config.pools[pool].servers}
+    return {server.name: server.effective_weight for server in config.pools[pool].servers}
 
 
 def test_a_drained_server_has_no_weight_whatever_else_was_said():
@@ -46,7 +46,7 @@ def test_only_weights_change_and_only_of_those_that_are_spoken_of(given_weights,
     changed = overridden(config, overrides)
     assert changed.pools["r"] is config.pools["r"]
     for before, after in zip(config.pools["p"].servers, changed.pools["p"].servers, strict=True):
-        assert attrs.evolve(after, weight=before.weight) == before
+        assert attrs.evolve(after, weight=before.weight, drained=False) == before
         if ("p", before.name) not in overrides:
             assert after == before
 
