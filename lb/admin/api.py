@@ -43,6 +43,8 @@ PAGE_HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
 )
+MAX_STREAMS = 32
+"""Maximum event streams: half of the connections, as they never end by themselves."""
 PAGE_FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     r"/dashboard\.css": ("dashboard.css", "text/css; charset=utf-8"),
@@ -145,6 +147,8 @@ class AdminRoutes:
     async def events(self, request: AdminRequest) -> AdminResponse:
         after = request.headers.get("last-event-id") or request.query.get("after", [""])[-1]
         feed = self._process.feed
+        if feed.readers >= MAX_STREAMS:
+            raise HttpError(503, f"there are {MAX_STREAMS} event streams already")
         seen = min(_number(after, "Last-Event-ID"), feed.newest) if after else feed.newest
         return AdminResponse(_stream(feed, seen), "text/event-stream", headers=(("Cache-Control", "no-store"),))
 
@@ -252,13 +256,18 @@ async def _encoded(value: object, depth: int = 4) -> str:
 
 async def _stream(feed: Feed, seen: int) -> AsyncGenerator[bytes, None]:
     """Yield server-sent events (WHATWG HTML, section 9.2) after number ``seen``, and a comment as a heartbeat."""
-    yield b": trio-lb\n\n"
-    while True:
-        entry = None
-        with trio.move_on_after(HEARTBEAT):
-            entry = await feed.next(seen)
-        if entry is None:
-            yield b": still here\n\n"
-        else:
-            seen = entry.number
-            yield f"id: {entry.number}\nevent: {entry.fields['event']}\ndata: {json.dumps(entry.fields)}\n\n".encode()
+    feed.readers += 1
+    try:
+        yield b": trio-lb\n\n"
+        while True:
+            entry = None
+            with trio.move_on_after(HEARTBEAT):
+                entry = await feed.next(seen)
+            if entry is None:
+                yield b": still here\n\n"
+            else:
+                seen = entry.number
+                data = json.dumps(entry.fields)
+                yield f"id: {seen}\nevent: {entry.fields['event']}\ndata: {data}\n\n".encode()
+    finally:
+        feed.readers -= 1

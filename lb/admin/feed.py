@@ -37,6 +37,8 @@ class Feed:
         self.reloads = {"applied": 0, "rejected": 0}
         self.lines_dropped = 0
         """Dropped lines of the log."""
+        self.readers = 0
+        """Open event streams."""
         self._entries: deque[Entry] = deque(maxlen=MAX_EVENTS)
         self._count = 0
         self._arrived = trio.Event()

@@ -182,6 +182,27 @@ async def test_an_event_stream_ends_with_its_client(tmp_path):
         await operator.status()
 
 
+async def test_event_streams_leave_room_for_operators(tmp_path):
+    """They never end by themselves, so 64 of them would keep everybody else out."""
+    events = b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    async with serving(name="a") as a, operated(tmp_path, config(a, top=ADMIN)) as (lb, operator):
+        streams = [await connect(admin_port(lb)) for _ in range(40)]
+        answers = []
+        for stream in streams:
+            await stream.send_all(events)
+            answers.append((await stream.receive_some())[9:12])
+        assert answers == [b"200"] * 32 + [b"503"] * 8
+        await operator.status()
+        for stream in streams:
+            await stream.aclose()
+
+        async def again():
+            async with operator.client.stream("GET", "/api/v1/events") as answer:
+                return answer.status_code
+
+        await operator.until(again, lambda status: status == 200)
+
+
 # Clients without rights
 
 
