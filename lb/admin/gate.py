@@ -40,6 +40,8 @@ REST = 0.005
 """Minimum seconds of a rest: each wake-up costs, too."""
 ROUND_ACCEPTS = 64
 """Maximum clients accepted in a round."""
+FAULT_PAUSE = 1.0
+"""Seconds until the next round after one that has failed."""
 OVERLOADED = 1.0
 """Seconds of rounds that are too much for one burst, after which refused requests get 429."""
 
@@ -93,11 +95,18 @@ class Gate:
             while True:
                 with trio.move_on_at(min((visitor.deadline for visitor in self._visitors), default=math.inf)):
                     await trio.lowlevel.wait_readable(self._selector.fileno())
-                await self._take_round()
+                await self._take_round_contained()
         except trio.ClosedResourceError:
             pass  # by :meth:`close`
         finally:
             self.close()
+
+    async def _take_round_contained(self) -> None:
+        try:
+            await self._take_round()
+        except Exception as exception:  # noqa: BLE001 - it must not affect the traffic
+            self._sink(Fault("admin", exception))
+            await trio.sleep(FAULT_PAUSE)
 
     async def _take_round(self) -> None:
         """Look at each client that has sent something, and accept some. Rests after each burst of work."""

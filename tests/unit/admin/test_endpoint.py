@@ -273,6 +273,18 @@ async def test_a_bug_in_the_gate_ends_one_connection_only(serving, monkeypatch):
     assert [type(event) for event in serving.events] == [Fault]
 
 
+async def test_a_bug_in_a_round_does_not_end_the_endpoint(serving, monkeypatch, autojump_clock):
+    def broken():
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(serving.endpoint._gate, "_has_room", broken)
+        stream = await serving.connect(STRANGE)
+        await trio.sleep(0.1)
+    assert await answered(stream) == b"HTTP/1.1 401 "
+    assert {type(event) for event in serving.events} == {Fault}
+
+
 async def test_a_refusal_of_a_handler_is_an_answer(serving):
     async def refusing(_request):
         raise HttpError(418, "no")
