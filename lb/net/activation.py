@@ -31,8 +31,17 @@ def socket_name(sock: socket.socket) -> str:
     """Return the address that a socket is bound to, in the form of the configuration."""
     name = sock.getsockname()
     if isinstance(name, tuple):
-        return str(Client(name[0], name[1]))
+        scope = f"%{_interface(name[3])}" if len(name) == 4 and name[3] else ""
+        return str(Client(name[0] + scope, name[1]))
     return f"unix:@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else f"unix:{name}"
+
+
+def _interface(number: int) -> str:
+    """Return the name of a network interface; its number if it is gone."""
+    try:
+        return socket.if_indextoname(number)
+    except OSError:
+        return str(number)
 
 
 @attrs.frozen

@@ -122,3 +122,15 @@ async def test_a_command_that_is_interrupted_leaves_no_traceback(tmp_path):
         with trio.fail_after(PATIENCE):
             assert await read_all(process.stderr) == b"lb: interrupted\n"
             assert await process.wait() == 130
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 1)])
+async def test_a_demo_that_is_stopped_before_its_start_ends_without_a_traceback(number, code):
+    """Exit code 1 as no session was served."""
+    process = await start_lb("demo", stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    async with killed_at_end(process):
+        await blocks_signals(process)
+        process.send_signal(number)
+        with trio.fail_after(PATIENCE):
+            assert await read_all(process.stderr) == b""
+            assert await process.wait() == code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,12 @@ def children(pid):
 
 def zombies(pid):
     """Return the children that have ended and that nobody has reaped."""
-    return [
-        child for child in children(pid) if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    ]
+    found = []
+    for child in children(pid):
+        with suppress(FileNotFoundError):  # reaped meanwhile
+            if Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                found.append(child)
+    return found
 
 
 @needs_namespaces
