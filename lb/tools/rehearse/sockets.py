@@ -48,6 +48,10 @@ class VirtualClient:
 
     # Socket interface
 
+    def getsockname(self) -> tuple[str, int]:
+        """Return port 0: a server without a port is the same whichever port its clients come to."""
+        return "127.0.0.1", 0
+
     def setsockopt(self, level: int, option: int, value: object) -> None:
         """No effect: bytes are not simulated."""
 

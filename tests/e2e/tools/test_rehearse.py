@@ -238,3 +238,13 @@ async def test_a_rehearsal_comes_to_what_the_same_servers_come_to_with_real_serv
     assert abs(figures["sessions.web/a"] - figures["sessions.web/c"]) <= 3
     for name in "abc":
         assert shares[name] == pytest.approx(figures[f"sessions.web/{name}"], abs=2 + RATE * tolerance / 2)
+
+
+async def test_servers_without_a_port_take_part(tmp_path):
+    (tmp_path / "lb.toml").write_text(
+        '[listeners.web]\nbind = ":5000-5002"\npool = "p"\n'
+        '[pools.p]\nservers = ["10.0.0.1", "10.0.0.2"]\nsource = "10.0.0.9"\nbuffer = "64KiB"\nhealth = false'
+    )
+    (tmp_path / "scenario.toml").write_text('duration = "2s"\n[clients.some]\nrate = 10')
+    code, out, err = await run_lb("rehearse", "lb.toml", "scenario.toml", "--expect", "failed == 0", cwd=tmp_path)
+    assert (code, err) == (0, ""), out
