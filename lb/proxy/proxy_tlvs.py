@@ -17,6 +17,9 @@ __all__ = ["ProxiedClient", "tlvs_of"]
 PROCESS = secrets.token_hex(8)
 """Makes the ids of connections unique among processes. Workers share it, and count connections together."""
 
+LONGEST_FACT = 255
+"""Maximum bytes of a fact of ours. Names have no more (RFC 6066, RFC 7301); a client may send what is none."""
+
 
 class ProxiedClient(Protocol):
     """A client, as a PROXY header towards a server describes it."""
@@ -46,7 +49,7 @@ def tlvs_of(client: ProxiedClient, names: Sequence[ProxyTlv]) -> Iterator[Tlv]:
         if name in FACTS:
             kind, fact = FACTS[name]
             own = fact(client) if kind not in kinds else None
-            if own:
+            if own and len(own) <= LONGEST_FACT:
                 yield kind, own
 
 

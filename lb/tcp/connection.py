@@ -177,6 +177,8 @@ class Connection:
             bandwidth=limits.begin(self.client, self.on_close) if limits is not None else None,
         )
         self._handshake = None
+        if self.tlvs:
+            self.tlvs = b""  # up to 4 KiB, for as long as the connection is open
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """The splicer has closed both sides."""

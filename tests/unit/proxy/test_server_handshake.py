@@ -109,6 +109,14 @@ def test_what_is_not_known_is_not_told(server):
     assert told[UNIQUE_ID].endswith(b"-7")
 
 
+@pytest.mark.parametrize(("length", "told"), [(255, True), (256, False)])
+def test_what_is_too_long_for_a_name_is_not_told(server, length, told):
+    client = FakeClient(destination=FRONT, server_name="x" * length, tls=None)
+    assert bool(sent_tlvs(server, client, "authority")) == told
+    client.tls = FakeTls(common_name="x" * length)
+    assert SSL not in sent_tlvs(server, client, "ssl")
+
+
 def test_a_name_is_told_with_and_without_termination(server):
     client = FakeClient(destination=FRONT, server_name="sni.example.org")
     assert sent_tlvs(server, client, "authority") == {AUTHORITY: b"sni.example.org"}
