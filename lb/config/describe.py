@@ -14,6 +14,7 @@ from lb.model import (
     HealthSpec,
     ListenerSpec,
     ListenerTlsSpec,
+    OptionalProxies,
     OutlierSpec,
     PemSpec,
     PluginSpec,
@@ -67,7 +68,8 @@ def _conditions(listener: ListenerSpec) -> Iterator[str]:
     """Yield the conditions that a client must meet."""
     if listener.accept_proxy:
         sources = f" from {listener.accept_proxy}" if isinstance(listener.accept_proxy, Networks) else ""
-        yield f"; PROXY header{sources}"
+        others = ", others without" if isinstance(listener.accept_proxy, OptionalProxies) else ""
+        yield f"; PROXY header{sources}{others}"
     if listener.allow:
         yield f"; allow {listener.allow}"
     if listener.deny:

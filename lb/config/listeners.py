@@ -10,7 +10,16 @@ from pathlib import Path
 from lb.config.health import check_ports
 from lb.config.pools import read_servers
 from lb.config.tls import read_listener_tls
-from lb.model import BandwidthSpec, HealthSpec, ListenerSpec, ModeSettings, PoolSpec, TcpSettings, modes
+from lb.model import (
+    BandwidthSpec,
+    HealthSpec,
+    ListenerSpec,
+    ModeSettings,
+    OptionalProxies,
+    PoolSpec,
+    TcpSettings,
+    modes,
+)
 from lb.model.address import Address, Networks
 from lb.model.table import Table, join
 from lb.model.values import (
@@ -148,17 +157,36 @@ def _bandwidth(table: Table) -> BandwidthSpec:
 
 
 def _accept_proxy(table: Table) -> bool | Networks:
-    """Read ``accept_proxy``: a boolean or the networks of the proxies. An empty list would refuse all clients."""
+    """Read ``accept_proxy``: a boolean, the networks of the proxies, or a table of these and what others may do.
+
+    An empty list would refuse all clients.
+    """
     if not table.has("accept_proxy"):
         return False
     given, at = table.content["accept_proxy"], table.at("accept_proxy")
     if isinstance(given, list):
-        if not given:
-            table.complain("must name at least one network, or be true or false", at)
-        return _networks("accept_proxy", table)
+        return _proxies("accept_proxy", table)
+    if isinstance(given, dict):
+        inner = table.table("accept_proxy")
+        proxies, others = _proxies("from", inner), inner.value("others", _others)
+        inner.finish()
+        return OptionalProxies(proxies.texts) if others == "plain" else proxies
     if not isinstance(given, bool):
-        table.complain(f"must be true, false or a list of networks, not {shown(given)}", at)
+        table.complain(f"must be true, false, a list of networks or a table, not {shown(given)}", at)
     return given is True
+
+
+def _others(value: object) -> str:
+    """What peers that are no proxies do: ``deny`` or ``plain``."""
+    if value not in ("deny", "plain"):
+        raise ValueError(f"must be 'deny' or 'plain', not {shown(value)}")
+    return str(value)
+
+
+def _proxies(key: str, table: Table) -> Networks:
+    if not table.content.get(key):
+        table.complain("must name at least one network", table.at(key))
+    return _networks(key, table)
 
 
 def _networks(key: str, table: Table) -> Networks:

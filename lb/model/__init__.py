@@ -7,7 +7,7 @@ Durations are in seconds; ``math.inf`` means "never".
 from __future__ import annotations
 
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
-from lb.model.listener import BandwidthSpec, ListenerSpec, ModeSettings, Share, TcpSettings
+from lb.model.listener import BandwidthSpec, ListenerSpec, ModeSettings, OptionalProxies, Share, TcpSettings
 from lb.model.plugin import PluginSpec, Secret
 from lb.model.pool import CheckSpec, CheckTls, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec, ProxyTlv
 from lb.model.server import Server, ServerSpec
@@ -26,6 +26,7 @@ __all__ = [
     "ListenerTlsSpec",
     "LogSpec",
     "ModeSettings",
+    "OptionalProxies",
     "OutlierSpec",
     "PassiveSpec",
     "PemSpec",

@@ -10,7 +10,16 @@ import attrs
 from lb.model.address import Address, IPAddress, Networks
 from lb.model.tls import ListenerTlsSpec
 
-__all__ = ["BandwidthSpec", "ListenerSpec", "ListeningSpec", "ModeSettings", "Share", "TcpSettings", "find"]
+__all__ = [
+    "BandwidthSpec",
+    "ListenerSpec",
+    "ListeningSpec",
+    "ModeSettings",
+    "OptionalProxies",
+    "Share",
+    "TcpSettings",
+    "find",
+]
 
 
 class Share(float):
@@ -55,6 +64,11 @@ class ListeningSpec:
 
 
 @attrs.frozen
+class OptionalProxies(Networks):
+    """The networks of proxies, which send a PROXY header. Other clients come without."""
+
+
+@attrs.frozen
 class BandwidthSpec:
     """Limits in bytes a second, for each direction; 0 = none."""
 
@@ -78,7 +92,8 @@ class ListenerSpec:
     max_connections: int = 0
     backlog: int = 4096
     accept_proxy: bool | Networks = False
-    """Whether clients must send a PROXY header. With networks, clients in them must, and all others are denied."""
+    """Whether clients must send a PROXY header. With networks, clients in them must; all others are denied, or, with
+    :class:`OptionalProxies`, come without."""
     header_timeout: float = 10.0
     allow: Networks = attrs.field(factory=Networks)
     """Empty = all clients."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from lb.events import AcceptPaused, AcceptResumed, Sink
-from lb.model import ListenerSpec
+from lb.model import ListenerSpec, OptionalProxies
 from lb.model.address import Address, Networks, client_of
 from lb.model.server import Count, LocalCount
 from lb.net.deadlines import DeadlineQueue, Deadlines
@@ -289,9 +289,11 @@ def make_admission(
     limited = spec.allow or spec.deny or spec.max_per_source or spec.rate_per_source
     access = AccessFilter(spec, context.source_limits) if limited else None
     before: list[Filter] = []
-    if isinstance(spec.accept_proxy, Networks):
-        before.append(TrustedProxies(spec.accept_proxy))
-    if spec.accept_proxy:
+    if isinstance(spec.accept_proxy, OptionalProxies):
+        before.append(ProxyHeaderFilter(spec.accept_proxy))
+    elif isinstance(spec.accept_proxy, Networks):
+        before += [TrustedProxies(spec.accept_proxy), ProxyHeaderFilter()]
+    elif spec.accept_proxy:
         before.append(ProxyHeaderFilter())
     after: list[Filter] = []
     if spec.tls is not None:

@@ -34,14 +34,20 @@ class TrustedProxies:
             raise FilterFailed
 
 
+@attrs.frozen
 class ProxyHeaderFilter:
     """Reads the PROXY header, and no bytes after it. Implements :class:`lb.proxy.filters.Filter`."""
+
+    proxies: Networks | None = None
+    """Clients that send one; all others pass without. None: all clients do."""
 
     @property
     def reason(self) -> Reason:
         return "bad_proxy_header"
 
-    def begin(self, downstream: Downstream) -> _Read:
+    def begin(self, downstream: Downstream) -> _Read | None:
+        if self.proxies is not None and address_of(downstream.client.host) not in self.proxies:
+            return None
         return _Read(downstream)
 
 

@@ -371,3 +371,36 @@ async def test_a_reload_turns_the_header_on_and_off(tmp_path):
             await lb.reload(plain)
             assert await talk(lb.port, first + b"hello") == b"hello"
     assert headers == [(CLIENT, FRONT), (FRONT, CLIENT), (CLIENT, FRONT)]
+
+
+async def test_listed_peers_send_the_header_and_others_come_without(tmp_path, header):
+    """Each as itself: a header of others is part of their stream."""
+    listener = 'accept_proxy = { from = ["127.0.0.2"], others = "plain" }'
+    async with serving(echo) as server, balancer(tmp_path, config(server, listener=listener)) as lb:
+        assert await talk(lb.port, header + b"plain") == header + b"plain"
+        record = await record_of(lb)
+        assert record["client"].startswith("127.0.0.1:")
+        assert record["reason"] == "eof"
+        for sent, got, client, reason in [
+            (header + b"proxied", b"proxied", str(CLIENT), "eof"),
+            (b"without", b"", None, "bad_proxy_header"),
+        ]:
+            count = len(lb.of("connection.closed")) + 1
+            async with await trio.open_tcp_stream("127.0.0.1", lb.port, local_address="127.0.0.2") as stream:
+                await stream.send_all(sent)
+                if got:
+                    await stream.send_eof()
+                    assert await read_all(stream) == got
+                else:
+                    await until_closed(stream)
+            record = await record_of(lb, count)
+            assert record["reason"] == reason
+            assert client is None or record["client"] == client
+
+
+async def test_others_may_be_denied_by_name(tmp_path):
+    listener = 'accept_proxy = { from = ["127.0.0.2"], others = "deny" }'
+    async with serving(echo) as server, balancer(tmp_path, config(server, listener=listener)) as lb:
+        async with await connect(lb.port) as stream:
+            await until_closed(stream)
+        assert (await record_of(lb))["reason"] == "denied"

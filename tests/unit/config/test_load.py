@@ -21,6 +21,7 @@ from lb.model import (
     DnsSource,
     HealthSpec,
     LogSpec,
+    OptionalProxies,
     OutlierSpec,
     PassiveSpec,
     PluginSpec,
@@ -134,7 +135,7 @@ def test_every_key_reaches_the_model() -> None:
                 half_close_timeout=90,
                 max_connections=1000,
                 backlog=128,
-                accept_proxy=Networks(("10.0.0.1", "2001:db8::/32")),
+                accept_proxy=OptionalProxies(("10.0.0.1", "2001:db8::/32")),
                 header_timeout=3.0,
                 allow=Networks(("10.0.0.0/8", "2001:db8::/32")),
                 deny=Networks(("10.9.0.0/16",)),
@@ -621,3 +622,17 @@ def test_a_wrong_bandwidth_is_told(given, message):
     text = f"[listeners.a]\nbind = ':1'\nservers = ['127.0.0.1:1']\nbandwidth = {given}\n"
     (error,) = errors_of(text)
     assert error == f"lb.toml: listeners.a.{message} (line 4)"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ('{ others = "plain" }', "accept_proxy.from: must name at least one network"),
+        ('{ from = [], others = "plain" }', "accept_proxy.from: must name at least one network"),
+        ('{ from = ["10.0.0.0/8"], others = "all" }', "accept_proxy.others: must be 'deny' or 'plain', not 'all'"),
+        ('{ from = ["10.0.0.0/8"], other = "deny" }', "accept_proxy.other: unknown key, did you mean 'others'?"),
+    ],
+)
+def test_proxies_and_others_that_are_wrong_are_told(given, message):
+    text = f"[listeners.a]\nbind = ':1'\nservers = ['127.0.0.1:1']\naccept_proxy = {given}\n"
+    assert errors_of(text) == (f"lb.toml: listeners.a.{message} (line 4)",)
