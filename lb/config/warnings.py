@@ -117,10 +117,12 @@ def _overlapping_binds(written: Written) -> Iterator[Complaint]:
     if config.admin is not None:
         places.append(("admin.bind", config.admin.bind))
     by_port: defaultdict[int, list[tuple[str, Address]]] = defaultdict(list)
+    told: set[tuple[str, str]] = set()
     for path, bind in places:
         if bind.port:
             for other_path, other in by_port[bind.port]:
-                if _overlap(bind, other):
+                if _overlap(bind, other) and (path, other_path) not in told:  # one line for two ranges of ports
+                    told.add((path, other_path))
                     yield Complaint(path, f"{bind.text!r} overlaps with {other.text!r} in {other_path}")
             by_port[bind.port].append((path, bind))
 
@@ -137,15 +139,20 @@ def _overlap(one: Address, other: Address) -> bool:
 
 def _own_listeners(written: Written) -> Iterator[Complaint]:
     """Yield servers that are listeners of the same configuration."""
+    binds: defaultdict[str | int, list[tuple[str, Address]]] = defaultdict(list)
+    """Listeners and their addresses by path or port: a range of ports has many addresses."""
+    for listener in written.config.listeners.values():
+        for bind in listener.bind:
+            if bind.path or bind.port:
+                binds[bind.path or bind.port].append((listener.name, bind))
     for pool in written.config.pools.values():
         for server in pool.servers:
-            for listener in written.config.listeners.values():
-                if any(_reaches(server.address, bind) for bind in listener.bind):
-                    yield Complaint(
-                        written.server(pool.name, server),
-                        f"{server.address.text!r} is the listener {listener.name!r} of this configuration: "
-                        "connects to it will fail",
-                    )
+            near = binds.get(server.address.path or server.address.port, [])
+            for name in dict.fromkeys(name for name, bind in near if _reaches(server.address, bind)):
+                yield Complaint(
+                    written.server(pool.name, server),
+                    f"{server.address.text!r} is the listener {name!r} of this configuration: connects to it will fail",
+                )
 
 
 def _reaches(server: Address, bind: Address) -> bool:

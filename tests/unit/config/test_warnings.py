@@ -157,3 +157,18 @@ def test_a_server_that_is_a_listener_of_its_own_configuration(server, bind, warn
     text = f"[listeners.web]\nbind = {bind!r}\nservers = ['10.0.0.9:1', {server!r}]\n"
     message = f"{server!r} is the listener 'web' of this configuration: connects to it will fail"
     assert lines(text) == ([f"listeners.web.servers[1]: {message} (line 3)"] if warned else [])
+
+
+def test_ranges_of_ports_are_told_of_once():
+    assert lines(binds("':5000-5999'", "'127.0.0.1:5500-6500'")) == [
+        "listeners.l1.bind: '127.0.0.1:5500' overlaps with ':5500' in listeners.l0.bind (line 5)"
+    ]
+
+
+@pytest.mark.slow
+def test_a_large_configuration_is_compared_by_port():
+    """Each server with each address would take a minute."""
+    servers = ", ".join(f"'127.0.0.1:{port}'" for port in range(20_000, 25_000))
+    text = f"[listeners.web]\nbind = ['127.0.0.1:80', '127.0.0.1:10000-19999']\nservers = [{servers}, '127.0.0.1:80']\n"
+    (line,) = lines(text)
+    assert line.startswith("listeners.web.servers[5000]: '127.0.0.1:80' is the listener 'web' ")
