@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --editable
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: help setup demo test lint format bench bench-quick chaos soak fuzz clean
 
@@ -17,12 +17,12 @@ $(INSTALLED): pyproject.toml
 	@echo 'Setting up $(VENV), once. Step 1 of 2: an environment for Python ...'
 	@$(PYTHON) -m venv $(VENV)
 	@echo 'Step 2 of 2: trio-lb and its libraries ...'
-	@$(INSTALL) .
+	@$(INSTALL) --no-compile --editable .
 	@touch $@
 
 $(READY): $(INSTALLED)
 	@echo 'Installing the tools for tests and development ...'
-	@$(INSTALL) '.[dev]'
+	@$(INSTALL) --editable '.[dev]'
 	@touch $@
 
 demo: $(INSTALLED)  ## three backends, a balancer, a load, a live view (ARGS="--seconds 8")
