@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from heapq import heappop, heappush
 from operator import itemgetter
 
 import attrs
@@ -26,15 +26,19 @@ ROUND = 1 << 32
 class LeastConn(Strategy):
     """The server with the fewest open connections per unit of weight.
 
-    Servers with equal loads, such as idle ones, take turns by weight, as in nginx's ``least_conn``. The turns are those
-    of Envoy's scheduler: earliest deadline first. Time passes with the turns; after a turn, a server has its deadline
-    one round later, and the rounds of a server of twice the weight take half the time. Among equal deadlines the first
-    in the file wins. A server that had no turn for a while has one at once, and saves up no more.
+    Servers whose loads are lower than that of any server would be with one more connection take turns by weight. With
+    equal weights these are the servers with the fewest connections. Of different weights, idle servers and those with a
+    few connections for their weight are alike: else a connection that is just ending would send the next one to a
+    server of a 65,535th of the weight.
 
-    Each load has a queue per weight of its available servers, the earliest deadline first; a heap orders the loads.
-    With equal weights there are few loads, and a pick and a change of load are O(1) unless connections end in an order
-    far from that of their picks; otherwise O(log n) amortised. If servers with n different weights have the lowest
-    load, a pick costs one step of a C loop for each of them.
+    The turns are those of Envoy's scheduler: earliest deadline first. Time passes with the turns; after a turn, a
+    server has its deadline one round later, and the rounds of a server of twice the weight take half the time. Among
+    equal deadlines the first in the file wins. A server that had no turn for a while has one at once, and saves up no
+    more.
+
+    Each load has a queue per weight of its available servers, the earliest deadline first. With equal weights there are
+    few loads, and a pick and a change of load are O(1) unless connections end in an order far from that of their picks;
+    otherwise O(log n) amortised. With different weights, a pick costs a step for each queue that takes part.
 
     A queue holds a key per server: ``deadline * number of members + position``. All times are kept as multiples of the
     number of members.
@@ -51,7 +55,9 @@ class LeastConn(Strategy):
         """The keys of the available servers, by load and weight. A queue may be empty."""
         self._queue_count = 0
         self._loads: list[float] = []
-        """The heap of the loads that have queues."""
+        """The loads that have queues, the lowest first."""
+        self._weights: Counter[int] = Counter()
+        """The weights of all members, in hundredths, and how many members have each."""
         self._now = 0
         """The latest deadline of a turn."""
 
@@ -61,7 +67,9 @@ class LeastConn(Strategy):
         if not self.available:
             return None
         while not (filled := list(filter(None, self._queues[self._loads[0]].values()))):
-            self._queue_count -= len(self._queues.pop(heappop(self._loads)))
+            self._queue_count -= len(self._queues.pop(self._loads.pop(0)))
+        if len(self._weights) > 1:
+            filled = self._queues_taking_part()
         queue = filled[0] if len(filled) == 1 else min(filled, key=FIRST_KEY)
         key = queue.popleft()
         position = key % len(self.servers)
@@ -75,6 +83,19 @@ class LeastConn(Strategy):
         else:
             queue.append(key)
         return place.server
+
+    def _queues_taking_part(self) -> list[deque[int]]:
+        """Return the queues of the loads that are lower than any server's would be with one more connection."""
+        found: list[deque[int]] = []
+        limit = math.inf
+        for load in self._loads:
+            if load >= limit:
+                break
+            for weight, queue in self._queues[load].items():
+                if queue:
+                    found.append(queue)
+                    limit = min(limit, 100 * (round(load * weight / 100) + 1) / weight)
+        return found
 
     def _pick_without(self, skipped: AbstractSet[Server], client: Client) -> Server | None:
         for server in skipped:
@@ -97,6 +118,7 @@ class LeastConn(Strategy):
         self._by_position = list(self._places.values())
         for place in self._by_position:
             self._set_weight(place)
+        self._weights = Counter(place.weight for place in self._by_position)
         self._queues = {}
         self._queue_count = 0
         self._loads = []
@@ -149,7 +171,11 @@ class LeastConn(Strategy):
     def share_changed(self, server: Server) -> None:
         is_available = server in self.available
         self.disable(server)
-        self._set_weight(self._places[server])
+        place = self._places[server]
+        self._weights[place.weight] -= 1
+        self._set_weight(place)
+        self._weights[place.weight] += 1
+        self._weights += Counter()  # drops the weights that no member has any more
         if is_available:
             self.enable(server)
 
@@ -157,13 +183,16 @@ class LeastConn(Strategy):
         return shares_by_weight(candidates)
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
-        """Return the loads. ``deadline`` decides between equal loads; 1 is a round of a server of weight 1."""
+        """Return the loads. ``deadline`` decides between low loads; 1 is a round of a server of weight 1."""
         loads = {
             server: place.load if place.queue is not None else server.load for server, place in self._places.items()
         }
 
+        limit = min((server.next_load for server in candidates), default=0.0)
+
         def rank(server: Server) -> tuple[bool, float, int]:
-            return server not in candidates, loads[server], self._places[server].key
+            takes_turns = server in candidates and loads[server] < limit
+            return server not in candidates, 0.0 if takes_turns else loads[server], self._places[server].key
 
         one_round = ROUND // 100 * len(self.servers)
         return View(
@@ -183,7 +212,7 @@ class LeastConn(Strategy):
             self._loads = sorted(self._queues)
         if load not in self._queues:
             self._queues[load] = {}
-            heappush(self._loads, load)
+            insort(self._loads, load)
         queue = self._queues[load][weight] = deque()
         self._queue_count += 1
         return queue

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from lb.model import Server
@@ -22,8 +22,9 @@ __all__ = ["RandomTwo"]
 class RandomTwo(Strategy):
     """The less loaded of two random servers.
 
-    Draws two distinct available servers, each with a probability in proportion to its weight. The server with the lower
-    load per unit of weight wins; with equal loads, such as those of idle servers, the first drawn.
+    Draws two distinct available servers, each with a probability in proportion to its weight. The first drawn wins,
+    unless the other would have no higher load per unit of weight with one more connection. With equal weights that is
+    the one with fewer connections.
 
     The servers lie on a line, those of the same weight side by side, each on a section as long as its weight. A draw is
     a random point of the line; the second leaves out the section of the first. A pick costs O(log d) with d different
@@ -78,7 +79,7 @@ class RandomTwo(Strategy):
         number = bisect_right(begins, point) - 1
         weight, urn = self._line[number]
         other = urn[(point - begins[number]) // weight]
-        return one if one.load <= other.load else other
+        return one if one.load < other.next_load else other
 
     def _pick_without(self, skipped: Sequence[Server], client: Client) -> Server | None:
         for server in skipped:
@@ -134,7 +135,7 @@ class RandomTwo(Strategy):
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - all clients alike
         """Return the loads. ``share`` is the probability to be chosen."""
-        shares = _chances([(server, server.weight * server.share, server.load) for server in candidates])
+        shares = _chances(list(candidates))
         return View(
             "chance",
             [
@@ -144,24 +145,26 @@ class RandomTwo(Strategy):
         )
 
 
-def _chances(candidates: Sequence[tuple[Server, int, float]]) -> dict[Server, float]:
-    """Return the probability of each server, with its weight and its load, to be chosen.
+def _chances(candidates: Sequence[Server]) -> dict[Server, float]:
+    """Return the probability of each server to be chosen.
 
-    That is to be drawn with a server of higher load, or first with one of equal load.
+    A server is drawn first and wins against the second, or is drawn second and the first does not win.
     """
-    total = sum(weight for _, weight, _ in candidates)
     if len(candidates) == 1:
-        return {server: 1.0 for server, _, _ in candidates}
+        return {candidates[0]: 1.0}
+    weights = {server: server.weight * server.share for server in candidates}
+    total = sum(weights.values())
+    nexts, won = _sums_from([(server.next_load, weights[server]) for server in candidates])
+    loads, lost = _sums_from([(server.load, weights[server] / (total - weights[server])) for server in candidates])
     chances: dict[Server, float] = {}
-    higher = higher_first = (
-        0.0  # of the servers of higher load: the weights; the same divided by what is left after each
-    )
-    for _, group in itertools.groupby(sorted(candidates, key=lambda each: -each[2]), key=lambda each: each[2]):
-        alike = list(group)
-        equal = sum(weight for _, weight, _ in alike)
-        for server, weight, _ in alike:
-            second = (higher + equal - weight) / (total - weight)
-            chances[server] = weight / total * (second + higher_first)
-        higher += equal
-        higher_first += sum(weight / (total - weight) for _, weight, _ in alike)
+    for server, weight in weights.items():
+        beaten = won[bisect_right(nexts, server.load)] - weight
+        chances[server] = weight / total * (beaten / (total - weight) + lost[bisect_left(loads, server.next_load)])
     return chances
+
+
+def _sums_from(pairs: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Return the keys of pairs in order, and for each place in it the sum of the values from there on."""
+    ordered = sorted(pairs)
+    sums = [*itertools.accumulate((value for _, value in reversed(ordered)), initial=0.0)]
+    return [key for key, _ in ordered], sums[::-1]

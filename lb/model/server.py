@@ -106,3 +106,9 @@ class Server:
         """Leases per unit of effective weight; infinite for weight 0."""
         weight = self.spec.weight * self.share
         return 100 * self.leases.total / weight if weight else math.inf
+
+    @property
+    def next_load(self) -> float:
+        """``load`` with one more lease."""
+        weight = self.spec.weight * self.share
+        return 100 * (self.leases.total + 1) / weight if weight else math.inf

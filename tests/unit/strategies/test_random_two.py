@@ -60,6 +60,13 @@ def test_idle_servers_are_chosen_by_weight():
     assert strategy.pick(CLIENT, [heavy]) is light
 
 
+def test_a_connection_that_is_just_ending_sends_the_next_one_to_no_light_server():
+    light, heavy = servers = make_servers(1, 65_535)
+    strategy = start(seeded(), servers)
+    heavy.leases.add(1)
+    assert Counter(strategy.pick(CLIENT, ()) for _ in range(1000))[light] <= 1
+
+
 @pytest.mark.parametrize("weights", [(1, 2, 3, 4), (7, 7, 1), (5, 1, 5, 1, 5)])
 def test_the_first_of_two_is_drawn_in_proportion_to_its_weight(weights):
     strategy = start(seeded(), servers := make_servers(*weights))
