@@ -104,7 +104,7 @@ class Pool:
         known = {name: backend for name, backend in self.leaving.items() if backend.active} | self.backends
         self.spec = spec
         changed = self._update_servers(known, now)
-        if (spec.health, spec.passive) != (before.health, before.passive) or spec.strategy != before.strategy:
+        if (spec.health, spec.passive) != (before.health, before.passive):
             changed = list(self.backends.values())
         for backend in changed:
             backend.targets = backend.targets or targets.get(backend.spec.address, ())
@@ -113,11 +113,11 @@ class Pool:
         self._load_matters = self._sorts_by_load or any(server.max_connections for server in spec.servers)
         self._primary.use(prepared.primary, prepared.primary_built, self._members(backup=False))
         self._backups.use(prepared.backups, prepared.backups_built, self._members(backup=True))
-        for backend in self._reweighted:
+        others = self.backends.values() if spec.strategy != before.strategy else self._reweighted
+        for backend in {**dict.fromkeys(changed), **dict.fromkeys(others)}:
             self._refresh(backend)
         self._reweighted = set()
         for backend in changed:
-            self._refresh(backend)
             self.note(backend, backend.health.expire(now), now)  # an ejection that expired while the server was removed
             change = backend.health.respec(spec.health, spec.passive, now)
             self._apply_advice(backend, now)

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 
 import trio
 
-__all__ = ["LoopHolds"]
+__all__ = ["LoopHolds", "measured"]
 
 
 class LoopHolds(trio.abc.Instrument):
-    """Records the longest step of any task: in CPU time of this thread, so that a busy machine makes no difference."""
+    """Records the longest step of any task, in seconds of CPU time of this thread."""
 
     def __init__(self):
         self.longest = 0.0
-        """Seconds."""
-        self.task = ""
-        self.blocked = 0.0
-        """The longest time of a step that is not CPU time, in seconds: it waited in the kernel, or for a processor."""
+        self._begun = time.thread_time()
 
     def before_task_step(self, task):
-        self._cpu, self._clock = time.thread_time(), time.perf_counter()
+        self._begun = time.thread_time()
 
     def after_task_step(self, task):
-        cpu, clock = time.thread_time() - self._cpu, time.perf_counter() - self._clock
-        if cpu > self.longest:
-            self.longest, self.task = cpu, task.name
-        self.blocked = max(self.blocked, clock - cpu)
+        self.longest = max(self.longest, time.thread_time() - self._begun)
+
+
+@contextmanager
+def measured():
+    """Yield the :class:`LoopHolds` of the block."""
+    holds = LoopHolds()
+    trio.lowlevel.add_instrument(holds)
+    try:
+        yield holds
+    finally:
+        trio.lowlevel.remove_instrument(holds)
