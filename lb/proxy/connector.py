@@ -126,7 +126,8 @@ class Connector:
                 backend.try_next_address(self._target)
                 continue
             try:
-                self._in_progress = self._begin(self._target)
+                connect = self._context.splicer.connect if self._route.plain else self._begin
+                self._in_progress = connect(self._target, self)
             except OSError as error:
                 failure = error
                 backend.try_next_address(self._target)
@@ -134,14 +135,12 @@ class Connector:
                 return None
         return failure or OSError(f"cannot look up {backend.spec.address.host}")
 
-    def _begin(self, target: SocketAddress) -> Connecting:
-        """Start to connect to an address. Raises OSError."""
+    def _begin(self, target: SocketAddress, owner: Connector) -> Connecting:
+        """Start to connect over a route that is not plain. Raises OSError."""
         route = self._route
         if route.same_port:
             target = _on_port_of(self.owner.sock, target)
-        if route.outgoing is None:
-            return self._context.splicer.connect(target, self)
-        return self._context.splicer.connect(target, self, route.outgoing)
+        return self._context.splicer.connect(target, owner, route.outgoing)
 
     # Callbacks of the splicer
 

@@ -31,6 +31,10 @@ class Route:
     """Settings of sockets towards servers before the connect; None if there are none."""
     same_port: bool
     """Some servers have no port of their own: the connect goes to the port that the client came to."""
+    plain: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda self: self.outgoing is None and not self.same_port, takes_self=True)
+    )
+    """Connects need neither of these."""
 
 
 def make_route(pool: Pool, listener: ListenerSpec, deadlines: Deadlines, tls: TlsStore) -> Route:
