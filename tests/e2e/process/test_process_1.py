@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ import trio
 
 from tests.support.balancer import PATIENCE, ask, balancer, config
 from tests.support.servers import serving
+from tests.support.service_manager import giving
 
 pytestmark = pytest.mark.slow
 CONTAINER = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
@@ -50,6 +52,17 @@ async def test_signals_reach_the_balancer_and_its_exit_code_is_that_of_the_conta
         await lb.event("config.applied")
         os.kill(init, number)
         assert await lb.exit_code() == 0
+
+
+@needs_namespaces
+async def test_sockets_that_are_passed_to_process_1_reach_the_balancer(tmp_path):
+    """Their variable names process 1, which is no longer the balancer; binding the address again would fail."""
+    async with serving() as server:
+        with socket.create_server(("127.0.0.1", 0)) as passed:
+            port, passing = passed.getsockname()[1], giving(passed)
+            through = {**passing, "through": [*CONTAINER, *passing["through"]]}
+            async with balancer(tmp_path, config(server, bind=f"127.0.0.1:{port}"), **through):
+                assert await ask(port) == b"s\n"
 
 
 @needs_namespaces
