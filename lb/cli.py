@@ -18,6 +18,7 @@ from lb.net.signals import unblock_signals
 __all__ = ["main"]
 
 OK, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+DIFFERS = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,6 +134,7 @@ def _add_diff(commands: Commands) -> None:
         description="Show the changes that a reload from FILE to NEW would make, one per line. For pools with a hash "
         "strategy, also show the share of clients that would move to another server.",
     )
+    diff.add_argument("--exit-code", action="store_true", help="exit with 1 if anything differs")
     add_config(diff)
     diff.add_argument("other", type=Path, metavar="NEW", help="the file to compare it with")
     diff.set_defaults(command=_diff)
@@ -277,8 +279,9 @@ def _diff(options: argparse.Namespace) -> int:
             errors += error.errors
     if errors:
         return _bad_config(errors)
-    print("\n".join(plan(*configs).lines()))
-    return OK
+    steps = plan(*configs)
+    print("\n".join(steps.lines()))
+    return DIFFERS if options.exit_code and not steps.is_empty else OK
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -144,10 +144,9 @@ class ConsistentHash(Strategy):
         self._indices = {server: index for index, server in enumerate(self.servers)}
 
     def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:
-        """Return each candidate's part of their entries. Those of other servers are spread in about this proportion."""
-        entries = {server: len(self._entries[self._indices[server]]) for server in candidates}
-        total = sum(entries.values())
-        return {server: count / total for server, count in entries.items()} if total else {}
+        """Return each candidate's part of the weights. With a ketama table, the parts of the clients differ by a third."""
+        total = sum(server.weight for server in candidates)
+        return {server: server.weight / total for server in candidates}
 
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - the walk covers all
         """Return the distances: ``distance`` is the length of the walk from the client's position, in entries."""

@@ -21,6 +21,7 @@ from lb.admin.status import ready, status
 from lb.config.load import ConfigError
 from lb.control.balancer import why_rejected
 from lb.control.overrides import Override
+from lb.explain.explain import expected_share
 from lb.model.connection import ConnectionFilter
 from lb.model.values import shown, whole_number
 from lb.net.cooperate import in_turns
@@ -201,8 +202,19 @@ class AdminRoutes:
             raise HttpError(500, str(exception)) from exception
         backend = self._find(pool, server)
         override = self._balancer.overrides.get((pool, server), Override())
-        answer = {"state": backend.state, "weight": backend.spec.effective_weight, "override": attrs.asdict(override)}
-        return json_response({"pool": pool, "server": server, **answer})
+        running = self._balancer.pools[pool]
+        share = expected_share(running, backend)
+        answer = {
+            "pool": pool,
+            "server": server,
+            "state": backend.state,
+            "weight": backend.spec.effective_weight,
+            "override": attrs.asdict(override),
+            "share": None if share is None else round(share, 4),
+            "strategy": running.spec.strategy.name,
+            "ignored": running.ignored,
+        }
+        return json_response(answer)
 
     async def close_server(self, request: AdminRequest) -> AdminResponse:
         pool, server = request.parameters["pool"], request.parameters["server"]

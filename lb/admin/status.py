@@ -33,6 +33,7 @@ async def status(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
         connects = stats.figures.connects.get(name, Connects())
         pools[name] = {
             "strategy": pool.spec.strategy.name,
+            "ignored": pool.ignored,
             "available": available,
             "connects": sum(connects.buckets),
             "connect_seconds": round(connects.seconds, 6),

@@ -96,8 +96,15 @@ def _override(client: AdminClient, options: argparse.Namespace) -> int:
     answer = client.post("pools", pool, "servers", server, options.action, body=body)
     if options.json:
         return _print_json(answer)
-    print(printable(f"{pool}/{server}: {answer['state']}, weight {answer['weight']}"))
+    share = _share(answer) if options.action == "weight" else ""
+    print(printable(f"{pool}/{server}: {answer['state']}, weight {answer['weight']}{share}"))
     return OK
+
+
+def _share(answer: Mapping[str, Any]) -> str:
+    """Return what follows from a weight."""
+    share = "" if answer["share"] is None else f": {answer['share']:.1%} of new connections"
+    return f"{share}; {answer['strategy']} ignores weights" if "weight" in answer["ignored"] else share
 
 
 def _close(client: AdminClient, options: argparse.Namespace) -> int:

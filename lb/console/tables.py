@@ -57,7 +57,7 @@ def status_table(answer: Json) -> RenderableType:
     pools = [
         (
             name,
-            each["strategy"],
+            f"{each['strategy']}, ignores weights" if "weight" in each["ignored"] else each["strategy"],
             _available(each["available"], len(each["servers"])),
             each["connects"],
             f"{each['connect_seconds'] / each['connects'] * 1000:.1f} ms" if each["connects"] else "",

@@ -17,7 +17,7 @@ from lb.pools.priority_group import PriorityGroup
 from strategies.base import View
 from strategies.driver import finish
 
-__all__ = ["explain", "explained", "otherwise"]
+__all__ = ["expected_share", "explain", "explained", "otherwise"]
 
 OF_TURNS = ("turn", "credit", "deadline")
 """Factors that only have a meaning in the process that makes the picks."""
@@ -67,6 +67,17 @@ def explained(
         tuple(servers),
         count(servers),
     )
+
+
+def expected_share(pool: Pool, backend: Backend) -> float | None:
+    """Return a server's part of the new connections, 0 to 1, in the long run and if all last alike; None if unknown.
+
+    That depends on the weights and on which servers are up, not on the connections that are open now.
+    """
+    in_service = {each for each in pool.backends.values() if each.health.serving and not each.closed}
+    group, candidates = _group(pool, in_service)
+    shares = group.expected_shares(candidates)
+    return shares.get(backend, 0.0) if shares or not candidates else None
 
 
 def _refresh_loads(pool: Pool) -> Iterator[None]:

@@ -21,6 +21,7 @@ from lb.pools.priority_group import PriorityGroup
 from lb.pools.slow_start import SlowStart
 from lb.pools.wait_queue import Waiter, WaitQueue
 from strategies.base import Strategy
+from strategies.ignored import Ignorable, ignored
 
 __all__ = ["Changed", "Pool", "Prepared"]
 
@@ -58,6 +59,8 @@ class Pool:
         """The tables in use are not those of ``spec``: they are stand-ins, or a weight has changed since."""
         self._reweighted: set[Backend] = set()
         """Servers whose weight has changed since the tables were built."""
+        self.ignored: tuple[Ignorable, ...] = ()
+        """Settings without an effect under the strategy."""
         self._sink = sink
         self._changed = changed
         self._new_backend = new_backend
@@ -103,6 +106,7 @@ class Pool:
         self.needs_build = not prepared.complete
         known = {name: backend for name, backend in self.leaving.items() if backend.active} | self.backends
         self.spec = spec
+        self.ignored = ignored(spec)
         changed = self._update_servers(known, now)
         if (spec.health, spec.passive) != (before.health, before.passive):
             changed = list(self.backends.values())
@@ -135,6 +139,7 @@ class Pool:
         reweighted = spec.weight != backend.spec.weight
         servers = tuple(spec if server.name == spec.name else server for server in self.spec.servers)
         self.spec = attrs.evolve(self.spec, servers=servers)
+        self.ignored = ignored(self.spec)
         backend.change(now, spec=spec)
         group = self._group_of(backend)
         if reweighted and group.builds_tables:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 import attrs
@@ -114,6 +114,14 @@ class PriorityGroup:
         except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach a connection
             self._fault(exception)
             return View("unknown", ())
+
+    def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:
+        """Return each candidate's part of new connections in the long run; empty if the strategy does not know it."""
+        try:
+            return {server: +share for server, share in self.strategy.expected_shares(candidates).items()}
+        except Exception as exception:  # noqa: BLE001 - a plug-in's bug must not reach an operator
+            self._fault(exception)
+            return {}
 
     # Updates of the strategy
 

@@ -164,7 +164,7 @@ function showPools(found) {
     if (!pools.has(name)) pools.set(name, { section: newPool(name), rows: new Map() });
     const { section, rows } = pools.get(name);
     const count = Object.keys(pool.servers).length;
-    set($(".strategy", section), pool.strategy);
+    set($(".strategy", section), pool.ignored.includes("weight") ? `${pool.strategy}, ignores weights` : pool.strategy);
     set($(".available", section), `${pool.available} of ${count} available`);
     mark($(".available", section), "ok", pool.available ? "yes" : "no");
     showServers(name, section, rows, new Map(Object.entries(pool.servers)));

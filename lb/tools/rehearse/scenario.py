@@ -29,7 +29,7 @@ class ClientsSpec:
     arrivals: Literal["random", "even"] = "random"
     sources: str = "10.0.0.0/16"
     """Network of the random client addresses."""
-    patience: float = math.inf
+    patience: float = 10.0
     """Seconds that a client waits for a server, or for a server that has become silent."""
     begins: float = 0.0
     ends: float = math.inf

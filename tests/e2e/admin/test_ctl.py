@@ -67,7 +67,7 @@ async def test_operators_see_and_steer_servers(tmp_path):
         answer = await ctl.json("enable", "web/a")
         assert (answer["override"]["drained"], answer["weight"]) == (False, 1)
         assert {await ask(lb.port) for _ in range(8)} == {b"a\n", b"b\n"}
-        assert "weight 7" in await ctl("weight", "web/b", "7")
+        assert await ctl("weight", "web/b", "7") == "web/b: up, weight 7: 87.5% of new connections\n"
         assert [row[4] for row in await ctl.rows("servers", "web")] == ["1", "7*"]
         assert (await ctl.json("weight", "web/b", "configured"))["weight"] == 1
         status = await ctl.json("status")
@@ -76,6 +76,17 @@ async def test_operators_see_and_steer_servers(tmp_path):
         for word in (f"127.0.0.1:{lb.port}", "weighted", "2 of 2", "eof"):
             assert word in shown
         assert max(map(len, shown.splitlines())) < 120, "padded to the width that a pipe has not"
+
+
+async def test_a_weight_that_the_strategy_ignores_says_so(tmp_path):
+    async with serving(name="a") as a, serving(name="b") as b:
+        text = config(a, b, top=ADMIN, pool='strategy = "round-robin"')
+        async with controlled(tmp_path, text) as (_, ctl):
+            assert "ignores" not in await ctl("status")
+            said = await ctl("weight", "web/b", "7")
+            assert said == "web/b: up, weight 7: 50.0% of new connections; round-robin ignores weights\n"
+            assert "round-robin, ignores weights" in await ctl("status")
+            assert (await ctl.json("status"))["pools"]["web"]["ignored"] == ["weight"]
 
 
 async def test_a_server_that_is_down_says_why(tmp_path):

@@ -149,6 +149,8 @@ async def test_diff_prints_what_a_reload_would_do(tmp_path):
     for line in (["added", "web/c"], ["removed", "web/a"], ["reweighted", "web/b"], ["changed", "pool"]):
         assert line in changes
     assert (await run_lb("diff", old, old))[:2] == (0, "no changes\n")
+    assert await run_lb("diff", "--exit-code", old, new) == (1, out, err)
+    assert (await run_lb("diff", "--exit-code", old, old))[:2] == (0, "no changes\n")
 
 
 async def test_diff_of_a_hash_pool_tells_how_many_keys_move(tmp_path):

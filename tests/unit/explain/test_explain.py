@@ -9,7 +9,7 @@ import pytest
 
 from healthcheck.result import Advice, CheckResult
 from lb.events import Fault
-from lb.explain.explain import explain, explained
+from lb.explain.explain import expected_share, explain, explained
 from lb.model import PluginSpec
 from lb.model.address import Client
 from lb.model.decision import MOST_NAMED
@@ -305,3 +305,47 @@ def test_a_record_is_of_bounded_size_and_names_the_chosen_one():
     assert len(json.dumps(short.fields())) < 2_000
     assert whole.choosing(whole.chosen, "") == whole
     assert whole.choosing(None, "reject").counts == {"candidate": 999, "down": 1}
+
+
+# Expected shares
+
+
+@pytest.mark.parametrize(
+    ("strategy", "shares"),
+    [
+        ("weighted", {"a": 0.6, "b": 0.2, "c": 0.2}),
+        ("least-conn", {"a": 0.6, "b": 0.2, "c": 0.2}),
+        ("random-two", {"a": 0.6, "b": 0.2, "c": 0.2}),
+        ("consistent-hash", {"a": 0.6, "b": 0.2, "c": 0.2}),
+        ("round-robin", {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}),
+        ("first", {"a": 1, "b": 0, "c": 0}),
+    ],
+)
+def test_the_share_that_follows_from_the_weights(strategy, shares):
+    specs = (server("a", weight=3), *servers("bc"), server("s", backup=True))
+    harness = Harness(*specs, strategy=PluginSpec(strategy))
+    harness.pick()
+    found = {name: expected_share(harness.pool, backend) for name, backend in harness.pool.backends.items()}
+    assert found == pytest.approx(shares | {"s": 0}, abs=0.01)
+    harness.check("a", False, 3)
+    assert expected_share(harness.pool, harness["a"]) == 0
+    for name in "bc":
+        harness.check(name, False, 3)
+    assert expected_share(harness.pool, harness["s"]) == 1
+
+
+class DoesNotKnow(Strategy):
+    def pick(self, client, tried):
+        return next(self.candidates(tried), None)
+
+
+class KnowsWrong(DoesNotKnow):
+    def expected_shares(self, candidates):
+        raise LookupError("no idea")
+
+
+@pytest.mark.parametrize(("strategy", "faults"), [(DoesNotKnow, 0), (KnowsWrong, 1)])
+def test_a_strategy_that_knows_no_shares(strategy, faults):
+    harness = Harness(*servers("ab"), strategy=PluginSpec(f"{__name__}:{strategy.__name__}"))
+    assert expected_share(harness.pool, harness["a"]) is None
+    assert len(harness.of(Fault)) == faults

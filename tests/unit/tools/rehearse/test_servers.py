@@ -123,6 +123,14 @@ def test_clients_without_patience_leave_while_they_are_held():
     assert result["wait.max"] <= 3
 
 
+def test_sessions_with_a_server_that_hangs_are_not_ok():
+    """By default clients waited for ever, so no session that hung ended, and all that ended were ok."""
+    result = rehearsed(config_of("a", "b", pool="health = false"), happens(20, "hang", "b"))
+    assert result["left"] > 100
+    assert result["ok"] + result["left"] + result["open"] == result["sessions"]
+    assert result["open"] < 200
+
+
 def test_clients_without_patience_leave_a_server_that_has_fallen_silent():
     result = rehearsed(config_of("a"), happens(20, "hang", "a", lasts=10), patience=3.0)
     assert result["left"] > 100
