@@ -55,6 +55,7 @@ _POOL: Mapping[str, Reader[object]] = {
     "queue": whole_number(),
     "queue_timeout": duration_above_zero,
     "on_down": choice(PoolSpec, "on_down"),
+    "on_return": choice(PoolSpec, "on_return"),
     "on_remove": choice(PoolSpec, "on_remove"),
     "drain_timeout": duration,
     "slow_start": duration,

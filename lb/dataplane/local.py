@@ -135,6 +135,7 @@ class LocalDataPlane:
             for pool in self._pools.by_name.values():
                 self._ramp(pool)
                 measure(pool.backends.values(), pool.spec.outlier)
+                self._return_to_primaries(pool)
 
         yield commit
 
@@ -199,6 +200,16 @@ class LocalDataPlane:
         if change is not None and change.new in ("down", "ejected") and pool.spec.on_down == "close":
             for connection in _oldest_first(each for each in self._context.open if each.server is backend):
                 connection.close("server_down")
+        self._return_to_primaries(pool)
+
+    def _return_to_primaries(self, pool: Pool) -> None:
+        """Apply ``on_return``."""
+        if pool.spec.on_return == "close" and pool.primary_is_back():
+            backups = {*pool.backends.values(), *pool.leaving.values()}
+            for connection in _oldest_first(self._context.open):
+                server = connection.server
+                if server is not None and server.spec.backup and server in backups:
+                    connection.close("primary_back")
 
     def resolved(self, pool: Pool, backend: Backend) -> None:  # noqa: ARG002 - the pools are used directly
         backend.own = self._own_addresses.among(backend.targets)

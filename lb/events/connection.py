@@ -24,6 +24,7 @@ Reason: TypeAlias = Literal[
     "bad_proxy_header",
     "tls_failed",
     "server_down",
+    "primary_back",
     "server_removed",
     "stopped",
     "hold_timeout",

@@ -147,6 +147,8 @@ class PoolSpec:
     """Connections that may wait for a full server, in all processes together."""
     queue_timeout: float = 5.0
     on_down: Literal["keep", "close"] = "keep"
+    on_return: Literal["keep", "close"] = "keep"
+    """What happens to connections of backup servers when a primary is back."""
     on_remove: Literal["drain", "close"] = "drain"
     drain_timeout: float = 300.0
     slow_start: float = 0.0

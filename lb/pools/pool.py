@@ -71,6 +71,7 @@ class Pool:
         self._load_matters = False  # to the strategy, or because a server has max_connections
         self._limited: set[Backend] = set()
         """Servers in service that have ``max_connections``: a connection may queue for them."""
+        self._without_primary = False
         self._wait_queue = WaitQueue()
         self._slow_start = SlowStart()
 
@@ -332,6 +333,14 @@ class Pool:
             self._sink(BackendEjected(self.name, backend.name, change.reason, change.source))
         elif change.new == "up":
             self._sink(BackendRestored(self.name, backend.name))
+
+    def primary_is_back(self) -> bool:
+        """Return True if a primary is in service, full or not, and at the last call none was."""
+        had_none = self._without_primary
+        self._without_primary = not any(
+            backend.health.serving and not (backend.spec.backup or backend.closed) for backend in self.backends.values()
+        )
+        return had_none and not self._without_primary
 
     # Queued connections
 

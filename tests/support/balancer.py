@@ -273,6 +273,16 @@ async def ask(port, line=b"name", *, host="127.0.0.1"):
         return await read_all(stream)
 
 
+async def expect_reset(stream):
+    """Read to the end, which must be a reset."""
+    with trio.fail_after(PATIENCE):
+        try:
+            await read_all(stream)
+        except trio.BrokenResourceError:
+            return
+    raise AssertionError("an orderly end instead of a reset")
+
+
 async def read_all(stream):
     with trio.fail_after(PATIENCE):
         return b"".join([chunk async for chunk in stream])

@@ -7,7 +7,7 @@ import socket
 import pytest
 import trio
 
-from tests.support.balancer import PATIENCE, ask, balancer, config, connect, read_all, request
+from tests.support.balancer import ask, balancer, config, connect, expect_reset, read_all, request
 from tests.support.servers import Named, backends, filled_backlog, refusing, reset_at_close, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("splicer_kind")]
@@ -25,11 +25,6 @@ async def close_at_once(stream):
 async def say_nothing(stream):
     async for _ in stream:
         pass
-
-
-async def expect_reset(stream):
-    with trio.fail_after(PATIENCE), pytest.raises(trio.BrokenResourceError):
-        await read_all(stream)
 
 
 # Servers that cannot be connected to

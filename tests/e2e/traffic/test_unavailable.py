@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.support.balancer import PATIENCE, QUICK_CHECKS, ask, balancer, config, connect, read_all, request
+from tests.support.balancer import (
+    PATIENCE,
+    QUICK_CHECKS,
+    ask,
+    balancer,
+    config,
+    connect,
+    expect_reset,
+    read_all,
+    request,
+)
 from tests.support.servers import Backend, refusing, serving
 
 pytestmark = pytest.mark.slow
@@ -174,6 +184,51 @@ async def test_backups_serve_only_while_no_other_server_is_available(tmp_path):
             assert [await ask(lb.port) for _ in range(4)] == [b"main\n"] * 4
     finally:
         await main.kill()
+
+
+@pytest.mark.usefixtures("worker_count")
+@pytest.mark.parametrize("on_return", ["keep", "close"])
+async def test_connections_of_a_backup_when_a_primary_is_back(tmp_path, on_return):
+    main = Backend("main")
+    try:
+        async with serving(name="backup") as backup:
+            text = config(main, (backup, "backup = true"), pool=f'on_return = "{on_return}"')
+            async with balancer(tmp_path, text) as lb:
+                await lb.event("backend.ejected", server="main")
+                async with await connect(lb.port) as stream:
+                    assert await request(stream, b"name") == b"backup"
+                    await main.start()
+                    await lb.event("backend.restored", server="main")
+                    if on_return == "close":
+                        await expect_reset(stream)
+                    else:
+                        assert await ask(lb.port) == b"main\n"
+                        assert await request(stream, b"name") == b"backup"
+                record = await lb.event("connection.closed", server="backup")
+    finally:
+        await main.kill()
+    ended = ("lb", "primary_back") if on_return == "close" else ("client", "eof")
+    assert (record["ended_by"], record["reason"]) == ended
+
+
+async def test_a_primary_that_a_reload_brings_back_ends_connections_of_backups(tmp_path):
+    """But not one that had only been full."""
+    async with serving(name="main") as main, serving(name="backup") as backup:
+        pool = 'on_return = "close"'
+        text = config((main, "max_connections = 1"), (backup, "backup = true"), pool=pool)
+        drained = config((main, "weight = 0"), (backup, "backup = true"), pool=pool)
+        async with balancer(tmp_path, text) as lb, await connect(lb.port) as first:
+            assert await request(first, b"name") == b"main"
+            async with await connect(lb.port) as second:
+                assert await request(second, b"name") == b"backup"
+                await first.aclose()
+                await lb.event("connection.closed", server="main")
+                assert await request(second, b"name") == b"backup"
+                await lb.reload(drained)
+                assert await request(second, b"name") == b"backup"
+                await lb.reload(text)
+                await expect_reset(second)
+            assert (await lb.event("connection.closed", server="backup"))["reason"] == "primary_back"
 
 
 # Health check verdicts

@@ -254,6 +254,20 @@ def test_drain_and_enable_of_a_server_that_is_down_keep_its_since():
     assert (harness["a"].state, harness["a"].since) == ("up", 60.0)
 
 
+def test_a_primary_is_back_once_after_none_was():
+    harness = Harness(server("a", max_connections=1), server("b"), server("s", backup=True))
+    assert not harness.pool.primary_is_back()
+    for name in "abs":
+        harness.check(name, False, 3)
+        assert not harness.pool.primary_is_back()
+    harness.check("s", True, 2)
+    assert not harness.pool.primary_is_back(), "a backup"
+    harness.check("a", True, 2)
+    assert harness.pool.primary_is_back()
+    harness.check("b", True, 2)
+    assert not harness.pool.primary_is_back(), "another one was there"
+
+
 def test_a_share_of_weight_0_is_nothing():
     harness = Harness(server("a", weight=0), server("b"), strategy=PluginSpec("least-conn"))
     told(harness, "a", share=50)
