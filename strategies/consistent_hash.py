@@ -144,7 +144,7 @@ class ConsistentHash(Strategy):
         self._indices = {server: index for index, server in enumerate(self.servers)}
 
     def expected_shares(self, candidates: AbstractSet[Server]) -> Mapping[Server, float]:
-        """Return each candidate's part of the weights. With a ketama table, the parts of the clients differ by a third."""
+        """Return each candidate's part of the weights. A ketama table differs by up to a third."""
         total = sum(server.weight for server in candidates)
         return {server: server.weight / total for server in candidates}
 
