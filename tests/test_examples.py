@@ -36,6 +36,7 @@ def test_it_loads(path):
 
 def test_none_is_missing():
     assert [path.stem for path in CONFIGS] == [
+        "failover",
         "galera",
         "kubernetes",
         "mqtt",
@@ -55,6 +56,7 @@ def test_none_is_missing():
     [
         ("quickstart", "web", "weighted", "tcp"),
         ("weighted", "web", "weighted", "http"),
+        ("failover", "db", "first", "tcp"),
         ("sticky", "cache", "consistent-hash", "tcp"),
         ("redis", "redis", "weighted", "redis"),
         ("postgres", "postgres", "least-conn", "postgres"),

@@ -12,7 +12,7 @@ import trio
 
 from tests.support.balancer import PATIENCE, ask, balancer, config, connect, request
 from tests.support.load import load
-from tests.support.servers import refusing, serving
+from tests.support.servers import Backend, refusing, serving
 from tests.support.two_workers import BOTH, TWO, both_serve, connections, pids, worker_of
 
 pytestmark = pytest.mark.slow
@@ -251,3 +251,23 @@ async def test_workers_take_turns_from_different_points_of_the_list(tmp_path):
     server = {record["id"]: record["server"] for record in lb.of("connection.closed")}
     assert [server[number] for number in (1, 3, 5, 7, 9)] == ["a", "b", "c", "d", "a"]
     assert [server[number] for number in (2, 4, 6, 8, 10)] == ["c", "d", "a", "b", "c"]
+
+
+async def test_without_failback_a_worker_that_is_replaced_goes_to_the_server_in_use(tmp_path):
+    """Each worker knows only since when servers are up; the one in use is the one that is up longest."""
+    first = Backend("first")
+    try:
+        async with serving(name="second") as second:
+            strategy = 'strategy = { name = "first", failback = false }'
+            async with balancer(tmp_path, config(first, second, pool=strategy, top=TWO)) as lb:
+                await lb.event("backend.ejected", server="first")
+                await first.start()
+                await lb.event("backend.restored", server="first")
+                assert {await ask(lb.port) for _ in range(20)} == {b"second\n"}
+                for count, worker in enumerate(BOTH, 3):
+                    os.kill(pids(lb)[worker], signal.SIGKILL)
+                    await lb.event("worker.started", count=count)
+                assert {await ask(lb.port) for _ in range(20)} == {b"second\n"}
+                assert await lb.stop() == 0
+    finally:
+        await first.kill()
