@@ -45,7 +45,7 @@ def default(cell):
     return tomli.loads(f"it = {literal[1]}")["it"] if literal else None
 
 
-TCP_KEYS = {field.name for field in attrs.fields(model.TcpSettings)}
+TCP_KEYS = {field.name for field in attrs.fields(model.TcpSettings)} - {"no_tls"}  # in the table `sni`
 CONFIGURATION = {
     "[process]": (model.ProcessSpec, set()),
     "[log]": (model.LogSpec, set()),

@@ -59,6 +59,8 @@ def _destinations(listener: ListenerSpec) -> str:
     settings = listener.settings
     if isinstance(settings, TcpSettings):
         routes = "".join(f"{name} -> pool {pool}, " for name, pool in settings.sni or ())
+        if settings.no_tls:
+            routes += f"without TLS -> pool {settings.no_tls}, "
         others = ": " + routes + "others " if routes else " "
         return f"{others}-> pool {settings.pool}"
     return f", mode {listener.mode} -> {', '.join(f'pool {pool}' for pool in settings.pools) or 'no pool'}"

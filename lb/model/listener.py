@@ -43,12 +43,15 @@ class TcpSettings:
     half_close_timeout: float = 60.0
     sni: tuple[tuple[str, str], ...] | None = None
     """Server names, or wildcards like ``*.example.org``, and the pool of each. All other clients go to ``pool``."""
+    no_tls: str = ""
+    """With ``sni``: the pool of clients that do not speak TLS, or say nothing; empty: they are refused."""
     explain_sample: Share = Share(0)
     """Fraction of connections whose log records explain the choice of the server."""
 
     @property
     def pools(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys([self.pool, *(pool for _, pool in self.sni or ())]))
+        others = [self.no_tls] if self.no_tls else []
+        return tuple(dict.fromkeys([self.pool, *(pool for _, pool in self.sni or ()), *others]))
 
 
 @attrs.frozen

@@ -39,6 +39,9 @@ class Downstream(Protocol):
     def handshake(self, handshake: Handshake) -> None:
         """Run filters on the client's socket. They are called off when the connection ends."""
 
+    def wake_handshake(self) -> None:
+        """Let the filters proceed, though the client's socket is not ready."""
+
     def failed(self) -> None:
         """A filter raised because of a bug: end with a reset."""
 

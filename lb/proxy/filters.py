@@ -45,6 +45,9 @@ class FilterRun(Protocol):
         Raises FilterFailed. An OSError of the client's socket means that the client is gone.
         """
 
+    def time_over(self) -> bool:
+        """The client's time is over. Return True if it may pass nevertheless: the next ``proceed`` lets it."""
+
 
 class Filter(Protocol):
     """A listener filter. One object serves all connections of a listener."""
@@ -140,7 +143,10 @@ class _Filtering:
 
     def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - there is only one queue
         """The client has not passed in time."""
-        self._downstream.refuse("lb", self._reason)
+        if self._run is not None and self._run.time_over():
+            self._downstream.wake_handshake()
+        else:
+            self._downstream.refuse("lb", self._reason)
 
     def _refuse(self, ended_by: EndedBy) -> bool:
         self._deadlines.discard(self)

@@ -66,6 +66,9 @@ class _Read:
         self._reader = HeaderReader()
         self.unread = 0
 
+    def time_over(self) -> bool:
+        return False
+
     def proceed(self) -> bool:
         reader, sock = self._reader, self._downstream.sock
         peeked = b""

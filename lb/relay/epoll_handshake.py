@@ -15,7 +15,7 @@ AWAITS_WRITE = WRITABLE | UNTIL_EAGAIN
 
 
 class EpollHandshake:
-    """Handler of a socket during its handshake. Implements :class:`lb.relay.splicer.Connecting`.
+    """Handler of a socket during its handshake. Implements :class:`lb.relay.splicer.RunningHandshake`.
 
     ``ready`` is the epoll mask of earlier edges.
     """
@@ -45,6 +45,10 @@ class EpollHandshake:
         """Proceed later, after the handshakes before. A connected socket gets no further edge."""
         self._queued = True
         self._loop.queue_step(self, costly=self._handshake.costly)
+
+    def wake(self) -> None:
+        if not (self._over or self._queued):
+            self.begin()
 
     def again(self) -> None:
         self._queued = False

@@ -215,19 +215,25 @@ class PortableConnecting:
 
 
 class PortableHandshake:
-    """Implements :class:`lb.relay.splicer.Connecting`."""
+    """Implements :class:`lb.relay.splicer.RunningHandshake`."""
 
     def __init__(self, sock: socket.SocketType, handshake: Handshake) -> None:
         self._sock = sock
         self._handshake = handshake
         self._scope = trio.CancelScope()
+        self._waiting = trio.CancelScope()
+        """The wait for the socket."""
+
+    def wake(self) -> None:
+        self._waiting.cancel()
 
     async def run(self) -> None:
         with self._scope:
             await trio.lowlevel.checkpoint()
             try:
                 while not self._handshake.proceed():
-                    await self._ready()
+                    with trio.CancelScope() as self._waiting:
+                        await self._ready()
             except Exception:
                 self._handshake.failed()
                 raise

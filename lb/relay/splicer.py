@@ -35,6 +35,7 @@ __all__ = [
     "Handshake",
     "Relay",
     "RelayOwner",
+    "RunningHandshake",
     "Splicer",
 ]
 
@@ -88,6 +89,13 @@ class Connecting(Protocol):
 
         It also works after the connect or the handshake has succeeded, until the socket is relayed.
         """
+
+
+class RunningHandshake(Connecting, Protocol):
+    """A handshake in progress."""
+
+    def wake(self) -> None:
+        """Let it proceed, though the socket is not ready."""
 
 
 class ConnectingOwner(Protocol):
@@ -197,7 +205,7 @@ class Splicer(Protocol):
         ``outgoing`` prepares the socket.
         """
 
-    def handshake(self, sock: socket.SocketType, handshake: Handshake) -> Connecting:
+    def handshake(self, sock: socket.SocketType, handshake: Handshake) -> RunningHandshake:
         """Run a handshake on an accepted or connected socket: proceed whenever the socket may be ready.
 
         The first call comes later. A socket has one handshake; once it is over, the socket may be relayed. Until then,

@@ -20,7 +20,7 @@ from lb.pools.backend import Backend
 from lb.proxy.connector import Connector
 from lb.proxy.context import ConnectionContext
 from lb.proxy.route import Route
-from lb.relay.splicer import Connecting, Handshake, Relay
+from lb.relay.splicer import Handshake, Relay, RunningHandshake
 from lb.tcp.frontend import Frontend
 from lb.tls.layer import Tls
 
@@ -77,7 +77,7 @@ class Connection:
         self._on_close: tuple[Callable[[], None], ...] = ()
         self.tls: Tls | None = None
         """TLS on the client's side."""
-        self._handshake: Connecting | None = None
+        self._handshake: RunningHandshake | None = None
         """The client's socket in the listener's filters, and until the relay."""
         self._connector: Connector | None = None
         """Connects to the server, and holds the lease on it."""
@@ -127,6 +127,10 @@ class Connection:
 
     def handshake(self, handshake: Handshake) -> None:
         self._handshake = self._context.splicer.handshake(self.sock, handshake)
+
+    def wake_handshake(self) -> None:
+        assert self._handshake is not None  # noqa: S101 - it waits for the client
+        self._handshake.wake()
 
     def speaks_for(self, client: Client, destination: Client, tlvs: bytes) -> None:
         self._peer, self.client, self.destination, self.tlvs = self.client, client, destination, tlvs

@@ -40,6 +40,7 @@ class Frontend:
         self.name = spec.name
         self.route = make_route(pools[settings.pool], spec, deadlines, tls)
         self._routes = {name: make_route(pools[pool], spec, deadlines, tls) for name, pool in settings.sni or ()}
+        self._no_tls_route = make_route(pools[settings.no_tls], spec, deadlines, tls) if settings.no_tls else self.route
         self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
         self.half_close_queue = (
             deadlines.queue("half_close", settings.half_close_timeout)
@@ -51,5 +52,7 @@ class Frontend:
         self.bandwidth = self._limits if spec.bandwidth else None
 
     def route_for(self, name: str | None) -> Route:
-        """Return the route for this server name (SNI): "" without SNI, None if no filter has read it."""
-        return (find(self._routes, name) if name else None) or self.route
+        """Return the route for this server name (SNI): "" without SNI, None if no filter has found a ClientHello."""
+        if name is None:
+            return self._no_tls_route
+        return find(self._routes, name) or self.route if name else self.route

@@ -40,4 +40,6 @@ class TcpMode(Mode):
 
     def filters(self, spec: ListenerSpec) -> Sequence[Filter]:
         settings = spec.settings
-        return [SniFilter()] if isinstance(settings, TcpSettings) and settings.sni is not None else []
+        return (
+            [SniFilter(bool(settings.no_tls))] if isinstance(settings, TcpSettings) and settings.sni is not None else []
+        )

@@ -23,7 +23,8 @@ _NAME = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 def read_settings(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> TcpSettings:
     """Read the settings of one listener. Errors are reported to ``table``."""
     pool = _pool_of(listener, table, pools)
-    return TcpSettings(pool, sni=_sni(table, pool, pools), **table.values(_KEYS))
+    sni = _sni(table, pool, pools)
+    return TcpSettings(pool, sni=sni, no_tls=_pool_in_sni("no_tls", table) or "", **table.values(_KEYS))
 
 
 def _pool_of(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> str:
@@ -31,12 +32,12 @@ def _pool_of(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> str:
 
     With ``sni``, its ``default`` may name the pool instead.
     """
-    default = _default_pool(table)
+    default = _pool_in_sni("default", table)
     if default is not None:
         for key in ("pool", "servers"):
             if table.has(key):
                 table.complain(f"'sni' has a 'default'; use only one of 'default' and {key!r}", table.at(key))
-        return default if isinstance(default, str) else listener
+        return default or listener
     if not table.has("pool"):
         if listener not in pools and not table.has("servers"):
             table.complain(f"needs a 'pool' or 'servers': there is no pool named {listener!r}")
@@ -49,10 +50,14 @@ def _pool_of(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> str:
     return pool or listener
 
 
-def _default_pool(listener: Table) -> object:
-    """Return the unchecked ``default`` of ``sni``; None if absent. It is checked with the other names."""
+def _pool_in_sni(key: str, listener: Table) -> str | None:
+    """Return the unchecked pool that a key of ``sni`` names; None if absent, "" if it is no text.
+
+    It is checked with the other names.
+    """
     sni = listener.content.get("sni")
-    return sni.get("default") if isinstance(sni, dict) else None
+    found = sni.get(key) if isinstance(sni, dict) else None
+    return found if found is None or isinstance(found, str) else ""
 
 
 def _sni(listener: Table, pool: str, pools: Mapping[str, PoolSpec]) -> tuple[tuple[str, str], ...] | None:
@@ -69,13 +74,8 @@ def _sni(listener: Table, pool: str, pools: Mapping[str, PoolSpec]) -> tuple[tup
     if not table.has("default"):
         _check_pool(pool, pools, table, listener.at("pool"))
     for key in table.content:
-        chosen = table.value(key, text)
-        if chosen is None:
-            continue
-        if chosen not in pools:
-            table.complain(f"there is no pool {shown(chosen)}{did_you_mean(chosen, pools)}", table.at(key))
-        _check_pool(chosen, pools, table, table.at(key))
-        if key == "default":
+        chosen = _chosen_pool(key, pools, table)
+        if chosen is None or key in ("default", "no_tls"):
             continue
         name = key.lower().removesuffix(".")
         if not _NAME.fullmatch(name):
@@ -85,6 +85,16 @@ def _sni(listener: Table, pool: str, pools: Mapping[str, PoolSpec]) -> tuple[tup
         routes.setdefault(name, chosen)
     table.finish()
     return tuple(routes.items())
+
+
+def _chosen_pool(key: str, pools: Mapping[str, PoolSpec], table: Table) -> str | None:
+    """Return the pool of a key of ``sni``."""
+    chosen = table.value(key, text)
+    if chosen is not None and chosen not in pools:
+        table.complain(f"there is no pool {shown(chosen)}{did_you_mean(chosen, pools)}", table.at(key))
+    elif chosen is not None and key != "no_tls":
+        _check_pool(chosen, pools, table, table.at(key))
+    return chosen
 
 
 def _check_pool(pool: str, pools: Mapping[str, PoolSpec], table: Table, path: str) -> None:

@@ -11,7 +11,7 @@ import trio
 
 from lb.net.deadlines import DeadlineQueue
 from lb.net.outgoing import Outgoing
-from lb.relay.splicer import TIMEOUTS, Connecting, ConnectingOwner, Handshake, RelayOwner
+from lb.relay.splicer import TIMEOUTS, ConnectingOwner, Handshake, RelayOwner, RunningHandshake
 from lb.tools.rehearse.servers import VirtualServer
 from lb.tools.rehearse.sockets import ListeningSocket, ServerSocket, VirtualAcceptor, VirtualClient
 from lb.tools.rehearse.virtual_clock import VirtualClock
@@ -167,7 +167,7 @@ class VirtualSplicer:
         self._clock.after(sock.server.connect_time(), connecting.due)
         return connecting
 
-    def handshake(self, sock: socket.SocketType, handshake: Handshake) -> Connecting:
+    def handshake(self, sock: socket.SocketType, handshake: Handshake) -> RunningHandshake:
         """Raise an error: bytes are not simulated. A virtual configuration has no filters and no server handshakes."""
         raise NotImplementedError
 

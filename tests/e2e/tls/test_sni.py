@@ -12,7 +12,7 @@ import trio
 
 from lb.model.listener import find
 from tests.e2e.tls.test_tls import echo, session
-from tests.support.balancer import PATIENCE, balancer, connect, with_workers
+from tests.support.balancer import PATIENCE, balancer, connect, read_all, with_workers
 from tests.support.servers import serving
 from tests.support.tls_peers import TlsEnd, client_context, names_in, server_context, tls_server
 from tests.unit.tls.test_client_hello import hello, in_records
@@ -207,3 +207,38 @@ async def test_a_reload_can_send_a_name_elsewhere_while_a_client_shakes_hands(tm
 async def open_and_close(port):
     end = await open_tls(port, A)
     await end.aclose()
+
+
+@pytest.mark.usefixtures("balancer_kind")
+async def test_a_pool_for_clients_without_tls(tmp_path):
+    """Who speaks first gets there at once; who waits for the server, as with SSH, after ``header_timeout``."""
+
+    async def ssh(stream):
+        await stream.send_all(b"SSH-2.0-server\r\n")
+        async for chunk in stream:
+            await stream.send_all(chunk)
+
+    one = tls_server(echo, server_context(A))
+    async with serving(one, name="a") as a, serving(ssh, name="ssh") as plain:
+        text = routed(a, a, plain, listener='header_timeout = "500ms"').replace('default = "other"', 'default = "a"')
+        text = text.replace('default = "a"', 'default = "a"\nno_tls = "other"')
+        async with balancer(tmp_path, text) as lb:
+            began = trio.current_time()
+            async with await connect(lb.port) as stream:
+                assert await stream.receive_some() == b"SSH-2.0-server\r\n"
+                assert trio.current_time() - began > 0.4
+                await stream.send_all(b"SSH-2.0-client\r\n")
+                assert await stream.receive_some() == b"SSH-2.0-client\r\n"
+            async with await connect(lb.port) as stream:
+                await stream.send_all(b"S")
+                await stream.send_eof()
+                assert await read_all(stream) == b"SSH-2.0-server\r\nS"
+            end = await open_tls(lb.port, A)
+            await end.send_all(b"over TLS")
+            assert await end.receive_exactly(8) == b"over TLS"
+            await end.aclose()
+            async with await connect(lb.port) as stream:
+                await stream.send_all(b"\x16\x03\x01")
+                with suppress(trio.BrokenResourceError):
+                    assert await stream.receive_some() == b""
+            assert (await lb.event("connection.closed", reason="tls_failed"))["pool"]

@@ -313,7 +313,7 @@ def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:
     listener = config.listeners["web"]
     given_ = (config.process, config.log, listener, listener.settings, pool, health, pool.passive, pool.outlier)
     for default, value in zip(defaults, given_, strict=True):
-        same = [key for key in default.__slots__ if key not in ("name", "mode", "tls", "sni", "__weakref__")]
+        same = [key for key in default.__slots__ if key not in ("name", "mode", "tls", "sni", "no_tls", "__weakref__")]
         assert [key for key in same if getattr(default, key) == getattr(value, key)] == []
 
 

@@ -31,6 +31,9 @@ class FakeStep:
         self.due = trio.current_time() + self.seconds
         return self
 
+    def time_over(self):
+        return False
+
     def proceed(self):
         if trio.current_time() < self.due:
             return False
