@@ -9,16 +9,21 @@ from __future__ import annotations
 import ssl
 from typing import TypeAlias
 
-from healthcheck.conversation import Conversation, Script, TimedOut
-from healthcheck.probe import Passed, Secure, Word
+from healthcheck.conversation import MOST_BYTES, Conversation, Script, TimedOut
+from healthcheck.probe import Passed, ProbeFailed, Secure, Word
 from healthcheck.tls_layer import TlsLayer
 
-__all__ = ["Outcome", "ProbeConnection"]
+__all__ = ["MOST_PIECES", "MOST_RECEIVED", "Outcome", "ProbeConnection"]
 
 Outcome: TypeAlias = str | Passed | Word | Exception
 """What a script returned or raised."""
 
-_MOST_DISCARDED = 65_536  # bytes that a server may still send after the verdict
+MOST_RECEIVED = MOST_BYTES + 32_768
+"""Limit for all bytes of a check: an answer, a TLS handshake, and what a server still sends after the verdict."""
+MOST_PIECES = 512
+"""Limit for how often bytes of a server are handled: 20 ms of work. An answer of 64 KiB takes 45 segments."""
+MOST_TLS_RECORDS = 256
+"""Limit for the records of TLS: 10 ms of work, if they are updates of the key."""
 
 
 class ProbeConnection:
@@ -34,7 +39,8 @@ class ProbeConnection:
 
     __slots__ = (
         "_conversation",
-        "_discarded",
+        "_pieces",
+        "_received",
         "_script",
         "_tls",
         "ends_sending",
@@ -48,7 +54,7 @@ class ProbeConnection:
         self._script = script
         self._conversation = conversation
         self._tls = None if secure is None else TlsLayer(secure)
-        self._discarded = 0
+        self._pieces = self._received = 0
         self.outgoing = b""
         """Bytes to send. The owner removes what it has sent."""
         self.outcome: Outcome | None = None
@@ -74,14 +80,22 @@ class ProbeConnection:
         self._script, self._conversation = script, conversation
         self.outcome = None
         self.kept = False
+        self._pieces = self._received = 0
         if self._tls is not None:
+            self._tls.records = 0
             conversation.tls = self._tls.session
         self._resume()
 
     def received(self, data: bytes, ms: float) -> None:
         """Bytes of the server have arrived."""
         self._conversation.ms = ms
-        if self._tls is None or self.ends_sending:
+        self._pieces += 1
+        self._received += len(data)
+        if self._pieces > MOST_PIECES:
+            self._interrupt(ProbeFailed(f"sends its answer in more than {MOST_PIECES} pieces"))
+        elif self._received > MOST_RECEIVED:
+            self._interrupt(ProbeFailed(f"sends more than {MOST_RECEIVED} bytes"))
+        elif self._tls is None or self.ends_sending:
             self._take(data)
         else:
             self._tls.received(data)
@@ -112,14 +126,20 @@ class ProbeConnection:
 
     def _advance(self, tls: TlsLayer) -> None:
         """Go on with the handshake, the plain bytes, or the end of TLS, as far as the received bytes allow."""
+        if tls.records > MOST_TLS_RECORDS:
+            self._interrupt(ProbeFailed(f"sends more than {MOST_TLS_RECORDS} TLS records"))
+            return
         try:
             if not tls.secured and tls.shake_hands():
                 self._conversation.tls = tls.session
                 self._resume()
-            while tls.secured and (self.outcome is None or self.kept) and (data := tls.read()) is not None:
-                self._take(data)
-                if not data:
-                    break
+            plain, ended = b" ", False
+            while plain and tls.secured and (self.outcome is None or self.kept):
+                plain, ended = tls.read()
+                if plain:
+                    self._take(plain)
+            if ended and (self.outcome is None or self.kept):
+                self._take(b"")
             if self.outcome is not None and not self.kept:
                 self.ends_sending = tls.close()
             self.outgoing += tls.outgoing()
@@ -133,8 +153,7 @@ class ProbeConnection:
             self._conversation.ended = not data
             self._resume()
         else:
-            self._discarded += len(data)
-            self.finished |= self.kept or not data or self._discarded >= _MOST_DISCARDED
+            self.finished |= self.kept or not data
 
     def _resume(self) -> None:
         """Run the script until it needs more bytes, or has the verdict."""

@@ -6,11 +6,11 @@ returns or raises the verdict. Who runs it sends ``outgoing``, adds received byt
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Generator
 from typing import TypeAlias, TypeVar
 
+from healthcheck.pattern import Pattern
 from healthcheck.probe import Passed, ProbeFailed, Target, Word
 
 __all__ = ["MOST_BYTES", "Conversation", "Script", "Steps", "TimedOut", "quoted"]
@@ -27,7 +27,7 @@ At the timeout TimedOut is raised in it, and OSError if the connection breaks. I
 MOST_BYTES = 65_536
 """Limit for one answer: more than any of these protocols needs. It bounds the memory if a server sends endlessly."""
 _QUOTED = 60  # characters of an unexpected answer in the reason
-_LINE = re.compile(rb"\r?\n")
+_LONGEST_CHARACTER = 4  # bytes in UTF-8
 
 
 class TimedOut(Exception):  # noqa: N818 - raised in scripts, a signal and no error
@@ -68,30 +68,33 @@ class Conversation:
             raise ProbeFailed(f"closed the connection, {what}")
         return not self.ended
 
-    def until(self, pattern: re.Pattern[bytes]) -> Steps[bytes]:
+    def until(self, pattern: Pattern) -> Steps[bytes]:
         """Read up to the end of the first match. Each received chunk starts a new search from the beginning."""
-        while not (match := pattern.search(self.unread)):
+        while (end := pattern.end_in(self.unread)) is None:
             if len(self.unread) >= MOST_BYTES:
                 raise ProbeFailed(f"the first {MOST_BYTES} bytes of the answer do not match")
             yield from self.more()
-        return self._take(match.end())
+        return self.take(end)
 
     def line(self, *, or_end: bool = False) -> Steps[bytes]:
         """Read the next line, without its end; with ``or_end``, the end of the stream ends a line too."""
-        while not (end := _LINE.search(self.unread)):
-            if len(self.unread) >= MOST_BYTES:
+        searched = 0
+        while (end := self.unread.find(b"\n", searched)) < 0:
+            searched = len(self.unread)
+            if searched >= MOST_BYTES:
                 raise ProbeFailed(f"a line of more than {MOST_BYTES} bytes: {quoted(self.unread)}")
             if not (yield from self.more(required=not (or_end and self.unread))):
-                return self._take(len(self.unread))
-        return self._take(end.end())[: end.start()]
+                return self.take(searched)
+        return self.take(end + 1)[:end].removesuffix(b"\r")
 
     def exactly(self, count: int) -> Steps[bytes]:
         """Read exactly ``count`` bytes."""
         while len(self.unread) < count:
             yield from self.more()
-        return self._take(count)
+        return self.take(count)
 
-    def _take(self, count: int) -> bytes:
+    def take(self, count: int) -> bytes:
+        """Return the next bytes that have arrived, at most ``count``."""
         taken = bytes(self.unread[:count])
         del self.unread[:count]
         return taken
@@ -99,6 +102,7 @@ class Conversation:
 
 def quoted(answer: bytes | bytearray) -> str:
     """Quote the first line of an answer, with escapes for unprintable characters."""
-    line = answer.strip().partition(b"\n")[0].rstrip().decode(errors="backslashreplace")
+    first = answer.strip()[: (_QUOTED + 1) * _LONGEST_CHARACTER].partition(b"\n")[0].rstrip()
+    line = first.decode(errors="backslashreplace")
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     return f'"{shown}"' if len(shown) <= _QUOTED else f'"{shown[:_QUOTED]}…"'

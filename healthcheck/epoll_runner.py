@@ -32,10 +32,12 @@ READ_EDGES = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 ALL_EDGES = READ_EDGES | select.EPOLLOUT
 END = 0.02
 """Seconds until the next look at connections that end: one wake-up for many."""
-MOST_EDGES = 64
-"""Maximum edges per look: about 2 ms of work."""
+MOST_EDGES = 16
+"""Maximum edges before the clock is looked at."""
+LONGEST_LOOK = 0.002
+"""Seconds after which a look ends, so that other tasks run."""
 READ = 8192
-MOST_READS = 8
+MOST_READS = 2
 """Maximum reads per edge: a server that sends without end must not stop the others."""
 MIN_LOOKS = 4
 """Minimum looks within a timeout. They tell whether this process was late."""
@@ -109,23 +111,31 @@ class EpollRunner:
         ending, self._ending = self._ending, []
         for ended in ending:
             ended.end(now)
-        edges = self._epoll.poll(0, MOST_EDGES)
-        for fd, mask in edges:
-            connection = self._connections.get(fd)  # None: closed by an earlier edge of this batch
-            if connection is not None:
-                connection.edge(mask)
-        # After the batch, as a new socket may get the descriptor of one closed in it.
-        again, self._again = self._again, []
-        for check in again:
-            if check.running is not None:
-                self._connect(check, now)
-        if len(edges) == MOST_EDGES:
+        if not self._handle_edges(now):
             return True
         # All that arrived before now has been handled. What is due now had no answer in time.
         for queue in (*self._timeouts.values(), self.closing):
             while (wait := queue.pop_due(now)) is not None:
                 wait.expired(queue)
         return False
+
+    def _handle_edges(self, now: float) -> bool:
+        """Handle the sockets that are ready. Return False if there may be more, and the turn is over."""
+        while True:
+            edges = self._epoll.poll(0, MOST_EDGES)
+            for fd, mask in edges:
+                connection = self._connections.get(fd)  # None: closed by an earlier edge of this batch
+                if connection is not None:
+                    connection.edge(mask)
+            # After the batch, as a new socket may get the descriptor of one closed in it.
+            again, self._again = self._again, []
+            for check in again:
+                if check.running is not None:
+                    self._connect(check, now)
+            if len(edges) < MOST_EDGES:
+                return True
+            if self.clock() - now >= LONGEST_LOOK:
+                return False
 
     # For the connections
 

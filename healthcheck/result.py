@@ -41,10 +41,11 @@ _LONGEST = 200  # characters of a detail; an estimate of what fits into a log li
 def one_line(text: str) -> str:
     """Return the first line of a server's or script's output, printable and short enough for a log line."""
     line = text.strip().partition("\n")[0].rstrip()
-    if len(line) <= _LONGEST and line.isprintable():
+    if len(line) > _LONGEST:
+        line = line[: _LONGEST - 1] + "…"
+    if line.isprintable():
         return line
-    printable = "".join(character if character.isprintable() else "?" for character in line)
-    return printable if len(printable) <= _LONGEST else printable[: _LONGEST - 1] + "…"
+    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 @attrs.frozen

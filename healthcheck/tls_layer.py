@@ -9,6 +9,7 @@ from healthcheck.probe import Secure
 __all__ = ["TlsLayer"]
 
 _CHUNK = 65_536
+_HEADER = 5  # bytes of a record before its content; the last two are its length (RFC 8446, 5.1)
 
 
 class TlsLayer:
@@ -23,13 +24,28 @@ class TlsLayer:
         self.session = secure.context.wrap_bio(self._incoming, self._outgoing, server_hostname=secure.server_name)
         self.secured = False
         """The handshake is done."""
+        self.records = 0
+        """The number of records that have arrived. Their size does not tell what they cost."""
+        self._begun = b""
+        """A part of the next record's header."""
+        self._left = 0
+        """Bytes of the current record that are still to come."""
 
     def received(self, data: bytes) -> None:
         """Take bytes of the connection. No bytes are its end."""
         if data:
             self._incoming.write(data)
+            self._count_records(self._begun + data)
         else:
             self._incoming.write_eof()
+
+    def _count_records(self, data: bytes) -> None:
+        start = self._left
+        while start + _HEADER <= len(data):
+            self.records += 1
+            start += _HEADER + int.from_bytes(data[start + _HEADER - 2 : start + _HEADER], "big")
+        self._begun = data[start:]
+        self._left = max(0, start - len(data))
 
     def outgoing(self) -> bytes:
         """Return the bytes to send, once."""
@@ -44,17 +60,24 @@ class TlsLayer:
         self.secured = True
         return True
 
-    def read(self) -> bytes | None:
-        """Return plain bytes; none at the end of the stream, None if more bytes must be received first.
+    def read(self) -> tuple[bytes, bool]:
+        """Return the plain bytes that have arrived, and whether the stream ends after them.
 
-        A connection that ends without a closing message counts as an end: many servers do that.
+        A connection that ends without a closing message counts as an end: many servers do that. An error after plain
+        bytes is raised by the next call.
         """
-        try:
-            return self.session.read(_CHUNK)
-        except ssl.SSLWantReadError:
-            return None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            return b""
+        plain = b""
+        while True:
+            try:
+                plain += self.session.read(_CHUNK)
+            except ssl.SSLWantReadError:
+                return plain, False
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return plain, True
+            except ssl.SSLError:
+                if not plain:
+                    raise
+                return plain, False
 
     def write(self, data: bytes) -> None:
         """Encrypt plain bytes."""

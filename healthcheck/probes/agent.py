@@ -21,6 +21,7 @@ __all__ = ["AgentProbe", "read_words"]
 _BETWEEN = re.compile(r"[ \t,]+")
 _SHARE = re.compile(r"([0-9]{1,9})%")
 _LIMIT = re.compile(r"maxconn:[0-9]{1,9}")
+_MOST_WORDS = 64  # in a line; with more, the rest counts as one word, which is unknown
 _VERDICTS = {"up": True, "down": False, "fail": False, "failed": False, "stopped": False}
 _ADMIN: Final[Mapping[str, Literal["ready", "drain", "maint"]]] = {"ready": "ready", "drain": "drain", "maint": "maint"}
 
@@ -48,7 +49,7 @@ def read_words(line: bytes) -> Word:
     Raises ProbeFailed for an empty line, and for one with an unknown word; the whole line is ignored then.
     """
     text, _, reason = line.decode(errors="replace").partition("#")
-    words = [word for word in _BETWEEN.split(text.strip().lower()) if word]
+    words = [word for word in _BETWEEN.split(text.strip().lower(), _MOST_WORDS) if word]
     verdict, advice = "", Advice()
     for word in words:
         if share := _SHARE.fullmatch(word):

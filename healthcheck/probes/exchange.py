@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
 from healthcheck.conversation import Conversation, Script, Steps, TimedOut, quoted
 from healthcheck.conversation_probe import ConversationProbe
+from healthcheck.pattern import Pattern
 from healthcheck.probe import ProbeFailed, Target
 from healthcheck.probes import options
 from healthcheck.probes.template import message_template, pattern_template
@@ -22,7 +22,7 @@ class _Step:
     """Bytes to send, then a pattern to expect in the bytes after the previous step's match."""
 
     send: Callable[[Target], bytes]
-    expect: Callable[[Target], re.Pattern[bytes]]
+    expect: Callable[[Target], Pattern | None]
     label: str = ""
     """The label in failure reasons: ``step 2 (login)``."""
 
@@ -32,8 +32,11 @@ class _Step:
         Raises ProbeFailed; on a timeout too, if there is a better reason than "no answer in 1 s".
         """
         conversation.send(self.send(conversation.target))
+        pattern = self.expect(conversation.target)
+        if pattern is None:
+            return b""
         try:
-            return (yield from conversation.until(self.expect(conversation.target)))
+            return (yield from conversation.until(pattern))
         except ProbeFailed as failure:
             raise ProbeFailed(self._named(str(failure))) from failure
         except TimedOut:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from healthcheck.pattern import Pattern
+
 __all__ = ["items", "pattern", "secret", "table", "text", "word"]
 
 
@@ -30,12 +32,14 @@ def word(option: str, value: object) -> str:
     return str(value)
 
 
-def pattern(option: str, value: object) -> re.Pattern[bytes]:
-    r"""A regular expression for bytes. Text in it matches its UTF-8 form, ``\xff`` matches that byte."""
+def pattern(option: str, value: object) -> Pattern | None:
+    """A regular expression; None if it is empty."""
+    if not text(option, value):
+        return None
     try:
-        return re.compile(text(option, value).encode())
-    except re.error as error:
-        raise ValueError(f"{option}: {value!r} is not a regular expression: {error}") from error
+        return Pattern(str(value))
+    except ValueError as error:
+        raise ValueError(f"{option}: {value!r} is not a regular expression: {error} (RE2)") from error
 
 
 def items(option: str, value: object) -> Sequence[object]:

@@ -19,6 +19,7 @@ _VERSION = 196_608  # 3.0
 _TERMINATE = b"X\0\0\0\4"
 _MOST_BYTES = 65_536  # per message; messages at startup have some hundred bytes
 _MOST_MESSAGES = 1000  # until the session is ready: some dozen parameters, and perhaps notices; an estimate
+_MOST_FIELDS = 32  # of an error that are read; the protocol knows 18
 _CLIENT_ERRORS = ("28", "3D")
 """SQLSTATE classes of errors that concern this client only: invalid authorization, unknown database."""
 
@@ -74,7 +75,9 @@ def _message(conversation: Conversation) -> Steps[tuple[bytes, bytes]]:
 
 def _judge(error: bytes) -> str:
     """Return the detail for an error that concerns this client only. Raises ProbeFailed for any other error."""
-    fields = {field[:1]: one_line(field[1:].decode(errors="replace")) for field in error.split(b"\0") if field}
+    fields = {
+        field[:1]: one_line(field[1:].decode(errors="replace")) for field in error.split(b"\0", _MOST_FIELDS) if field
+    }
     code, message = fields.get(b"C", ""), fields.get(b"M") or "an error without a message"
     if code.startswith(_CLIENT_ERRORS):
         return f"alive, {message}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from healthcheck.pattern import Pattern
 from healthcheck.probe import Target
 from healthcheck.probes import options
 
@@ -25,8 +26,8 @@ def message_template(option: str, text: str) -> Callable[[Target], bytes]:
     return lambda target: _to_bytes(option, _fill(text, target, lambda value: value.replace("\\", "\\x5c")))
 
 
-def pattern_template(option: str, text: str) -> Callable[[Target], re.Pattern[bytes]]:
-    """Return a function that makes the expression to expect. Raises ValueError for an invalid one."""
+def pattern_template(option: str, text: str) -> Callable[[Target], Pattern | None]:
+    """Return a function that makes the expression to expect; None if it is empty. Raises ValueError."""
     pattern = options.pattern(option, text)
     if not _PLACEHOLDER.search(text):
         return lambda _target: pattern

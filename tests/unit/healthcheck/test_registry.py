@@ -88,7 +88,7 @@ def test_an_unknown_name_gets_a_suggestion_and_the_list(installed):
 def test_an_unknown_option_gets_a_suggestion_and_the_list():
     assert failure("http", expect_stat="200") == (
         "http has no option 'expect_stat', did you mean 'expect_status'?; "
-        "it has method, path, host, expect_status, expect_body, reuse"
+        "it has method, path, host, headers, expect_status, expect_body, reuse"
     )
     assert failure("tcp", send="x") == "tcp has no option 'send'; it has none"
 

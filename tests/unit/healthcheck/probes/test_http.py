@@ -1,8 +1,10 @@
+import contextlib
 import re
 
 import pytest
 import trio
 
+from healthcheck.probe import ProbeFailed
 from healthcheck.probes.http import HttpProbe
 from tests.support.probe_server import failure, resets, says, server, stays_silent
 
@@ -50,12 +52,97 @@ async def test_http_passes(options, said, detail, whole):
         ),
         ({}, b"", "closed the connection before its answer was complete"),
         ({}, b"HTTP/1.1 20", "closed the connection before its answer was complete"),
-        ({}, answer(headers="Content-Length: 3\r\n"), "closed the connection before its answer was complete"),
+        ({}, b"HTTP/1.1 200 OK\r\n", "closed the connection before its answer was complete"),
+        ({}, answer(headers="no header\r\n"), 'not an HTTP answer: "no header"'),
+        ({}, b"ICY 200 OK\r\n\r\n", 'not an HTTP answer: "ICY 200 OK"'),
+        ({}, answer("101 Switching Protocols"), "HTTP 101"),
+        ({}, 17 * b"HTTP/1.1 100 Continue\r\n\r\n" + answer(), "more than 16 answers before the final one"),
     ],
 )
 async def test_http_fails(options, said, reason):
     async with server(says(said, after="request")) as target:
         assert await failure(HttpProbe(**options), target) == reason
+
+
+async def sends_for_ever(stream):
+    with contextlib.suppress(trio.BrokenResourceError):
+        while True:
+            await stream.send_all(bytes(8192))
+
+
+@pytest.mark.parametrize("goes_on", [stays_silent, sends_for_ever, resets, None])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\nno length",
+        answer(headers="Content-Length: 40\r\n"),
+        answer(headers="Content-Length: 1\r\n"),
+        answer(headers="Content-Type: text/plain\r\nConnection: close\r\nContent-Length: 40\r\n", body=b"synced\n"),
+        answer(headers="Transfer-Encoding: chunked\r\n", body=b"ok"),
+        b"\r\n" + answer(),
+        b"\r\n\r\n\n\r\n" + answer(),
+        b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok",
+        b"HTTP/1.1  200\n\n",
+    ],
+)
+async def test_without_expect_body_the_head_decides_and_at_once(said, goes_on):
+    """Checks of Patroni, of Galera's clustercheck, and scripts of a line with nc: HAProxy says up to each."""
+
+    async def handle(stream):
+        await says(said, after="request")(stream)
+        if goes_on is not None:
+            await goes_on(stream)
+
+    async with server(handle) as target:
+        with trio.fail_after(5):  # no need to wait for a body that does not come
+            assert await HttpProbe().check(target) == "HTTP 200"
+            assert await failure(HttpProbe(expect_status=204), target) == "HTTP 200"
+
+
+async def test_a_server_that_answers_before_it_is_asked_passes():
+    """As a loop with nc does."""
+    async with server(says(answer())) as target:
+        assert await HttpProbe().check(target) == "HTTP 200"
+
+
+@pytest.mark.parametrize(
+    ("said", "goes_on"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nall is well", stays_silent),
+        (b"HTTP/1.1 200 OK\r\n\r\nall is well", sends_for_ever),
+        (answer(headers="Content-Length: 40\r\n", body=b"all is well"), None),
+        (answer(headers="Transfer-Encoding: chunked\r\n", body=b"40\r\nall is well"), None),
+        (answer(headers="Transfer-Encoding: chunked\r\n", body=b"3\r\nall\r\n8;x=y\r\n is well\r\n"), None),
+    ],
+)
+async def test_a_body_without_a_right_end_is_judged_by_what_has_arrived(said, goes_on):
+    async def handle(stream):
+        await says(said, after="request")(stream)
+        if goes_on is not None:
+            await goes_on(stream)
+
+    async with server(handle) as target:
+        with trio.fail_after(5):
+            assert await HttpProbe(expect_body="^all is well").check(target) == "HTTP 200"
+
+
+@pytest.mark.parametrize(
+    ("expected", "verdict"), [("^all is well$", "HTTP 200"), ("bad", "HTTP 200, the body does not match 'bad'")]
+)
+async def test_a_body_that_is_not_complete_in_time_is_judged_by_what_has_arrived(expected, verdict):
+    async def handle(stream):
+        await says(answer(headers="Content-Length: 40\r\n", body=b"all is well"), after="request")(stream)
+        await stays_silent(stream)
+
+    found = "none in time"
+    async with server(handle) as target:
+        with trio.move_on_after(0.2):
+            try:
+                found = await HttpProbe(expect_body=expected).check(target)
+            except ProbeFailed as failed:
+                found = str(failed)
+    assert found == verdict
 
 
 async def test_http_names_an_answer_of_another_protocol():
@@ -64,7 +151,7 @@ async def test_http_names_an_answer_of_another_protocol():
         await stays_silent(stream)
 
     async with server(speaks_ssh) as target:
-        assert (await failure(HttpProbe(), target)).startswith("not an HTTP answer: illegal status line")
+        assert await failure(HttpProbe(), target) == 'not an HTTP answer: "SSH-2.0-OpenSSH_9.2"'
 
 
 async def test_http_with_a_server_that_resets_breaks():
