@@ -123,8 +123,15 @@ class Checks:
         """When the next check starts. Infinite while one is in progress, or after the end."""
         self.started = 0.0
         """When the check in progress, or the last one, was to start."""
+        self.late = False
+        """It started late."""
         self.finished: Callable[[Checks, CheckResult | None], None]
         """Called after each check, with None if the result depends on a check that could not be made."""
+
+    @property
+    def pool(self) -> str:
+        """The name of the server's pool."""
+        return self.each[0].target.pool
 
     def end(self) -> None:
         """Stop checking. Drops the checks, which refer to this object: no cycle is left to the garbage collector."""

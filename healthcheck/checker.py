@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -16,6 +17,7 @@ from healthcheck.conversation_probe import ConversationProbe
 from healthcheck.result import CheckResult
 from healthcheck.schedule import first_delay, next_start, soon
 from healthcheck.task_runner import TaskRunner
+from lb.net.descriptors import open_files_limit
 
 if TYPE_CHECKING:
     from healthcheck.epoll_runner import EpollRunner
@@ -24,10 +26,16 @@ __all__ = ["Checker"]
 
 MOST_IN_FLIGHT = 512
 """Maximum checks at a time. More servers than that must hang, or be slow, before a check waits for another."""
+SHARE_OF_DESCRIPTORS = 8
+"""Checks take at most the 8th part of the process's descriptors: connections get the rest, in planes.py."""
 MOST_STARTS = 16
 """Maximum servers whose checks start before other tasks run: about a millisecond."""
 LATE = 1.0
-"""Seconds from which a check that waits for others counts as late."""
+"""Seconds from which the start of a check counts as late."""
+STREAK_ENDS = 10.0
+"""Seconds without a late check after which a streak of them has ended."""
+LAG = 0.02
+"""Seconds by which this task may be late, if it has seen everything: a turn of a busy process."""
 TOGETHER = 0.02
 """Seconds that a check may start early, with another one: a wake-up costs as much as two checks."""
 
@@ -36,11 +44,23 @@ class Checker:
     """Makes checks while :meth:`run` runs. ``rng`` spreads them.
 
     Probes that are conversations run in an epoll of their own if ``epoll``, all others in tasks. An exception of a
-    probe only ends its check; one of ``report`` propagates.
+    probe only ends its check; one of ``report`` propagates. If the process has no time for all checks, they start
+    late, so the intervals become longer. ``report_late(pool, servers, seconds)`` is called when that begins in a pool,
+    with the number of servers whose checks are late, and the most seconds.
     """
 
-    def __init__(self, rng: Random, *, epoll: bool = sys.platform == "linux") -> None:
+    def __init__(
+        self, rng: Random, report_late: Callable[[str, int, float], None], *, epoll: bool = sys.platform == "linux"
+    ) -> None:
+        self.late = 0
+        """Checks that started late, in total."""
         self._rng = rng
+        self._report_late = report_late
+        self._last_late: dict[str, float] = {}
+        """When the last late check of a pool started. Without the pools in which a streak has ended."""
+        self._most_in_flight = min(MOST_IN_FLIGHT, max(1, open_files_limit() // SHARE_OF_DESCRIPTORS))
+        self._turn = -math.inf
+        """When the last turn began."""
         self._may_epoll = epoll
         self._heap: list[tuple[float, int, Checks]] = []
         """The next starts, by time. An entry is stale if its time is not the ``due`` of its server."""
@@ -67,11 +87,12 @@ class Checker:
 
     async def _take_turns(self) -> NoReturn:
         while True:
-            late = await self._sleep()
+            lag = await self._sleep()
+            self._tasks.look(lag)
             if self._epoll is None:
                 self._start_due()
                 continue
-            self._more = self._epoll.look(late)
+            self._more = self._epoll.look(lag)
             if self._start_due():
                 self._more |= self._epoll.look()  # a server on this host has often accepted already
 
@@ -98,26 +119,23 @@ class Checker:
         if start < checks.due < math.inf:
             self._schedule(checks, start)
 
-    def late(self, now: float) -> tuple[int, float]:
-        """Return how many checks wait since more than a second for others to end, and the longest wait in seconds."""
-        waits = [now - due for due, _, checks in self._heap if due == checks.due and now - due > LATE]
-        return len(waits), max(waits, default=0.0)
-
     async def _sleep(self) -> float:
-        """Sleep until there is something to do. Return how many seconds too late this returns."""
-        before = trio.current_time()
-        self._asleep_until = before if self._more else self._next_turn()
+        """Sleep until there is something to do. Return how many seconds too late this returns, if they matter."""
+        self._asleep_until = -math.inf if self._more else self._next_turn()
         with trio.CancelScope(deadline=self._asleep_until) as self._wait:
             if self._epoll is None:
                 await trio.sleep_forever()
             else:
                 await self._epoll.readable()
-        until, self._asleep_until = self._asleep_until, -math.inf
-        return max(0.0, trio.current_time() - max(before, until))
+        until, self._asleep_until = max(self._turn, self._asleep_until), -math.inf
+        self._turn = trio.current_time()
+        lag = self._turn - until
+        return lag if lag > LAG or self._more else 0.0
 
     def _next_turn(self) -> float:
         start = self._heap[0][0] if self._heap and self._has_room else math.inf
-        return start if self._epoll is None else min(start, self._epoll.next_look)
+        look = self._tasks.next_look
+        return min(start, look) if self._epoll is None else min(start, look, self._epoll.next_look)
 
     def _wake_at(self, time: float) -> None:
         if time < self._asleep_until:
@@ -125,7 +143,7 @@ class Checker:
 
     @property
     def _has_room(self) -> bool:
-        return self._tasks.in_flight + (0 if self._epoll is None else self._epoll.in_flight) < MOST_IN_FLIGHT
+        return self._tasks.in_flight + (0 if self._epoll is None else self._epoll.in_flight) < self._most_in_flight
 
     def _schedule(self, checks: Checks, start: float) -> None:
         checks.due = start
@@ -145,8 +163,21 @@ class Checker:
             if due == checks.due:
                 checks.started = max(now, due)
                 checks.due = math.inf
+                checks.late = now - due > LATE
+                if checks.late:
+                    self._note_late(checks, now - due, now)
                 self._start(checks, now)
         return True
+
+    def _note_late(self, checks: Checks, seconds: float, now: float) -> None:
+        self.late += 1
+        pool = checks.pool
+        if now - self._last_late.get(pool, -math.inf) > STREAK_ENDS:
+            waits = [now - due for due, _, each in self._heap if each.due == due and each.pool == pool]
+            late = [seconds, *(wait for wait in waits if wait > LATE)]
+            self._report_late(pool, len(late), max(late))
+            self._last_late = {name: last for name, last in self._last_late.items() if now - last <= STREAK_ENDS}
+        self._last_late[pool] = now
 
     def _start(self, checks: Checks, now: float) -> None:
         for check in checks.each:
@@ -158,4 +189,6 @@ class Checker:
     def _finished(self, checks: Checks, result: CheckResult | None) -> None:
         checks.report(result)
         interval = checks.spec.fast_interval if result is None else checks.interval()
+        if checks.late:  # the fast interval would only make others later
+            interval = max(interval, checks.spec.interval)
         self._schedule(checks, next_start(checks.started, interval, self._rng))

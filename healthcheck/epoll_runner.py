@@ -39,7 +39,7 @@ LONGEST_LOOK = 0.002
 READ = 8192
 MOST_READS = 2
 """Maximum reads per edge: a server that sends without end must not stop the others."""
-MIN_LOOKS = 4
+MIN_LOOKS = 8
 """Minimum looks within a timeout. They tell whether this process was late."""
 
 
@@ -49,8 +49,8 @@ class EpollRunner:
     def __init__(self) -> None:
         self.in_flight = 0
         """The number of connections that are not idle."""
-        self.delay = 0.0
-        """Seconds by which looks were late, in total."""
+        self.lag = 0.0
+        """Seconds in which this process did not look though it should have, in total."""
         self.clock = trio.lowlevel.current_clock().current_time
         self.closing = DeadlineQueue("check_close", CLOSE_TIMEOUT)
         """Connections that end after the verdict."""
@@ -104,9 +104,9 @@ class EpollRunner:
         shortest = min((queue.timeout for queue in waiting), default=math.inf)
         return min(first, self.clock() + shortest / MIN_LOOKS)
 
-    def look(self, delay: float = 0.0) -> bool:
-        """Handle what has happened. ``delay`` is how late this look is. Return True if there may be more."""
-        self.delay += delay
+    def look(self, lag: float = 0.0) -> bool:
+        """Handle what has happened. ``lag`` is how late this look is. Return True if there may be more."""
+        self.lag += lag
         now = self.clock()
         ending, self._ending = self._ending, []
         for ended in ending:
@@ -180,12 +180,13 @@ class CheckSocket:
         "_active",
         "_check",
         "_connected",
-        "_delay",
         "_judged",
+        "_lag",
         "_probe_side",
         "_queue",
         "_runner",
         "_shut",
+        "_since",
         "_sock",
         "_target",
         "_unseen",
@@ -228,7 +229,8 @@ class CheckSocket:
         runner.in_flight += 1
         self._active = True
         self._judged = False
-        self._delay = runner.delay
+        self._since = now
+        self._lag = runner.lag
         self._queue = runner.timeouts(self._check.timeout)
         self._queue.enter(self, now)
 
@@ -356,14 +358,20 @@ class CheckSocket:
                 self._queue = self._runner.closing
                 self._queue.enter(self, now)
 
-    def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - a connection waits in one queue
-        """There was no verdict in time, or the server does not close."""
+    def expired(self, queue: DeadlineQueue) -> None:
+        """There was no verdict in time, or the server does not close.
+
+        Time in which this process did not look is not the server's: it gets as much again.
+        """
         if not self._judged:
+            now = self._runner.clock()
+            since = self._since + self._runner.lag - self._lag
+            if now < since + self._check.timeout:
+                queue.renew(self, since)
+                return
             self._judged = True
-            check = self._check
-            late = self._runner.delay - self._delay > check.timeout / 2
             self._probe_side.timed_out()
-            check.done(None if late else self._probe_side.outcome, self._runner.clock())
+            self._check.done(self._probe_side.outcome, now)
         self.cancel()
 
     def cancel(self) -> None:

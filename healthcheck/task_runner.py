@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import trio
@@ -13,6 +14,10 @@ from healthcheck.probe import Passed, Word
 
 __all__ = ["TaskRunner"]
 
+NEXT_LOOK = 0.1
+"""Seconds until the next look while checks are in progress. It tells whether this process was late."""
+SMALL = 0.1  # of the timeout; a process that ends a check by so much too late may have missed its answer
+
 
 class TaskRunner:
     """Makes each check in a task in ``nursery``. ``freed(now)`` is called after each."""
@@ -20,6 +25,8 @@ class TaskRunner:
     def __init__(self, nursery: trio.Nursery, freed: Callable[[float], None]) -> None:
         self._nursery = nursery
         self._freed = freed
+        self._limits: set[trio.CancelScope] = set()
+        """The time limits of the checks in progress."""
         self.in_flight = 0
 
     def start(self, check: ServerCheck, now: float) -> None:
@@ -29,10 +36,24 @@ class TaskRunner:
         check.running = scope = trio.CancelScope()
         self._nursery.start_soon(self._run, check, scope)
 
+    @property
+    def next_look(self) -> float:
+        """The time of the next look."""
+        return trio.current_time() + NEXT_LOOK if self.in_flight else math.inf
+
+    def look(self, lag: float) -> None:
+        """Give the checks in progress the time in which this process did not look."""
+        if lag:
+            for limit in self._limits:
+                if not limit.cancel_called:  # else it has ended its check already, and how late shows there
+                    limit.deadline += lag
+
     async def _run(self, check: ServerCheck, scope: trio.CancelScope) -> None:
         outcome: Outcome | None = TimedOut()
+        limit = trio.CancelScope(deadline=trio.current_time() + check.timeout)
+        self._limits.add(limit)
         try:
-            with scope, trio.move_on_after(check.timeout):
+            with scope, limit:
                 try:
                     found = await check.probe.check(check.target)
                     outcome = found if isinstance(found, Passed | Word) else str(found)  # a plug-in may return None
@@ -40,13 +61,13 @@ class TaskRunner:
                     outcome = exception
         finally:
             self.in_flight -= 1
+            self._limits.discard(limit)
         # A probe may turn Cancelled into a failure. That is no result if all checks were cancelled.
         await trio.lowlevel.checkpoint_if_cancelled()
         if scope.cancel_called:
             return
         now = trio.current_time()
-        late = now - check.started - check.timeout
-        if isinstance(outcome, TimedOut) and late > check.timeout / 2:
+        if isinstance(outcome, Exception) and now - limit.deadline > check.timeout * SMALL:
             outcome = None  # this process was late, and not only the server
         check.done(outcome, now)
         self._freed(now)

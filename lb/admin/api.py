@@ -122,6 +122,7 @@ class AdminRoutes:
             active={name: balancer.data_plane.active(name) for name in balancer.bound},
             servers=tuple(servers),
             checks=dict(balancer.checks),
+            late_checks=balancer.late_checks,
             reloads=dict(self._process.feed.reloads),
             discovery_failures=dict(balancer.discovery_failures),
             log_lines_dropped=self._process.feed.lines_dropped,

@@ -38,6 +38,7 @@ class Values:
     """Open connections per listener."""
     servers: tuple[ServerFigures, ...]
     checks: Mapping[str, int]
+    late_checks: int
     """Count per result."""
     reloads: Mapping[str, int]
     """Count per result."""
@@ -100,6 +101,7 @@ def _servers(servers: Iterable[ServerFigures]) -> Iterator[str]:
 
 def _process(values: Values) -> Iterator[str]:
     yield from _counter("lb_checks_total", "Health checks made.", _by("result", values.checks))
+    yield from _counter("lb_checks_late_total", "Health checks that started late.", [("", values.late_checks)])
     yield from _counter("lb_reloads_total", "Configuration reloads.", _by("result", values.reloads))
     failures = _by("pool", values.discovery_failures)
     yield from _counter("lb_discovery_failures_total", "Failed discovery lookups.", failures)

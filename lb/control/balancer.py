@@ -241,6 +241,11 @@ class Balancer:
         return self._monitor.checks
 
     @property
+    def late_checks(self) -> int:
+        """The number of health checks that started more than a second late."""
+        return self._monitor.late_checks
+
+    @property
     def discovery_failures(self) -> dict[str, int]:
         """The number of failed discovery look-ups so far, by pool."""
         return self._discovery.failures

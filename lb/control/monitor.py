@@ -14,7 +14,7 @@ from healthcheck.result import CheckResult
 from healthcheck.state import Change
 from lb.control.check_target import CheckTarget, tls_of_checks
 from lb.dataplane.host import Host
-from lb.events import CheckWarning, ResolveFailed, Sink
+from lb.events import ChecksLate, CheckWarning, ResolveFailed, Sink
 from lb.model import HealthSpec, PoolTlsSpec
 from lb.model.address import SocketAddress
 from lb.net.cooperate import in_turns
@@ -49,13 +49,21 @@ class ServerMonitor:
         self._host = host
         self.checks = {"pass": 0, "fail": 0, "inconclusive": 0}
         """The number of health checks so far, by result; ``inconclusive``: no verdict, for a reason of our own."""
-        self._checker = Checker(random.Random(random.random()))  # noqa: S311 - jitter; reproducible with a seed
+        self._checker = Checker(
+            random.Random(random.random()),  # noqa: S311 - jitter; reproducible with a seed
+            lambda pool, servers, seconds: sink(ChecksLate(pool, servers, round(seconds, 3))),
+        )
         self._checking = False
         """The checker runs. It starts with the first servers."""
         self._running: dict[Backend, tuple[object, trio.CancelScope]] = {}
         """The settings of each server, and the scope of its look-ups."""
         self._checks: dict[Backend, Checks] = {}
         self._tls = TlsStore()
+
+    @property
+    def late_checks(self) -> int:
+        """The number of health checks that started more than a second late."""
+        return self._checker.late
 
     def stop_obsolete(self, pools: dict[str, Pool]) -> None:
         """After a reload, stop the work for servers that are removed or whose settings changed."""

@@ -15,6 +15,7 @@ __all__ = [
     "BackendRestored",
     "BackendSlow",
     "CheckWarning",
+    "ChecksLate",
     "DiscoveryFailed",
     "DiscoveryRestored",
     "ResolveFailed",
@@ -58,6 +59,19 @@ class CheckWarning(Event):
     pool: str
     server: str
     warning: str
+
+
+@attrs.frozen
+class ChecksLate(Event):
+    """The process has no time for all health checks of a pool. Emitted once per streak; none fails because of it."""
+
+    name = "checks.late"
+    level = "warning"
+    pool: str
+    servers: int
+    """Number of servers whose checks are more than a second late."""
+    seconds: float
+    """The most, in seconds."""
 
 
 @attrs.frozen

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["Descriptors", "raise_limit"]
+__all__ = ["Descriptors", "open_files_limit", "raise_limit"]
 
 
 def raise_limit() -> int:
@@ -15,6 +16,12 @@ def raise_limit() -> int:
     ceiling = _system_ceiling() if hard == resource.RLIM_INFINITY else hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (ceiling, hard))
     return ceiling
+
+
+def open_files_limit() -> int:
+    """Return the soft limit of open files."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
 
 
 def _system_ceiling() -> int:

@@ -46,8 +46,10 @@ async def by_epoll(probe, target):
         while runner.in_flight:
             await turn(runner)
     except trio.Cancelled:
+        after = trio.current_time() + 2 * check.timeout
+        runner.clock = lambda: after
         for queue in [runner.timeouts(check.timeout), runner.closing]:
-            while (wait := queue.pop_due(trio.current_time() + 2 * check.timeout)) is not None:
+            while (wait := queue.pop_due(after)) is not None:
                 wait.expired(queue)
         if isinstance(check.outcomes[0], TimedOut):
             raise

@@ -37,6 +37,7 @@ def values():
         active={"web": 2},
         servers=(ServerFigures("web", "a", True, "up", 2, 1), ServerFigures("web", "b", False, "down", 0, 1)),
         checks={"pass": 5, "fail": 1},
+        late_checks=2,
         reloads={"applied": 1, "rejected": 0},
         discovery_failures={"web": 4},
         log_lines_dropped=0,

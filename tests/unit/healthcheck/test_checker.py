@@ -2,6 +2,8 @@ import errno
 import itertools
 import math
 import random
+from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import pytest
@@ -76,7 +78,7 @@ async def results_of(*probes, count=1, spec=SPEC, interval=None, target=lambda: 
 
 
 async def check_forever(*servers, checker=None):
-    checker = checker or Checker(random.Random(1))
+    checker = checker or Checker(random.Random(1), lambda *_: None)
     async with trio.open_nursery() as nursery:
         await nursery.start(checker.run)
         for checks in servers:
@@ -281,7 +283,7 @@ async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
         interval=lambda: 1000.0,
         report=lambda result: None,
     )
-    checker = Checker(random.Random(1))
+    checker = Checker(random.Random(1), lambda *_: None)
     async with trio.open_nursery() as nursery:
         await nursery.start(checker.run)
         checker.add(checks)
@@ -292,3 +294,77 @@ async def test_an_ejection_brings_the_next_check_forward(autojump_clock):
         assert len(probe.starts) == 1
         assert probe.starts[0] <= hurried + 1.0
         nursery.cancel_scope.cancel()
+
+
+# The process's own lateness. A jump of the clock is a time in which nothing runs.
+
+
+@asynccontextmanager
+async def checker_of(*servers):
+    """Run a checker; yield what it says about late checks."""
+    late = []
+    checker = Checker(random.Random(1), lambda *report: late.append(report))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(check_forever, *servers, checker=checker))
+        yield checker, late
+        nursery.cancel_scope.cancel()
+
+
+def checks_of(probe, results, interval=10.0, name="a"):
+    target = attrs.evolve(TARGET, server=name)
+    return Checks([probe], SPEC, targets=[lambda: target], interval=lambda: interval, report=results.append)
+
+
+async def started(probe, count=1):
+    while len(probe.starts) < count:  # noqa: ASYNC110 - virtual time
+        await trio.sleep(0.05)
+
+
+async def test_a_check_that_ended_while_nothing_ran_is_no_verdict(autojump_clock):
+    probe, results = FakeProbe(takes(1.5), passes), []
+    async with checker_of(checks_of(probe, results)):
+        await started(probe)
+        autojump_clock.jump(3.0)
+        await trio.sleep(5.0)
+    assert results[0] is None
+    assert results[1].passed
+
+
+async def test_a_check_gets_the_time_in_which_nothing_ran(autojump_clock):
+    probe, results = FakeProbe(takes(math.inf)), []
+    async with checker_of(checks_of(probe, results)):
+        await started(probe)
+        await trio.sleep(0.5)
+        autojump_clock.jump(1.0)
+        await trio.sleep(5.0)
+    assert results[0].detail == "no answer in 2 s"
+    assert results[0].ms == pytest.approx(3000, abs=150)
+
+
+async def test_late_checks_are_reported_once_a_streak(autojump_clock):
+    servers = [checks_of(FakeProbe(passes), [], name=str(number)) for number in range(50)]
+    async with checker_of(*servers) as (checker, late):
+        await trio.sleep(20.0)
+        assert (late, checker.late) == ([], 0)
+        for _ in range(3):
+            autojump_clock.jump(5.0)
+            await trio.sleep(5.0)
+        assert [(pool, servers > 10, 1 < seconds <= 5) for pool, servers, seconds in late] == [("web", True, True)]
+        assert checker.late > 30
+        await trio.sleep(30.0)
+        autojump_clock.jump(5.0)
+        await trio.sleep(5.0)
+        assert len(late) == 2
+
+
+async def test_late_checks_are_not_made_at_the_fast_interval(autojump_clock):
+    """It would quadruple the load of a process that has no time for the usual one."""
+    probe = FakeProbe(fails)
+    async with checker_of(checks_of(probe, [], interval=SPEC.fast_interval)):
+        await started(probe, 3)
+        autojump_clock.jump(5.0)
+        await started(probe, 5)
+    first, _, late, after = gaps(probe)[-4:]
+    assert first < 2
+    assert late > 5
+    assert after > 8
