@@ -93,15 +93,8 @@ def _probe(table: Table) -> PluginSpec:
 
 
 def check_ports(pool: Table, servers: tuple[ServerSpec, ...], spec: HealthSpec) -> None:
-    """A Unix socket has no port: another address needs one, and a port needs another address.
-
-    A server without a port has that of its client, which checks lack.
-    """
+    """A Unix socket has no port: another address needs one, and a port needs another address."""
     for server in servers:
-        if server.address.has_no_port and not all(check.port for check in spec.checks_of(server)):
-            pool.complain(
-                f"{server.name!r} has no port; its checks need health.port, or health = false", pool.at("servers")
-            )
         if server.address.is_unix:
             if any(check.address and not check.port for check in spec.checks_of(server)):
                 pool.complain(f"the checks of {server.name!r} have an address, and no port", pool.at("health"))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lb.config.health import check_ports
+import attrs
+
 from lb.config.pools import read_servers
 from lb.config.tls import read_listener_tls
 from lb.model import (
     BandwidthSpec,
-    HealthSpec,
     ListenerSpec,
     ModeSettings,
     OptionalProxies,
     PoolSpec,
+    ServerSpec,
     TcpSettings,
     modes,
 )
@@ -38,7 +40,7 @@ from lb.model.values import (
     whole_number,
 )
 
-__all__ = ["check_binds", "check_same_ports", "pools_of_listeners", "read_listener"]
+__all__ = ["check_binds", "check_ports_of_listeners", "check_same_ports", "pools_of_listeners", "read_listener"]
 
 _LISTENER: Mapping[str, Reader[object]] = {
     "max_connections": whole_number(),
@@ -72,7 +74,6 @@ def pools_of_listeners(
             table.complain(f"the pool {listener!r} is configured too; list the servers there", table.at("servers"))
         else:
             servers, dns = read_servers(table, directory)
-            check_ports(table, servers, HealthSpec())
             made[listener] = PoolSpec(listener, servers, dns=dns)
     return made
 
@@ -206,6 +207,38 @@ def check_binds(listeners: Iterable[ListenerSpec], root: Table) -> None:
                 at = join(join("listeners", listener.name), "bind")
                 root.complain(f"{bind.text!r} is taken already by the listener {owners[place]!r}", at)
             owners.setdefault(place, listener.name)
+
+
+def check_ports_of_listeners(
+    pools: Mapping[str, PoolSpec], listeners: Mapping[str, ListenerSpec], root: Table
+) -> dict[str, PoolSpec]:
+    """Return the pools, where checks of servers without a port use the lowest port of their listeners."""
+    ports: dict[str, int] = {}
+    for listener in listeners.values():
+        for bind, pool in itertools.product(listener.bind, listener.settings.pools):
+            if bind.port:
+                ports[pool] = min(bind.port, ports.get(pool, bind.port))
+    return {name: _with_check_ports(pool, ports.get(name, 0), root) for name, pool in pools.items()}
+
+
+def _with_check_ports(pool: PoolSpec, port: int, root: Table) -> PoolSpec:
+    without = {
+        server for server in pool.servers if server.address.has_no_port and _is_checked_at_its_port(pool, server)
+    }
+    if not without:
+        return pool
+    if not port:
+        written = root.content.get("pools")
+        section = "pools" if isinstance(written, Mapping) and pool.name in written else "listeners"
+        for server in sorted(without, key=pool.servers.index):
+            message = f"{server.name!r} has no port; its checks need health.port, or health = false"
+            root.complain(message, join(join(section, pool.name), "servers"))
+    servers = (attrs.evolve(server, check_port=port) if server in without else server for server in pool.servers)
+    return attrs.evolve(pool, servers=tuple(servers))
+
+
+def _is_checked_at_its_port(pool: PoolSpec, server: ServerSpec) -> bool:
+    return pool.health is not None and not all(check.port for check in pool.health.checks_of(server))
 
 
 def check_same_ports(listeners: Iterable[ListenerSpec], pools: Mapping[str, PoolSpec], root: Table) -> None:

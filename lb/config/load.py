@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lb.config.listeners import check_binds, check_same_ports, pools_of_listeners, read_listener
+from lb.config.listeners import (
+    check_binds,
+    check_ports_of_listeners,
+    check_same_ports,
+    pools_of_listeners,
+    read_listener,
+)
 from lb.config.pools import read_pool
 from lb.config.toml_file import ConfigError, TomlFile, read_toml
 from lb.model import AdminSpec, Config, LogSpec, ProcessSpec, Secret
@@ -66,9 +72,10 @@ def config_of(file: TomlFile) -> Config:
     pools = {name: read_pool(name, table, file.directory) for name, table in root.tables("pools")}
     listener_tables = dict(root.tables("listeners"))
     pools |= pools_of_listeners(listener_tables, pools, file.directory)
+    listeners = {name: read_listener(name, table, pools, file.directory) for name, table in listener_tables.items()}
     config = Config(
-        listeners={name: read_listener(name, table, pools, file.directory) for name, table in listener_tables.items()},
-        pools=pools,
+        listeners=listeners,
+        pools=check_ports_of_listeners(pools, listeners, root),
         process=read_process(root.table("process")),
         log=_log(root.table("log")),
         admin=_admin(root, file.directory),

@@ -561,9 +561,22 @@ def test_a_range_of_ports_is_an_address_for_each() -> None:
         assert errors_of(text.format(bad)) == (f"lb.toml: listeners.web.bind: {message} (line 2)",)
 
 
-def test_a_server_without_a_port_needs_one_for_its_checks() -> None:
-    text = '[listeners.web]\nbind = ":80"\nservers = ["10.0.0.1"]'
-    with_checks = '[listeners.web]\nbind = ":80"\npool = "p"\n[pools.p]\nservers = ["10.0.0.1"]'
+def test_a_server_without_a_port_is_checked_at_the_lowest_port_of_its_listeners() -> None:
+    text = '[listeners.web]\nbind = [":90", ":80-85"]\nservers = ["10.0.0.1"]'
+    pool = parse(text, "lb.toml").pools["web"]
+    assert pool.health is not None
+    assert [check.port for check in pool.health.checks_of(pool.servers[0])] == [80]
+    shared = '[listeners.a]\nbind = ":90"\npool = "p"\n[listeners.b]\nbind = ":70"\npool = "p"\n'
+    shared += '[pools.p]\nservers = ["10.0.0.1"]'
+    assert parse(shared, "lb.toml").pools["p"].servers[0].check_port == 70
+    with_port = parse(shared + "\n[pools.p.health]\nport = 9", "lb.toml").pools["p"]
+    assert with_port.health is not None
+    assert [check.port for check in with_port.health.checks_of(with_port.servers[0])] == [9]
+
+
+def test_a_server_without_a_port_needs_one_for_its_checks_where_no_listener_has_one() -> None:
+    text = '[listeners.web]\nbind = ":0"\nservers = ["10.0.0.1"]'
+    with_checks = '[listeners.web]\nbind = ":0"\npool = "p"\n[pools.p]\nservers = ["10.0.0.1"]'
     for each in (text, with_checks):
         (error,) = errors_of(each)
         assert "'10.0.0.1' has no port; its checks need health.port, or health = false" in error
