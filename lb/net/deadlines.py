@@ -32,6 +32,7 @@ WaitKind: TypeAlias = Literal[
     "check",
     "check_close",
     "bandwidth",
+    "keepalive",
 ]
 
 

@@ -51,11 +51,11 @@ def socket_options(keepalive: float, user_timeout: float) -> tuple[tuple[int, in
     sent bytes may stay unacknowledged, 0 = the kernel's default.
     """
     options = [(level, option, 1) for level, option in TCP_OPTIONS]
-    if keepalive:
-        seconds = min(max(round(keepalive), 1), MAX_KEEPALIVE)
-        options += [(socket.IPPROTO_TCP, TCP_KEEPIDLE, seconds), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
     if user_timeout:
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(round(user_timeout * 1000), 1)))
+    if keepalive:
+        seconds = min(max(round(keepalive), 1), MAX_KEEPALIVE)  # after SO_KEEPALIVE it counts the time that has passed
+        options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, TCP_KEEPIDLE, seconds)]
     return tuple(options)
 
 

@@ -56,6 +56,7 @@ class Connector:
         "_pending",
         "_round",
         "_route",
+        "_server",
         "_target",
         "_tried",
         "attempts",
@@ -86,6 +87,8 @@ class Connector:
         """Addresses of the server that this attempt has not tried yet."""
         self._in_progress: Connecting | None = None
         """The connect or handshake in progress."""
+        self._server: socket.SocketType | None = None
+        """The connected socket, until it has keep-alive."""
         self._deadline_queue: DeadlineQueue | None = None
         """The queue of the attempt's deadline."""
 
@@ -163,8 +166,14 @@ class Connector:
             self._attempt_failed(backend, failure)
             self.start()
 
-    def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - there is only one queue
-        """The attempt timed out."""
+    def expired(self, queue: DeadlineQueue) -> None:
+        """The attempt timed out, or the connection has lasted long enough for keep-alive."""
+        if queue is self._route.keepalive_queue:
+            server, self._server = self._server, None
+            if server is not None and server.fileno() >= 0:
+                for level, option, value in self._route.keepalive_options:
+                    server.setsockopt(level, option, value)
+            return
         if self._in_progress is not None:
             self._in_progress.cancel()
         self.connect_failed(TimeoutError(errno.ETIMEDOUT, "timed out"))
@@ -210,6 +219,9 @@ class Connector:
         if server.family != socket.AF_UNIX:
             for level, option, value in self._route.socket_options:
                 server.setsockopt(level, option, value)
+            if self._route.keepalive_queue is not None:
+                self._server = server
+                self._route.keepalive_queue.enter(self, now)
         self.pool.connected(backend, now)
         self.owner.connected(server, tls)
 
@@ -265,6 +277,10 @@ class Connector:
         backend, self.backend = self.backend, None
         if backend is not None:
             self.pool.release(backend)
+        if self._server is not None:
+            self._server = None
+            assert self._route.keepalive_queue is not None  # noqa: S101 - where it waits
+            self._route.keepalive_queue.discard(self)
 
     def _stop_waiting(self) -> None:
         if self._deadline_queue is not None:

@@ -27,6 +27,10 @@ class Route:
     handshake: ServerHandshake | None
     socket_options: tuple[tuple[int, int, int], ...]
     """Options of TCP sockets towards servers, set after the connect."""
+    keepalive_options: tuple[tuple[int, int, int], ...]
+    """Options of keep-alive, set once a connection has lasted for a while: most end before, and save the calls."""
+    keepalive_queue: DeadlineQueue | None
+    """The queue until then; None without keep-alive. The kernel counts the idle time before that too."""
     outgoing: Outgoing | None
     """Settings of sockets towards servers before the connect; None if there are none."""
     same_port: bool
@@ -40,13 +44,16 @@ class Route:
 def make_route(pool: Pool, listener: ListenerSpec, deadlines: Deadlines, tls: TlsStore) -> Route:
     """Make the route from a listener to a pool."""
     spec = pool.spec
+    after_connect = socket_options(0, listener.user_timeout)
     return Route(
         pool,
         deadlines.queue("connect", spec.connect_timeout),
         deadlines.queue("hold", spec.hold_timeout),
         deadlines.queue("hold", spec.queue_timeout),
         make_handshake(spec, tls),
-        socket_options(listener.keepalive, listener.user_timeout),
+        after_connect,
+        socket_options(listener.keepalive, listener.user_timeout)[len(after_connect) :],
+        deadlines.queue("keepalive", listener.keepalive / 2) if listener.keepalive else None,
         Outgoing(spec.source, spec.buffer) if spec.source or spec.buffer else None,
         any(server.address.has_no_port for server in spec.servers),
     )

@@ -29,13 +29,16 @@ NO_SUCH_SOCKET = FileNotFoundError(errno.ENOENT, "no such file")
 
 
 class FakeSocket:
-    """A socket that records options and closes, the only calls of a connection."""
+    """A socket that records options and closes."""
 
     family = socket.AF_INET
 
     def __init__(self):
         self.closed = 0
         self.options = []
+
+    def fileno(self):
+        return -1 if self.closed else 1000
 
     def setsockopt(self, *option):
         self.options.append(option)
