@@ -36,6 +36,12 @@ WaitKind: TypeAlias = Literal[
 ]
 
 
+STALL = 0.1
+"""Seconds that the task of the deadlines may wake late. Later, this process stood still, or was too slow."""
+MOST_GRACE = 1.0
+"""Maximum seconds to handle what has arrived while this process stood still."""
+
+
 class Wait(Hashable, Protocol):
     """An object with a deadline in a queue."""
 
@@ -133,16 +139,22 @@ class Deadlines:
 
         An entering wait does not wake the task: the task never sleeps longer than the shortest timeout, so no new
         deadline can pass before it wakes.
+
+        After a stall of this process, what was waited for may have arrived already: it is handled first.
         """
+        wakes_at = math.inf
         while True:
             self._added = trio.Event()
             now = trio.current_time()
+            if now - wakes_at > STALL:
+                await trio.sleep(min(now - wakes_at, MOST_GRACE))
             queues = list(self._queues.values())
             for queue in queues:
                 await self._expire(queue, now)
             shortest = min((queue.timeout for queue in queues), default=math.inf)
             first = min((queue.next_deadline for queue in queues), default=math.inf)
-            with trio.move_on_at(min(first, now + shortest)):
+            wakes_at = max(min(first, now + shortest), trio.current_time())
+            with trio.move_on_at(wakes_at):
                 await self._added.wait()
 
     async def _expire(self, queue: DeadlineQueue, now: float) -> None:

@@ -57,6 +57,22 @@ async def test_a_wait_expires_at_its_deadline_exactly(clock, deadlines):
     assert sleeper.expirations == [("idle", start + 600)]
 
 
+async def test_what_arrived_while_the_process_stood_still_is_handled_before_deadlines_pass(clock, deadlines):
+    """A connect that was established during a stall of 5 s counted as a failure of the server."""
+    clock.autojump_threshold = math.inf
+    arrived, silent = Sleeper(), Sleeper()
+    connects = deadlines.queue("connect", 3)
+    for sleeper in (arrived, silent):
+        connects.enter(sleeper, trio.current_time())
+    await trio.testing.wait_all_tasks_blocked()
+    clock.jump(5)
+    await trio.testing.wait_all_tasks_blocked()
+    connects.discard(arrived)  # its edge is handled now
+    clock.autojump_threshold = 0
+    await trio.sleep(2)
+    assert (arrived.expirations, len(silent.expirations)) == ([], 1)
+
+
 async def test_other_tasks_run_while_many_waits_expire_at_once(deadlines):
     """As after a flood of clients that say nothing. Each end takes a millisecond here."""
     expired, seen = [], []
