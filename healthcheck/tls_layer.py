@@ -69,7 +69,7 @@ class TlsLayer:
         plain = b""
         while True:
             try:
-                plain += self.session.read(_CHUNK)
+                piece = self.session.read(_CHUNK)
             except ssl.SSLWantReadError:
                 return plain, False
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
@@ -78,6 +78,9 @@ class TlsLayer:
                 if not plain:
                     raise
                 return plain, False
+            if not piece:  # the closing message, for which not all versions of ssl raise
+                return plain, True
+            plain += piece
 
     def write(self, data: bytes) -> None:
         """Encrypt plain bytes."""

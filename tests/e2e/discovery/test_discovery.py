@@ -294,7 +294,7 @@ async def test_a_broken_or_vanished_file_keeps_the_last_good_set(tmp_path):
             failed = await lb.event("discovery.failed")
             assert failed["errors"] == [
                 f"{file}:2: weight: must be 0 or more, not -1",
-                f"{file}:3: address: must be 'host:port' or 'unix:/path', not '10.0.0.1'",
+                f"{file}:3: '10.0.0.1' needs a port",
             ]
             assert (failed["source"], failed["servers"]) == (f"file {file}", 1)
             verdict = await lb.reload(lb.config_file.read_text())

@@ -54,7 +54,7 @@ async def test_whatever_is_wrong_the_old_process_goes_on_and_says_why(successors
 
             lb.config_file.write_text(good.replace("127.0.0.1:0", "192.0.2.1:1"))
             failed = await lb.upgrade()
-            assert failed["reason"] == "cannot listen on 192.0.2.1:1: out of local ports"
+            assert failed["reason"] == "cannot listen on 192.0.2.1:1: not an address of this host"
 
             lb.config_file.write_text(good)
             (successors / "crash").touch()
@@ -160,6 +160,7 @@ class Serving:
 
     def __init__(self):
         self.changing = trio.Lock()
+        self.overriding = trio.Lock()
 
     def runtime_state(self):
         return RuntimeState()

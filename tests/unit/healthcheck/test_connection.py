@@ -141,6 +141,21 @@ def test_an_answer_of_64_kib_fits_into_the_budget_with_tls(contexts):
     assert connection.outcome == "HTTP 200"
 
 
+def test_an_answer_with_its_closing_message_at_once_ends_the_check_and_not_the_process(contexts):
+    """The read of the layer never ended, and held the event loop for ever."""
+    client, context = contexts
+    connection = tls_opened(HttpProbe(), client)
+    server = TlsServer(connection, context)
+    server.incoming.write(connection.outgoing)
+    assert server.session.read(1024).startswith(b"GET / ")
+    said = server.says(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        server.session.unwrap()
+    connection.received(said + server.outgoing.read(), 0.1)
+    assert str(connection.outcome) == "HTTP 500"
+    assert connection.ends_sending
+
+
 @given(sizes=st.lists(st.integers(0, 300)), data=st.data())
 def test_records_are_counted_in_whatever_pieces_they_come(sizes, data):
     layer = TlsLayer(Secure(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), "localhost"))

@@ -139,7 +139,7 @@ def test_every_event_is_one_line_that_can_be_read_back():
         if kind not in (Event, ConnectionClosed)
     ]  # fmt: skip
     events.append(attrs.evolve(CLOSED, listener=awkward, server=awkward, attempts=(Attempt(awkward, awkward, 0.5),)))
-    lines = written(events)
+    lines = written(events, LogSpec(level="debug", format="json"))
     assert [json.loads(line)["event"] for line in lines] == [event.name for event in events]
 
 
