@@ -42,6 +42,19 @@ HTTP = '{ dns = "_http._tcp.web.internal", hold = "0" }'
 """A server leaves at once when its record vanishes."""
 
 
+async def until_applied(lb, before, present):
+    """Wait until the servers are these. An answer that comes late is applied by itself, so events do not count."""
+    wanted = {f"web/{server.address}" for server in present}
+    while True:
+        found = {f"web/{server.address}" for server in before}
+        for event in lb.of("config.applied"):
+            found = (found | {*event["added"]}) - {*event["removed"]}
+            assert not event["changed"]
+        if found == wanted:
+            return
+        await lb.event("config.applied", count=len(lb.of("config.applied")) + 1)
+
+
 @one_process_or_two
 @pytest.mark.usefixtures("real_command")
 async def test_servers_come_and_go_in_dns_under_load_and_no_session_fails(tmp_path):
@@ -53,18 +66,15 @@ async def test_servers_come_and_go_in_dns_under_load_and_no_session_fails(tmp_pa
         async with balancer(tmp_path, in_dns(names, HTTP)) as lb, await connect(lb.port) as before_all:
             assert await request(before_all, b"name") == b"a"
             async with load(lb.port, servers, clients=10) as sessions:
-                for number, present in enumerate([(a, b, c), (b, c), (c,), (a, c), (a, b, c)], 1):
+                for present in [(a, b, c), (b, c), (c,), (a, c), (a, b, c)]:
                     names.has("_http._tcp.web.internal", "SRV", *srv(*present))
-                    await lb.event("config.applied", count=number)
+                    await until_applied(lb, (a,), present)
                     await sessions.sessions(60)  # sessions that began before the change may still end
                     sessions.seen.clear()
                     await sessions.sessions(60)
                     assert sessions.seen == {f"{server.name}\n".encode() for server in present}
             assert not sessions.failures
             assert await request(before_all, b"echo still here") == b"still here"
-            first = lb.of("config.applied")[0]
-            assert first["added"] == sorted(f"web/{server.address}" for server in (b, c))
-            assert (first["removed"], first["changed"]) == ([], [])
     assert not lb.of("discovery.failed")
 
 

@@ -209,17 +209,18 @@ async def test_a_reload_and_an_upgrade_read_what_only_root_may_read(home, python
         text = config(server, listener=tls, top=f"{AS_USER}\n{admin}")
         async with as_root(home, text, python) as lb:
             lb.config_file.chmod(0o600)
+            port = lb.port
             context = new_key(home)
             assert (await lb.reload(text))["event"] == "config.applied"
-            assert await ask_tls(lb.port, context) == b"s"
+            assert await ask_tls(port, context) == b"s"
             context = new_key(home)
             pid = (await lb.upgrade())["pid"]
             assert status(pid) == powerless()
             await lb.event("server.stopped")
-            assert await ask_tls(lb.port, context) == b"s"
+            assert await ask_tls(port, context) == b"s"
             context = new_key(home)
             assert (await lb.reload(text))["event"] == "config.applied", "the successor has the opener too"
-            assert await ask_tls(lb.port, context) == b"s"
+            assert await ask_tls(port, context) == b"s"
             lb.signal(signal.SIGTERM)
             await lb.gone(pid)
 
