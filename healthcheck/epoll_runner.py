@@ -270,9 +270,7 @@ class CheckSocket:
         if not failure and is_self_connected(self._sock, self._target.sockaddr[1]):
             failure = errno.ECONNREFUSED
         if failure in (0, errno.ECONNRESET):  # reset: after it was accepted. A refused connect is ECONNREFUSED
-            target = self._target
-            header = b"" if target.header is None else target.proxy_header(self._sock.getsockname())
-            self._probe_side.connected(self._ms(now), header)
+            self._probe_side.connected(self._ms(now), self._target.proxy_header(self._sock))
         if failure:
             self._probe_side.broke(OSError(failure, os.strerror(failure)))
 

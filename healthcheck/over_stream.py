@@ -16,7 +16,7 @@ async def over_stream(connection: ProbeConnection, target: Target) -> str | Pass
     started = trio.current_time()
     stream = await target.connect_socket()
     try:
-        connection.connected(_ms_since(started), target.proxy_header(stream.socket.getsockname()))
+        connection.connected(_ms_since(started), target.proxy_header(stream.socket))
         await _converse(connection, stream, started)
         patience = min(CLOSE_TIMEOUT, (trio.current_effective_deadline() - trio.current_time()) / 2)
         with trio.move_on_after(max(0, patience)):

@@ -94,9 +94,11 @@ class Target:
     outgoing: Outgoing | None = None
     """Prepares the socket, as that of traffic."""
 
-    def proxy_header(self, own: object) -> bytes:
-        """Return the PROXY header of a connection from the socket address ``own``; empty if there is none."""
-        return b"" if self.header is None else self.header(client_of(own), client_of(self.sockaddr[1]))
+    def proxy_header(self, sock: socket.SocketType | trio.socket.SocketType) -> bytes:
+        """Return the PROXY header of this connection to the target; empty if there is none."""
+        if self.header is None:
+            return b""
+        return self.header(client_of(sock.getsockname()), client_of(self.sockaddr[1]))
 
     async def connect(self) -> Stream:
         """Connect as traffic does: over TCP or a unix socket, with the PROXY header and TLS if configured.
@@ -111,7 +113,7 @@ class Target:
         """Connect without TLS."""
         stream = await self.connect_socket()
         try:
-            await stream.send_all(self.proxy_header(stream.socket.getsockname()))
+            await stream.send_all(self.proxy_header(stream.socket))
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise

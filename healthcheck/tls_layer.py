@@ -5,11 +5,11 @@ from __future__ import annotations
 import ssl
 
 from healthcheck.probe import Secure
+from lb.net.tls_records import RecordHeads
 
 __all__ = ["TlsLayer"]
 
 _CHUNK = 65_536
-_HEADER = 5  # bytes of a record before its content; the last two are its length (RFC 8446, 5.1)
 
 
 class TlsLayer:
@@ -26,26 +26,15 @@ class TlsLayer:
         """The handshake is done."""
         self.records = 0
         """The number of records that have arrived. Their size does not tell what they cost."""
-        self._begun = b""
-        """A part of the next record's header."""
-        self._left = 0
-        """Bytes of the current record that are still to come."""
+        self._heads = RecordHeads()
 
     def received(self, data: bytes) -> None:
         """Take bytes of the connection. No bytes are its end."""
         if data:
             self._incoming.write(data)
-            self._count_records(self._begun + data)
+            self.records += sum(records for _, records in self._heads.split(memoryview(data), len(data)))
         else:
             self._incoming.write_eof()
-
-    def _count_records(self, data: bytes) -> None:
-        start = self._left
-        while start + _HEADER <= len(data):
-            self.records += 1
-            start += _HEADER + int.from_bytes(data[start + _HEADER - 2 : start + _HEADER], "big")
-        self._begun = data[start:]
-        self._left = max(0, start - len(data))
 
     def outgoing(self) -> bytes:
         """Return the bytes to send, once."""

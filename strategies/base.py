@@ -13,7 +13,7 @@ from lb.model import Server, ServerSpec
 from lb.model.address import Client
 from lb.model.decision import Decides, Factors
 
-__all__ = ["Strategy", "View", "shares_by_weight"]
+__all__ = ["Strategy", "View", "pick_without", "shares_by_weight"]
 
 
 @attrs.frozen
@@ -126,6 +126,17 @@ class Strategy(abc.ABC):
         Empty if it is not known.
         """
         return {}
+
+
+def pick_without(strategy: Strategy, tried: Collection[Server], client: Client) -> Server | None:
+    """Pick with the servers in ``tried`` out of the way, for a strategy that keeps its members in an order."""
+    skipped = [server for server in dict.fromkeys(tried) if server in strategy.available]
+    for server in skipped:
+        strategy.disable(server)
+    chosen = strategy.pick(client, ())
+    for server in skipped:
+        strategy.enable(server)
+    return chosen
 
 
 def shares_by_weight(servers: Collection[Server]) -> dict[Server, float]:

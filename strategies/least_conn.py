@@ -13,7 +13,7 @@ import attrs
 
 from lb.model import Server
 from lb.model.address import Client
-from strategies.base import Strategy, View, shares_by_weight
+from strategies.base import Strategy, View, pick_without, shares_by_weight
 
 __all__ = ["LeastConn"]
 
@@ -63,7 +63,7 @@ class LeastConn(Strategy):
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
         if tried and not self.available.isdisjoint(tried):
-            return self._pick_without(self.available.intersection(tried), client)
+            return pick_without(self, tried, client)
         if not self.available:
             return None
         while not (filled := list(filter(None, self._queues[self._loads[0]].values()))):
@@ -96,14 +96,6 @@ class LeastConn(Strategy):
                     found.append(queue)
                     limit = min(limit, 100 * (round(load * weight / 100) + 1) / weight)
         return found
-
-    def _pick_without(self, skipped: AbstractSet[Server], client: Client) -> Server | None:
-        for server in skipped:
-            self.disable(server)
-        chosen = self.pick(client, ())
-        for server in skipped:
-            self.enable(server)
-        return chosen
 
     def use(self, servers: Sequence[Server], built: object) -> None:
         """Keep the deadlines of servers that stay."""

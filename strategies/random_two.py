@@ -14,7 +14,7 @@ from collections.abc import Set as AbstractSet
 
 from lb.model import Server
 from lb.model.address import Client
-from strategies.base import Strategy, View, shares_by_weight
+from strategies.base import Strategy, View, pick_without, shares_by_weight
 
 __all__ = ["RandomTwo"]
 
@@ -51,7 +51,7 @@ class RandomTwo(Strategy):
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
         if tried and not self.available.isdisjoint(tried):
-            return self._pick_without([server for server in dict.fromkeys(tried) if server in self.available], client)
+            return pick_without(self, tried, client)
         if not self._line:
             self._lay_out()
         choices = len(self._places)
@@ -80,14 +80,6 @@ class RandomTwo(Strategy):
         weight, urn = self._line[number]
         other = urn[(point - begins[number]) // weight]
         return one if one.load < other.next_load else other
-
-    def _pick_without(self, skipped: Sequence[Server], client: Client) -> Server | None:
-        for server in skipped:
-            self.disable(server)
-        chosen = self.pick(client, ())
-        for server in skipped:
-            self.enable(server)
-        return chosen
 
     def _lay_out(self) -> None:
         self._line = list(self._urns.items())

@@ -17,7 +17,7 @@ from collections.abc import Set as AbstractSet
 
 from lb.model import Server
 from lb.model.address import Client
-from strategies.base import Strategy, View, shares_by_weight
+from strategies.base import Strategy, View, pick_without, shares_by_weight
 
 __all__ = ["Weighted"]
 
@@ -64,17 +64,9 @@ class Weighted(Strategy):
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
         if tried and not self.available.isdisjoint(tried):
-            return self._pick_without(self.available.intersection(tried), client)
+            return pick_without(self, tried, client)
         self._gains += 1
         return next(self._turns, None)
-
-    def _pick_without(self, skipped: AbstractSet[Server], client: Client) -> Server | None:
-        for server in skipped:
-            self._leave(server)
-        chosen = self.pick(client, ())
-        for server in skipped:
-            self._join(server)
-        return chosen
 
     def use(self, servers: Sequence[Server], built: object) -> None:
         """Keep the servers' credits, limited to the sum of the new weights.

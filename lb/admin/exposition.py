@@ -38,8 +38,8 @@ class Values:
     """Open connections per listener."""
     servers: tuple[ServerFigures, ...]
     checks: Mapping[str, int]
-    late_checks: int
     """Count per result."""
+    late_checks: int
     reloads: Mapping[str, int]
     """Count per result."""
     discovery_failures: Mapping[str, int]

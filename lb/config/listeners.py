@@ -40,7 +40,14 @@ from lb.model.values import (
     whole_number,
 )
 
-__all__ = ["check_binds", "check_ports_of_listeners", "check_same_ports", "pools_of_listeners", "read_listener"]
+__all__ = [
+    "check_binds",
+    "check_ports_of_listeners",
+    "check_same_ports",
+    "pool_path",
+    "pools_of_listeners",
+    "read_listener",
+]
 
 _LISTENER: Mapping[str, Reader[object]] = {
     "max_connections": whole_number(),
@@ -76,6 +83,12 @@ def pools_of_listeners(
             servers, dns = read_servers(table, directory)
             made[listener] = PoolSpec(listener, servers, dns=dns)
     return made
+
+
+def pool_path(pool: str, content: Mapping[str, object]) -> str:
+    """Return the path of a pool in a file. A pool of a listener's own is written in the listener."""
+    pools = content.get("pools")
+    return join("pools" if isinstance(pools, Mapping) and pool in pools else "listeners", pool)
 
 
 def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec], directory: Path) -> ListenerSpec:
@@ -228,11 +241,9 @@ def _with_check_ports(pool: PoolSpec, port: int, root: Table) -> PoolSpec:
     if not without:
         return pool
     if not port:
-        written = root.content.get("pools")
-        section = "pools" if isinstance(written, Mapping) and pool.name in written else "listeners"
         for server in sorted(without, key=pool.servers.index):
             message = f"{server.name!r} has no port; its checks need health.port, or health = false"
-            root.complain(message, join(join(section, pool.name), "servers"))
+            root.complain(message, join(pool_path(pool.name, root.content), "servers"))
     servers = (attrs.evolve(server, check_port=port) if server in without else server for server in pool.servers)
     return attrs.evolve(pool, servers=tuple(servers))
 

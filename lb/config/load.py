@@ -94,7 +94,7 @@ def load_admin(path: Path) -> AdminSpec | None:
     """Load the admin endpoint only, ignoring errors elsewhere in the file. Raises ConfigError like `load`."""
     file = read_toml(path)
     root = Table(file.content, "", [])
-    admin = _admin(root, path.parent)
+    admin = _admin(root, file.directory)
     if root.errors:
         raise ConfigError(file.located(root.errors))
     return admin

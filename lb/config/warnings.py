@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from lb.config.listeners import pool_path
 from lb.model import Config, DnsSource, ServerSpec
 from lb.model.address import Address
 from lb.model.table import Complaint, join
@@ -38,8 +39,7 @@ class Written:
 
     def pool(self, pool: str, key: str = "") -> str:
         """Return the path of a pool, or of a key of it. A pool of a listener's own is written in the listener."""
-        section = "pools" if pool in self.content.get("pools", {}) else "listeners"
-        path = join(section, pool)
+        path = pool_path(pool, self.content)
         return join(path, key) if key else path
 
     def server(self, pool: str, server: ServerSpec) -> str:

@@ -8,12 +8,20 @@ from typing import Any, TextIO
 __all__ = ["Messages", "Output"]
 
 
-class Output:
-    """A stream that remembers why it could not be written. Otherwise it is like the one that it wraps."""
+class _Wrapped:
+    """A stream that is like the one that it wraps."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.failure: OSError | None = None
         self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a stream
+        return getattr(self._stream, name)
+
+
+class Output(_Wrapped):
+    """A stream that remembers why it could not be written."""
+
+    failure: OSError | None = None
 
     def write(self, text: str) -> int:
         try:
@@ -33,15 +41,9 @@ class Output:
         """Write the rest to /dev/null: Python flushes once more at exit."""
         _discard(self._stream)
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a stream
-        return getattr(self._stream, name)
 
-
-class Messages:
+class Messages(_Wrapped):
     """A stream for messages. Those that cannot be written are lost, as nobody can be told; the exit code stays."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
 
     def write(self, text: str) -> int:
         try:
@@ -49,9 +51,6 @@ class Messages:
         except OSError:
             _discard(self._stream)
             return len(text)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of a stream
-        return getattr(self._stream, name)
 
 
 def _discard(stream: TextIO) -> None:

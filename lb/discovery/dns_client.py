@@ -89,5 +89,4 @@ def _reason(cause: object) -> str:
 
 def _place(name: str, port: int) -> str:
     """Return ``10.0.0.53:53`` for dnspython's ``Do53:10.0.0.53@53``."""
-    host = name.removeprefix("Do53:").removesuffix(f"@{port}")
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Address.of(name.removeprefix("Do53:").removesuffix(f"@{port}"), port).text

@@ -200,5 +200,5 @@ def _by_number(host: str) -> tuple[int, int]:
 
 
 def _server(host: str, port: int, weight: int = 1, backup: bool = False) -> ServerSpec:
-    text = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return ServerSpec(text, Address(text, host, port), weight, backup)
+    address = Address.of(host, port)
+    return ServerSpec(address.text, address, weight, backup)

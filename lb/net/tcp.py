@@ -10,7 +10,15 @@ from pathlib import Path
 
 import trio
 
-__all__ = ["KEEPALIVE_OFF", "bound_unsent", "end_with_reset", "has_ended", "is_self_connected", "socket_options"]
+__all__ = [
+    "KEEPALIVE_OFF",
+    "bound_unsent",
+    "end_with_reset",
+    "has_ended",
+    "is_self_connected",
+    "keepalive_options",
+    "socket_options",
+]
 
 
 def _own_ports() -> range:
@@ -47,16 +55,24 @@ TCP_OPTIONS = (
 def socket_options(keepalive: float, user_timeout: float) -> tuple[tuple[int, int, int], ...]:
     """Return the options of a relayed TCP socket, as :meth:`socket.socket.setsockopt` takes them.
 
-    ``keepalive`` is the idle time in seconds before the first probe, 0 = off; ``user_timeout`` the time in seconds that
-    sent bytes may stay unacknowledged, 0 = the kernel's default.
+    ``keepalive`` as for :func:`keepalive_options`; ``user_timeout`` is the time in seconds that sent bytes may stay
+    unacknowledged, 0 = the kernel's default.
     """
     options = [(level, option, 1) for level, option in TCP_OPTIONS]
     if user_timeout:
         options.append((socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(round(user_timeout * 1000), 1)))
-    if keepalive:
-        seconds = min(max(round(keepalive), 1), MAX_KEEPALIVE)  # after SO_KEEPALIVE it counts the time that has passed
-        options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, TCP_KEEPIDLE, seconds)]
-    return tuple(options)
+    return (*options, *keepalive_options(keepalive))
+
+
+def keepalive_options(keepalive: float) -> tuple[tuple[int, int, int], ...]:
+    """Return the options of TCP keep-alive. ``keepalive`` is the idle time in seconds before the first probe, 0 = off.
+
+    The kernel also counts the idle time before they are set.
+    """
+    if not keepalive:
+        return ()
+    seconds = min(max(round(keepalive), 1), MAX_KEEPALIVE)
+    return (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, TCP_KEEPIDLE, seconds)
 
 
 KEEPALIVE_OFF = (

@@ -6,13 +6,13 @@ part of the listener's limit; a source's limit holds in each worker.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from lb.model import BandwidthSpec
 from lb.model.address import Client, address_of
 from lb.net.deadlines import DeadlineQueue, Deadlines
+from lb.proxy.source_limits import source_of
 from lb.relay.bandwidth import Bandwidth, Meter, SharedBucket
 from lb.relay.token_bucket import BandwidthLimit
 
@@ -55,11 +55,11 @@ class BandwidthLimits:
         pairs = []
         if self._connection.rate:
             pairs.append(self._buckets(self._connection))
-        source = _source_of(client)
-        if self._source.rate and source:
-            pairs.append(self._of_source(source, on_close))
+        address = address_of(client.host)
+        if self._source.rate and address is not None:  # None: a client of a unix socket
+            pairs.append(self._of_source(source_of(address), on_close))
         pairs.append(self._shared)
-        return Bandwidth(_meter(pair[0] for pair in pairs), _meter(pair[1] for pair in pairs))
+        return Bandwidth(Meter([inwards for inwards, _ in pairs]), Meter([outwards for _, outwards in pairs]))
 
     def _of_source(self, source: bytes, on_close: Callable[[Callable[[], None]], None]) -> Pair:
         found = self._sources.get(source)
@@ -76,19 +76,4 @@ class BandwidthLimits:
             del self._sources[source]
 
     def _buckets(self, limit: BandwidthLimit) -> Pair:
-        return (
-            SharedBucket(limit, self._queues, self._clock),
-            SharedBucket(limit, self._queues, self._clock),
-        )
-
-
-def _meter(buckets: Iterable[SharedBucket]) -> Meter:
-    return Meter(tuple(buckets))
-
-
-def _source_of(client: Client) -> bytes:
-    """Return an IPv4 address, or the first 64 bits of an IPv6 address; empty for a client of a unix socket."""
-    address = address_of(client.host)
-    if address is None:
-        return b""
-    return address.packed[:8] if isinstance(address, ipaddress.IPv6Address) else address.packed
+        return SharedBucket(limit, self._queues, self._clock), SharedBucket(limit, self._queues, self._clock)

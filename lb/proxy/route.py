@@ -7,7 +7,7 @@ import attrs
 from lb.model import ListenerSpec
 from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.outgoing import Outgoing
-from lb.net.tcp import socket_options
+from lb.net.tcp import keepalive_options, socket_options
 from lb.pools.pool import Pool
 from lb.proxy.server_handshake import ServerHandshake, make_handshake
 from lb.tls.store import TlsStore
@@ -44,15 +44,14 @@ class Route:
 def make_route(pool: Pool, listener: ListenerSpec, deadlines: Deadlines, tls: TlsStore) -> Route:
     """Make the route from a listener to a pool."""
     spec = pool.spec
-    after_connect = socket_options(0, listener.user_timeout)
     return Route(
         pool,
         deadlines.queue("connect", spec.connect_timeout),
         deadlines.queue("hold", spec.hold_timeout),
         deadlines.queue("hold", spec.queue_timeout),
         make_handshake(spec, tls),
-        after_connect,
-        socket_options(listener.keepalive, listener.user_timeout)[len(after_connect) :],
+        socket_options(0, listener.user_timeout),
+        keepalive_options(listener.keepalive),
         deadlines.queue("keepalive", listener.keepalive / 2) if listener.keepalive else None,
         Outgoing(spec.source, spec.buffer) if spec.source or spec.buffer else None,
         any(server.address.has_no_port for server in spec.servers),

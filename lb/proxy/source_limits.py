@@ -32,6 +32,11 @@ KEY_BYTES = 64
 """Bytes of the hash key at the start of the memory: the maximum of BLAKE2b."""
 
 
+def source_of(address: IPAddress) -> bytes:
+    """Return what limits per source count: an IPv4 address, or the first 64 bits of an IPv6 address."""
+    return address.packed[:8] if isinstance(address, ipaddress.IPv6Address) else address.packed
+
+
 class SourceLimits:
     """The sketch, over :meth:`size` bytes of zeroed memory. Only used pages take up memory.
 
@@ -67,8 +72,7 @@ class SourceLimits:
 
     def cells(self, listener: str, address: IPAddress) -> Cells:
         """Return the cells of this source at this listener."""
-        source = address.packed[:8] if isinstance(address, ipaddress.IPv6Address) else address.packed
-        digest = blake2b(source + listener.encode(), key=self._key, digest_size=2 * ROWS).digest()
+        digest = blake2b(source_of(address) + listener.encode(), key=self._key, digest_size=2 * ROWS).digest()
         return tuple(row * ROW_WIDTH + int.from_bytes(digest[2 * row : 2 * row + 2], "big") for row in range(ROWS))
 
     # Open connections

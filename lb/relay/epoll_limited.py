@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lb.relay.bandwidth import Bandwidth, Meter
 from lb.relay.epoll_relay import EpollRelay, TimedRelay
-from lb.relay.epoll_tls import TlsRelay, TlsSide
+from lb.relay.epoll_tls import FirstByteTlsSide, TlsRelay, TlsSide
 
 __all__ = ["LimitedRelay", "TimedLimitedRelay", "limit"]
 
@@ -46,16 +46,10 @@ class LimitedRelay(TlsRelay):
     side_type = LimitedSide
 
 
-class _FirstByteLimitedSide(LimitedSide):
+class _FirstByteLimitedSide(LimitedSide, FirstByteTlsSide):
     """A side of a timed relay with bandwidth limits, before its first byte of the stream."""
 
     __slots__ = ()
-
-    def _send(self, data: bytes | memoryview) -> None:
-        relay = self.relay  # the next call deletes the attribute if it closes the relay
-        super()._send(data)
-        if isinstance(relay, TimedLimitedRelay):
-            relay.first_byte_read(self)
 
 
 class TimedLimitedRelay(TimedRelay):

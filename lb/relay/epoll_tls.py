@@ -16,7 +16,7 @@ from lb.relay.epoll_loop import BUFFER
 from lb.relay.epoll_relay import EpollRelay, Side, TimedRelay
 from lb.tls.layer import Tls
 
-__all__ = ["TimedTlsRelay", "TlsRelay", "TlsSide", "secure"]
+__all__ = ["FirstByteTlsSide", "TimedTlsRelay", "TlsRelay", "TlsSide", "secure"]
 
 CRYPTO = 2
 """Bytes of the turn's budget that TLS costs for each byte, beside the byte itself."""
@@ -193,7 +193,7 @@ class TlsRelay(EpollRelay):
     side_type = TlsSide
 
 
-class _FirstByteTlsSide(TlsSide):
+class FirstByteTlsSide(TlsSide):
     """A side of a timed relay with TLS, before its first byte of the stream."""
 
     __slots__ = ()
@@ -201,7 +201,7 @@ class _FirstByteTlsSide(TlsSide):
     def _send(self, data: bytes | memoryview) -> None:
         relay = self.relay  # the next call deletes the attribute if it closes the relay
         super()._send(data)
-        if isinstance(relay, TimedTlsRelay):
+        if isinstance(relay, TimedRelay):
             relay.first_byte_read(self)
 
 
@@ -209,7 +209,7 @@ class TimedTlsRelay(TimedRelay):
     """A relay with TLS that records the time to the server's first byte."""
 
     __slots__ = ()
-    side_type = _FirstByteTlsSide
+    side_type = FirstByteTlsSide
     untimed_side_type = TlsSide
 
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from lb.net.tls_records import RecordHeads
 from lb.tls.openssl import ClientSession, openssl
-from lb.tls.records import RecordHeads
 
 __all__ = ["RECORD", "Clear", "LastSession", "Layer", "Tls", "ignore_undecodable_names"]
 

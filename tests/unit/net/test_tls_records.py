@@ -7,7 +7,7 @@ import struct
 import hypothesis.strategies as st
 from hypothesis import given
 
-from lb.tls.records import MOST_RECORDS, RecordHeads
+from lb.net.tls_records import MOST_RECORDS, RecordHeads
 
 LENGTHS = st.one_of(st.integers(0, 30), st.integers(0, 17_000))
 
