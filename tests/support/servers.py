@@ -176,3 +176,14 @@ def address_text(name):
 def reset_at_close(stream):
     """Make the stream send a reset when closed."""
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+async def read_head(stream):
+    """Return the head of an HTTP request; None if the client leaves before."""
+    received = b""
+    while not received.endswith(b"\r\n\r\n"):
+        chunk = await stream.receive_some()
+        if not chunk:
+            return None
+        received += chunk
+    return received

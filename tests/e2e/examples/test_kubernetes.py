@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.balancer import balancer
 from tests.support.examples import adapted, quick
-from tests.support.servers import free_port, serving
+from tests.support.servers import free_port, read_head, serving
 from tests.support.tls_peers import connect_tls, server_context, tls_server, write_authority
 
 pytestmark = pytest.mark.slow
@@ -20,12 +20,9 @@ def apiserver(host, ready):
     """Answer /readyz as an API server does, and everything else with the host's name."""
 
     async def answer(stream):
-        received = b""
-        while not received.endswith(b"\r\n\r\n"):
-            chunk = await stream.receive_some()
-            if not chunk:
-                return
-            received += chunk
+        received = await read_head(stream)
+        if received is None:
+            return
         body = host.encode()
         status = b"200 OK"
         if received.startswith(b"GET /readyz "):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.balancer import balancer, config
-from tests.support.servers import serving
+from tests.support.servers import read_head, serving
 from tests.support.tls_peers import server_context, tls_server, write_authority
 
 pytestmark = pytest.mark.slow
@@ -16,13 +16,8 @@ HEALTH = f'{UP}\ninitial = "down"'
 
 async def ready(stream):
     """Answer each request with 200, whatever it asks for."""
-    received = b""
-    while not received.endswith(b"\r\n\r\n"):
-        chunk = await stream.receive_some()
-        if not chunk:
-            return
-        received += chunk
-    await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    if await read_head(stream) is not None:
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
 def port_of(served):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -73,14 +73,20 @@ async def send_all_at_once(sockets, messages):
             nursery.start_soon(trio.to_thread.run_sync, send, sock, message)
 
 
+@asynccontextmanager
+async def attacked(tmp_path, more, count):
+    """A balancer with a listener beside ``web``, and connections to it."""
+    async with serving(serve_echo) as server, balancer(tmp_path, config(server, health=None) + more) as lb:
+        attackers = sockets_to(attacked_port(lb), count)
+        yield lb, attackers
+        for sock in attackers:
+            sock.close()
+
+
 async def test_many_client_hellos_at_once_hold_up_nobody_else(tmp_path, rsa):
     """Each is worth a signature. The clients go on, or end: all of their handshakes come to an end."""
     count = 150
-    async with (
-        serving(serve_echo) as server,
-        balancer(tmp_path, config(server, health=None) + listener(rsa, tls=True)) as lb,
-    ):
-        attackers = sockets_to(attacked_port(lb), count)
+    async with attacked(tmp_path, listener(rsa, tls=True), count) as (lb, attackers):
         await send_all_at_once(attackers, [client_hello()] * count)
         async with await connect(lb.port) as honest:
             await echoes(honest)
@@ -93,39 +99,23 @@ async def test_many_client_hellos_at_once_hold_up_nobody_else(tmp_path, rsa):
 @pytest.mark.parametrize("tlv", [3, 20_000])
 async def test_headers_of_64_kib_are_refused_before_they_are_read(tmp_path, rsa, tlv):
     count = 400
-    async with (
-        serving(serve_echo) as server,
-        balancer(tmp_path, config(server, health=None) + listener(rsa, proxy=True)) as lb,
-    ):
-        attackers = sockets_to(attacked_port(lb), count)
+    async with attacked(tmp_path, listener(rsa, proxy=True), count) as (lb, attackers):
         await send_all_at_once(attackers, [proxy_header(65_000, tlv)] * count)
         await until_all_are_served(lb, count, reason="bad_proxy_header")
-        for sock in attackers:
-            sock.close()
 
 
 async def test_key_updates_without_end_end_the_connection(tmp_path, rsa):
     count = 10
-    async with (
-        serving(serve_echo) as server,
-        balancer(tmp_path, config(server, health=None) + listener(rsa, tls=True)) as lb,
-    ):
-        attackers = sockets_to(attacked_port(lb), count)
+    async with attacked(tmp_path, listener(rsa, tls=True), count) as (lb, attackers):
         streams = [await trio.to_thread.run_sync(TlsStream, sock) for sock in attackers]
         updates = [await trio.to_thread.run_sync(key_updates, stream) for stream in streams]
         await send_all_at_once(attackers, updates)
         await until_all_are_served(lb, count, reason="reset", ended_by="client")
-        for sock in attackers:
-            sock.close()
 
 
 async def test_the_smallest_records_arrive_and_hold_up_nobody_else(tmp_path, rsa):
     count = 10
-    async with (
-        serving(serve_echo) as server,
-        balancer(tmp_path, config(server, health=None) + listener(rsa, tls=True)) as lb,
-    ):
-        attackers = sockets_to(attacked_port(lb), count)
+    async with attacked(tmp_path, listener(rsa, tls=True), count) as (lb, attackers):
         streams = [await trio.to_thread.run_sync(TlsStream, sock) for sock in attackers]
         records = [tiny_records(stream) for stream in streams]
         await send_all_at_once(attackers, records)
@@ -135,5 +125,3 @@ async def test_the_smallest_records_arrive_and_hold_up_nobody_else(tmp_path, rsa
         assert {record["bytes_in"] for record in lb.of("connection.closed", listener="attacked")} == {
             len(records[0]) // 23
         }
-        for sock in attackers:
-            sock.close()
