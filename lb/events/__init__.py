@@ -42,6 +42,7 @@ from lb.events.process import (
     WorkerDied,
     WorkerStarted,
 )
+from lb.events.request import HttpRequest, RequestReason
 
 __all__ = [
     "AcceptPaused",
@@ -64,12 +65,14 @@ __all__ = [
     "EndedBy",
     "Event",
     "Fault",
+    "HttpRequest",
     "Level",
     "ListenerStarted",
     "ListenerStopped",
     "LogDropped",
     "NotifyFailed",
     "Reason",
+    "RequestReason",
     "ResolveFailed",
     "ServerStarted",
     "ServerStopped",

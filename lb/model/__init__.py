@@ -7,6 +7,18 @@ Durations are in seconds; ``math.inf`` means "never".
 from __future__ import annotations
 
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
+from lb.model.http import (
+    Files,
+    HeaderEdits,
+    HttpPoolSpec,
+    HttpSettings,
+    Redirect,
+    Respond,
+    RouteSpec,
+    StickySpec,
+    ToPool,
+    UsersSpec,
+)
 from lb.model.listener import BandwidthSpec, ListenerSpec, ModeSettings, OptionalProxies, Share, TcpSettings
 from lb.model.plugin import PluginSpec, Secret
 from lb.model.pool import CheckSpec, CheckTls, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec, ProxyTlv
@@ -21,7 +33,11 @@ __all__ = [
     "CheckTls",
     "Config",
     "DnsSource",
+    "Files",
+    "HeaderEdits",
     "HealthSpec",
+    "HttpPoolSpec",
+    "HttpSettings",
     "ListenerSpec",
     "ListenerTlsSpec",
     "LogSpec",
@@ -35,9 +51,15 @@ __all__ = [
     "PoolTlsSpec",
     "ProcessSpec",
     "ProxyTlv",
+    "Redirect",
+    "Respond",
+    "RouteSpec",
     "Secret",
     "Server",
     "ServerSpec",
     "Share",
+    "StickySpec",
     "TcpSettings",
+    "ToPool",
+    "UsersSpec",
 ]

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from lb.model.address import Address
+from lb.model.http import HttpPoolSpec, StickySpec
 from lb.model.plugin import PluginSpec
 from lb.model.server import ServerSpec
 from lb.model.tls import PoolTlsSpec
@@ -107,6 +108,8 @@ class PassiveSpec:
 
     failures: int = 3
     eject_for: float = 10.0
+    statuses: tuple[tuple[int, int], ...] = ()
+    """Ranges of HTTP statuses that count as a failure, first and last; empty = none."""
 
 
 @attrs.frozen
@@ -171,3 +174,5 @@ class PoolSpec:
     """Name servers for the discovery; empty = those of the system."""
     servers_file: str = ""
     """A watched file with more servers; empty = none."""
+    http: HttpPoolSpec = HttpPoolSpec()
+    sticky: StickySpec | None = None

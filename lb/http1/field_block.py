@@ -1,0 +1,96 @@
+"""The field lines of a head together: what they say about the message, and which of them are passed on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from lb.http1.field import CHUNKED, CONNECTION, EXPECT, FRAMING, HOP_BY_HOP, HOST, LENGTH, UPGRADE, Field, read_field
+from lb.http1.grammar import MalformedError
+from lb.http1.interned import InternTable, SeenOnce
+
+__all__ = ["FieldBlock", "FieldBlocks"]
+
+_NOT_PASSED_ON = HOST | CONNECTION | FRAMING | HOP_BY_HOP | UPGRADE | EXPECT
+
+
+@attrs.frozen
+class FieldBlock:
+    """The fields of a head, in their order."""
+
+    fields: tuple[Field, ...]
+    meanings: int
+    """The bits of all fields together."""
+    host: bytes | None
+    length: int | None
+    """Content-Length in bytes, if there is one."""
+    options: frozenset[bytes]
+    """What Connection lists: ``close``, ``keep-alive``, ``upgrade``, names of fields."""
+
+    @property
+    def chunked(self) -> bool:
+        return bool(self.meanings & CHUNKED)
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the value of the first field of a name in lower case."""
+        return next((field.value for field in self.fields if field.name == name), None)
+
+    def get_all(self, name: bytes) -> list[bytes]:
+        """Return the values of all fields of a name in lower case."""
+        return [field.value for field in self.fields if field.name == name]
+
+    def end_to_end(self) -> list[Field]:
+        """Return the fields for the next recipient: without Host, framing, and what belongs to one connection."""
+        return [
+            field
+            for field in self.fields
+            if not field.meaning & _NOT_PASSED_ON and field.name not in self.options
+        ]
+
+
+class FieldBlocks:
+    """Reads blocks of field lines; those that come again are looked up."""
+
+    def __init__(self) -> None:
+        self._fields: InternTable[Field] = InternTable()
+        self._blocks: InternTable[FieldBlock] = InternTable()
+        self._seen = SeenOnce()
+
+    def read(self, data: bytes) -> FieldBlock:
+        """Return the meaning of lines that each end with CRLF. Raises MalformedError."""
+        block = self._blocks.find(data)
+        if block is None:
+            block = _block([self._field(line) for line in data[:-2].split(b"\r\n")] if data else ())
+            if self._seen(data):
+                self._blocks.put(data, block)
+        return block
+
+    def _field(self, line: bytes) -> Field:
+        field = self._fields.find(line)
+        if field is None:
+            field = read_field(line)
+            if self._seen(line):
+                self._fields.put(line, field)
+        return field
+
+
+def _block(fields: Sequence[Field]) -> FieldBlock:
+    meanings = 0
+    host, length, options = None, None, frozenset[bytes]()
+    for field in fields:
+        meaning = field.meaning
+        if not meaning:
+            continue
+        if meanings & field.once:
+            raise MalformedError("a header stands twice that may stand once")
+        meanings |= meaning
+        if meaning == HOST:
+            host = field.value
+        elif meaning == LENGTH:
+            length = field.size
+        elif meaning == CONNECTION:
+            options |= field.options
+    if meanings & FRAMING == FRAMING:
+        raise MalformedError("both Content-Length and Transfer-Encoding")
+    return FieldBlock(tuple(fields), meanings, host, length, options)

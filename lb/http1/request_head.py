@@ -1,0 +1,145 @@
+"""The head of a request: request line and field lines (RFC 9112, sections 3 and 5)."""
+
+from __future__ import annotations
+
+import functools
+
+import attrs
+
+from lb.http1.field import AUTHORIZATION, CHUNKED, EXPECT, FRAMING, UPGRADE
+from lb.http1.field_block import FieldBlock, FieldBlocks
+from lb.http1.grammar import TOKEN_BYTES, VALUE_BYTES, MalformedError, splits_lines_badly
+from lb.http1.interned import InternTable, SeenOnce
+from lb.http1.target import routing_path, split_absolute
+
+__all__ = ["RequestHead", "RequestHeads", "head_end"]
+
+_TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
+_MAX_METHOD = 32
+_VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
+_NOT_INTERNED = FRAMING | EXPECT | UPGRADE | AUTHORIZATION
+_COOKIE_LINES = (b"\r\nCookie: ", b"\r\ncookie: ")
+
+
+@attrs.frozen(slots=False)  # the derived values below are kept in the instance
+class RequestHead:
+    """What a request asks for. It holds nothing of the connection that it came on, so several requests may share it."""
+
+    method: bytes
+    target: bytes
+    """As sent; of a URL the part after the host. ``*`` only for OPTIONS, ``host:port`` only for CONNECT."""
+    host: bytes
+    """In lower case, with the port if there is one; empty in HTTP/1.0 without Host."""
+    minor: int
+    """1 for HTTP/1.1, 0 for HTTP/1.0."""
+    block: FieldBlock
+    """The fields. A Cookie line that was cut out of it is in ``cookie``."""
+    cookie: bytes | None = None
+
+    @functools.cached_property
+    def keep_alive(self) -> bool:
+        """True if the client does not ask to close the connection after the response."""
+        options = self.block.options
+        return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
+
+    @functools.cached_property
+    def path(self) -> bytes:
+        """The path for routes (:func:`lb.http1.target.routing_path`). Raises MalformedError."""
+        return routing_path(self.target)
+
+    @property
+    def has_body(self) -> bool:
+        """True if a body follows: RFC 9112, section 6.3."""
+        return bool(self.block.meanings & CHUNKED or self.block.length)
+
+    @functools.cached_property
+    def cookies(self) -> bytes | None:
+        """The value of all Cookie lines together, if there is one."""
+        values = self.block.get_all(b"cookie")
+        if self.cookie is not None:
+            values.insert(0, self.cookie)
+        return b"; ".join(values) if values else None
+
+
+class RequestHeads:
+    """Reads heads of requests; those that come again are looked up. One for each listener and configuration."""
+
+    def __init__(self) -> None:
+        self._heads: InternTable[RequestHead] = InternTable()
+        self._blocks = FieldBlocks()
+        self._seen = SeenOnce()
+
+    def read(self, data: bytes) -> RequestHead:
+        """Return the head of these bytes, which end with the empty line. Raises MalformedError."""
+        head = self._heads.find(data)
+        if head is None:
+            head = self._parse(data)
+            if not head.block.meanings & _NOT_INTERNED and self._seen(data):
+                self._heads.put(data, head)
+        return head
+
+    def _parse(self, data: bytes) -> RequestHead:
+        line, _, block = data[:-2].partition(b"\r\n")
+        for start in _COOKIE_LINES:
+            at = data.find(start)
+            if at >= 0:
+                return self._parse_with_cookie(data, line, at, len(start))
+        return _request(line, self._blocks.read(block), None)
+
+    def _parse_with_cookie(self, data: bytes, line: bytes, at: int, start: int) -> RequestHead:
+        """Cut out a Cookie line, as cookies differ where all other lines are the same. Each line is judged alone."""
+        end = data.find(b"\r\n", at + 2)
+        cookie = data[at + start : end]
+        if cookie.translate(None, VALUE_BYTES):
+            raise MalformedError("a header's value has a control character")
+        block = data[len(line) + 2 : at + 2] + data[end + 2 : -2]
+        return _request(line, self._blocks.read(block), cookie.strip(b" \t"))
+
+
+def head_end(data: bytes | bytearray) -> int:
+    """Return how many bytes the first head of ``data`` has, with its empty line; 0 if more bytes are needed.
+
+    Raises MalformedError as soon as a line ends without a carriage return.
+    """
+    end = data.find(b"\r\n\r\n")
+    if end >= 0:
+        return end + 4
+    if splits_lines_badly(data):
+        raise MalformedError("a line ends without a carriage return")
+    return 0
+
+
+def _request(line: bytes, block: FieldBlock, cookie: bytes | None) -> RequestHead:
+    parts = line.split(b" ")
+    if len(parts) != 3:  # noqa: PLR2004 - method, target, version
+        raise MalformedError("the request line has not three parts")
+    method, target, version = parts
+    minor = _VERSIONS.get(version)
+    if minor is None:
+        raise MalformedError("not HTTP/1.1 or HTTP/1.0", 505 if version.startswith(b"HTTP/") else 400)
+    if not method or len(method) > _MAX_METHOD or method.translate(None, TOKEN_BYTES):
+        raise MalformedError("the method is not a token")
+    if not target or target.translate(None, _TARGET_BYTES):
+        raise MalformedError("the target has a character that must be escaped")
+    _check_version(minor, block)
+    host, target = _host_and_target(method, target, block)
+    return RequestHead(method, target, host, minor, block, cookie)
+
+
+def _check_version(minor: int, block: FieldBlock) -> None:
+    if minor == 1 and block.host is None:
+        raise MalformedError("HTTP/1.1 without Host")
+    if minor == 0 and block.chunked:
+        raise MalformedError("HTTP/1.0 with Transfer-Encoding")
+
+
+def _host_and_target(method: bytes, target: bytes, block: FieldBlock) -> tuple[bytes, bytes]:
+    host = block.host or b""
+    if target.startswith(b"/") and method != b"CONNECT":
+        return host, target
+    if method == b"CONNECT" or (method == b"OPTIONS" and target == b"*"):
+        return host, target
+    named, target = split_absolute(target)
+    if host and host.removesuffix(b":80").removesuffix(b":443") != named.removesuffix(b":80").removesuffix(b":443"):
+        raise MalformedError("Host is not the target's")
+    return named, target

@@ -1,0 +1,77 @@
+"""The head of a response: status line and field lines (RFC 9112, section 4), and what frames its body."""
+
+from __future__ import annotations
+
+import functools
+
+import attrs
+
+from lb.http1.field import FRAMING, UPGRADE
+from lb.http1.field_block import FieldBlock, FieldBlocks
+from lb.http1.grammar import VALUE_BYTES, MalformedError
+from lb.http1.interned import InternTable, SeenOnce
+
+__all__ = ["ResponseHead", "ResponseHeads"]
+
+_VERSIONS = {b"HTTP/1.1 ": 1, b"HTTP/1.0 ": 0}
+_STATUS_AT = 9
+_WITHOUT_BODY = frozenset((204, 304))
+
+
+@attrs.frozen(slots=False)  # the derived value below is kept in the instance
+class ResponseHead:
+    """What a server answers. Several responses may share it."""
+
+    status: int
+    reason: bytes
+    minor: int
+    """1 for HTTP/1.1, 0 for HTTP/1.0."""
+    block: FieldBlock
+
+    @property
+    def interim(self) -> bool:
+        """True if another head follows: 1xx but for 101."""
+        return self.status < 200 and self.status != 101  # noqa: PLR2004 - classes of statuses
+
+    @functools.cached_property
+    def keep_alive(self) -> bool:
+        """True if the server does not say that it closes the connection after the response."""
+        options = self.block.options
+        return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
+
+    def bodiless(self, method: bytes) -> bool:
+        """Return True if no body follows, whatever the fields say, as answer to a request of this method."""
+        return method == b"HEAD" or self.status < 200 or self.status in _WITHOUT_BODY  # noqa: PLR2004 - the same
+
+
+class ResponseHeads:
+    """Reads heads of responses; those that come again are looked up."""
+
+    def __init__(self) -> None:
+        self._heads: InternTable[ResponseHead] = InternTable()
+        self._blocks = FieldBlocks()
+        self._seen = SeenOnce()
+
+    def read(self, data: bytes) -> ResponseHead:
+        """Return the head of these bytes, which end with the empty line. Raises MalformedError."""
+        head = self._heads.find(data)
+        if head is None:
+            line, _, block = data[:-2].partition(b"\r\n")
+            head = _response(line, self._blocks.read(block))
+            if not head.block.meanings & UPGRADE and self._seen(data):
+                self._heads.put(data, head)
+        return head
+
+
+def _response(line: bytes, block: FieldBlock) -> ResponseHead:
+    minor = _VERSIONS.get(line[:_STATUS_AT])
+    status, space, reason = line[_STATUS_AT:].partition(b" ")
+    if minor is None or len(status) != 3 or not status.isdigit() or not b"100" <= status <= b"599":  # noqa: PLR2004
+        raise MalformedError("the status line is not of HTTP/1.1 or HTTP/1.0")
+    if reason.translate(None, VALUE_BYTES):
+        raise MalformedError("the reason has a control character")
+    if minor == 0 and block.chunked:
+        raise MalformedError("HTTP/1.0 with Transfer-Encoding")
+    if int(status) < 200 and block.meanings & FRAMING:  # noqa: PLR2004 - RFC 9110, section 8.6
+        raise MalformedError("an interim response with the length of a body")
+    return ResponseHead(int(status), reason, minor, block)
