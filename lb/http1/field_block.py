@@ -42,11 +42,7 @@ class FieldBlock:
 
     def end_to_end(self) -> list[Field]:
         """Return the fields for the next recipient: without Host, framing, and what belongs to one connection."""
-        return [
-            field
-            for field in self.fields
-            if not field.meaning & _NOT_PASSED_ON and field.name not in self.options
-        ]
+        return [field for field in self.fields if not field.meaning & _NOT_PASSED_ON and field.name not in self.options]
 
 
 class FieldBlocks:

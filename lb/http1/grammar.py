@@ -41,6 +41,6 @@ def is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
-def splits_lines_badly(data: bytes) -> bool:
+def splits_lines_badly(data: bytes | bytearray) -> bool:
     """Return True if a line ends without a carriage return."""
     return data.count(b"\n") != data.count(b"\r\n")

@@ -111,7 +111,7 @@ def head_end(data: bytes | bytearray) -> int:
 
 def _request(line: bytes, block: FieldBlock, cookie: bytes | None) -> RequestHead:
     parts = line.split(b" ")
-    if len(parts) != 3:  # noqa: PLR2004 - method, target, version
+    if len(parts) != 3:
         raise MalformedError("the request line has not three parts")
     method, target, version = parts
     minor = _VERSIONS.get(version)

@@ -31,7 +31,7 @@ class ResponseHead:
     @property
     def interim(self) -> bool:
         """True if another head follows: 1xx but for 101."""
-        return self.status < 200 and self.status != 101  # noqa: PLR2004 - classes of statuses
+        return self.status < 200 and self.status != 101
 
     @functools.cached_property
     def keep_alive(self) -> bool:
@@ -41,7 +41,7 @@ class ResponseHead:
 
     def bodiless(self, method: bytes) -> bool:
         """Return True if no body follows, whatever the fields say, as answer to a request of this method."""
-        return method == b"HEAD" or self.status < 200 or self.status in _WITHOUT_BODY  # noqa: PLR2004 - the same
+        return method == b"HEAD" or self.status < 200 or self.status in _WITHOUT_BODY
 
 
 class ResponseHeads:
@@ -65,13 +65,13 @@ class ResponseHeads:
 
 def _response(line: bytes, block: FieldBlock) -> ResponseHead:
     minor = _VERSIONS.get(line[:_STATUS_AT])
-    status, space, reason = line[_STATUS_AT:].partition(b" ")
-    if minor is None or len(status) != 3 or not status.isdigit() or not b"100" <= status <= b"599":  # noqa: PLR2004
+    status, _, reason = line[_STATUS_AT:].partition(b" ")
+    if minor is None or len(status) != 3 or not status.isdigit() or not b"100" <= status <= b"599":
         raise MalformedError("the status line is not of HTTP/1.1 or HTTP/1.0")
     if reason.translate(None, VALUE_BYTES):
         raise MalformedError("the reason has a control character")
     if minor == 0 and block.chunked:
         raise MalformedError("HTTP/1.0 with Transfer-Encoding")
-    if int(status) < 200 and block.meanings & FRAMING:  # noqa: PLR2004 - RFC 9110, section 8.6
+    if int(status) < 200 and block.meanings & FRAMING:
         raise MalformedError("an interim response with the length of a body")
     return ResponseHead(int(status), reason, minor, block)

@@ -1,5 +1,7 @@
 """Chunked bodies: where they end, however they are split, and what is refused."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ def walk(pieces):
 
 def split(data, cuts):
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=40), max_size=5)

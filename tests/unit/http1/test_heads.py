@@ -72,7 +72,7 @@ REFUSED = {
     "a Content-Length that overflows": request(fields=HOST + b"Content-Length: 18446744073709551617\r\n"),
     "an empty Content-Length": request(fields=HOST + b"Content-Length: \r\n"),
     "a digit of another script": request(fields=HOST + b"Content-Length: \xb2\r\n"),
-    "an arabic digit": request(fields=HOST + "Content-Length: ١\r\n".encode()),
+    "an arabic digit": request(fields=HOST + "Content-Length: \u0661\r\n".encode()),
     "another transfer coding": request(fields=HOST + b"Transfer-Encoding: xchunked\r\n"),
     "identity": request(fields=HOST + b"Transfer-Encoding: identity\r\n"),
     "chunked, identity": request(fields=HOST + b"Transfer-Encoding: chunked, identity\r\n"),
@@ -104,7 +104,9 @@ REFUSED = {
     "a folded first line": request(fields=b" X: a\r\n" + HOST),
     "a folded Transfer-Encoding": request(fields=HOST + b"Transfer-Encoding:\r\n chunked\r\n"),
     "a bare LF after the request line": b"GET / HTTP/1.1\n" + HOST + b"\r\n",
-    "Connection that names Content-Length": request(fields=HOST + b"Connection: content-length\r\nContent-Length: 1\r\n"),
+    "Connection that names Content-Length": request(
+        fields=HOST + b"Connection: content-length\r\nContent-Length: 1\r\n"
+    ),
     "Connection that names Host": request(fields=HOST + b"Connection: close, host\r\n"),
     "Connection that names no token": request(fields=HOST + b"Connection: a b\r\n"),
     "a control character in a cookie": request(fields=HOST + b"Cookie: a\0\r\n"),
@@ -119,7 +121,9 @@ def test_what_could_be_read_in_two_ways_is_refused(name):
     for _ in range(3):  # also when it comes again
         with pytest.raises(MalformedError) as error:
             heads.read(REFUSED[name])
-        assert error.value.status == (505 if name in ("another version", "a version of HTTP/2", "a version of two digits") else 400)
+        assert error.value.status == (
+            505 if name in ("another version", "a version of HTTP/2", "a version of two digits") else 400
+        )
 
 
 TAKEN = {
@@ -172,7 +176,10 @@ PIECES = st.sampled_from(
 )
 
 
-@given(st.lists(st.lists(PIECES, max_size=6).map(b"".join), min_size=1, max_size=4), st.lists(st.integers(0, 3), max_size=12))
+@given(
+    st.lists(st.lists(PIECES, max_size=6).map(b"".join), min_size=1, max_size=4),
+    st.lists(st.integers(0, 3), max_size=12),
+)
 def test_what_was_read_before_means_the_same_again(bodies, order):
     heads = RequestHeads()
     messages = [b"GET / HTTP/1.1\r\n" + HOST + body + b"\r\n" for body in bodies]
@@ -274,7 +281,9 @@ def test_routes_see_the_path_that_is_meant(target, path):
     assert routing_path(target) == path
 
 
-@pytest.mark.parametrize("target", [b"/..", b"/a/../..", b"/%2e%2e/", b"/a%2fb", b"/a%2Fb", b"/%00", b"/%", b"/%zz", b"/%4"])
+@pytest.mark.parametrize(
+    "target", [b"/..", b"/a/../..", b"/%2e%2e/", b"/a%2fb", b"/a%2Fb", b"/%00", b"/%", b"/%zz", b"/%4"]
+)
 def test_a_path_that_servers_read_differently_is_refused(target):
     with pytest.raises(MalformedError):
         routing_path(target)
