@@ -50,11 +50,8 @@ _MEANINGS: Mapping[bytes, int] = {
     b"expect": EXPECT,
     b"authorization": AUTHORIZATION,
     b"cookie": COOKIE,
-    b"forwarded": FORWARDED,
-    b"x-forwarded-for": FORWARDED,
-    b"x-forwarded-proto": FORWARDED,
-    b"x-forwarded-host": FORWARDED,
 }
+_FORWARDED_NAMES = (b"forwarded", b"x-real-ip", b"x-request-id")
 
 
 @attrs.frozen
@@ -88,9 +85,15 @@ def read_field(line: bytes) -> Field:
     if value.translate(None, VALUE_BYTES):
         raise MalformedError("a header's value has a control character")
     name, value = name.lower(), value.strip(b" \t")
-    meaning = _MEANINGS.get(name, 0)
+    meaning = _MEANINGS.get(name) or _forwarded(name)
     special = _SPECIAL.get(meaning)
     return special(name, value, line) if special is not None else Field(name, value, line, meaning)
+
+
+def _forwarded(name: bytes) -> int:
+    """Return FORWARDED for what a proxy tells of its client, also with the underscores that CGI takes for hyphens."""
+    name = name.replace(b"_", b"-")
+    return FORWARDED if name.startswith(b"x-forwarded-") or name in _FORWARDED_NAMES else 0
 
 
 def _host(name: bytes, value: bytes, line: bytes) -> Field:
