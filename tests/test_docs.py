@@ -16,6 +16,8 @@ import strategies.registry
 from lb import cli, events, model
 from lb.config.load import parse
 from lb.console.arguments import add_ctl
+from lb.http.compression import COMPRESSIBLE_TYPES
+from lb.http.templates import VARIABLES
 from lb.model import table as config_table
 from strategies import maglev
 from tests.support.paths import ROOT
@@ -206,6 +208,15 @@ def test_every_strategy_is_in_the_reference_with_its_options():
         size = {"size": maglev.DEFAULT_SIZE} if name == "consistent-hash" else {}
         assert documented.pop(name, {}) == options_of(strategies.registry.load(name)) | size
     assert not documented
+
+
+def test_every_variable_is_in_the_reference():
+    assert rows(section("http.md", "## Variables")).keys() == {f"{{{name}}}" for name in VARIABLES}
+
+
+def test_every_type_that_is_compressed_is_in_the_reference():
+    named = set(re.findall(r"`([^`]+)`", section("http.md", "## Compression")))
+    assert {name.decode().removeprefix("application/") for name in COMPRESSIBLE_TYPES} <= named
 
 
 EVENTS = [getattr(events, name) for name in events.__all__ if hasattr(getattr(events, name), "name")]
