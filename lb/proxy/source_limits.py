@@ -1,4 +1,4 @@
-"""Open connections and connection rate per source, shared by all workers, in constant memory.
+"""Open connections and rates of connections and requests per source, shared by all workers, in constant memory.
 
 A source is a client's IPv4 address, or the first 64 bits of an IPv6 address, because one host may use all addresses
 below them. There is no table of sources, because attackers could fill it. A keyed hash maps each source to one cell in
@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from lb.model.address import IPAddress
 
-__all__ = ["Cells", "SourceLimits"]
+__all__ = ["Cells", "SourceLimits", "source_of"]
 
 Cells: TypeAlias = tuple[int, ...]
 """The cells of one source, one in each row."""
@@ -48,7 +48,7 @@ class SourceLimits:
         self._key = bytes(memory[:KEY_BYTES])
         numbers = memory[KEY_BYTES : self.size(workers)].cast("B")
         self._due = numbers[: SKETCH * 8].cast("d")
-        """The theoretical arrival time of each cell's next connection, in seconds of the caller's clock."""
+        """The theoretical arrival time of each cell's next connection or request, in seconds of the caller's clock."""
         counts = numbers[SKETCH * 8 :].cast("i")
         self._open = [counts[each * SKETCH : (each + 1) * SKETCH] for each in range(workers)]
         self._own = self._open[worker]
@@ -71,7 +71,7 @@ class SourceLimits:
         memory[:KEY_BYTES] = os.urandom(KEY_BYTES)
 
     def cells(self, listener: str, address: IPAddress) -> Cells:
-        """Return the cells of this source at this listener."""
+        """Return the cells of this source at this listener, or whatever else counts for itself."""
         digest = blake2b(source_of(address) + listener.encode(), key=self._key, digest_size=2 * ROWS).digest()
         return tuple(row * ROW_WIDTH + int.from_bytes(digest[2 * row : 2 * row + 2], "big") for row in range(ROWS))
 
@@ -97,17 +97,25 @@ class SourceLimits:
         """Clear the counts of this worker, after its death."""
         self._own[:] = memoryview(bytes(4 * SKETCH)).cast("i")
 
-    # Connection rate
+    # Rates
 
     def within_rate(self, cells: Cells, rate: int, now: float) -> bool:
         """Return True, and count the connection, if the source stays within ``rate`` connections per second on average.
 
-        A burst of ``rate`` is allowed at once, then one connection each 1/rate seconds: the virtual scheduling
-        algorithm of ITU-T I.371, annex A.
+        A burst of ``rate`` is allowed at once.
+        """
+        return not self.wait(cells, rate, rate, now)
+
+    def wait(self, cells: Cells, rate: float, burst: int, now: float) -> float:
+        """Return 0, and count one more, if the source stays within ``rate`` per second on average.
+
+        Else return the seconds until it would. ``burst`` are allowed at once, then one each 1/rate seconds: the virtual
+        scheduling algorithm of ITU-T I.371, annex A.
         """
         due = max(now, min(self._due[cell] for cell in cells)) + 1 / rate
-        if due > now + 1 + SPARE:
-            return False
+        early = due - now - burst / rate
+        if early > SPARE:
+            return early
         for cell in cells:
             self._due[cell] = max(self._due[cell], due)
-        return True
+        return 0.0
