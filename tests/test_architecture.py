@@ -86,7 +86,9 @@ PURE_PART_OF = {
     "lb.config.warnings": {"datetime"},
     "lb.console.text": {"datetime"},
     "lb.http.error_page": {"http"},
+    "lb.http1.dates": {"datetime"},
     "lb.http1.target": {"urllib"},
+    "lb.http1.wire": {"http"},
     "lb.model.address": {"socket"},
 }
 """What they use of these reads no clock and opens nothing: dates, phrases, escapes, the type of an address."""

@@ -11,6 +11,7 @@ from lb.http1.grammar import TOKEN_BYTES, VALUE_BYTES, MalformedError, is_host, 
 __all__ = [
     "AUTHORIZATION",
     "CHUNKED",
+    "CONDITION",
     "CONNECTION",
     "COOKIE",
     "EXPECT",
@@ -25,8 +26,8 @@ __all__ = [
     "read_field",
 ]
 
-HOST, CONNECTION, LENGTH, CHUNKED, HOP_BY_HOP, UPGRADE, EXPECT, AUTHORIZATION, COOKIE, FORWARDED = (
-    1 << bit for bit in range(10)
+HOST, CONNECTION, LENGTH, CHUNKED, HOP_BY_HOP, UPGRADE, EXPECT, AUTHORIZATION, COOKIE, FORWARDED, CONDITION = (
+    1 << bit for bit in range(11)
 )
 """Meanings of fields, as bits. HOP_BY_HOP stands for those that no other bit is for."""
 FRAMING = LENGTH | CHUNKED
@@ -50,6 +51,12 @@ _MEANINGS: Mapping[bytes, int] = {
     b"expect": EXPECT,
     b"authorization": AUTHORIZATION,
     b"cookie": COOKIE,
+    b"if-match": CONDITION,
+    b"if-none-match": CONDITION,
+    b"if-modified-since": CONDITION,
+    b"if-unmodified-since": CONDITION,
+    b"if-range": CONDITION,
+    b"range": CONDITION,
 }
 _FORWARDED_NAMES = (b"forwarded", b"x-real-ip", b"x-request-id")
 
