@@ -23,6 +23,7 @@ from lb.model import (
     modes,
 )
 from lb.model.address import Address, Networks
+from lb.model.modes import References
 from lb.model.table import Table, join
 from lb.model.values import (
     Reader,
@@ -91,12 +92,12 @@ def pool_path(pool: str, content: Mapping[str, object]) -> str:
     return join("pools" if isinstance(pools, Mapping) and pool in pools else "listeners", pool)
 
 
-def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec], directory: Path) -> ListenerSpec:
-    """Read the table ``[listeners.<listener>]``. Paths are relative to ``directory``."""
+def read_listener(listener: str, table: Table, references: References) -> ListenerSpec:
+    """Read the table ``[listeners.<listener>]``."""
     table.convert(listener, name, table.path)
-    binds = _binds(table, directory)
-    mode, settings = _mode(listener, table, pools)
-    tls = read_listener_tls(table, directory)
+    binds = _binds(table, references.directory)
+    mode, settings = _mode(listener, table, references)
+    tls = read_listener_tls(table, references.directory)
     values = table.values(_LISTENER)
     accept_proxy = _accept_proxy(table)
     bandwidth = _bandwidth(table)
@@ -117,11 +118,11 @@ def read_listener(listener: str, table: Table, pools: Mapping[str, PoolSpec], di
     )
 
 
-def _mode(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> tuple[str, ModeSettings | None]:
+def _mode(listener: str, table: Table, references: References) -> tuple[str, ModeSettings | None]:
     """Return the mode's name and settings. For an unknown mode, add an error and return None as settings."""
     mode = table.value("mode", text) or "tcp"
     try:
-        return mode, modes.load(mode).read_settings(listener, table, pools)
+        return mode, modes.load(mode).read_settings(listener, table, references)
     except ValueError as error:
         table.complain(str(error), table.at("mode"))
         return mode, None

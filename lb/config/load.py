@@ -16,8 +16,11 @@ from lb.config.listeners import (
     read_listener,
 )
 from lb.config.pools import read_pool
+from lb.config.secret_file import secret_in_file
 from lb.config.toml_file import ConfigError, TomlFile, read_toml
+from lb.config.users import read_users
 from lb.model import AdminSpec, Config, LogSpec, ProcessSpec, Secret
+from lb.model.modes import References
 from lb.model.plugin_modules import search_beside
 from lb.model.table import Complaint, Table
 from lb.model.values import (
@@ -28,12 +31,10 @@ from lb.model.values import (
     choice,
     duration,
     file_mode,
-    file_name,
     owner,
     secret,
     workers,
 )
-from lb.net.files import read_file
 
 __all__ = ["ConfigError", "config_of", "load", "load_admin", "parse", "read_process"]
 
@@ -72,13 +73,16 @@ def config_of(file: TomlFile) -> Config:
     pools = {name: read_pool(name, table, file.directory) for name, table in root.tables("pools")}
     listener_tables = dict(root.tables("listeners"))
     pools |= pools_of_listeners(listener_tables, pools, file.directory)
-    listeners = {name: read_listener(name, table, pools, file.directory) for name, table in listener_tables.items()}
+    users = {name: read_users(name, table, file.directory) for name, table in root.tables("users")}
+    references = References(pools, users, file.directory)
+    listeners = {name: read_listener(name, table, references) for name, table in listener_tables.items()}
     config = Config(
         listeners=listeners,
         pools=check_ports_of_listeners(pools, listeners, root),
         process=read_process(root.table("process")),
         log=_log(root.table("log")),
         admin=_admin(root, file.directory),
+        users=users,
     )
     check_binds(config.listeners.values(), root)
     check_same_ports(config.listeners.values(), pools, root)
@@ -115,7 +119,7 @@ def _admin(root: Table, directory: Path) -> AdminSpec | None:
     if table.has("token_file"):
         if token:
             table.complain("cannot be combined with 'token'", table.at("token_file"))
-        token = table.value("token_file", _secret_in_file(directory)) or "unreadable"
+        token = table.value("token_file", secret_in_file(directory)) or "unreadable"
     values = table.values(_ADMIN)
     if not table.has("bind"):
         table.complain('missing, as in bind = "127.0.0.1:9900"', table.at("bind"))
@@ -123,23 +127,6 @@ def _admin(root: Table, directory: Path) -> AdminSpec | None:
         table.complain(f"{bind.text!r} can be reached from elsewhere, so a 'token' is needed", table.at("bind"))
     table.finish()
     return AdminSpec(bind, Secret(token) if token else None, **values) if bind is not None else None
-
-
-def _secret_in_file(directory: Path) -> Reader[str]:
-    """Return a reader for a file with a secret. White space around it does not belong to it."""
-
-    def read(value: object) -> str:
-        path = file_name(value)
-        try:
-            found = read_file(directory / path).decode().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = (error.strerror or str(error)) if isinstance(error, OSError) else "is not UTF-8"
-            raise ValueError(f"{path!r} cannot be read: {reason.lower()}") from error
-        if not found:
-            raise ValueError(f"{path!r} is empty")
-        return found
-
-    return read
 
 
 def _log(table: Table) -> LogSpec:

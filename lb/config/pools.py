@@ -9,6 +9,7 @@ from typing import get_args
 
 from lb.config.health import ip_address, read_health
 from lb.config.plugins import read_plugin
+from lb.config.pool_http import read_pool_http, read_sticky, status_ranges
 from lb.config.tls import read_pool_tls
 from lb.model import DnsSource, OutlierSpec, PassiveSpec, PluginSpec, PoolSpec, ProxyTlv, ServerSpec
 from lb.model.address import Address
@@ -67,6 +68,7 @@ _POOL: Mapping[str, Reader[object]] = {
 _PASSIVE: Mapping[str, Reader[object]] = {
     "failures": whole_number(),
     "eject_for": duration_above_zero,
+    "statuses": status_ranges,
 }
 _OUTLIER: Mapping[str, Reader[object]] = {
     "interval": interval,
@@ -95,12 +97,11 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     nameservers = (table.convert(value, nameserver, path) for path, value in table.items("nameservers"))
     strategy = _strategy(table)
     health = read_health(table, servers, directory)
-    passive_table = table.table("passive")
-    passive = PassiveSpec(**passive_table.values(_PASSIVE))
-    passive_table.finish()
+    passive = _passive(table.table("passive"))
     outlier = _outlier(table, most_servers=math.inf if dns or file else len(servers))
     tls = read_pool_tls(table, servers, directory)
     source = _source(table)
+    http, sticky = read_pool_http(table), read_sticky(table, directory)
     values = table.values(_POOL)
     if values.get("proxy_tlvs") and values.get("send_proxy") != "v2":
         table.complain("has no effect without send_proxy = 'v2'", table.at("proxy_tlvs"))
@@ -117,8 +118,18 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
         nameservers=tuple(address for address in nameservers if address),
         servers_file=str(directory / file) if file else "",
         source=source,
+        http=http,
+        sticky=sticky,
         **values,
     )
+
+
+def _passive(table: Table) -> PassiveSpec:
+    spec = PassiveSpec(**table.values(_PASSIVE))
+    if spec.statuses and not spec.failures:
+        table.complain("has no effect with failures = 0", table.at("statuses"))
+    table.finish()
+    return spec
 
 
 def _source(table: Table) -> tuple[str, ...]:

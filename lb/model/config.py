@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from lb.model.address import Address
+from lb.model.http import UsersSpec
 from lb.model.listener import ListenerSpec, ListeningSpec
 from lb.model.plugin import Secret
 from lb.model.pool import PoolSpec
@@ -57,10 +58,11 @@ class AdminSpec:
 
 @attrs.frozen
 class Config:
-    """A complete and consistent configuration: every listener's pool exists."""
+    """A complete and consistent configuration: every pool and all users that a listener names exist."""
 
     listeners: dict[str, ListenerSpec] = attrs.field(factory=dict)
     pools: dict[str, PoolSpec] = attrs.field(factory=dict)
     process: ProcessSpec = ProcessSpec()
     log: LogSpec = LogSpec()
     admin: AdminSpec | None = None
+    users: dict[str, UsersSpec] = attrs.field(factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -14,17 +14,33 @@ __all__ = [
     "HeaderEdits",
     "HttpPoolSpec",
     "HttpSettings",
+    "Rate",
     "Redirect",
     "Respond",
     "RetryOn",
     "RouteSpec",
     "RouteTarget",
+    "StatusRange",
     "StickySpec",
     "ToPool",
     "UsersSpec",
 ]
 
 RetryOn: TypeAlias = Literal["reset", "timeout", "502", "503", "504"]
+
+
+class Rate(float):
+    """Events a second. Other floats in the configuration are durations."""
+
+
+class StatusRange(NamedTuple):
+    """Statuses from ``first`` to ``last``."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 @attrs.frozen
@@ -112,7 +128,7 @@ class RouteSpec:
     auth_headers: tuple[str, ...] = ()
     """Names of response fields of ``forward_auth`` that are copied to the request."""
     compress: bool = False
-    rate: float = 0.0
+    rate: Rate = Rate(0)
     """Requests a second of one client; 0 = no limit."""
     burst: int = 20
     limit_rate: int = 0

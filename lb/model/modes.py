@@ -7,13 +7,27 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping
+from pathlib import Path
 
+import attrs
+
+from lb.model.http import UsersSpec
 from lb.model.listener import ModeSettings
 from lb.model.plugin import Registry
 from lb.model.pool import PoolSpec
 from lb.model.table import Table
 
-__all__ = ["ModeBase", "load"]
+__all__ = ["ModeBase", "References", "load"]
+
+
+@attrs.frozen
+class References:
+    """What the keys of a listener may refer to."""
+
+    pools: Mapping[str, PoolSpec]
+    users: Mapping[str, UsersSpec]
+    directory: Path
+    """The directory of the configuration file. Relative paths start there."""
 
 
 class ModeBase(abc.ABC):
@@ -21,7 +35,7 @@ class ModeBase(abc.ABC):
 
     @classmethod
     @abc.abstractmethod
-    def read_settings(cls, listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> ModeSettings:
+    def read_settings(cls, listener: str, table: Table, references: References) -> ModeSettings:
         """Read the mode's own keys from the table ``[listeners.<listener>]``; report errors with ``table.complain``.
 
         The caller reads the keys that all listeners have; the table reports unknown keys.
@@ -32,7 +46,7 @@ _REGISTRY = Registry(
     kind="mode",
     base=ModeBase,  # type: ignore[type-abstract]  # any subclass of it
     group="lb.modes",
-    built_in={"tcp": "lb.tcp.mode:TcpMode"},
+    built_in={"tcp": "lb.tcp.mode:TcpMode", "http": "lb.http.mode:HttpMode"},
 )
 
 load = _REGISTRY.load

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from lb.model.address import Address
-from lb.model.http import HttpPoolSpec, StickySpec
+from lb.model.http import HttpPoolSpec, StatusRange, StickySpec
 from lb.model.plugin import PluginSpec
 from lb.model.server import ServerSpec
 from lb.model.tls import PoolTlsSpec
@@ -108,8 +108,8 @@ class PassiveSpec:
 
     failures: int = 3
     eject_for: float = 10.0
-    statuses: tuple[tuple[int, int], ...] = ()
-    """Ranges of HTTP statuses that count as a failure, first and last; empty = none."""
+    statuses: tuple[StatusRange, ...] = ()
+    """HTTP statuses that count as a failure; empty = none."""
 
 
 @attrs.frozen

@@ -229,15 +229,15 @@ def file_mode(value: object) -> int:
     return int(found, 8)
 
 
-def byte_size(least: int = 0) -> Reader[int]:
-    """Return a reader for a number of bytes, ``"256KiB"`` or a whole number: 0, or at least ``least``."""
+def byte_size(least: int = 0, most: int = _LARGEST) -> Reader[int]:
+    """Return a reader for a number of bytes, ``"256KiB"`` or a whole number: 0, or from ``least`` to ``most``."""
 
     def read(value: object) -> int:
         match = _SIZE.fullmatch(value) if isinstance(value, str) else None
         if match is None and (not isinstance(value, int) or isinstance(value, bool)):
             raise ValueError(f"must be a number of bytes like '256KiB' or '1MiB', not {shown(value)}")
         size = int(match["number"]) * _SIZE_UNITS[match["unit"]] if match else value
-        return whole_number(least)(size) if size else 0
+        return whole_number(least, most)(size) if size else 0
 
     return read
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from lb.model import ListenerSpec, PoolSpec, TcpSettings
+from lb.model import ListenerSpec, TcpSettings
+from lb.model.modes import References
 from lb.model.table import Table
 from lb.pools.pool import Pool
 from lb.proxy.context import ConnectionContext
@@ -28,8 +29,8 @@ class TcpMode(Mode):
         self._frontend = Frontend(context, closed)
 
     @classmethod
-    def read_settings(cls, listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> TcpSettings:
-        return read_settings(listener, table, pools)
+    def read_settings(cls, listener: str, table: Table, references: References) -> TcpSettings:
+        return read_settings(listener, table, references.pools)
 
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
         settings = spec.settings

@@ -20,6 +20,7 @@ from lb.model import (
     Config,
     DnsSource,
     HealthSpec,
+    HttpPoolSpec,
     LogSpec,
     OptionalProxies,
     OutlierSpec,
@@ -29,8 +30,10 @@ from lb.model import (
     ProcessSpec,
     Secret,
     ServerSpec,
+    StickySpec,
 )
 from lb.model.address import Address, Networks
+from lb.model.http import StatusRange
 from tests.support.paths import DATA
 from tests.support.specs import listener_spec
 
@@ -107,7 +110,7 @@ def test_every_key_reaches_the_model() -> None:
             tls=False,
             initial="down",
         ),
-        passive=PassiveSpec(failures=0, eject_for=60),
+        passive=PassiveSpec(failures=5, eject_for=60, statuses=(StatusRange(500, 599), StatusRange(429, 429))),
         outlier=OutlierSpec(
             interval=60,
             factor=5,
@@ -125,6 +128,14 @@ def test_every_key_reaches_the_model() -> None:
         ),
         nameservers=(Address.parse("10.0.0.53:53"), Address.parse("[fd00::53]:5353")),
         servers_file=str(EVERYTHING.parent / "app.servers"),
+        http=HttpPoolSpec(
+            keep_alive=8,
+            keep_alive_timeout=30,
+            response_timeout=math.inf,
+            retry_on=("reset", "503"),
+            retry_buffer=128 << 10,
+        ),
+        sticky=StickySpec("lb"),
     )
     assert load(EVERYTHING) == Config(
         listeners={
@@ -204,6 +215,8 @@ WRONG = {
     "count": ["-1", "true", "[]", "{}", "1.5", "nan", '"3"', "2024-01-01", "9" * 30],
     "boolean": ["0", "1", '"true"', "[]", "{}"],
     "choice": ["0", "true", "[]", "{}", '""', '"nonsense"', "nan"],
+    "statuses": ["0", "true", "{}", '""', '"500"', "[500]", '["5xx"]', '["099"]', '["503-500"]', "[[]]"],
+    "word list": ["0", "true", "{}", '""', '"reset"', "nan", '["rest"]', "[503]", "[[]]"],
     "file": ["0", "true", "[]", "{}", '""', '"a\\u0000b"', "nan"],
 }
 KEYS = [
@@ -239,6 +252,11 @@ KEYS = [
     ("pools.web.health.require", "choice"),
     ("pools.web.passive.failures", "count"),
     ("pools.web.passive.eject_for", "positive"),
+    ("pools.web.passive.statuses", "statuses"),
+    ("pools.web.http.keep_alive", "count"),
+    ("pools.web.http.keep_alive_timeout", "positive"),
+    ("pools.web.http.response_timeout", "duration"),
+    ("pools.web.http.retry_on", "word list"),
     ("pools.web.outlier.interval", "interval"),
     ("pools.web.outlier.factor", "count"),
     ("pools.web.outlier.min_difference", "duration"),
@@ -305,13 +323,23 @@ def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:
     """Fails for a key that is in the model but is never read. For TLS see test_tls.py."""
     config = load(EVERYTHING)
     web, app = listener_spec("web", (), ""), PoolSpec("app")
-    defaults = (ProcessSpec(), LogSpec(), web, web.settings, app, HealthSpec(), PassiveSpec(), OutlierSpec())
+    defaults = (ProcessSpec(), LogSpec(), web, web.settings, app, HealthSpec(), PassiveSpec(), OutlierSpec(), app.http)
     pool = config.pools["app"]
     several = load(PAIRS / "good" / "several_checks.toml").pools["db"].health
     assert several  # instead of one probe
     health = attrs.evolve(pool.health, checks=several.checks, require=several.require)
     listener = config.listeners["web"]
-    given_ = (config.process, config.log, listener, listener.settings, pool, health, pool.passive, pool.outlier)
+    given_ = (
+        config.process,
+        config.log,
+        listener,
+        listener.settings,
+        pool,
+        health,
+        pool.passive,
+        pool.outlier,
+        pool.http,
+    )
     for default, value in zip(defaults, given_, strict=True):
         same = [key for key in default.__slots__ if key not in ("name", "mode", "tls", "sni", "no_tls", "__weakref__")]
         assert [key for key in same if getattr(default, key) == getattr(value, key)] == []
