@@ -53,8 +53,14 @@ CONFIGURATION = {
     "[log]": (model.LogSpec, set()),
     "[admin]": (model.AdminSpec, {"token_file"}),
     "[listeners.NAME]": (model.ListenerSpec, {"servers"} | TCP_KEYS),
+    "[[listeners.NAME.routes]]": (
+        model.RouteSpec,
+        {"host", "pool", "files", "redirect", "respond", "status"},
+    ),
+    "[users.NAME]": (model.UsersSpec, set()),
     "[listeners.NAME.tls]": (model.ListenerTlsSpec, {"certificate", "key"}),
     "[pools.NAME]": (model.PoolSpec, set()),
+    "[pools.NAME.http]": (model.HttpPoolSpec, set()),
     "[pools.NAME.tls]": (model.PoolTlsSpec, {"key"}),
     "[pools.NAME.health]": (model.HealthSpec, set()),
     "[[pools.NAME.health.checks]]": (model.CheckSpec, {"name"}),
@@ -65,8 +71,9 @@ CONFIGURATION = {
 """Heading -> the class of the section, and the keys that are not fields of the class."""
 
 
-NO_KEYS = {"drained"}
-"""Fields that operators set while the balancer runs."""
+NO_KEYS = {"drained", "exact", "hashes", "hosts", "target"}
+"""Fields that operators set while the balancer runs, or that several keys or a file make."""
+HTTP_KEYS = rows(section("configuration.md", "## Mode `http`"))
 
 
 def documented(heading):
@@ -78,9 +85,11 @@ FROM_DNS = rows(section("configuration.md", "### Servers from DNS"))
 
 def defaults(heading):
     """Return TOML lines with all defaults of a section."""
-    return "\n".join(
-        f"{key} = {cells[1].strip('`')}" for key, cells in documented(heading).items() if cells[1][0] == "`"
-    )
+    return defaults_of(documented(heading))
+
+
+def defaults_of(table):
+    return "\n".join(f"{key} = {cells[1].strip('`')}" for key, cells in table.items() if cells[1][0] == "`")
 
 
 @pytest.mark.parametrize("heading", CONFIGURATION)
@@ -100,6 +109,10 @@ def test_every_field_of_servers_from_dns_is_in_the_reference():
     }
 
 
+def test_every_key_of_mode_http_is_in_the_reference():
+    assert HTTP_KEYS.keys() == {field.name for field in attrs.fields(model.HttpSettings)}
+
+
 @pytest.mark.parametrize("heading", CONFIGURATION)
 def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
     spec, _ = CONFIGURATION[heading]
@@ -116,6 +129,9 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
         "dns",
         "name",
         "token",
+        "http",
+        "sticky",
+        "auth",
     }  # and user-defined names
     files = {"ca", "client_ca", "certificate", "servers_file", "socket_mode", "socket_owner"}
     assert set_by_model - given <= sections | files | NO_KEYS
@@ -135,6 +151,8 @@ bind = ":80"
 {defaults("[pools.NAME.health]")}
 [pools.web.passive]
 {defaults("[pools.NAME.passive]")}
+[pools.web.http]
+{defaults("[pools.NAME.http]")}
 [[pools.web.servers]]
 address = "10.0.0.1:80"
 {defaults("[[pools.NAME.servers]]")}
@@ -149,6 +167,42 @@ def test_the_defaults_in_the_reference_are_those_of_the_code():
     assert parse(outlier, "reference").pools["web"].outlier == model.OutlierSpec()
 
 
+WITH_HTTP = f"""
+[listeners.www]
+mode = "http"
+bind = ":80"
+pool = "web"
+{defaults_of(HTTP_KEYS)}
+[[listeners.www.routes]]
+pool = "web"
+{defaults("[[listeners.NAME.routes]]")}
+[pools.web]
+servers = ["10.0.0.1:80"]
+"""
+
+
+def test_the_defaults_of_mode_http_in_the_reference_are_those_of_the_code():
+    least = """
+        listeners.www = { mode = "http", bind = ":80", pool = "web", routes = [{ pool = "web" }] }
+        pools.web.servers = ["10.0.0.1:80"]
+    """
+    assert parse(WITH_HTTP, "reference") == parse(least, "least")
+
+
+def test_the_parser_knows_the_keys_of_mode_http_in_the_reference_and_no_others(monkeypatch):
+    known = {}
+    monkeypatch.setattr(config_table.Table, "finish", lambda table: known.setdefault(table.path, table.known))
+    parse(
+        f'{WITH_HTTP}sticky = {{ cookie = "lb" }}\n[users.staff]\nfile = "{ROOT}/tests/data/staff.htpasswd"',
+        "reference",
+    )
+    common = {*documented("[listeners.NAME]")} - TCP_KEYS
+    assert known["listeners.www"] == common | {*HTTP_KEYS}
+    assert known["listeners.www.routes[0]"] == {*documented("[[listeners.NAME.routes]]")}
+    assert known["users.staff"] == {*documented("[users.NAME]")}
+    assert known["pools.web.sticky"] == {"cookie", "secret_file"}
+
+
 def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     known = {}
     finish = config_table.Table.finish
@@ -160,7 +214,7 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     monkeypatch.setattr(config_table.Table, "finish", record_keys)
     parse(f'{EVERY_DEFAULT}[[pools.web.servers]]\ndns = "web.internal"\nport = 80', "reference")
     assert known == {
-        "": {"process", "log", "admin", "listeners", "pools"},
+        "": {"process", "log", "admin", "listeners", "pools", "users"},
         "process": {*documented("[process]")},
         "log": {*documented("[log]")},
         "listeners.web": {*documented("[listeners.NAME]")},
@@ -168,6 +222,7 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
         "pools.web.strategy": {"name"},
         "pools.web.health": {*documented("[pools.NAME.health]")},
         "pools.web.passive": {*documented("[pools.NAME.passive]")},
+        "pools.web.http": {*documented("[pools.NAME.http]")},
         "pools.web.servers[0]": {*documented("[[pools.NAME.servers]]")},
         "pools.web.servers[1]": {*FROM_DNS},
     }
@@ -285,6 +340,8 @@ SHOWN = [
 def test_every_whole_configuration_shown_is_valid(text, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "examples")  # has the plug-ins of the pages
     write_certificate(tmp_path, "any", "any.example.org")
+    (tmp_path / "staff.htpasswd").write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
+    (tmp_path / "site").mkdir()
     text = re.sub(r'"[^"]+\.pem"', '"any.pem"', re.sub(r'key = "[^"]+"', 'key = "any.key"', text))
     assert parse(text, str(tmp_path / "shown.toml")).listeners
 

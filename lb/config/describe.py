@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import singledispatch
 
+import attrs
+
+from lb.config.route_text import ANY, route_values, routes_of
 from lb.model import (
     BandwidthSpec,
     CertificateSpec,
@@ -12,26 +15,33 @@ from lb.model import (
     Config,
     DnsSource,
     HealthSpec,
+    HttpPoolSpec,
+    HttpSettings,
     ListenerSpec,
     ListenerTlsSpec,
     OptionalProxies,
     OutlierSpec,
+    PassiveSpec,
     PemSpec,
     PluginSpec,
     PoolSpec,
     PoolTlsSpec,
+    RouteSpec,
     ServerSpec,
     Share,
+    StickySpec,
     TcpSettings,
+    UsersSpec,
 )
 from lb.model.address import Networks
+from lb.model.http import Rate, StatusRange
 from lb.model.values import duration_text
 
-__all__ = ["describe", "listener_text", "server_text", "value_text"]
+__all__ = ["describe", "listener_text", "route_text", "server_text", "value_text"]
 
 
 def describe(config: Config) -> str:
-    """Return a summary: workers if more than one, user, listeners with their pools, then pools with their servers.
+    """Return a summary: workers if more than one, user, listeners with their routes, pools with their servers, users.
 
     No final newline.
     """
@@ -39,13 +49,21 @@ def describe(config: Config) -> str:
     lines = [] if workers == 1 else [f"workers: {'one per CPU' if workers == 'auto' else workers}"]
     if user:
         lines.append(f"user: {user}, group {group}" if group else f"user: {user}")
-    lines += [f"listener {listener.name}: {listener_text(listener)}" for listener in config.listeners.values()]
+    for listener in config.listeners.values():
+        lines.append(f"listener {listener.name}: {listener_text(listener)}")
+        lines += _below({route.name: route_text(route) for route in routes_of(listener)})
     for pool in config.pools.values():
         lines.append(f"pool {pool.name}: {', '.join(_pool(pool))}")
-        width = max((len(server.name) for server in pool.servers), default=0)
-        lines += [f"  {server.name:{width}}  {server_text(server)}" for server in pool.servers]
+        lines += _below({server.name: server_text(server) for server in pool.servers})
         lines += [f"  discovered: {source}" for source in _sources(pool)]
+    lines += [f"users {users.name}: {value_text(users)}" for users in config.users.values()]
     return "\n".join(lines)
+
+
+def _below(texts: dict[str, str]) -> list[str]:
+    """Return indented lines of names and texts."""
+    width = max(map(len, texts), default=0)
+    return [f"  {name:{width}}  {text}" for name, text in texts.items()]
 
 
 def listener_text(listener: ListenerSpec) -> str:
@@ -63,6 +81,10 @@ def _destinations(listener: ListenerSpec) -> str:
             routes += f"without TLS -> pool {settings.no_tls}, "
         others = ": " + routes + "others " if routes else " "
         return f"{others}-> pool {settings.pool}"
+    if isinstance(settings, HttpSettings):
+        count = len(settings.routes)
+        routes = f" -> {count} route{'' if count == 1 else 's'}, others" if count else ""
+        return f", mode http{routes} -> {f'pool {settings.pool}' if settings.pool else '404'}"
     return f", mode {listener.mode} -> {', '.join(f'pool {pool}' for pool in settings.pools) or 'no pool'}"
 
 
@@ -86,6 +108,12 @@ def _conditions(listener: ListenerSpec) -> Iterator[str]:
         yield f"; at most {value_text(listener.bandwidth)}"
     if isinstance(listener.settings, TcpSettings) and listener.settings.explain_sample:
         yield f"; explains {value_text(listener.settings.explain_sample)} of the connections"
+
+
+def route_text(route: RouteSpec) -> str:
+    """Return ``path /a, pool web, compress true``: the keys as in the file, with their values."""
+    values = route_values(route)
+    return ", ".join(f"{key} {value_text(value)}" for key, value in values.items() if value != ANY)
 
 
 def server_text(server: ServerSpec) -> str:
@@ -123,7 +151,7 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
     yield value_text(pool.strategy)
     yield value_text(pool.health) if pool.health else "no active checks"
     if pool.passive.failures:
-        yield f"ejects after {pool.passive.failures} failed connects"
+        yield f"ejects after {value_text(pool.passive)}"
     if pool.outlier is not None:
         yield value_text(pool.outlier)
     if pool.source:
@@ -140,6 +168,14 @@ def _pool(pool: PoolSpec) -> Iterator[str]:
         yield f"slow start {duration_text(pool.slow_start)}"
     if pool.queue:
         yield f"when all are full: {pool.queue} wait {duration_text(pool.queue_timeout)}"
+    yield from _for_http(pool)
+
+
+def _for_http(pool: PoolSpec) -> Iterator[str]:
+    if pool.http != HttpPoolSpec():
+        yield f"http {value_text(pool.http)}"
+    if pool.sticky is not None:
+        yield f"sticky {value_text(pool.sticky)}"
 
 
 def _checks(health: HealthSpec) -> str:
@@ -211,6 +247,43 @@ def _(value: OutlierSpec) -> str:
 def _(value: BandwidthSpec) -> str:
     limits = {"connection": value.connection, "source": value.source, "listener": value.listener}
     return ", ".join(f"{_size(rate)}/s per {scope}" for scope, rate in limits.items() if rate) or "none"
+
+
+@value_text.register
+def _(value: Rate) -> str:
+    """Return a rate in the syntax of the file."""
+    if not value:
+        return "0"
+    counts = {unit: round(value * seconds, 6) for unit, seconds in (("s", 1), ("m", 60), ("h", 3600))}
+    unit = next((unit for unit, count in counts.items() if count.is_integer()), "h")
+    return f"{counts[unit]:.10g}/{unit}"
+
+
+@value_text.register
+def _(value: PassiveSpec) -> str:
+    statuses = f" or statuses {value_text(value.statuses)}" if value.statuses else ""
+    return f"{value.failures} failed connects{statuses}"
+
+
+@value_text.register
+def _(value: StatusRange) -> str:
+    return str(value)
+
+
+@value_text.register
+def _(value: HttpPoolSpec) -> str:
+    fields = [field for field in attrs.fields(HttpPoolSpec) if getattr(value, field.name) != field.default]
+    return ", ".join(f"{field.name} {value_text(getattr(value, field.name))}" for field in fields) or "defaults"
+
+
+@value_text.register
+def _(value: StickySpec) -> str:
+    return f"cookie {value.cookie}"
+
+
+@value_text.register
+def _(value: UsersSpec) -> str:
+    return f"{len(value.hashes)} of {value.file}"
 
 
 def _size(count: int) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 import attrs
 
 from lb.config.listeners import pool_path
-from lb.model import Config, DnsSource, ServerSpec
+from lb.config.route_text import routes_of
+from lb.model import Config, DnsSource, HttpPoolSpec, HttpSettings, PoolSpec, RouteSpec, ServerSpec
 from lb.model.address import Address
 from lb.model.table import Complaint, join
 from lb.model.values import duration_text
@@ -77,6 +78,48 @@ def _unused_pools(written: Written) -> Iterator[Complaint]:
     for pool in written.config.pools:
         if pool not in used:
             yield Complaint(written.pool(pool), "no listener uses this pool")
+
+
+def _unused_users(written: Written) -> Iterator[Complaint]:
+    routes = [route for listener in written.config.listeners.values() for route in routes_of(listener)]
+    used = {route.auth.name for route in routes if route.auth is not None}
+    for users in written.config.users:
+        if users not in used:
+            yield Complaint(join("users", users), "no route uses these users")
+
+
+def _settings_for_http(written: Written) -> Iterator[Complaint]:
+    """Yield what pools have for HTTP where only listeners of other modes use them."""
+    listeners = written.config.listeners.values()
+    used = {pool for listener in listeners for pool in listener.settings.pools}
+    used -= {pool for each in listeners if isinstance(each.settings, HttpSettings) for pool in each.settings.pools}
+    for pool in written.config.pools.values():
+        for key in _keys_for_http(pool) if pool.name in used else ():
+            at = f"{written.pool(pool.name)}.{key}"
+            yield Complaint(at, "has no effect: no listener of mode 'http' uses this pool")
+
+
+def _keys_for_http(pool: PoolSpec) -> Iterator[str]:
+    if pool.http != HttpPoolSpec():
+        yield "http"
+    if pool.sticky is not None:
+        yield "sticky"
+    if pool.passive.statuses:
+        yield "passive.statuses"
+
+
+def _pools_behind_routes(written: Written) -> Iterator[Complaint]:
+    """Yield the pools for requests that no route takes, where a route takes all."""
+    for name, listener in written.config.listeners.items():
+        all_taken = next(filter(_takes_all, routes_of(listener)), None)
+        key = next((key for key in ("pool", "servers") if key in written.content["listeners"][name]), None)
+        if all_taken is not None and key is not None:
+            at = join(join("listeners", name), key)
+            yield Complaint(at, f"gets no requests: the route {all_taken.name!r} takes all that others leave")
+
+
+def _takes_all(route: RouteSpec) -> bool:
+    return not (route.hosts or route.methods or route.exact) and route.path == "/"
 
 
 def _zero_weights(written: Written) -> Iterator[Complaint]:
@@ -197,6 +240,9 @@ def _certificate_ends(written: Written) -> Iterator[tuple[str, str]]:
 
 CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _unused_pools,
+    _unused_users,
+    _settings_for_http,
+    _pools_behind_routes,
     _zero_weights,
     _ignored_settings,
     _long_timeouts,

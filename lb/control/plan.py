@@ -11,27 +11,45 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from lb.config.describe import listener_text, server_text, value_text
+from lb.config.describe import listener_text, route_text, server_text, value_text
+from lb.config.route_text import route_differences, routes_of
 from lb.explain.disruption import keys_moved
 from lb.model import (
     AdminSpec,
     Config,
     HealthSpec,
+    HttpPoolSpec,
+    HttpSettings,
     ListenerSpec,
     ListenerTlsSpec,
     OutlierSpec,
     PassiveSpec,
     PoolSpec,
     PoolTlsSpec,
+    RouteSpec,
     ServerSpec,
+    StickySpec,
+    UsersSpec,
 )
 from lb.model.address import Address
 from lb.model.binds import BindingChanges, binding_changes, binds_of
 
-__all__ = ["FIXED", "KeyChange", "ListenerChange", "Plan", "PoolChange", "ServerChange", "plan"]
+__all__ = [
+    "FIXED",
+    "KeyChange",
+    "ListenerChange",
+    "Plan",
+    "PoolChange",
+    "RouteChange",
+    "ServerChange",
+    "UsersChange",
+    "plan",
+]
 
-Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec)
-SUBTABLES = (HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec)
+Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec, RouteSpec, UsersSpec)
+SUBTABLES = (HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec, HttpPoolSpec, StickySpec)
+MOST_NAMES = 5
+"""Users that a line names. A file may have thousands."""
 DiffLine: TypeAlias = tuple[str, str, str]  # a line of `lb diff`: action, subject, details
 
 FIXED = {"workers": "upgrade or restart", "user": "restart", "group": "restart"}
@@ -68,6 +86,19 @@ class ServerChange:
 
 
 @attrs.frozen
+class RouteChange:
+    """A route with changed settings."""
+
+    old: RouteSpec
+    new: RouteSpec
+
+    @property
+    def keys(self) -> tuple[KeyChange, ...]:
+        """The changed keys as in the file: ``path``, ``request_headers.set.X-A``. None if only its users changed."""
+        return tuple(KeyChange(*difference) for difference in route_differences(self.old, self.new))
+
+
+@attrs.frozen
 class ListenerChange:
     """A listener with changed settings. An unchanged address keeps its socket."""
 
@@ -83,7 +114,21 @@ class ListenerChange:
         return tuple(bind for bind in self.old.bind if bind not in self.new.bind)
 
     @property
+    def routes_added(self) -> tuple[RouteSpec, ...]:
+        return _missing(routes_of(self.new), routes_of(self.old))
+
+    @property
+    def routes_removed(self) -> tuple[RouteSpec, ...]:
+        return _missing(routes_of(self.old), routes_of(self.new))
+
+    @property
+    def routes_changed(self) -> tuple[RouteChange, ...]:
+        old, new = ({route.name: route for route in routes_of(spec)} for spec in (self.old, self.new))
+        return tuple(RouteChange(*pair) for pair in _differing(old, new))
+
+    @property
     def keys(self) -> tuple[KeyChange, ...]:
+        """The changed keys, without ``routes``."""
         return _keys(self.old, self.new)
 
 
@@ -122,6 +167,28 @@ class PoolChange:
 
 
 @attrs.frozen
+class UsersChange:
+    """A table of users that has changed, or its file."""
+
+    old: UsersSpec
+    new: UsersSpec
+
+    def texts(self) -> Iterator[str]:
+        """Yield the changed keys, then who came and went. Passwords are not shown."""
+        yield from map(str, _keys(self.old, self.new, without="hashes"))
+        before, after = dict(self.old.hashes), dict(self.new.hashes)
+        changed = [user for user, password in after.items() if user in before and before[user] != password]
+        for what, users in (
+            ("added", [user for user in after if user not in before]),
+            ("removed", [user for user in before if user not in after]),
+            ("another password", changed),
+        ):
+            if users:
+                more = f" and {len(users) - MOST_NAMES} more" if len(users) > MOST_NAMES else ""
+                yield f"{what}: {', '.join(users[:MOST_NAMES])}{more}"
+
+
+@attrs.frozen
 class Plan:
     """The steps of a reload. Objects that are in no step stay unchanged."""
 
@@ -136,6 +203,9 @@ class Plan:
     process: tuple[KeyChange, ...] = ()
     log: tuple[KeyChange, ...] = ()
     admin: tuple[KeyChange, ...] = ()
+    users_added: tuple[UsersSpec, ...] = ()
+    users_removed: tuple[UsersSpec, ...] = ()
+    users_changed: tuple[UsersChange, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -170,7 +240,7 @@ class Plan:
 
         Builds the tables of hash pools to count moved keys, which can take seconds for large pools.
         """
-        steps = [*self._listener_steps(), *self._pool_steps(), *self._process_steps()]
+        steps = [*self._listener_steps(), *self._pool_steps(), *self._user_steps(), *self._process_steps()]
         steps += [*_changed("log", self.log), *_changed("admin", self.admin)]
         if not steps:
             return ("no changes",)
@@ -180,10 +250,13 @@ class Plan:
     def _listener_steps(self) -> Iterator[DiffLine]:
         for listener in self.listeners_added:
             yield "added", f"listener {listener.name}", listener_text(listener)
+            yield from _routes("added", listener.name, routes_of(listener))
         for listener in self.listeners_removed:
             yield "removed", f"listener {listener.name}", listener_text(listener)
+            yield from _routes("removed", listener.name, routes_of(listener))
         for change in self.listeners_changed:
             yield from _changed(f"listener {change.new.name}", change.keys)
+            yield from _route_changes(change)
         for (listener_name, address), giver in self.bindings.moved:
             yield "moves", f"listener {listener_name}", f"{address} with its socket from listener {giver}"
 
@@ -196,6 +269,14 @@ class Plan:
             yield from _servers("removed", pool.name, pool.servers)
         for change in self.pools_changed:
             yield from _pool_change(change)
+
+    def _user_steps(self) -> Iterator[DiffLine]:
+        for verb, tables in (("added", self.users_added), ("removed", self.users_removed)):
+            for users in tables:
+                yield verb, f"users {users.name}", value_text(users)
+        for change in self.users_changed:
+            for text in change.texts():
+                yield "changed", f"users {change.new.name}", text
 
     def _process_steps(self) -> Iterator[DiffLine]:
         for change in self.process:
@@ -218,6 +299,9 @@ def plan(old: Config, new: Config) -> Plan:
         process=_keys(old.process, new.process),
         log=_keys(old.log, new.log),
         admin=_admin_keys(old.admin, new.admin),
+        users_added=_missing(new.users.values(), old.users.values()),
+        users_removed=_missing(old.users.values(), new.users.values()),
+        users_changed=tuple(UsersChange(*pair) for pair in _differing(old.users, new.users)),
     )
 
 
@@ -241,7 +325,7 @@ def _keys(old: attrs.AttrsInstance, new: attrs.AttrsInstance, without: str = "")
         if field.name == "settings" and type(before) is not type(after):
             continue  # another mode, which is a key itself
         if field.name == "settings" and attrs.has(type(after)):  # its keys stand beside the listener's own
-            changes += _keys(before, after)
+            changes += _keys(before, after, without="routes" if isinstance(after, HttpSettings) else "")
             continue
         if isinstance(before, SUBTABLES) and after:
             changes += (attrs.evolve(change, key=f"{field.name}.{change.key}") for change in _keys(before, after))
@@ -266,6 +350,18 @@ def _changed(subject: str, keys: Iterable[KeyChange]) -> Iterator[DiffLine]:
 
 def _servers(verb: str, pool: str, servers: Iterable[ServerSpec]) -> Iterator[DiffLine]:
     return ((verb, f"{pool}/{server.name}", server_text(server)) for server in servers)
+
+
+def _routes(verb: str, listener: str, routes: Iterable[RouteSpec]) -> Iterator[DiffLine]:
+    return ((verb, f"{listener} route {route.name}", route_text(route)) for route in routes)
+
+
+def _route_changes(change: ListenerChange) -> Iterator[DiffLine]:
+    listener = change.new.name
+    yield from _routes("added", listener, change.routes_added)
+    yield from _routes("removed", listener, change.routes_removed)
+    for route in change.routes_changed:
+        yield from _changed(f"{listener} route {route.new.name}", route.keys)
 
 
 def _pool_change(change: PoolChange) -> Iterator[DiffLine]:

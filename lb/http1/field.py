@@ -23,6 +23,7 @@ __all__ = [
     "PROTECTED",
     "UPGRADE",
     "Field",
+    "meaning_of",
     "read_field",
 ]
 
@@ -79,6 +80,11 @@ class Field:
     def once(self) -> int:
         """The bits of ``meaning`` that must not come again in the same head."""
         return self.meaning & _ONCE
+
+
+def meaning_of(name: bytes) -> int:
+    """Return the bits of a field of this name, in any case."""
+    return _MEANINGS.get(name.lower(), 0)
 
 
 def read_field(line: bytes) -> Field:

@@ -172,3 +172,43 @@ def test_a_large_configuration_is_compared_by_port():
     text = f"[listeners.web]\nbind = ['127.0.0.1:80', '127.0.0.1:10000-19999']\nservers = [{servers}, '127.0.0.1:80']\n"
     (line,) = lines(text)
     assert line.startswith("listeners.web.servers[5000]: '127.0.0.1:80' is the listener 'web' ")
+
+
+def http(lines="", *routes):
+    tables = "".join(f"[[listeners.web.routes]]\n{route}\n" for route in routes)
+    return WEB.replace("[pools.web]", f"mode = 'http'\n{lines}\n{tables}[pools.web]")
+
+
+FOR_HTTP = "sticky = { cookie = 'lb' }\n[pools.web.http]\nkeep_alive = 0\n[pools.web.passive]\nstatuses = ['500-599']\n"
+
+
+def test_settings_for_http_in_a_pool_that_no_http_listener_uses():
+    message = "has no effect: no listener of mode 'http' uses this pool"
+    assert lines(WEB + FOR_HTTP) == [
+        f"pools.web.http: {message} (line 7)",
+        f"pools.web.sticky: {message} (line 6)",
+        f"pools.web.passive.statuses: {message} (line 10)",
+    ]
+    assert lines(http() + FOR_HTTP) == []
+    also = "[listeners.other]\nbind = ':81'\npool = 'web'\n"
+    assert lines(http() + FOR_HTTP + also) == [], "one of several listeners is enough"
+    unused = WEB.replace("listeners.web", "listeners.other").replace("pool = ", "servers = ['10.0.0.1:1'] #") + FOR_HTTP
+    assert lines(unused) == ["pools.web: no listener uses this pool (line 4)"], "which says enough"
+
+
+def test_a_pool_behind_a_route_that_takes_everything():
+    route = "respond = ''\n"
+    assert lines(http("", f"path = '/a'\n{route}")) == []
+    assert lines(http("", f"methods = ['GET']\n{route}")) == []
+    assert lines(http("", f"host = 'a'\n{route}")) == []
+    assert lines(http("", route)) == [
+        "listeners.web.pool: gets no requests: the route '/' takes all that others leave (line 3)"
+    ]
+
+
+def test_users_that_no_route_asks_for(tmp_path):
+    (tmp_path / "staff").write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
+    users = "[users.staff]\nfile = 'staff'\n"
+    name = str(tmp_path / "lb.toml")
+    assert lines(WEB + users, name) == ["users.staff: no route uses these users (line 6)"]
+    assert lines(http("", "path = '/a'\nauth = 'staff'\npool = 'web'") + users, name) == []

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from lb.control.plan import KeyChange, Plan, plan
 from lb.model import (
     Config,
+    HeaderEdits,
     HealthSpec,
+    HttpPoolSpec,
+    HttpSettings,
     ListenerSpec,
     LogSpec,
     OutlierSpec,
@@ -17,9 +20,17 @@ from lb.model import (
     PluginSpec,
     PoolSpec,
     ProcessSpec,
+    Redirect,
+    Respond,
+    RouteSpec,
+    Secret,
     ServerSpec,
+    StickySpec,
+    ToPool,
+    UsersSpec,
 )
 from lb.model.address import Address
+from lb.model.http import Rate, StatusRange
 from tests.support.specs import SETTINGS, listener_spec
 
 
@@ -282,3 +293,116 @@ def test_the_way_back_swaps_added_and_removed(old: Config, new: Config) -> None:
     assert sorted(there.added) == sorted(back.removed)
     assert sorted(there.changed) == sorted(back.changed)
     assert there.process == tuple(KeyChange(change.key, change.new, change.old) for change in back.process)
+
+
+A_ROUTE = RouteSpec("a", ToPool("web"), path="/a", auth=UsersSpec("staff", "staff", "f"))
+
+
+def http_config(*routes: RouteSpec, users: UsersSpec | None = None, **settings: object) -> Config:
+    """Return a configuration of one http listener, one pool and one table of users, which all routes ask."""
+    staff = users or UsersSpec("staff", "staff", "f")
+    routes = tuple(route if route.auth is None else attrs.evolve(route, auth=staff) for route in routes)
+    listener = ListenerSpec("www", (Address.parse(":80"),), HttpSettings("web", routes, **settings), "http")
+    return Config({"www": listener}, BASE.pools, users={"staff": staff})
+
+
+def test_a_change_of_routes_is_told_route_by_route() -> None:
+    text = RouteSpec("text", Respond("a\nb"), ("a.com", "*.a.com"), "/x", exact=True, methods=("GET",))
+    old = http_config(A_ROUTE, RouteSpec("gone", Redirect("/a")))
+    new = http_config(attrs.evolve(A_ROUTE, path="/b", rate=Rate(20), burst=5), text, max_body=10)
+    todo = plan(old, new)
+    assert todo.changed == ("www",)
+    assert todo.lines() == (
+        "changed     listener www    max_body 0 -> 10",
+        "added       www route text  host a.com, *.a.com, path =/x, methods GET, respond 'a\\nb', status 200",
+        "removed     www route gone  path /, redirect /a, status 308",
+        "changed     www route a     path /a -> /b",
+        "changed     www route a     rate 0 -> 20/s",
+        "changed     www route a     burst 20 -> 5",
+    )
+
+
+def test_each_changed_key_of_a_route_is_told_as_in_the_file_and_credentials_are_hidden() -> None:
+    edits = HeaderEdits(set=(("X-A", "1"), ("Authorization", "Basic x")), remove=("Cookie",))
+    old = attrs.evolve(A_ROUTE, request_headers=edits)
+    new = RouteSpec(
+        "a",
+        Redirect("https://{host}{uri}", 301),
+        ("a.com",),
+        "/a",
+        exact=True,
+        methods=("GET", "PUT"),
+        request_headers=HeaderEdits(set=(("X-A", "2"), ("Authorization", "Basic y")), add=(("X-B", ""),)),
+        compress=True,
+    )
+    (listener,) = plan(http_config(old), http_config(new)).listeners_changed
+    (route,) = listener.routes_changed
+    assert [str(change) for change in route.keys] == [
+        "host any -> a.com",
+        "path /a -> =/a",
+        "methods any -> GET, PUT",
+        "pool web -> off",
+        "request_headers.set.X-A '1' -> '2'",
+        "request_headers.set.Authorization (hidden) -> (hidden)",
+        "request_headers.remove Cookie -> off",
+        "auth staff -> off",
+        "redirect off -> https://{host}{uri}",
+        "status off -> 301",
+        "request_headers.add.X-B off -> ''",
+        "compress false -> true",
+    ]
+
+
+def test_routes_come_with_their_listener_and_go_with_it() -> None:
+    here, gone = http_config(A_ROUTE), attrs.evolve(http_config(), listeners={})
+    assert plan(gone, here).lines() == (
+        "added       listener www  :80, mode http -> 1 route, others -> pool web",
+        "added       www route a   path /a, pool web, auth staff",
+    )
+    assert plan(here, gone).lines()[1] == "removed     www route a   path /a, pool web, auth staff"
+    tcp = attrs.evolve(here, listeners={"www": listener_spec("www", (Address.parse(":80"),), "web")})
+    assert plan(tcp, here).lines() == (
+        "changed     listener www  mode tcp -> http",
+        "added       www route a   path /a, pool web, auth staff",
+    )
+
+
+def test_users_are_told_by_name_and_no_password_is_shown() -> None:
+    def staff(**passwords: str) -> UsersSpec:
+        return UsersSpec("staff", "staff", "f", tuple((user, Secret(text)) for user, text in passwords.items()))
+
+    old = http_config(A_ROUTE, users=staff(alice="1", bob="2", carol="3"))
+    new = http_config(A_ROUTE, users=attrs.evolve(staff(alice="1", bob="x", dave="4"), realm="Staff"))
+    todo = plan(old, new)
+    assert todo.changed == ("www",), "its route asks these users"
+    assert todo.lines() == (
+        "changed     users staff  realm staff -> Staff",
+        "changed     users staff  added: dave",
+        "changed     users staff  removed: carol",
+        "changed     users staff  another password: bob",
+    )
+    many = plan(old, http_config(A_ROUTE, users=staff(**{f"user{number}": "x" for number in range(1000)})))
+    assert many.lines()[0] == "changed     users staff  added: user0, user1, user2, user3, user4 and 995 more"
+    assert plan(attrs.evolve(old, users={}), old).lines() == ("added       users staff  3 of f",)
+    assert plan(old, attrs.evolve(old, users={})).lines() == ("removed     users staff  3 of f",)
+
+
+def test_what_a_pool_has_for_http_is_told_key_by_key() -> None:
+    new = config(
+        A,
+        B,
+        http=HttpPoolSpec(keep_alive=0, retry_on=("reset", "503")),
+        sticky=StickySpec("lb", Secret("x")),
+        passive=PassiveSpec(statuses=(StatusRange(500, 599), StatusRange(429, 429))),
+    )
+    assert plan(BASE, new).lines() == (
+        "changed     pool web  passive.statuses none -> 500-599, 429",
+        "changed     pool web  http.keep_alive 32 -> 0",
+        "changed     pool web  http.retry_on reset -> reset, 503",
+        "changed     pool web  sticky off -> cookie lb",
+    )
+    other = attrs.evolve(new.pools["web"], sticky=StickySpec("sid", Secret("y")))
+    assert plan(new, attrs.evolve(new, pools={"web": other})).lines() == (
+        "changed     pool web  sticky.cookie lb -> sid",
+        "changed     pool web  sticky.secret (hidden) -> (hidden)",
+    )

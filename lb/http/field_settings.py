@@ -1,0 +1,84 @@
+"""Read the changes of header fields in a route."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from lb.http.templates import VARIABLES
+from lb.http1.field import CONNECTION, EXPECT, FRAMING, HOP_BY_HOP, HOST, UPGRADE, meaning_of
+from lb.http1.grammar import TOKEN_BYTES, VALUE_BYTES
+from lb.model import HeaderEdits
+from lb.model.suggestion import did_you_mean
+from lb.model.table import Table
+from lb.model.values import Reader, shown, text
+
+__all__ = ["check_variables", "read_header_edits", "request_field"]
+
+_WORD = re.compile(r"\{([a-z_]+)\}")
+
+_OF_THE_CONNECTION = CONNECTION | FRAMING | HOP_BY_HOP | UPGRADE | EXPECT
+"""What these say is true of one connection or of one message's length, and is written for each anew."""
+
+
+def response_field(value: object) -> str:
+    """The name of a field that may be changed in a response."""
+    name = text(value)
+    if not name or name.encode().translate(None, TOKEN_BYTES):
+        raise ValueError(f"must be the name of a header field, not {shown(name)}")
+    if meaning_of(name.encode()) & _OF_THE_CONNECTION:
+        raise ValueError(f"{shown(name)} is about the connection or the length, and cannot be changed")
+    return name
+
+
+def request_field(value: object) -> str:
+    """The name of a field that may be changed in a request."""
+    name = response_field(value)
+    if meaning_of(name.encode()) & HOST:
+        raise ValueError(f"{shown(name)} cannot be changed here; use 'host_header'")
+    return name
+
+
+def check_variables(value: str, known: Collection[str] = VARIABLES) -> None:
+    """Raise ValueError if a word in braces is no variable. Other braces are a part of the text."""
+    for word in _WORD.findall(value):
+        if word not in known:
+            listed = ", ".join(f"{{{each}}}" for each in known)
+            raise ValueError(f"there is no variable {{{word}}} here{did_you_mean(word, known)}; known: {listed}")
+
+
+def read_header_edits(route: Table, key: str) -> HeaderEdits:
+    """Read ``request_headers`` or ``response_headers``."""
+    table = route.table(key)
+    name = request_field if key == "request_headers" else response_field
+    removed = (table.convert(value, name, path) for path, value in table.items("remove"))
+    edits = HeaderEdits(
+        set=_fields(table, "set", name),
+        add=_fields(table, "add", name),
+        remove=tuple(each for each in removed if each is not None),
+    )
+    table.finish()
+    return edits
+
+
+def _fields(edits: Table, key: str, name: Reader[str]) -> tuple[tuple[str, str], ...]:
+    """Read a table of fields: names, which differ in more than case, and values."""
+    table = edits.table(key)
+    fields: dict[str, tuple[str, str]] = {}
+    for given in table.content:
+        valid = table.convert(given, name, table.at(given))
+        value = table.value(given, _field_value)
+        if valid is not None and valid.lower() in fields:
+            table.complain(f"is {fields[valid.lower()][0]!r} again; case does not matter", table.at(given))
+        elif valid is not None and value is not None:
+            fields[valid.lower()] = (valid, value)
+    return tuple(fields.values())
+
+
+def _field_value(value: object) -> str:
+    """Read the value of a field."""
+    found = text(value)
+    if found.encode().translate(None, VALUE_BYTES):
+        raise ValueError("must not hold control characters")
+    check_variables(found)
+    return found

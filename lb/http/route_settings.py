@@ -1,0 +1,142 @@
+"""Read ``[[listeners.NAME.routes]]``: which requests a route takes, its target, and what happens on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import attrs
+
+from lb.http.field_settings import read_header_edits, request_field
+from lb.http.route_names import named, problems, specificity
+from lb.http.route_readers import (
+    host_header,
+    host_name,
+    method_name,
+    path_and_kind,
+    prefix_added,
+    prefix_stripped,
+    request_rate,
+    route_name,
+    url,
+)
+from lb.http.target_settings import read_target
+from lb.model import Files, RouteSpec, ToPool, UsersSpec
+from lb.model.modes import References
+from lb.model.suggestion import did_you_mean
+from lb.model.table import Table
+from lb.model.values import Reader, boolean, byte_size, shown, text, whole_number
+
+__all__ = ["read_routes"]
+
+_SLOWEST = 1024
+"""Bytes a second. With less, a response would move in steps of a few bytes."""
+
+_LARGEST = 10**15 - 1
+"""Bytes of a body: 15 digits, as of a Content-Length."""
+
+_ROUTE: Mapping[str, Reader[object]] = {
+    "name": route_name,
+    "strip_prefix": prefix_stripped,
+    "add_prefix": prefix_added,
+    "host_header": host_header,
+    "forward_auth": url,
+    "compress": boolean,
+    "rate": request_rate,
+    "burst": whole_number(least=1),
+    "limit_rate": byte_size(_SLOWEST),
+    "limit_rate_after": byte_size(most=_LARGEST),
+}
+_NEEDS = {"auth_headers": "forward_auth", "burst": "rate", "limit_rate_after": "limit_rate"}
+"""Keys that mean something only together with another one."""
+_FOR_SERVERS: Mapping[str, type[ToPool] | tuple[type[ToPool], type[Files]]] = {
+    "strip_prefix": (ToPool, Files),
+    "add_prefix": (ToPool, Files),
+    "host_header": ToPool,
+    "request_headers": ToPool,
+    "auth_headers": ToPool,
+}
+"""Keys that change what a server gets, and the targets for which they mean something."""
+
+
+def read_routes(listener: Table, references: References) -> tuple[RouteSpec, ...]:
+    """Read the routes of a listener. Return those without an error, from the most specific to the least."""
+    places, routes = [], []
+    for path, value in listener.items("routes"):
+        errors_before = len(listener.errors)
+        route = _route(listener.below(value, path), references)
+        if len(listener.errors) == errors_before:
+            places.append(path)
+            routes.append(route)
+    routes = named(routes)
+    for path, problem in problems(dict(zip(places, routes, strict=True))):
+        listener.complain(problem, path)
+    return tuple(sorted(routes, key=specificity))
+
+
+def _route(table: Table, references: References) -> RouteSpec:
+    errors_before = len(table.errors)
+    target = read_target(table, references)
+    hosts = _hosts(table)
+    path, exact = table.value("path", path_and_kind) or ("/", False)
+    values = {"name": "", **table.values(_ROUTE)}
+    route = RouteSpec(
+        target=target or ToPool(""),
+        hosts=hosts,
+        path=path,
+        exact=exact,
+        methods=_each(table, "methods", method_name),
+        request_headers=read_header_edits(table, "request_headers"),
+        response_headers=read_header_edits(table, "response_headers"),
+        auth=_auth(table, references),
+        auth_headers=_each(table, "auth_headers", request_field),
+        **values,
+    )
+    if len(table.errors) == errors_before:
+        for key, problem in _without_effect(route):
+            table.complain(problem, table.at(key))
+    table.finish()
+    return route
+
+
+def _hosts(table: Table) -> tuple[str, ...]:
+    """Read ``host``: one name or wildcard, or a list of them."""
+    if isinstance(table.content.get("host"), list):
+        if not table.content["host"]:
+            table.complain("must name at least one host; leave it out for any host", table.at("host"))
+        return _each(table, "host", host_name)
+    host = table.value("host", host_name)
+    return () if host is None else (host,)
+
+
+def _each(table: Table, key: str, reader: Reader[str]) -> tuple[str, ...]:
+    """Read a list; what comes again is left out."""
+    found = (table.convert(value, reader, path) for path, value in table.items(key))
+    return tuple(dict.fromkeys(each for each in found if each is not None))
+
+
+def _auth(table: Table, references: References) -> UsersSpec | None:
+    users = table.value("auth", text)
+    if users is None or users in references.users:
+        return None if users is None else references.users[users]
+    hint = did_you_mean(users, references.users)
+    table.complain(f"there are no users {shown(users)}{hint or f', as in [users.{users}]'}", table.at("auth"))
+    return None
+
+
+def _without_effect(route: RouteSpec) -> Iterator[tuple[str, str]]:
+    """Yield the keys that say something but cannot have an effect, and why."""
+    default = RouteSpec(route.name, route.target)
+    given = {key for key in attrs.fields_dict(RouteSpec) if getattr(route, key) != getattr(default, key)}
+    for key, needed in _NEEDS.items():
+        if key in given and not getattr(route, needed):
+            yield key, f"has no effect without {needed!r}"
+    for key, targets in _FOR_SERVERS.items():
+        if key in given and not isinstance(route.target, targets):
+            yield key, "has no effect: no server gets the request"
+    strip = route.strip_prefix
+    if strip and not (_below(route.path, strip) or (not route.exact and _below(strip, route.path))):
+        yield "strip_prefix", f"has no effect: no path of the route begins with {strip!r}"
+
+
+def _below(path: str, prefix: str) -> bool:
+    return path == prefix or path.startswith(prefix if prefix.endswith("/") else f"{prefix}/")

@@ -1,0 +1,164 @@
+"""Which route takes a request: the most specific one of those that match. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeAlias, TypeVar
+
+import attrs
+
+from lb.model import RouteSpec
+
+__all__ = ["Router", "without_port"]
+
+T = TypeVar("T")
+Routed: TypeAlias = tuple[RouteSpec, T]
+
+_SLASH = ord("/")
+_ANY = b""
+"""The key of the route that takes any method. A method is never empty."""
+
+
+@attrs.define
+class _Paths(Generic[T]):
+    """The routes of one host or wildcard: by path, then by method."""
+
+    exact: dict[bytes, dict[bytes, Routed[T]]] = attrs.field(factory=dict)
+    prefixes: dict[bytes, dict[bytes, Routed[T]]] = attrs.field(factory=dict)
+    """The prefix ``/`` is empty here: it takes all targets, also ``*``."""
+    lengths: list[int] = attrs.field(factory=list)
+    """Those of the prefixes, the longest first. A path of any number of segments costs one look-up for each."""
+
+    def add(self, route: Routed[T]) -> None:
+        spec = route[0]
+        if spec.exact:
+            by_method = self.exact.setdefault(spec.path.encode(), {})
+        else:
+            prefix = b"" if spec.path == "/" else spec.path.encode()
+            by_method = self.prefixes.setdefault(prefix, {})
+        for method in spec.methods or ("",):
+            by_method[method.encode()] = route
+        self.lengths = sorted(set(map(len, self.prefixes)), reverse=True)
+
+    def find(self, path: bytes, method: bytes) -> Routed[T] | None:
+        """Return the most specific route for a path and a method."""
+        by_method = self.exact.get(path)
+        found = by_method.get(method) or by_method.get(_ANY) if by_method is not None else None
+        if found is not None:
+            return found
+        for by_method in self._matching(path):
+            found = by_method.get(method) or by_method.get(_ANY)
+            if found is not None:
+                return found
+        return None
+
+    def _matching(self, path: bytes) -> Iterator[dict[bytes, Routed[T]]]:
+        """Yield the routes of each prefix of a path, the longest first."""
+        for length in self.lengths:
+            if length <= len(path):
+                by_method = self.prefixes.get(path[:length])
+                if by_method is not None and _ends_segment(path, length):
+                    yield by_method
+
+    def methods(self, path: bytes) -> Iterator[bytes]:
+        """Yield the methods that the routes of a path take."""
+        yield from self.exact.get(path, ())
+        for by_method in self._matching(path):
+            yield from by_method
+
+
+def _ends_segment(path: bytes, length: int) -> bool:
+    """Return whether a prefix of ``length`` bytes is a whole number of segments: ``/a`` and ``/a/`` of ``/a/b``."""
+    return not length or path[length - 1] == _SLASH or path[length : length + 1] in (b"", b"/")
+
+
+class Router(Generic[T]):
+    """Finds the route of a request, with what the route carries.
+
+    Of the routes that match in host, path and method, the one wins that is most specific in its host (as written, the
+    longest wildcard, any), then in its path (exact, the longest prefix), then in its methods (some, any). So a request
+    that no route of its host takes goes on to those of a wildcard, and then of any host.
+
+    No two routes have the same host, path and method: the configuration forbids it.
+    """
+
+    def __init__(self, routes: Iterable[tuple[RouteSpec, T]]) -> None:
+        self._hosts: dict[bytes, _Paths[T]] = {}
+        self._wildcards: dict[bytes, _Paths[T]] = {}
+        """By what follows the asterisk: ``.example.com``."""
+        self._any: _Paths[T] = _Paths()
+        for route in routes:
+            for paths in self._places(route[0]):
+                paths.add(route)
+        self._lengths = sorted(set(map(len, self._wildcards)), reverse=True)
+
+    def _places(self, spec: RouteSpec) -> Iterator[_Paths[T]]:
+        if not spec.hosts:
+            yield self._any
+        for host in map(str.encode, spec.hosts):
+            if host.startswith(b"*"):
+                yield self._wildcards.setdefault(host[1:], _Paths())
+            else:
+                yield self._hosts.setdefault(host, _Paths())
+
+    def find(self, host: bytes, path: bytes, method: bytes) -> T | None:
+        """Return what the route of a request carries; None if no route takes the request.
+
+        ``host`` is that of the request in lower case, with or without a port; empty if it has none. ``path`` is
+        decoded.
+        """
+        for paths in self._of_host(without_port(host)):
+            found = paths.find(path, method)
+            if found is not None:
+                return found[1]
+        return None
+
+    def _of_host(self, host: bytes) -> Iterator[_Paths[T]]:
+        """Yield the routes of a host, the most specific first."""
+        paths = self._hosts.get(host)
+        if paths is not None:
+            yield paths
+        for length in self._lengths:
+            if len(host) > length:
+                paths = self._wildcards.get(host[-length:])
+                if paths is not None:
+                    yield paths
+        yield self._any
+
+    def explain(self, host: bytes, path: bytes, method: bytes) -> str:
+        """Return why a request gets its route, or none, in one line."""
+        name = without_port(host)
+        found = next(filter(None, (paths.find(path, method) for paths in self._of_host(name))), None)
+        if found is not None:
+            spec = found[0]
+            return f"route {spec.name}: {_host_rule(spec, name)}, {_path_rule(spec)}, {_method_rule(spec, method)}"
+        taken = dict.fromkeys(each.decode() for paths in self._of_host(name) for each in paths.methods(path))
+        others = f"; of this host and path, routes take {', '.join(taken)} only" if taken else ""
+        return f"no route takes {_text(method)} {_text(name)}{_text(path)}{others}"
+
+
+def without_port(host: bytes) -> bytes:
+    """Return the host of a Host field without its port, and without the dot at the end of a full name."""
+    if b":" in host and not host.endswith(b"]"):
+        host = host.rpartition(b":")[0]
+    return host.removesuffix(b".")
+
+
+def _host_rule(spec: RouteSpec, host: bytes) -> str:
+    name = _text(host)
+    if name in spec.hosts:
+        return f"its host is {name}"
+    wildcards = [each for each in spec.hosts if each.startswith("*") and name.endswith(each[1:])]
+    return f"{max(wildcards, key=len)} is the longest wildcard of {name}" if wildcards else "it takes any host"
+
+
+def _path_rule(spec: RouteSpec) -> str:
+    return f"its path is {spec.path}" if spec.exact else f"{spec.path} is the longest prefix"
+
+
+def _method_rule(spec: RouteSpec, method: bytes) -> str:
+    return f"it takes {_text(method)}" if spec.methods else "any method"
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="backslashreplace")

@@ -1,0 +1,73 @@
+"""The listener keys of mode ``http``: the pool, limits, trusted proxies, routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lb.http.route_settings import read_routes
+from lb.model import HttpSettings
+from lb.model.address import Networks
+from lb.model.modes import References
+from lb.model.suggestion import did_you_mean
+from lb.model.table import Table
+from lb.model.values import (
+    Reader,
+    boolean,
+    byte_size,
+    duration,
+    duration_or_never,
+    network,
+    shown,
+    text,
+    whole_number,
+)
+
+__all__ = ["read_settings"]
+
+_SMALLEST_HEADER, _LARGEST_HEADER = 1024, 1 << 20
+"""Bytes. A browser's request has about 1 KiB; each connection may hold as much memory as the limit says."""
+_LARGEST_BODY = 10**15 - 1
+"""A Content-Length has at most 15 digits."""
+
+
+def _header_size(value: object) -> int:
+    """Read the limit of a head."""
+    return whole_number(_SMALLEST_HEADER, _LARGEST_HEADER)(byte_size()(value))
+
+
+_KEYS: Mapping[str, Reader[object]] = {
+    "keep_alive": duration,
+    "idle_timeout": duration_or_never,
+    "max_header": _header_size,
+    "max_body": byte_size(most=_LARGEST_BODY),
+    "access_log": boolean,
+}
+
+
+def read_settings(listener: str, table: Table, references: References) -> HttpSettings:
+    """Read the settings of one listener. Errors are reported to ``table``."""
+    pool = _pool_of(listener, table, references)
+    routes = read_routes(table, references)
+    if not (pool or routes or table.content.get("routes")):
+        table.complain("needs a 'pool', 'servers' or 'routes'")
+    return HttpSettings(pool, routes, trusted_proxies=_trusted_proxies(table), **table.values(_KEYS))
+
+
+def _pool_of(listener: str, table: Table, references: References) -> str:
+    """Return the pool of requests that no route takes; empty if there is none.
+
+    It is ``pool``, or the pool with the listener's name, which ``servers`` may define.
+    """
+    if not table.has("pool"):
+        return listener if listener in references.pools or table.has("servers") else ""
+    pool = table.value("pool", text)
+    if table.has("servers"):
+        table.complain("has both 'pool' and 'servers'; use only one of them")
+    elif pool is not None and pool not in references.pools:
+        table.complain(f"there is no pool {shown(pool)}{did_you_mean(pool, references.pools)}", table.at("pool"))
+    return pool or listener
+
+
+def _trusted_proxies(table: Table) -> Networks:
+    found = (table.convert(value, network, path) for path, value in table.items("trusted_proxies"))
+    return Networks(tuple(each for each in found if each))

@@ -1,0 +1,103 @@
+"""Read what answers the requests of a route: a pool, files, a redirect, a text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lb.http.field_settings import check_variables
+from lb.http.templates import VARIABLES
+from lb.model import Files, Redirect, Respond, ToPool
+from lb.model.http import RouteTarget
+from lb.model.modes import References
+from lb.model.suggestion import did_you_mean
+from lb.model.table import Table
+from lb.model.values import Reader, file_name, shown, text, whole_number
+
+__all__ = ["read_target"]
+
+_OF_REQUESTS = tuple(name for name in VARIABLES if name not in ("server", "cache_status"))
+"""The variables that have a value without a server."""
+_REDIRECTS = (301, 302, 303, 307, 308)
+_WITHOUT_BODY = (204, 205, 304)
+_LOCATION = re.compile(r"[!-~]+")
+
+
+def read_target(route: Table, references: References) -> RouteTarget | None:
+    """Read the target of a route; None, with an error, if there is not exactly one that is valid."""
+    given = [key for key in _TARGETS if route.has(key)]
+    status = route.has("status")
+    if len(given) != 1:
+        problem = f"has {' and '.join(map(repr, given))}; use only one of them" if given else "has no target"
+        route.complain(problem if given else f"{problem}: it needs 'pool', 'files', 'redirect' or 'respond'")
+        return None
+    key = given[0]
+    if status and key in ("pool", "files"):
+        route.complain("has no effect without 'redirect' or 'respond'", route.at("status"))
+    return _TARGETS[key](route, references)
+
+
+def _to_pool(route: Table, references: References) -> ToPool | None:
+    pool = route.value("pool", text)
+    if pool is not None and pool not in references.pools:
+        route.complain(f"there is no pool {shown(pool)}{did_you_mean(pool, references.pools)}", route.at("pool"))
+    return None if pool is None else ToPool(pool)
+
+
+def _files(route: Table, references: References) -> Files | None:
+    found = route.value("files", _directory(references.directory))
+    return None if found is None else Files(found)
+
+
+def _directory(start: Path) -> Reader[str]:
+    """Return a reader for a directory, which must exist. Links in its name are followed for each request."""
+
+    def read(value: object) -> str:
+        given = file_name(value)
+        found = (start / given).absolute()
+        try:
+            if found.is_dir():
+                return str(found)
+            problem = "is not a directory" if found.exists() else "does not exist"
+        except OSError as error:
+            problem = f"cannot be read: {(error.strerror or str(error)).lower()}"
+        raise ValueError(f"{shown(given)} {problem}")
+
+    return read
+
+
+def _redirect(route: Table, references: References) -> Redirect | None:  # noqa: ARG001 - as the other targets
+    location, status = route.value("redirect", _location), route.value("status", _redirect_status)
+    return None if location is None else Redirect(location, **({} if status is None else {"status": status}))
+
+
+def _location(value: object) -> str:
+    """Read a URL or a path, with variables."""
+    location = text(value)
+    if not _LOCATION.fullmatch(location):
+        raise ValueError(f"must be a URL like 'https://{{host}}{{uri}}', without spaces, not {shown(location)}")
+    check_variables(location, _OF_REQUESTS)
+    return location
+
+
+def _redirect_status(value: object) -> int:
+    if value not in _REDIRECTS or isinstance(value, float):
+        raise ValueError(f"must be one of {', '.join(map(str, _REDIRECTS))}, not {shown(value)}")
+    assert isinstance(value, int)  # noqa: S101 - of the list
+    return value
+
+
+def _respond(route: Table, references: References) -> Respond | None:  # noqa: ARG001 - as the other targets
+    answer, status = route.value("respond", text), route.value("status", whole_number(200, 599))
+    if answer and status in _WITHOUT_BODY:
+        route.complain(f"must be empty: a response {status} has no body", route.at("respond"))
+    return None if answer is None else Respond(answer, **({} if status is None else {"status": status}))
+
+
+_TARGETS: Mapping[str, Callable[[Table, References], RouteTarget | None]] = {
+    "pool": _to_pool,
+    "files": _files,
+    "redirect": _redirect,
+    "respond": _respond,
+}
