@@ -78,6 +78,7 @@ class LocalDataPlane:
         self._splicer.when_few_costly(self.recheck_backlog)
         self._context = ConnectionContext(
             splicer=self._splicer,
+            descriptors=self.descriptors,
             deadlines=self._deadlines,
             disconnects=host.disconnects(self._fault),
             sink=sink,
@@ -86,8 +87,7 @@ class LocalDataPlane:
             ticket_secret=ticket_secret,
             workers=workers,
         )
-        self._sink, self._figures = sink, Counters()
-        self._own_addresses = OwnAddresses()
+        self._sink, self._figures, self._own_addresses = sink, Counters(), OwnAddresses()
 
     def _fault(self, where: str, exception: Exception) -> None:
         self._sink(Fault(where, exception))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from lb.http1.field import PROTECTED, read_field
 from lb.http1.grammar import MAX_DIGITS, VALUE_BYTES, MalformedError
 
@@ -15,14 +17,18 @@ _MAX_EXTENSIONS = 4096
 class ChunkWalker:
     """Follows one chunked body. It holds no data, only a line that has not ended yet.
 
-    ``max_trailer`` limits the bytes of all trailer lines.
+    ``max_trailer`` limits the bytes of all trailer lines. ``payload`` receives the data of the chunks, without their
+    framing, if it is given. Implements :class:`lb.http1.body.MessageBody`.
     """
 
-    def __init__(self, max_trailer: int) -> None:
+    exact = False
+
+    def __init__(self, max_trailer: int, payload: Callable[[bytes], object] | None = None) -> None:
         self.left = 0
         """Bytes of the current chunk's data that have not passed: they may be moved without a look at them."""
         self.done = False
         """The body has ended."""
+        self._payload = payload
         self._read_line = self._read_size
         self._line = b""
         self._extensions = _MAX_EXTENSIONS
@@ -43,6 +49,8 @@ class ChunkWalker:
             if self.left:
                 step = min(self.left, end - at)
                 self.left -= step
+                if self._payload is not None:
+                    self._payload(data[at : at + step])
                 at += step
             else:
                 at = self._take_line(data, at)

@@ -30,7 +30,10 @@ __all__ = [
 HOST, CONNECTION, LENGTH, CHUNKED, HOP_BY_HOP, UPGRADE, EXPECT, AUTHORIZATION, COOKIE, FORWARDED, CONDITION = (
     1 << bit for bit in range(11)
 )
-"""Meanings of fields, as bits. HOP_BY_HOP stands for those that no other bit is for."""
+"""Meanings of fields, as bits. HOP_BY_HOP stands for those that no other bit is for.
+
+FORWARDED: what a proxy tells of its client. Only trusted proxies are believed.
+"""
 FRAMING = LENGTH | CHUNKED
 _ONCE = HOST | FRAMING | AUTHORIZATION
 """Fields that a head may have once at most."""
@@ -75,6 +78,11 @@ class Field:
     """The body's bytes that a Content-Length says."""
     options: frozenset[bytes] = frozenset()
     """The names that Connection lists, in lower case."""
+
+    @property
+    def wire(self) -> bytes:
+        """The line to pass on, with its CRLF: the name as it came, and the value without white space around it."""
+        return b"%s: %s\r\n" % (self.line[: len(self.name)], self.line[len(self.name) + 1 :].strip(b" \t"))
 
     @property
     def once(self) -> int:

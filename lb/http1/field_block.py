@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import attrs
 
-from lb.http1.field import CHUNKED, CONNECTION, EXPECT, FRAMING, HOP_BY_HOP, HOST, LENGTH, UPGRADE, Field, read_field
+from lb.http1.field import (
+    CHUNKED,
+    CONNECTION,
+    EXPECT,
+    FORWARDED,
+    FRAMING,
+    HOP_BY_HOP,
+    HOST,
+    LENGTH,
+    UPGRADE,
+    Field,
+    read_field,
+)
 from lb.http1.grammar import MalformedError
 from lb.http1.interned import InternTable, SeenOnce
 
@@ -15,7 +28,7 @@ __all__ = ["FieldBlock", "FieldBlocks"]
 _NOT_PASSED_ON = HOST | CONNECTION | FRAMING | HOP_BY_HOP | UPGRADE | EXPECT
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # the derived values below are kept in the instance
 class FieldBlock:
     """The fields of a head, in their order."""
 
@@ -39,6 +52,16 @@ class FieldBlock:
     def get_all(self, name: bytes) -> list[bytes]:
         """Return the values of all fields of a name in lower case."""
         return [field.value for field in self.fields if field.name == name]
+
+    @functools.cached_property
+    def lines(self) -> bytes:
+        """The lines of :meth:`end_to_end`, written anew."""
+        return b"".join([field.wire for field in self.end_to_end()])
+
+    @functools.cached_property
+    def lines_not_forwarded(self) -> bytes:
+        """The same without what a proxy tells of its client."""
+        return b"".join([field.wire for field in self.end_to_end() if field.meaning != FORWARDED])
 
     def end_to_end(self) -> list[Field]:
         """Return the fields for the next recipient: without Host, framing, and what belongs to one connection."""

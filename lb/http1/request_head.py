@@ -47,6 +47,14 @@ class RequestHead:
         """The path for routes (:func:`lb.http1.target.routing_path`). Raises MalformedError."""
         return routing_path(self.target)
 
+    @functools.cached_property
+    def upgrade(self) -> bytes:
+        """The protocols that the client offers to switch to, without ``h2c``; empty if there are none."""
+        if not self.block.meanings & UPGRADE or b"upgrade" not in self.block.options or self.minor == 0:
+            return b""
+        offers = b",".join(self.block.get_all(b"upgrade")).split(b",")
+        return b", ".join(offer for offer in map(bytes.strip, offers) if offer and offer.lower() != b"h2c")
+
     @property
     def has_body(self) -> bool:
         """True if a body follows: RFC 9112, section 6.3."""

@@ -39,6 +39,11 @@ class ResponseHead:
         options = self.block.options
         return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
 
+    @functools.cached_property
+    def images(self) -> dict[tuple[bytes, bytes], bytes]:
+        """The head as it is sent to clients, by the lines that differ among them. Filled by whoever sends it."""
+        return {}
+
     def bodiless(self, method: bytes) -> bool:
         """Return True if no body follows, whatever the fields say, as answer to a request of this method."""
         return method == b"HEAD" or self.status < 200 or self.status in _WITHOUT_BODY

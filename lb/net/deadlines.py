@@ -33,6 +33,11 @@ WaitKind: TypeAlias = Literal[
     "check_close",
     "bandwidth",
     "keepalive",
+    "idle_client",
+    "response",
+    "kept",
+    "linger",
+    "drain",
 ]
 
 

@@ -96,11 +96,15 @@ class Connector:
         """Pick the next server and acquire a lease on it. Return None if none is available."""
         return self.pool.pick(self.owner.client, self._tried)
 
-    def start(self) -> None:
-        """Connect to the server that the strategy picks. On failure try the next, within the pool's retries."""
+    def start(self, picked: Backend | None = None) -> None:
+        """Connect to the server that the strategy picks. On failure try the next, within the pool's retries.
+
+        ``picked``: a server that was picked already. The connector gets the lease on it.
+        """
         spec = self.pool.spec
         while self._round <= spec.retries:
-            self.backend = backend = self.pick()
+            self.backend = backend = picked or self.pick()
+            picked = None
             if backend is None:
                 self._none_available()
                 return
@@ -181,16 +185,32 @@ class Connector:
     def _attempt_failed(self, backend: Backend, error: OSError) -> None:
         now = self._context.clock()
         text = describe_error(error)
-        attempt = Attempt(backend.name, text, (now - self._attempt_at) * 1000)
-        self.attempts = (*self.attempts, attempt)[-MOST_ATTEMPTS:]
-        self._tried += (backend,)
-        self._round += 1
+        self.note_failure(backend, text, self._attempt_at)
         self._in_progress = None
         if self._deadline_queue is not None:
             self._deadline_queue.discard(self)
         self.release()
         if not is_local_error(error):
             self.pool.connect_failed(backend, text, now)
+
+    def note_failure(self, backend: Backend, text: str, since: float) -> None:
+        """Record a failed attempt that began at ``since``: the next one goes to another server."""
+        attempt = Attempt(backend.name, text, (self._context.clock() - since) * 1000)
+        self.attempts = (*self.attempts, attempt)[-MOST_ATTEMPTS:]
+        self._tried += (backend,)
+        self._round += 1
+
+    @property
+    def retries_left(self) -> bool:
+        """True if another server may be tried."""
+        return self._round < self.pool.spec.retries
+
+    def hand_over(self) -> Backend:
+        """Give the lease to the owner, once connected; keep-alive is the owner's, too. It may be started again."""
+        backend, self.backend = self.backend, None
+        assert backend is not None  # noqa: S101 - it is connected
+        self._forget_server()
+        return backend
 
     # The handshake. Implements lb.proxy.server_handshake.Handshaking
 
@@ -273,10 +293,13 @@ class Connector:
         self._stop_waiting()
 
     def release(self) -> None:
-        """Release the lease, if there is one. No other code does."""
+        """Release the lease, if there is one."""
         backend, self.backend = self.backend, None
         if backend is not None:
             self.pool.release(backend)
+        self._forget_server()
+
+    def _forget_server(self) -> None:
         if self._server is not None:
             self._server = None
             assert self._route.keepalive_queue is not None  # noqa: S101 - where it waits

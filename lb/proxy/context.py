@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import TypeVar, cast
 
 import trio
 
 from lb.events import Sink
 from lb.net.deadlines import Deadlines
+from lb.net.descriptors import Descriptors
 from lb.net.disconnects import Watch
 from lb.proxy.downstream import OpenConnection
 from lb.proxy.source_limits import SourceLimits
@@ -21,17 +23,22 @@ HOLD_RETRY = 0.5
 """Seconds until a held connection retries servers that refused it but are up. Equal to the fast check interval."""
 
 
+T = TypeVar("T")
+
+
 class ConnectionContext:
     """The context shared by all connections of the process.
 
     ``next_id`` returns the id of each new connection; by default ids count from 1. ``source_limits`` is passed to a
     worker, because all workers count sources together; so is ``ticket_secret``, see :class:`lb.tls.store.TlsStore`.
+    ``descriptors`` is the budget of the process.
     """
 
     def __init__(
         self,
         *,
         splicer: Splicer,
+        descriptors: Descriptors,
         deadlines: Deadlines,
         disconnects: Watch,
         sink: Sink,
@@ -43,6 +50,7 @@ class ConnectionContext:
         self.clock = trio.lowlevel.current_clock().current_time
         """The clock behind trio.current_time(), without its lookup, which adds up over several calls per connection."""
         self.splicer = splicer
+        self.descriptors = descriptors
         self.disconnects = disconnects
         self.sink = sink
         self.open: set[OpenConnection] = set()
@@ -54,6 +62,14 @@ class ConnectionContext:
         """Processes that carry the traffic of the same listeners."""
         self.next_id = next_id or itertools.count(1).__next__
         self._closed = trio.Event()
+        self._of_modes: dict[object, object] = {}
+
+    def of_mode(self, kind: Callable[[ConnectionContext], T]) -> T:
+        """Return what all listeners of a mode share, made once: ``kind(context)``."""
+        found = self._of_modes.get(kind)
+        if found is None:
+            found = self._of_modes[kind] = kind(self)
+        return cast("T", found)
 
     async def none_open(self) -> None:
         """Wait until no connection is open."""

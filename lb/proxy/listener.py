@@ -209,6 +209,7 @@ class Listener:
     def _discard_if_unbound(self) -> None:
         if not self.bound:
             self._pressure.listeners.discard(self)
+            self.mode.drain()
 
     def stand_aside(self) -> None:
         """Leave clients to the other processes until resumed."""

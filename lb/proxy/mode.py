@@ -37,6 +37,9 @@ class Mode(ModeBase):
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
         """Apply new settings to new connections. ``pools`` contains the pools that the settings name."""
 
+    def drain(self) -> None:
+        """The listener accepts no more clients: end those without work to finish now, and the others after it."""
+
     def filters(self, spec: ListenerSpec) -> Sequence[Filter]:  # noqa: ARG002 - subclasses use it
         """Return the mode's own listener filters. Clients pass them after the listener's filters."""
         return ()

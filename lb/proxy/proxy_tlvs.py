@@ -24,19 +24,32 @@ LONGEST_FACT = 255
 class ProxiedClient(Protocol):
     """A client, as a PROXY header towards a server describes it."""
 
-    id: int
-    sock: socket.SocketType
-    """The client's socket."""
-    client: Client
-    """The client's address."""
-    destination: Client | None
-    """The client's destination, if it is not the socket's own address."""
-    tlvs: bytes
-    """The TLVs of the client's own PROXY header."""
-    server_name: str | None
-    """The server name (SNI) of an SNI listener."""
-    tls: Tls | None
-    """TLS on the client's side."""
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def sock(self) -> socket.SocketType:
+        """The client's socket."""
+
+    @property
+    def client(self) -> Client:
+        """The client's address."""
+
+    @property
+    def destination(self) -> Client | None:
+        """The client's destination, if it is not the socket's own address."""
+
+    @property
+    def tlvs(self) -> bytes:
+        """The TLVs of the client's own PROXY header."""
+
+    @property
+    def server_name(self) -> str | None:
+        """The server name (SNI) of an SNI listener."""
+
+    @property
+    def tls(self) -> Tls | None:
+        """TLS on the client's side."""
 
 
 def tlvs_of(client: ProxiedClient, names: Sequence[ProxyTlv]) -> Iterator[Tlv]:

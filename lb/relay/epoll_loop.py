@@ -16,7 +16,7 @@ import select
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NoReturn, Protocol
 
 import trio
@@ -128,7 +128,8 @@ class EpollLoop:
         self.turn = turn
         self.fault = fault
         self.batches = self.edges = 0
-        self._clock = trio.lowlevel.current_clock().current_time
+        self.clock = trio.lowlevel.current_clock().current_time
+        """The time in seconds, as trio.current_time()."""
         self._linger = LINGER if dedicated else 0
         self._epoll = select.epoll()
         self._bridge = select.epoll()
@@ -177,7 +178,7 @@ class EpollLoop:
                 self._bridge.modify(self._epoll, select.EPOLLIN)
                 await trio.lowlevel.wait_readable(self._bridge)
                 self._bridge.modify(self._epoll, 0)
-            stay_until = self._clock() + STAY
+            stay_until = self.clock() + STAY
             while self._take_turn() and self.turn.now < stay_until:
                 pass
 
@@ -190,7 +191,7 @@ class EpollLoop:
         self.batches += 1
         self.edges += len(edges)
         turn = self.turn
-        turn.now = self._clock()
+        turn.now = self.clock()
         turn.budget = 0 if self._queue else TURN_BYTES  # queued bulk goes before bulk from new edges
         waiting = bool(self._queue)
         self._in_batch = True
@@ -233,10 +234,10 @@ class EpollLoop:
 
     def _run_steps(self, steps: deque[Handler]) -> None:
         """Run steps of handshakes, oldest first, for the time that a turn has for them."""
-        until = self._clock() + HANDSHAKE_TURN
+        until = self.clock() + HANDSHAKE_TURN
         while steps:
             self._call_again(steps.popleft())
-            if self._clock() >= until:
+            if self.clock() >= until:
                 break
         self._close_sockets()
 
@@ -329,6 +330,10 @@ class EpollLoop:
             self._closing.append(sock)
         else:
             sock.close()
+
+    def spawn(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Run a task beside the loop. It must not raise."""
+        self._nursery.start_soon(function)
 
     def pause(self, handler: Pausable) -> None:
         """Call ``handler.resume()`` after EXHAUSTED_PAUSE seconds."""

@@ -236,6 +236,12 @@ class Side:
             self._return_pipe(self.pipe)
         return True
 
+    def hold_first(self, data: bytes, unsent: bytes) -> None:
+        """Move these bytes first, after what is unsent. Call it before the start."""
+        self.backlog = unsent + data
+        self.moved -= len(unsent)
+        self.held = True
+
     def bound_buffer(self) -> None:
         """Bound what the kernel receives of a server's stream before it is read."""
         self.bounded = True
@@ -359,6 +365,16 @@ class EpollRelay:
         """Start the sides that have bytes to move and get no edge for them."""
         for side in (self.client, self.server):
             if side.readable:
+                side.continue_later()
+
+    def begin_with(self, from_client: bytes, from_server: bytes, unsent: bytes) -> None:
+        """Move these bytes before all others: they were read already. Call it right after the relay was made.
+
+        ``unsent`` is what the client's socket has not accepted yet, encrypted if it has TLS; it does not count.
+        """
+        for side, data, before in ((self.client, from_client, b""), (self.server, from_server, unsent)):
+            if data or before:
+                side.hold_first(data, before)
                 side.continue_later()
 
     def expired(self, queue: DeadlineQueue) -> None:

@@ -24,6 +24,7 @@ from lb.relay.epoll_handshake import EpollHandshake
 from lb.relay.epoll_limited import LimitedRelay, TimedLimitedRelay, limit
 from lb.relay.epoll_loop import EpollLoop
 from lb.relay.epoll_relay import EpollRelay, TimedRelay
+from lb.relay.epoll_stream import EpollStream
 from lb.relay.epoll_tls import TimedTlsRelay, TlsRelay, secure
 from lb.relay.splicer import ConnectingOwner, Handshake, RelayOwner
 from lb.tls.layer import Tls
@@ -36,6 +37,11 @@ class EpollSplicer:
 
     def __init__(self, loop: EpollLoop) -> None:
         self._loop = loop
+
+    @property
+    def loop(self) -> EpollLoop:
+        """The loop, for modes that read and write themselves (:class:`lb.relay.epoll_stream.EpollStream`)."""
+        return self._loop
 
     @property
     def batches(self) -> int:
@@ -113,9 +119,9 @@ class EpollSplicer:
     ) -> EpollRelay:
         loop = self._loop
         connecting = loop.handlers[server.fileno()]
-        assert isinstance(connecting, EpollConnecting | EpollHandshake)  # noqa: S101 - servers come from connect()
+        assert isinstance(connecting, EpollConnecting | EpollHandshake | EpollStream)  # noqa: S101 - from connect()
         greeted = loop.handlers.get(client.fileno())
-        ready = (greeted.ready if isinstance(greeted, EpollHandshake) else 0, connecting.ready)
+        ready = (greeted.ready if isinstance(greeted, EpollHandshake | EpollStream) else 0, connecting.ready)
         tls = client_tls is not None or server_tls is not None
         plain, timed = (TlsRelay, TimedTlsRelay) if tls else (EpollRelay, TimedRelay)
         if bandwidth is not None:

@@ -106,6 +106,12 @@ class TlsSide(Side):
         else:
             self._hold(sealed, sent, overhead)
 
+    def hold_first(self, data: bytes, unsent: bytes) -> None:
+        tls = self.peer.tls
+        sealed = unsent + (data if tls is None or not data else tls.seal(data))
+        self._hold(sealed, 0, len(sealed) - len(data))
+        self.peer.writable = True
+
     def _hold(self, sealed: bytes | memoryview, sent: int, overhead: int) -> None:
         self.backlog = bytes(sealed[sent:])
         self.overhead = overhead

@@ -204,7 +204,11 @@ class World:
         self.descriptors = Descriptors(1000)
         self.disconnects = FakeDisconnects()
         self.context = ConnectionContext(
-            splicer=self.splicer, deadlines=self.deadlines, disconnects=self.disconnects, sink=self.sink
+            splicer=self.splicer,
+            descriptors=self.descriptors,
+            deadlines=self.deadlines,
+            disconnects=self.disconnects,
+            sink=self.sink,
         )
         self.pool = Pool("web", self.sink, self._health_changed)
         self.clients = []

@@ -91,6 +91,7 @@ class World:
         self.pressure = Pressure(self.descriptors, self.deadlines, self.events.append)
         self.context = ConnectionContext(
             splicer=self.splicer,
+            descriptors=self.descriptors,
             deadlines=self.deadlines,
             disconnects=Disconnects(lambda where, exception: None),
             sink=self.events.append,

@@ -1,0 +1,164 @@
+"""What carries exchanges: a client's connection. And an exchange, as the target of its route sees it.
+
+An exchange knows its carrier only as a :class:`Carrier`, so that it does not matter what carries it.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Protocol
+
+from lb.events import Attempt, RequestReason
+from lb.http.flow import Flow
+from lb.http.steps import ExchangeView
+from lb.http1.body import MessageBody
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
+from lb.model.address import Client
+from lb.pools.backend import Backend
+from lb.relay.epoll_stream import EpollStream
+
+__all__ = ["Carrier", "ExchangeToServe", "Responder", "Upstream"]
+
+
+class Upstream(Protocol):
+    """What serves an exchange: its request at the servers of a pool."""
+
+    @property
+    def backend(self) -> Backend | None:
+        """The leased server."""
+
+    @property
+    def used(self) -> Backend | None:
+        """The server that has the request; None while it is connected to."""
+
+    @property
+    def server_name_used(self) -> str | None:
+        """The name of the server that got the request last."""
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Failed attempts."""
+
+    @property
+    def last_activity(self) -> float:
+        """When the server's socket was last ready, in seconds."""
+
+    @property
+    def stuck(self) -> bool:
+        """The server does not take the request's body."""
+
+    @property
+    def may_end_unfinished(self) -> bool:
+        """The client can tell from the framing of the response that it is not complete."""
+
+    def let_go(self) -> None:
+        """The server's socket is relayed from now on. The lease lasts as long."""
+
+    def server_removed(self) -> None:
+        """The server was removed from the configuration, and the drain timeout has passed."""
+
+    def end(self) -> None:
+        """The exchange has ended: give back everything."""
+
+
+class Carrier(EpollStream, abc.ABC):
+    """A client's connection. The attributes ``id`` to ``server_name`` are those of a ProxiedClient."""
+
+    __slots__ = (
+        "client",
+        "destination",
+        "id",
+        "must_close",
+        "request_flow",
+        "response_flow",
+        "server_name",
+        "tlvs",
+    )
+    id: int
+    client: Client
+    destination: Client | None
+    """The client's destination, if it is not the socket's own address."""
+    tlvs: bytes
+    """The TLVs of its PROXY header."""
+    server_name: str | None
+    must_close: bool
+    """The connection ends with the response."""
+    request_flow: Flow | None
+    """The body on its way from the client."""
+    response_flow: Flow | None
+    """The body on its way to the client."""
+
+    @abc.abstractmethod
+    def response_image(
+        self, exchange: ExchangeToServe, head: ResponseHead, framing: bytes, *, until_close: bool
+    ) -> bytes:
+        """Return a server's head for this client. ``until_close``: the body ends with the connection."""
+
+    @abc.abstractmethod
+    def forwarded_lines(self, head: RequestHead) -> bytes:
+        """Return what servers are told of the client, up to the value of X-Request-Id."""
+
+
+class ExchangeToServe(ExchangeView, Protocol):
+    """One request and its response, as a target sees them."""
+
+    bytes_in: int
+    """Bytes of the request's body that have passed."""
+    bytes_out: int
+
+    @property
+    def carrier(self) -> Carrier: ...
+
+    @property
+    def body(self) -> MessageBody | None:
+        """The request's body, if it has one."""
+
+    @property
+    def max_header(self) -> int:
+        """Maximum bytes of a head, and of trailers."""
+
+    @property
+    def max_body(self) -> int:
+        """Maximum bytes of the request's body; 0 = no limit."""
+
+    @property
+    def expects_continue(self) -> bool:
+        """The client waits for ``100 Continue`` before it sends its body."""
+
+    def served_by(self, upstream: Upstream) -> None:
+        """This serves the exchange from now on. Its ``end`` is called when the exchange ends."""
+
+    def send_continue(self) -> None:
+        """Tell the client to send its body: it is kept here, for another attempt."""
+
+    def refuse_body(self, status: int) -> None:
+        """The request's body is malformed, or too large."""
+
+    def interim(self, head: ResponseHead) -> None:
+        """Pass on an interim response (1xx), to clients that know them."""
+
+    def response_begins(self, status: int) -> None:
+        """The first byte of the response is sent next."""
+
+    def response_complete(self, *, close: bool = False) -> None:
+        """The whole response was sent, but for what the client has not taken yet."""
+
+    def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
+        """The server has agreed to another protocol: relay the bytes from now on. ``rest`` has come behind the head."""
+
+    def watch_idle(self) -> None:
+        """A body is on its way: the idle timeout applies."""
+
+    def client_left(self) -> None:
+        """The client has ended the connection, or it was reset."""
+
+    def abort(self, reason: RequestReason) -> None:
+        """End now. A response that has begun must not look complete."""
+
+
+class Responder(Protocol):
+    """What answers requests: a pool, files, a redirect, a text. One object serves all requests of a route."""
+
+    def begin(self, exchange: ExchangeToServe) -> None:
+        """Answer the request, now or later."""

@@ -1,0 +1,659 @@
+"""A client's HTTP/1 connection: it carries one exchange after the other, in the order of the requests."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+
+from lb.events import ConnectionClosed, EndedBy, Reason, RequestReason
+from lb.http.carrier import ExchangeToServe
+from lb.http.exchange import Exchange, ExchangeCarrier
+from lb.http.frontend import HttpFrontend
+from lb.http.steps import Body, HeaderFields
+from lb.http1.field_block import FieldBlock
+from lb.http1.grammar import MalformedError
+from lb.http1.head_buffer import HeadBuffer
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
+from lb.http1.wire import CLOSE, KEEP_ALIVE, length_line, response_image, status_line
+from lb.model.address import Client
+from lb.model.connection import LiveConnection, LiveState
+from lb.net.deadlines import DeadlineQueue
+from lb.pools.backend import Backend
+from lb.proxy.context import ConnectionContext
+from lb.relay.epoll_handshake import EpollHandshake
+from lb.relay.epoll_relay import READABLE, UNTIL_EAGAIN, EpollRelay
+from lb.relay.epoll_stream import EpollStream
+from lb.relay.splicer import Handshake, RunningHandshake
+from lb.tls.layer import Tls
+
+__all__ = ["ClientConnection"]
+
+HEAD_READ = 4096
+"""Bytes of a read for a head. Most heads are shorter, and a larger buffer costs more."""
+UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozenset()))
+"""The head of what is no request."""
+REFUSALS: Mapping[int, RequestReason] = {408: "timeout", 414: "too_large", 431: "too_large"}
+"""Reasons by status; any other is a bad request."""
+MOST_IN_TURN = 16
+"""Requests of one connection before other sockets are served."""
+MOST_AHEAD = 64 * 1024
+"""Bytes of further requests that are read while one is answered, to see whether the client has left."""
+MOST_DROPPED = 256 * 1024
+"""Bytes of a request's body that are read and dropped to keep the connection."""
+
+
+class ClientConnection(ExchangeCarrier):
+    """Implements :class:`lb.proxy.downstream.Downstream` and :class:`lb.proxy.downstream.OpenConnection`."""
+
+    __slots__ = (
+        "_buffer",
+        "_context",
+        "_drop",
+        "_ended",
+        "_finished",
+        "_forwarded",
+        "_handshake",
+        "_header_queue",
+        "_idle_since",
+        "_keep_alive_queue",
+        "_lingering",
+        "_on_close",
+        "_peer",
+        "_serving",
+        "accepted_at",
+        "exchange",
+        "frontend",
+        "relay",
+    )
+
+    def __init__(
+        self, context: ConnectionContext, frontend: HttpFrontend, sock: socket.SocketType, client: Client
+    ) -> None:
+        super().__init__(frontend.loop, sock, None, 0)
+        self.accepted_at = self._idle_since = context.clock()
+        self._context = context
+        self.frontend = frontend
+        self.client = client
+        self.id = context.next_id()
+        self.destination: Client | None = None
+        """The client's destination, if it is not the socket's own address."""
+        self.tlvs = b""
+        """The TLVs of its PROXY header."""
+        self.server_name: str | None = None
+        self._peer: Client | None = None
+        """The peer of the client's socket, if it is a proxy and not the client."""
+        self._on_close: tuple[Callable[[], None], ...] = ()
+        self._handshake: RunningHandshake | None = None
+        """The client's socket in the listener's filters."""
+        self._keep_alive_queue: DeadlineQueue | None = None
+        self._buffer: HeadBuffer | None = None
+        """The bytes of a head that is not complete, and of requests behind it."""
+        self._header_queue: DeadlineQueue | None = None
+        """The queue in which it waits for the rest of a head."""
+        self.exchange: Exchange | None = None
+        """The request that is served."""
+        self.request_flow = self.response_flow = None
+        self.relay: EpollRelay | None = None
+        """The client and a server that have switched to another protocol."""
+        self.must_close = False
+        """The connection ends with the response."""
+        self._drop: Exchange | None = None
+        """An exchange that has ended before its request's body."""
+        self._ended = False
+        """The client has sent its end. Requests that came before are served."""
+        self._serving = False
+        self._lingering = False
+        self._finished = False
+        self._forwarded = b""
+        context.open.add(self)
+
+    # Calls of the listener's filters
+
+    def handshake(self, handshake: Handshake) -> None:
+        self._handshake = self._context.splicer.handshake(self.sock, handshake)
+
+    def wake_handshake(self) -> None:
+        assert self._handshake is not None  # noqa: S101 - it waits for the client
+        self._handshake.wake()
+
+    def speaks_for(self, client: Client, destination: Client, tlvs: bytes) -> None:
+        self._peer, self.client, self.destination, self.tlvs = self.client, client, destination, tlvs
+
+    def secured(self, tls: Tls) -> None:
+        self.tls = tls
+
+    def on_close(self, callback: Callable[[], None]) -> None:
+        self._on_close += (callback,)
+
+    def refuse(self, ended_by: EndedBy, reason: Reason) -> None:
+        self._finish(ended_by, reason)
+
+    def start(self) -> None:
+        self._begin_requests()
+        self.loop.watch(self.sock.fileno(), self)
+
+    def let_in(self) -> None:
+        fd = self.sock.fileno()
+        handler = self.loop.handlers.get(fd)
+        self._begin_requests()
+        if not isinstance(handler, EpollHandshake):
+            self.loop.watch(fd, self)
+            return
+        self._handshake = None
+        self.readable = handler.ready & READABLE != 0
+        self.until_eagain = handler.ready & UNTIL_EAGAIN != 0
+        if self.tls is not None and (self.tls.early or self.tls.ended):
+            self.readable = True
+        self.loop.handlers[fd] = self
+        if self.readable:
+            self.loop.later(self)
+
+    def _begin_requests(self) -> None:
+        frontend = self.frontend
+        self._idle_since = self._context.clock()
+        self._keep_alive_queue = frontend.keep_alive_queue
+        self._keep_alive_queue.enter(self, self._idle_since)
+
+    # Requests
+
+    def on_readable(self) -> None:
+        if self.exchange is not None:
+            if self.request_flow is not None:
+                self.request_flow.pump()
+            elif self.until_eagain:
+                self._look_for_end(self.exchange)
+        elif self._lingering:
+            self._read_lingering()
+        elif self._drop is not None:
+            self._drop_body(self._drop)
+        else:
+            self._serve()
+
+    def on_writable(self) -> None:
+        if self.exchange is not None:
+            self.exchange.client_writable()
+
+    def on_broken(self, error: OSError) -> None:  # noqa: ARG002 - the client is gone
+        if self.exchange is not None:
+            self.exchange.client_left()
+        else:
+            self.lost("client", "reset")
+
+    def _serve(self) -> None:
+        """Serve requests until one has to wait, or there is none."""
+        if self._serving:  # an exchange has ended in its own begin: the loop below goes on
+            return
+        self._serving = True
+        left = MOST_IN_TURN
+        try:
+            while self.exchange is None and not self.closed and not self._lingering and self._drop is None:
+                if not left:
+                    self.loop.later(self)
+                    return
+                left -= 1
+                data = self._next_head()
+                if data is None:
+                    return
+                self._begin(data)
+        finally:
+            self._serving = False
+
+    def _next_head(self) -> bytes | None:
+        """Return the bytes of the next head; None if it has not come yet, or the connection has ended."""
+        try:
+            head = self._buffered_head() if self._buffer is not None else None
+            if head is None and self.has_input and not self.closed:
+                head = self._read_head()
+        except MalformedError as error:
+            self._refuse(error)
+            return None
+        except OSError:
+            self.lost("client", "reset")
+            return None
+        if head is None and not self.closed:
+            self._wait_for_head()
+        return head
+
+    def _read_head(self) -> bytes | None:
+        """Read until there is a head, or nothing more to read. Raises MalformedError and OSError."""
+        while self.has_input:
+            data = self.read(HEAD_READ)
+            if data is None:
+                return None
+            if not data:
+                self._ended = True
+                return None
+            if self._buffer is None:
+                head = bytes(data)
+                if head.find(b"\r\n\r\n") == len(head) - 4 <= self.frontend.settings.max_header - 4:
+                    return head  # the usual case: exactly one
+                self._buffer = HeadBuffer(self.frontend.settings.max_header)
+            self._buffer.feed(data)
+            found = self._buffered_head()
+            if found is not None:
+                return found
+        return None
+
+    def _buffered_head(self) -> bytes | None:
+        """Return the first head of the buffer, if it is complete. Raises MalformedError."""
+        assert self._buffer is not None  # noqa: S101 - the callers have looked
+        head = self._buffer.take_head()
+        if head is not None:
+            self._stop_reading_head()
+        if not len(self._buffer):
+            self._buffer = None
+        return head
+
+    def _wait_for_head(self) -> None:
+        """There is no complete head: wait for the rest, unless the client has sent its end."""
+        if self._ended:
+            self._end_orderly("client")
+        elif self._buffer is not None and self._header_queue is None:
+            self._header_queue = self.frontend.header_queue
+            self._header_queue.enter(self, self._context.clock())
+
+    def _stop_reading_head(self) -> None:
+        if self._header_queue is not None:
+            self._header_queue.discard(self)
+            self._header_queue = None
+
+    def _begin(self, data: bytes) -> None:
+        """Begin the exchange of a complete head."""
+        frontend = self.frontend
+        try:
+            head = frontend.heads.read(data)
+        except MalformedError as error:
+            self._refuse(error)
+            return
+        if head.has_body and self._buffer is not None:
+            buffer, self._buffer = self._buffer, None
+            self.give_back(buffer.take_all())
+        self.exchange = exchange = Exchange(self, frontend, head)
+        exchange.start()
+
+    def _refuse(self, error: MalformedError) -> None:
+        """Answer what is no request, and close."""
+        self._stop_reading_head()
+        self._buffer = None
+        self.must_close = True
+        self.exchange = exchange = Exchange(self, self.frontend, UNREADABLE)
+        exchange.fail(error.status, REFUSALS.get(error.status, "bad_request"))
+
+    def _look_for_end(self, exchange: Exchange) -> None:
+        """See whether the client has left. Requests that it has sent ahead are kept."""
+        buffer = self._buffer
+        try:
+            while self.readable and (buffer is None or len(buffer) < MOST_AHEAD):
+                data = self.read(HEAD_READ)
+                if data is None:
+                    return
+                if not data:
+                    self.readable = False
+                    self._ended = True
+                    if buffer is None:
+                        exchange.client_left()
+                    return
+                if buffer is None:
+                    buffer = self._buffer = HeadBuffer(self.frontend.settings.max_header)
+                buffer.feed(data)
+        except OSError:
+            exchange.client_left()
+
+    # Responses
+
+    def closing(self, exchange: ExchangeToServe) -> bool:
+        """Return whether the connection ends with this exchange, and remember it."""
+        if not self.must_close:
+            body = exchange.body
+            self.must_close = (
+                not exchange.head.keep_alive
+                or self.frontend.draining
+                or not self.frontend.settings.keep_alive
+                or (body is not None and not body.done and (exchange.expects_continue or body.left > MOST_DROPPED))
+            )
+        return self.must_close
+
+    def _connection_line(self, exchange: ExchangeToServe) -> bytes:
+        if self.closing(exchange):
+            return CLOSE
+        return b"" if exchange.head.minor else KEEP_ALIVE
+
+    def response_image(
+        self, exchange: ExchangeToServe, head: ResponseHead, framing: bytes, *, until_close: bool
+    ) -> bytes:
+        """Return a server's head for this client."""
+        if until_close:
+            self.must_close = True
+        key = (framing, self._connection_line(exchange))
+        image = head.images.get(key)
+        if image is None:
+            image = head.images[key] = response_image(head, *key)
+        return image
+
+    def write_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        try:
+            self.write(response_image(head, b"", b""))
+        except OSError:
+            exchange.client_left()
+
+    def respond(self, exchange: Exchange, status: int, fields: HeaderFields, body: Body) -> None:
+        """Send a response of the balancer itself."""
+        assert isinstance(body, bytes)  # noqa: S101 - to be replaced
+        lines = [status_line(status)]
+        lines += [b"%s: %s\r\n" % field for field in fields]
+        lines += [length_line(len(body)), self._connection_line(exchange), b"\r\n"]
+        if exchange.head.method != b"HEAD":
+            lines.append(body)
+            exchange.bytes_out = len(body)
+        try:
+            self.write(b"".join(lines))
+        except OSError:
+            exchange.client_left()
+            return
+        exchange.response_complete()
+
+    def forwarded_lines(self, head: RequestHead) -> bytes:  # noqa: ARG002 - to be replaced
+        if not self._forwarded:
+            host = f"X-Forwarded-For: {self.client.host}\r\n" if self.client.host else ""
+            scheme = "http" if self.tls is None else "https"
+            self._forwarded = f"{host}X-Forwarded-Proto: {scheme}\r\nX-Request-Id: ".encode()
+        return self._forwarded
+
+    def scheme_of(self, head: RequestHead) -> bytes:  # noqa: ARG002 - to be replaced
+        return b"http" if self.tls is None else b"https"
+
+    def forwarded_fields(self, head: RequestHead, request_id: str) -> HeaderFields:
+        host = [(b"X-Forwarded-For", self.client.host.encode())] if self.client.host else []
+        return [*host, (b"X-Forwarded-Proto", self.scheme_of(head)), (b"X-Request-Id", request_id.encode())]
+
+    def client_of(self, head: RequestHead) -> Client:  # noqa: ARG002 - to be replaced
+        return self.client
+
+    # Between requests
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """The client has the response. Go on with the next request."""
+        self.exchange = None
+        self.request_flow = self.response_flow = None
+        if self.closed:
+            return
+        body = exchange.body
+        if self.must_close:
+            self._end_orderly("lb" if exchange.head.keep_alive else "client")
+        elif body is not None and not body.done:
+            self._drop = exchange
+            self._drop_body(exchange)
+        else:
+            self._idle_since = self._context.clock()
+            if self._buffer is not None or self.has_input or self._ended:
+                self._serve()
+
+    def _drop_body(self, exchange: Exchange) -> None:
+        """Read and drop the rest of a request's body, if that is little; else end the connection."""
+        body = exchange.body
+        assert body is not None  # noqa: S101 - it has not ended
+        try:
+            while not body.done and self.has_input:
+                data = self.read()
+                if data is None:
+                    return
+                exchange.bytes_in += len(data)
+                if not data or exchange.bytes_in > MOST_DROPPED:
+                    self._end_orderly("client" if not data else "lb")
+                    return
+                taken = body.walk(bytes(data))
+                if taken < len(data):
+                    self.give_back(bytes(data[taken:]))
+        except (OSError, MalformedError):
+            self.lost("client", "reset")
+            return
+        if body.done:
+            self._drop = None
+            self._idle_since = self._context.clock()
+            self._serve()
+
+    # Another protocol
+
+    def switch(self, exchange: Exchange, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
+        """Relay the bytes from now on, after the response 101. ``rest`` has come from the server behind it."""
+        protocols = b", ".join(head.block.get_all(b"upgrade"))
+        try:
+            self.write(response_image(head, b"", b"Connection: upgrade\r\nUpgrade: %s\r\n" % protocols))
+        except OSError:
+            exchange.client_left()
+            return
+        frontend = self.frontend
+        ahead = self.unread if self._buffer is None else self._buffer.take_all() + self.unread
+        self.relay = frontend.splicer.relay(
+            self.sock,
+            server.sock,
+            self,
+            idle=frontend.idle_queue,
+            half_close=frontend.idle_queue,
+            first_byte=None,
+            client_tls=self.tls,
+            server_tls=server.tls,
+        )
+        self.relay.begin_with(ahead, rest, self.unsent)
+        self._buffer = None
+        self.unread = self.unsent = b""
+
+    def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
+        """The splicer has closed both sides."""
+        if self.exchange is not None and self.relay is not None:
+            self.exchange.relay_ended(self.relay, ended_by, reason)
+        self._finish(ended_by, reason)
+
+    # Deadlines
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """A deadline has passed, or would have if nothing had happened since."""
+        if queue is self._keep_alive_queue:
+            now = self._context.clock()
+            if self._is_busy:
+                queue.renew(self, now)
+            elif now - self._idle_since < queue.timeout:
+                queue.renew(self, self._idle_since)
+            else:
+                self._end_idle("idle_timeout")
+        elif queue is self.frontend.linger_queue:
+            self.lost("lb", "eof")
+        elif queue is self.frontend.drain_queue:
+            self.drain()
+        elif queue is self._header_queue:
+            self._header_queue = None
+            self._refuse(MalformedError("the head has not come in time", 408))
+
+    @property
+    def _is_busy(self) -> bool:
+        """True unless the connection only waits for a request."""
+        return (
+            self.exchange is not None
+            or self._header_queue is not None
+            or self._handshake is not None
+            or self._lingering
+            or self._drop is not None
+        )
+
+    def drain(self) -> None:
+        """The listener accepts no more: end the connection once it is idle. A response ends it too."""
+        if self._is_busy or self._finished:
+            return
+        queue, now = self.frontend.drain_queue, self._context.clock()
+        if now - self._idle_since >= queue.timeout:
+            self._end_idle("stopped")
+        else:
+            queue.discard(self)
+            queue.renew(self, self._idle_since)
+
+    def _end_idle(self, reason: Reason) -> None:
+        try:
+            if self.tls is not None:
+                self.shut_down()
+        except OSError:
+            pass
+        self._finish("lb", reason)
+
+    # The end
+
+    def _end_orderly(self, ended_by: EndedBy) -> None:
+        """End the connection so that the client gets all that was sent.
+
+        With unread bytes in the socket, a close would reset it, and the client might lose the response.
+        """
+        pending = not self._ended and (self.has_input or self._buffer is not None or self._drop is not None)
+        try:
+            if pending or self.tls is not None:
+                self.shut_down()
+        except OSError:
+            self.lost("client", "reset")
+            return
+        if not pending:
+            self._finish(ended_by, "eof")
+        else:
+            self._lingering = True
+            self.frontend.linger_queue.enter(self, self._context.clock())
+            self._read_lingering()
+
+    def _read_lingering(self) -> None:
+        """Drop what the client sends, until its end."""
+        self.unread = b""
+        try:
+            for _ in range(MOST_IN_TURN):
+                data = self.read()
+                if data is None:
+                    return
+                if not data:
+                    self._finish("lb", "eof")
+                    return
+        except OSError:
+            self._finish("lb", "eof")
+            return
+        self.continue_later()
+
+    def lost(self, ended_by: EndedBy, reason: Reason) -> None:
+        """The connection cannot go on."""
+        if not self._finished:
+            self._finish(ended_by, reason)
+
+    def cut(self, *, reset: bool) -> None:
+        """End the connection after a response that is not complete."""
+        self._finish("lb", "reset", reset=reset)
+
+    def failed(self, exception: Exception | None = None) -> None:  # noqa: ARG002 - reported by the loop
+        """A bug: a truncated stream must not look complete."""
+        self.close("reset")
+
+    @property
+    def backend(self) -> Backend | None:
+        exchange = self.exchange
+        return exchange.upstream.backend if exchange is not None and exchange.upstream is not None else None
+
+    @property
+    def server(self) -> Backend | None:
+        exchange = self.exchange
+        return exchange.upstream.used if exchange is not None and exchange.upstream is not None else None
+
+    @property
+    def bytes_in(self) -> int:
+        return self.received if self.relay is None else self.received + self.relay.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        return self.sent if self.relay is None else self.sent + self.relay.bytes_out
+
+    def live(self) -> LiveConnection:
+        exchange, backend = self.exchange, self.backend
+        return LiveConnection(
+            self.id,
+            self.frontend.name,
+            exchange.route.pool if exchange is not None and exchange.route is not None else "",
+            backend.name if backend is not None else None,
+            str(self.client),
+            self._state,
+            (self._context.clock() - self.accepted_at) * 1000,
+            self.bytes_in,
+            self.bytes_out,
+        )
+
+    @property
+    def _state(self) -> LiveState:
+        return "greeting" if self._handshake is not None else "open"
+
+    def server_removed(self) -> None:
+        if self.exchange is not None and self.exchange.upstream is not None:
+            self.exchange.upstream.server_removed()
+
+    def close(self, reason: Reason) -> None:
+        """End the connection now, in any state. A response that has begun is cut with a reset."""
+        if self._finished:
+            return
+        exchange = self.exchange
+        if self.relay is not None:
+            self.relay.close(reset=True)
+            self.relay_ended("lb", reason)
+        elif exchange is not None:
+            exchange.abort("server_down" if reason in ("server_down", "primary_back", "server_removed") else "stopped")
+            if reason in ("server_down", "primary_back", "server_removed"):
+                return
+        if not self._finished:
+            self._finish("lb", reason, reset=True)
+
+    def _leave_queues(self) -> None:
+        frontend = self.frontend
+        self._stop_reading_head()
+        if self._keep_alive_queue is not None:
+            self._keep_alive_queue.discard(self)
+        if self._lingering:
+            frontend.linger_queue.discard(self)
+        if frontend.draining:
+            frontend.drain_queue.discard(self)
+
+    def _leave_socket(self, *, reset: bool) -> None:
+        """Close the socket, unless a relay has done so."""
+        handshake, self._handshake = self._handshake, None
+        relay, self.relay = self.relay, None
+        if handshake is not None:
+            handshake.cancel()
+            self.closed = True
+        elif relay is not None:
+            self.received += relay.bytes_in
+            self.sent += relay.bytes_out
+            self.closed = True
+        else:
+            self.close_socket(reset=reset)
+
+    def _finish(self, ended_by: EndedBy, reason: Reason, *, reset: bool = False) -> None:
+        """End the connection. Every path ends here."""
+        self._finished = True
+        context, frontend = self._context, self.frontend
+        self._leave_queues()
+        self._leave_socket(reset=reset)
+        self._buffer = None
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None and not exchange.ended:
+            exchange.client_left()
+        if self._on_close:
+            on_close, self._on_close = self._on_close, ()
+            for callback in on_close:
+                callback()
+        context.closed(self)
+        frontend.closed()
+        context.sink(
+            ConnectionClosed(
+                self.id,
+                frontend.name,
+                "",
+                None,
+                self.client,
+                (),
+                None,
+                (context.clock() - self.accepted_at) * 1000,
+                self.received,
+                self.sent,
+                ended_by,
+                reason,
+                self._peer,
+            )
+        )

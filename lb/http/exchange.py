@@ -1,0 +1,395 @@
+"""One request and its response, whatever carries it: the steps of its route, its target, its record.
+
+The main path is :meth:`Exchange.start` → the target → :meth:`Exchange.response_complete`. Every path ends in
+:meth:`Exchange._finish`, with one event.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from typing import TypeVarTuple
+
+import trio
+
+from lb.events import EndedBy, HttpRequest, Reason, RequestReason
+from lb.http.carrier import Carrier, Upstream
+from lb.http.frontend import HttpFrontend, RunningRoute
+from lb.http.steps import Body, HeaderFields, Step
+from lb.http1.body import LengthBody, MessageBody
+from lb.http1.chunks import ChunkWalker
+from lb.http1.field import EXPECT
+from lb.http1.grammar import MalformedError
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
+from lb.model.address import Client
+from lb.net.deadlines import DeadlineQueue
+from lb.relay.epoll_stream import EpollStream
+from lb.relay.splicer import Relay
+
+__all__ = ["Exchange", "ExchangeCarrier"]
+
+Ts = TypeVarTuple("Ts")
+
+_RELAY_REASONS: Mapping[Reason, RequestReason] = {
+    "idle_timeout": "timeout",
+    "half_close_timeout": "timeout",
+    "server_down": "server_down",
+    "primary_back": "server_down",
+    "server_removed": "server_down",
+    "stopped": "stopped",
+}
+
+
+class ExchangeCarrier(Carrier, abc.ABC):
+    """What an exchange needs of its carrier."""
+
+    __slots__ = ()
+
+    @abc.abstractmethod
+    def client_of(self, head: RequestHead) -> Client:
+        """Return the client: the peer, or behind trusted proxies whom they name."""
+
+    @abc.abstractmethod
+    def scheme_of(self, head: RequestHead) -> bytes:
+        """Return ``http`` or ``https``."""
+
+    @abc.abstractmethod
+    def forwarded_fields(self, head: RequestHead, request_id: str) -> HeaderFields:
+        """Return what servers are told of the client."""
+
+    @abc.abstractmethod
+    def respond(self, exchange: Exchange, status: int, fields: HeaderFields, body: Body) -> None:
+        """Send a response of the balancer itself."""
+
+    @abc.abstractmethod
+    def write_interim(self, exchange: Exchange, head: ResponseHead) -> None:
+        """Send an interim response."""
+
+    @abc.abstractmethod
+    def switch(self, exchange: Exchange, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
+        """Relay the bytes from now on, after the response 101. ``rest`` has come from the server behind it."""
+
+    @abc.abstractmethod
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """The client has the whole response."""
+
+    @abc.abstractmethod
+    def lost(self, ended_by: EndedBy, reason: Reason) -> None:
+        """The client is gone."""
+
+    @abc.abstractmethod
+    def cut(self, *, reset: bool) -> None:
+        """End after a response that is not complete."""
+
+
+class Exchange:
+    """Implements :class:`lb.http.carrier.ExchangeToServe`, for steps and targets."""
+
+    __slots__ = (
+        "_complete",
+        "_idle_queue",
+        "_idle_since",
+        "_reason",
+        "_scope",
+        "_steps",
+        "began",
+        "body",
+        "bytes_in",
+        "bytes_out",
+        "carrier",
+        "client",
+        "continue_sent",
+        "edits",
+        "ended",
+        "frontend",
+        "head",
+        "id",
+        "responded_at",
+        "route",
+        "status",
+        "upstream",
+    )
+
+    def __init__(self, carrier: ExchangeCarrier, frontend: HttpFrontend, head: RequestHead) -> None:
+        self.carrier = carrier
+        self.frontend = frontend
+        self.head = head
+        self.id = frontend.next_id()
+        self.began = carrier.loop.clock()
+        self.client = carrier.client_of(head)
+        """Behind trusted proxies, the client that they name."""
+        self.route: RunningRoute | None = None
+        self.body: MessageBody | None = None
+        """The request's body, if it has one."""
+        self.upstream: Upstream | None = None
+        """What serves it, if that is not the balancer itself."""
+        self.edits: dict[bytes, bytes | None] | None = None
+        """Fields that steps have set for the server, by name in lower case."""
+        self.bytes_in = self.bytes_out = 0
+        """Bytes of the bodies."""
+        self.status: int | None = None
+        """Of the response that has begun."""
+        self.responded_at: float | None = None
+        self.continue_sent = False
+        """The client was told to send its body."""
+        self.ended = False
+        self._reason: RequestReason = "ok"
+        self._steps: Iterator[Step] = iter(())
+        self._scope: trio.CancelScope | None = None
+        self._idle_queue: DeadlineQueue | None = None
+        self._idle_since = 0.0
+        self._complete = False
+        """The whole response was sent, but for what the client has not taken yet."""
+
+    # The way to the target
+
+    def start(self) -> None:
+        """Find the route, and go its way."""
+        head = self.head
+        if head.has_body:
+            self.body = self._body()
+        if head.method == b"CONNECT":
+            self.fail(405, "bad_request")
+            return
+        route: RunningRoute | None = head.__dict__.get("route")
+        if route is None:
+            try:
+                route = self.frontend.find(head)
+            except MalformedError as error:
+                self.fail(error.status, "bad_request")
+                return
+            head.__dict__["route"] = route
+        if route is None:
+            self.fail(404, "no_route")
+            return
+        self.route = route
+        if 0 < self.max_body < (head.block.length or 0):
+            self.fail(413, "too_large")
+        elif route.steps:
+            self._steps = iter(route.steps)
+            self.passed()
+        else:
+            route.target.begin(self)
+
+    def _body(self) -> MessageBody:
+        block = self.head.block
+        if block.chunked:
+            return ChunkWalker(self.max_header)
+        return LengthBody(block.length or 0)
+
+    def passed(self) -> None:
+        """Go on with the next step, or the target."""
+        if self.ended or self.route is None:
+            return
+        for step in self._steps:
+            if not step.begin(self):
+                return
+        self.route.target.begin(self)
+
+    @property
+    def max_header(self) -> int:
+        return self.frontend.settings.max_header
+
+    @property
+    def max_body(self) -> int:
+        return self.frontend.settings.max_body
+
+    @property
+    def scheme(self) -> bytes:
+        return self.carrier.scheme_of(self.head)
+
+    def forwarded(self) -> HeaderFields:
+        return self.carrier.forwarded_fields(self.head, self.id)
+
+    def served_by(self, upstream: Upstream) -> None:
+        self.upstream = upstream
+
+    def set_request_field(self, name: bytes, value: bytes | None) -> None:
+        self.edits = self.edits or {}
+        self.edits[name.lower()] = value
+
+    def spawn(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        if not self.ended:
+            self._scope = trio.CancelScope()
+            self.frontend.loop.spawn(partial(self._run, self._scope, async_fn, *args))
+
+    async def _run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        with scope:
+            try:
+                await async_fn(*args)
+            except Exception as exception:  # noqa: BLE001 - a bug in one request must not reach another
+                self.frontend.loop.fault("http", exception)
+                self.fail(500, "no_server")
+
+    # Responses
+
+    def respond(
+        self, status: int, fields: HeaderFields = (), body: Body = b"", *, reason: RequestReason = "ok"
+    ) -> None:
+        if self.ended or self.status is not None:
+            return
+        self._reason = reason
+        self._leave_server()
+        self.response_begins(status)
+        self.carrier.respond(self, status, fields, body)
+
+    def fail(self, status: int, reason: RequestReason, fields: HeaderFields = ()) -> None:
+        if self.status is not None:
+            self.abort(reason)
+        else:
+            body = b"%d %s\nrequest %s\n" % (status, reason.encode(), self.id.encode())
+            self.respond(status, [(b"Content-Type", b"text/plain; charset=utf-8"), *fields], body, reason=reason)
+
+    def refuse_body(self, status: int) -> None:
+        """The request's body is malformed, or too large."""
+        self.carrier.must_close = True
+        self.fail(status, "bad_request" if status == 400 else "too_large")
+
+    def send_continue(self) -> None:
+        """Tell the client to send its body: it is kept here, for another attempt."""
+        self.continue_sent = True
+        try:
+            self.carrier.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        except OSError:
+            self.client_left()
+
+    def interim(self, head: ResponseHead) -> None:
+        """Pass on an interim response (1xx), to clients that know them."""
+        if self.head.minor == 0 or (head.status == 100 and not self.expects_continue):
+            return
+        self.continue_sent = self.continue_sent or head.status == 100
+        self.carrier.write_interim(self, head)
+
+    @property
+    def expects_continue(self) -> bool:
+        """The client waits for ``100 Continue`` before it sends its body."""
+        return bool(self.head.block.meanings & EXPECT) and not self.continue_sent
+
+    def response_begins(self, status: int) -> None:
+        """The first byte of the response is sent next."""
+        self.status = status
+        self.responded_at = self.carrier.loop.clock()
+
+    def response_complete(self, *, close: bool = False) -> None:
+        """The whole response was sent, but for what the client has not taken yet."""
+        if close:
+            self.carrier.must_close = True
+        if self.carrier.unsent:
+            self._complete = True
+            self.watch_idle()
+        else:
+            self._finish()
+
+    def client_writable(self) -> None:
+        """The client has taken all that was unsent."""
+        flow = self.carrier.response_flow
+        if flow is not None:
+            flow.pump()
+        elif self._complete:
+            self._finish()
+
+    def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
+        assert self.upstream is not None  # noqa: S101 - it has the socket
+        self.response_begins(head.status)
+        self.upstream.let_go()
+        self.carrier.switch(self, head, server, rest)
+
+    def relay_ended(self, relay: Relay, ended_by: EndedBy, reason: Reason) -> None:
+        """The relay of another protocol has ended."""
+        self.bytes_in += relay.bytes_in
+        self.bytes_out += relay.bytes_out
+        self._reason = _RELAY_REASONS.get(reason, "ok")
+        if reason == "reset":
+            self._reason = "client_left" if ended_by == "client" else "server_reset"
+        self._end()
+
+    # The end
+
+    def client_left(self) -> None:
+        """The client has ended the connection, or it was reset."""
+        if not self.ended:
+            self._reason = "client_left"
+            self._end()
+            self.carrier.lost("client", "reset")
+
+    def abort(self, reason: RequestReason) -> None:
+        """End now. A response that has begun must not look complete."""
+        if self.ended:
+            return
+        if self.status is None and reason != "stopped":
+            self.fail(502, reason)
+            return
+        unfinished = self.upstream is not None and self.upstream.may_end_unfinished
+        self._reason = reason
+        self._end()
+        self.carrier.cut(reset=not unfinished)
+
+    def _leave_server(self) -> None:
+        if self.upstream is not None:
+            self.upstream.end()
+
+    def _finish(self) -> None:
+        """The client has the whole response."""
+        self._end()
+        self.carrier.exchange_ended(self)
+
+    def _end(self) -> None:
+        """Give back everything, and write the record."""
+        self.ended = True
+        if self._idle_queue is not None:
+            self._idle_queue.discard(self)
+        if self._scope is not None:
+            self._scope.cancel()
+        self._leave_server()
+        self.frontend.context.sink(self._record())
+
+    def _record(self) -> HttpRequest:
+        head, route, upstream = self.head, self.route, self.upstream
+        now = self.carrier.loop.clock()
+        return self.frontend.record(
+            self.id,
+            self.frontend.name,
+            route.name if route is not None else "",
+            self.client,
+            head.method.decode(),
+            head.host.decode(),
+            head.target.partition(b"?")[0].decode(),
+            ("1.1" if head.minor else "1.0") if head.method else "",
+            self.status,
+            self.bytes_in,
+            self.bytes_out,
+            (now - self.began) * 1000,
+            None if self.responded_at is None else (self.responded_at - self.began) * 1000,
+            route.pool if route is not None else "",
+            upstream.server_name_used if upstream is not None else None,
+            upstream.attempts if upstream is not None else (),
+            None,
+            self._reason,
+        )
+
+    # The idle timeout: no byte moved within the request or the response
+
+    def watch_idle(self) -> None:
+        """A body is on its way: the idle timeout applies."""
+        if self._idle_queue is None and not self.ended:
+            self._idle_since = self.carrier.loop.clock()
+            self._idle_queue = self.frontend.idle_queue
+            self._idle_queue.enter(self, self._idle_since)
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """The idle timeout has passed, unless something has moved since."""
+        upstream = self.upstream
+        active = max(self.carrier.last_activity, upstream.last_activity if upstream is not None else 0.0)
+        waits_for_server = self.status is None and self.carrier.request_flow is None
+        if waits_for_server or active > self._idle_since:
+            self._idle_since = self.carrier.loop.clock() if waits_for_server else active
+            queue.renew(self, self._idle_since)
+            return
+        self._idle_queue = None
+        if self.status is None:
+            self.carrier.must_close = True
+            self.fail(504 if upstream is not None and upstream.stuck else 408, "timeout")
+        else:
+            self.abort("timeout")

@@ -1,0 +1,447 @@
+"""A request at the servers of its pool: pick one, send the request, pass on the response; on failure try again.
+
+A request may be sent again as long as the client has got no byte of a response: to the same server if a kept connection
+turns out closed, else to another one. Its body must have been kept, and its method must allow it (RFC 9110, section
+9.2.2).
+"""
+
+from __future__ import annotations
+
+import socket
+
+from lb.events import Attempt, EndedBy, Reason
+from lb.http.carrier import ExchangeToServe
+from lb.http.flow import Flow
+from lb.http.kept import KeptConnections
+from lb.http.request_image import request_image
+from lb.http.response import Response
+from lb.http.server_connection import ServerConnection
+from lb.http1.field import UPGRADE
+from lb.http1.grammar import MalformedError
+from lb.http1.response_head import ResponseHead, ResponseHeads
+from lb.model.address import Client
+from lb.net.errors import describe_error
+from lb.pools.backend import Backend
+from lb.proxy.connector import Connector
+from lb.proxy.context import ConnectionContext
+from lb.proxy.route import Route
+from lb.relay.epoll_connecting import EpollConnecting
+from lb.relay.epoll_handshake import EpollHandshake
+from lb.relay.epoll_loop import EpollLoop
+from lb.relay.epoll_stream import EpollStream
+from lb.tls.layer import Tls
+
+__all__ = ["Forwarding", "PoolTarget"]
+
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+"""Methods whose requests may be sent again, once a server may have seen them."""
+
+
+class PoolTarget:
+    """Sends the requests of a route to the servers of a pool. Implements :class:`lb.http.carrier.Responder`."""
+
+    def __init__(self, context: ConnectionContext, loop: EpollLoop, route: Route, heads: ResponseHeads) -> None:
+        self.context = context
+        self.loop = loop
+        self.route = route
+        self.pool = route.pool
+        self.heads = heads
+        self.kept = context.of_mode(KeptConnections)
+        http = route.pool.spec.http
+        self.response_queue = context.deadlines.queue("response", http.response_timeout)
+        self.kept_queue = context.deadlines.queue("kept", http.keep_alive_timeout)
+
+    def begin(self, exchange: ExchangeToServe) -> None:
+        forwarding = Forwarding(exchange, self)
+        exchange.served_by(forwarding)
+        forwarding.start()
+
+
+class Forwarding:
+    """Implements ConnectorOwner, ServerExchange and FlowOwner. Every path ends in :meth:`end`."""
+
+    __slots__ = (
+        "_began",
+        "_connector",
+        "_first_part",
+        "_kept",
+        "_request_flow",
+        "_sent",
+        "exchange",
+        "response_sent",
+        "server",
+        "server_name_used",
+        "target",
+        "used",
+    )
+
+    def __init__(self, exchange: ExchangeToServe, target: PoolTarget) -> None:
+        self.exchange = exchange
+        self.target = target
+        self.used: Backend | None = None
+        """The leased server, once it is connected. Before, the connector has the lease."""
+        self.server: ServerConnection | None = None
+        self.server_name_used: str | None = None
+        """The name of the server that got the request last."""
+        self.response_sent: Response | None = None
+        """The response on its way to the client."""
+        self._connector: Connector | None = None
+        self._request_flow: Flow | None = None
+        self._first_part = b""
+        """The bytes of the body that went with the head."""
+        self._kept: bytearray | None = bytearray() if self._may_repeat() else None
+        """The bytes of the body so far, for another attempt; None if there is none."""
+        self._sent = False
+        """Something of the request was sent."""
+        self._began = 0.0
+
+    def _may_repeat(self) -> bool:
+        head = self.exchange.head
+        if head.method not in IDEMPOTENT:
+            return False
+        return (head.block.length or 0) <= self.target.pool.spec.http.retry_buffer
+
+    @property
+    def backend(self) -> Backend | None:
+        if self.used is None and self._connector is not None:
+            return self._connector.backend
+        return self.used
+
+    # Pick and connect
+
+    def start(self) -> None:
+        """Pick a server, and use a kept connection to it, or connect."""
+        target = self.target
+        pool = target.pool
+        backend = pool.pick(self.exchange.client, ())
+        if backend is not None:
+            server = target.kept.take(backend)
+            if server is not None:
+                self.used = backend
+                self._use(server)
+                return
+        self._connect(backend)
+
+    def _connect(self, picked: Backend | None) -> None:
+        """Connect to a server that was picked, or to the next one."""
+        connector = self._connector
+        context = self.target.context
+        if connector is None:
+            connector = self._connector = Connector(context, self.target.route, self, context.clock())
+        connector.start(picked)
+
+    def connected(self, server: socket.SocketType, tls: Tls | None) -> None:
+        assert self._connector is not None  # noqa: S101 - it calls
+        target, loop = self.target, self.target.loop
+        self.used = backend = self._connector.hand_over()
+        handler = loop.handlers[server.fileno()]
+        assert isinstance(handler, EpollConnecting | EpollHandshake)  # noqa: S101 - it has just connected
+        loop.handlers[server.fileno()] = connection = ServerConnection(
+            loop,
+            server,
+            tls,
+            handler.ready,
+            pool=target.pool,
+            backend=backend,
+            owner=target.kept,
+            response_queue=target.response_queue,
+            kept_queue=target.kept_queue,
+            keepalive_options=target.route.keepalive_options,
+        )
+        try:
+            self._use(connection)
+        except Exception as exception:  # noqa: BLE001 - a bug in one request must not reach another
+            loop.fault("http", exception)
+            self.failed()
+
+    def no_server(self, ended_by: EndedBy, reason: Reason) -> None:
+        exchange = self.exchange
+        if ended_by == "client":
+            exchange.client_left()
+        elif reason == "connect_failed":
+            attempts = self.attempts
+            if attempts and all(attempt.error == "timed out" for attempt in attempts):
+                exchange.fail(504, "timeout")
+            else:
+                exchange.fail(502, "connect_failed")
+        else:
+            exchange.fail(503, "no_server")
+
+    def failed(self) -> None:
+        self.exchange.fail(502, "connect_failed")
+
+    # The client, as the connector and a PROXY header see it
+
+    @property
+    def id(self) -> int:
+        return self.exchange.carrier.id
+
+    @property
+    def sock(self) -> socket.SocketType:
+        return self.exchange.carrier.sock
+
+    @property
+    def client(self) -> Client:
+        return self.exchange.client
+
+    @property
+    def destination(self) -> Client | None:
+        return self.exchange.carrier.destination
+
+    @property
+    def tlvs(self) -> bytes:
+        return self.exchange.carrier.tlvs
+
+    @property
+    def server_name(self) -> str | None:
+        return self.exchange.carrier.server_name
+
+    @property
+    def tls(self) -> Tls | None:
+        return self.exchange.carrier.tls
+
+    # Send the request
+
+    def _use(self, server: ServerConnection) -> None:
+        """Send the request over this connection: the head, what is there of the body, then the rest as it comes."""
+        exchange = self.exchange
+        self.server = server
+        self.server_name_used = server.backend.name
+        self._began = server.loop.turn.now
+        body = exchange.body
+        data = request_image(exchange, passes_expect=self._kept is None)
+        if body is not None:
+            data += self._take_first_part()
+            if self._kept is not None and exchange.expects_continue:
+                exchange.send_continue()
+        try:
+            server.begin(self, data)
+        except OSError as error:
+            self.server_failed(error)
+            return
+        self._sent = True
+        if body is None or body.done:
+            server.request_sent()
+        else:
+            self._send_body(server)
+        if server.readable and self.server is server and self._request_flow is None:
+            server.continue_later()  # it may have closed, or answered, before the request
+
+    def _take_first_part(self) -> bytes:
+        """Return the bytes of the body that are here: those that went before, or those that came with the head."""
+        exchange = self.exchange
+        body, carrier = exchange.body, exchange.carrier
+        if self._kept:
+            return bytes(self._kept)
+        if not self._first_part and carrier.unread and body is not None:
+            data, carrier.unread = carrier.unread, b""
+            taken = body.walk(data)
+            self._first_part, carrier.unread = data[:taken], data[taken:]
+            exchange.bytes_in += taken
+            if self._kept is not None:
+                self._kept += self._first_part
+        return self._first_part
+
+    def _send_body(self, server: ServerConnection) -> None:
+        exchange = self.exchange
+        assert exchange.body is not None  # noqa: S101 - see _use
+        flow = Flow(exchange.carrier, server, exchange.body, self)
+        flow.most = exchange.max_body
+        if self._kept is not None:
+            flow.kept, flow.keep = self._kept, self.target.pool.spec.http.retry_buffer
+        self._request_flow = exchange.carrier.request_flow = server.request_flow = flow
+        exchange.watch_idle()
+        flow.pump()
+
+    def flow_ended(self, flow: Flow) -> None:
+        """The request's body has passed."""
+        exchange = self.exchange
+        exchange.bytes_in += flow.moved
+        self._kept = flow.kept
+        self._request_flow = exchange.carrier.request_flow = None
+        if self.server is not None:
+            self.server.request_flow = None
+            self.server.request_sent()
+
+    def flow_failed(self, flow: Flow, stream: EpollStream, error: Exception) -> None:
+        """The request's body cannot pass."""
+        exchange, server = self.exchange, self.server
+        exchange.bytes_in += flow.moved
+        self._kept = flow.kept
+        self._request_flow = exchange.carrier.request_flow = None
+        if server is not None:
+            server.request_flow = None
+        if isinstance(error, MalformedError):
+            exchange.refuse_body(error.status)
+        elif stream is exchange.carrier:
+            exchange.client_left()
+        elif server is not None and self.response_sent is None:
+            server.look_for_response()  # it may have answered without reading on
+
+    # The response
+
+    @property
+    def max_header(self) -> int:
+        return self.exchange.max_header
+
+    @property
+    def response_heads(self) -> ResponseHeads:
+        return self.target.heads
+
+    def response(self, head: ResponseHead, rest: memoryview) -> bool:
+        exchange, server = self.exchange, self.server
+        assert server is not None  # noqa: S101 - it calls
+        if head.interim:
+            exchange.interim(head)
+            return not exchange.ended
+        server.head_received()
+        if head.status == 101:
+            self._switch(head, rest)
+        elif not self._try_another(head):
+            timing = server.backend.timing
+            if timing is not None and timing.first_byte is not None:
+                timing.first_byte.add(server.loop.turn.now - self._began)
+            self.response_sent = Response(self, server, head)
+            self.response_sent.begin(rest)
+        return False
+
+    def _switch(self, head: ResponseHead, rest: memoryview) -> None:
+        exchange, server = self.exchange, self.server
+        assert server is not None  # noqa: S101 - see response
+        if not exchange.head.upgrade or not head.block.meanings & UPGRADE:
+            exchange.fail(502, "bad_response")
+        else:
+            exchange.switch(head, server, bytes(rest))
+
+    def _try_another(self, head: ResponseHead) -> bool:
+        """Try another server if the response is one that the pool does not accept while there are others."""
+        spec = self.target.pool.spec
+        status = str(head.status)
+        if status not in spec.http.retry_on or not self._repeatable or not self._retries_left:
+            return False
+        self._retry(f"status {status}")
+        return True
+
+    # Failure
+
+    @property
+    def _repeatable(self) -> bool:
+        """The request can be sent again, though a server may have seen it."""
+        return self._kept is not None and self.response_sent is None
+
+    @property
+    def _retries_left(self) -> bool:
+        return self._connector is None or self._connector.retries_left
+
+    def server_failed(self, error: Exception) -> None:
+        server = self.server
+        assert server is not None  # noqa: S101 - it calls
+        stale = server.requests > 1 and not server.has_partial_head and not isinstance(error, MalformedError)
+        self._drop_server()
+        http = self.target.pool.spec.http
+        if stale and (self._repeatable or not self._sent):
+            backend, self.used = self.used, None
+            self._connect(backend)
+        elif isinstance(error, MalformedError):
+            self.exchange.fail(502, "bad_response")
+        elif "reset" in http.retry_on and self._repeatable and self._retries_left:
+            self._retry(describe_error(error) if isinstance(error, OSError) else "no response")
+        else:
+            self.exchange.fail(502, "server_reset")
+
+    def response_timed_out(self) -> None:
+        if "timeout" in self.target.pool.spec.http.retry_on and self._repeatable and self._retries_left:
+            self._retry("no response in time")
+        else:
+            self.exchange.fail(504, "timeout")
+
+    def _retry(self, text: str) -> None:
+        """Send the request to another server."""
+        self._drop_server()
+        backend, context = self.used, self.target.context
+        assert backend is not None  # noqa: S101 - it had the request
+        if self._connector is None:
+            self._connector = Connector(context, self.target.route, self, context.clock())
+        self._connector.note_failure(backend, text, self._began)
+        self._release()
+        self._connect(None)
+
+    def _drop_server(self) -> None:
+        """Close the connection to the server: its response does not count."""
+        server, self.server = self.server, None
+        if self._request_flow is not None:
+            self._request_flow.cancel()
+            self.exchange.bytes_in += self._request_flow.moved
+            self._kept = self._request_flow.kept
+            self._request_flow = self.exchange.carrier.request_flow = None
+        if server is not None:
+            server.end()
+            server.close_socket(reset=True)
+
+    # The end
+
+    def _release(self) -> None:
+        backend, self.used = self.used, None
+        if backend is not None:
+            self.target.pool.release(backend)
+
+    def response_complete(self, *, reusable: bool) -> None:
+        """The whole response was read: the server is free, and its connection too if the whole request was read."""
+        server, self.server = self.server, None
+        assert server is not None  # noqa: S101 - it has responded
+        flow = self._request_flow
+        if flow is not None:
+            reusable = False
+            self._stop_request(flow)
+        server.end()
+        if reusable:
+            self.target.kept.keep(server)
+        else:
+            server.close_socket()
+        self._release()
+
+    def _stop_request(self, flow: Flow) -> None:
+        flow.cancel()
+        self.exchange.bytes_in += flow.moved
+        self._request_flow = self.exchange.carrier.request_flow = None
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        return self._connector.attempts if self._connector is not None else ()
+
+    @property
+    def last_activity(self) -> float:
+        return self.server.last_activity if self.server is not None else 0.0
+
+    @property
+    def stuck(self) -> bool:
+        return self.server is not None and not self.server.writable
+
+    def let_go(self) -> None:
+        """The connection to the server is relayed from now on. The lease lasts as long."""
+        server, self.server = self.server, None
+        if server is not None:
+            server.end()
+            server.detach()
+
+    @property
+    def may_end_unfinished(self) -> bool:
+        """The client can tell from the framing of the response that it is not complete."""
+        return self.response_sent is not None and self.response_sent.may_end_unfinished
+
+    def server_removed(self) -> None:
+        """The server was removed from the configuration, and the drain timeout has passed."""
+        if self.server is None and self._connector is not None:
+            self._connector.server_removed()
+        else:
+            self.exchange.abort("server_down")
+
+    def end(self) -> None:
+        """The exchange has ended: give back what is left."""
+        if self.response_sent is not None:
+            self.response_sent.cancel()
+        self._drop_server()
+        if self._connector is not None:
+            self._connector.cancel()
+            self._connector.release()
+        self._release()

@@ -1,0 +1,137 @@
+"""The settings of an http listener that apply to its new requests."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import attrs
+
+from lb.events import HttpRequest
+from lb.http.carrier import Responder
+from lb.http.forwarding import PoolTarget
+from lb.http.kept import KeptConnections
+from lb.http.routes import Router
+from lb.http.steps import Step
+from lb.http1.request_head import RequestHead, RequestHeads
+from lb.http1.response_head import ResponseHeads
+from lb.model import HttpSettings, ListenerSpec, RouteSpec, ToPool
+from lb.model.address import Networks
+from lb.net.deadlines import DeadlineQueue
+from lb.pools.pool import Pool
+from lb.proxy.context import ConnectionContext
+from lb.proxy.route import make_route
+from lb.relay.epoll_splicer import EpollSplicer
+
+__all__ = ["HttpFrontend", "RunningRoute"]
+
+LINGER_TIME = 2.0
+"""Seconds in which a client whose connection is closed may take the last response, while its own bytes are dropped."""
+
+DRAIN_GRACE = 0.5
+"""Seconds without a request after which a connection that is drained is closed.
+
+A client that is about to send one would lose it. With its next response, it is told to close."""
+
+
+@attrs.frozen(eq=False)
+class RunningRoute:
+    """A route of the current configuration. A request keeps its route over a reload."""
+
+    name: str
+    spec: RouteSpec
+    target: Responder
+    steps: Sequence[Step] = ()
+
+    @property
+    def pool(self) -> str:
+        """The name of the route's pool; empty if it has none."""
+        return self.spec.target.pool if isinstance(self.spec.target, ToPool) else ""
+
+
+class RequestIds:
+    """The ids of this process's requests: unique, and none tells another."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(8)
+        self._numbers: Iterator[int] = itertools.count(secrets.randbits(31))
+
+    def __call__(self) -> str:
+        return f"{self._prefix}{next(self._numbers):012x}"
+
+
+class HttpFrontend:
+    """The listener, as its connections see it. ``closed()`` is called when a connection has ended."""
+
+    name: str
+    """The listener's name."""
+    settings: HttpSettings
+    heads: RequestHeads
+    """Heads seen before; each knows its route, so a new configuration begins with none."""
+    header_queue: DeadlineQueue
+    keep_alive_queue: DeadlineQueue
+    idle_queue: DeadlineQueue
+    trusted_proxies: Networks
+    secure: bool
+    """The listener's clients speak TLS."""
+
+    def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
+        self.closed = closed
+        self.context = context
+        assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - see lb.http.mode
+        self.splicer = context.splicer
+        self.loop = context.splicer.loop
+        self.kept = context.of_mode(KeptConnections)
+        self.next_id = context.of_mode(_request_ids)
+        self.response_heads = ResponseHeads()
+        self.linger_queue = context.deadlines.queue("linger", LINGER_TIME)
+        self.drain_queue = context.deadlines.queue("drain", DRAIN_GRACE)
+        self.draining = False
+        """The listener accepts no more: each response closes its connection."""
+
+    def configure(self, spec: ListenerSpec, settings: HttpSettings, pools: Mapping[str, Pool]) -> None:
+        """Apply new settings. The TLS contexts of the pools exist already."""
+        deadlines = self.context.deadlines
+        self.name = spec.name
+        self.settings = settings
+        self.secure = spec.tls is not None
+        self.trusted_proxies = settings.trusted_proxies
+        self.header_queue = deadlines.queue("header", spec.header_timeout)
+        self.keep_alive_queue = deadlines.queue("idle_client", settings.keep_alive or spec.header_timeout)
+        self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
+        self.heads = RequestHeads()
+        self._router = Router([(route, self._run(route, spec, pools)) for route in self._all_routes(settings)])
+        self.draining = False
+        self.kept.close_outdated()
+
+    def _all_routes(self, settings: HttpSettings) -> list[RouteSpec]:
+        """Return the routes, with one for what no other takes if the listener has a pool."""
+        if not settings.pool or any(_takes_all(route) for route in settings.routes):
+            return list(settings.routes)
+        return [*settings.routes, RouteSpec(settings.pool, ToPool(settings.pool))]
+
+    def _run(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> RunningRoute:
+        assert isinstance(route.target, ToPool)  # noqa: S101 - to be replaced
+        pool = pools[route.target.pool]
+        made = make_route(pool, spec, self.context.deadlines, self.context.tls)
+        target = PoolTarget(self.context, self.loop, made, self.response_heads)
+        return RunningRoute(route.name, route, target)
+
+    @property
+    def record(self) -> type[HttpRequest]:
+        """The record of a request."""
+        return HttpRequest
+
+    def find(self, head: RequestHead) -> RunningRoute | None:
+        """Return the route of a request; None if no route takes it. Raises MalformedError for a refused path."""
+        path = b"/" if head.target == b"*" else head.path
+        return self._router.find(head.host, path, head.method)
+
+
+def _takes_all(route: RouteSpec) -> bool:
+    return not route.hosts and route.path == "/" and not route.exact and not route.methods
+
+
+def _request_ids(_context: ConnectionContext) -> RequestIds:
+    return RequestIds()

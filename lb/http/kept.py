@@ -1,0 +1,72 @@
+"""Kept connections: idle connections to servers, for the next request.
+
+Those of a server are a stack: the one that was used last is used first, so the others time out when fewer are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lb.http.server_connection import ServerConnection
+from lb.pools.backend import Backend
+from lb.proxy.context import ConnectionContext
+
+__all__ = ["KeptConnections"]
+
+
+class KeptConnections:
+    """The idle connections of this process, of all listeners of mode ``http``."""
+
+    def __init__(self, context: ConnectionContext) -> None:
+        self._descriptors = context.descriptors
+        self._idle: dict[Backend, list[ServerConnection]] = {}
+
+    def take(self, backend: Backend) -> ServerConnection | None:
+        """Return an idle connection to a server, if there is one. The caller owns it from now on."""
+        idle = self._idle.get(backend)
+        if not idle:
+            return None
+        connection = idle.pop()
+        self._descriptors.give(1)
+        if not idle:
+            del self._idle[backend]
+        return connection
+
+    def keep(self, connection: ServerConnection) -> None:
+        """Keep a connection whose response is complete, or close it if there are enough."""
+        backend = connection.backend
+        idle = self._idle.get(backend, ())
+        most = connection.pool.spec.http.keep_alive
+        if len(idle) >= most or backend.leaving or not connection.is_current or not self._descriptors.has(1):
+            connection.close_socket()
+            return
+        if idle:
+            idle.append(connection)
+        else:
+            self._idle[backend] = [connection]
+        self._descriptors.take(1)
+        connection.became_idle()
+
+    def forget(self, connection: ServerConnection) -> None:
+        """An idle connection has ended."""
+        idle = self._idle[connection.backend]
+        idle.remove(connection)
+        self._descriptors.give(1)
+        if not idle:
+            del self._idle[connection.backend]
+
+    def close_outdated(self) -> None:
+        """Close the connections to servers that have left or whose settings have changed."""
+        for idle in list(self._idle.values()):
+            for connection in list(idle):
+                if connection.backend.leaving or not connection.is_current:
+                    self.forget(connection)
+                    connection.close_socket()
+
+    def by_pool(self) -> Mapping[str, int]:
+        """Return the number of idle connections of each pool."""
+        counts: dict[str, int] = {}
+        for idle in self._idle.values():
+            pool = idle[0].pool.name
+            counts[pool] = counts.get(pool, 0) + len(idle)
+        return counts

@@ -1,0 +1,255 @@
+"""A connection to a server: it carries one exchange after the other, and is idle in between."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+from lb.http1.grammar import MalformedError
+from lb.http1.response_head import ResponseHead, ResponseHeads
+from lb.net.deadlines import DeadlineQueue
+from lb.pools.backend import Backend
+from lb.pools.pool import Pool
+from lb.relay.epoll_loop import EpollLoop
+from lb.relay.epoll_stream import EpollStream
+from lb.tls.layer import Tls
+
+if TYPE_CHECKING:
+    from lb.http.flow import Flow
+
+__all__ = ["ServerConnection", "ServerConnectionOwner", "ServerExchange"]
+
+USUAL_HEAD = 4096
+"""Bytes in which the end of a head is looked for first."""
+
+
+class ServerExchange(Protocol):
+    """The exchange that a connection carries."""
+
+    @property
+    def max_header(self) -> int:
+        """Maximum bytes of a response's head."""
+
+    @property
+    def response_heads(self) -> ResponseHeads: ...
+
+    def response(self, head: ResponseHead, rest: memoryview) -> bool:
+        """A head has come. ``rest`` is what has come after it. Return True if another head follows."""
+
+    def server_failed(self, error: Exception) -> None:
+        """The server failed before its response: OSError, EOFError at its end, MalformedError."""
+
+    def response_timed_out(self) -> None:
+        """The server has not responded in time."""
+
+
+class ServerConnectionOwner(Protocol):
+    """The owner of idle connections."""
+
+    def forget(self, connection: ServerConnection) -> None:
+        """An idle connection has ended."""
+
+
+class ServerConnection(EpollStream):
+    """A connected socket of a server of a pool."""
+
+    __slots__ = (
+        "_idle_since",
+        "_keepalive_options",
+        "_kept_queue",
+        "_owner",
+        "_partial",
+        "_response_queue",
+        "_spec",
+        "_tls_spec",
+        "_waiting_since",
+        "backend",
+        "exchange",
+        "pool",
+        "request_flow",
+        "requests",
+        "response_flow",
+    )
+
+    def __init__(
+        self,
+        loop: EpollLoop,
+        sock: socket.SocketType,
+        tls: Tls | None,
+        ready: int,
+        *,
+        pool: Pool,
+        backend: Backend,
+        owner: ServerConnectionOwner,
+        response_queue: DeadlineQueue,
+        kept_queue: DeadlineQueue,
+        keepalive_options: tuple[tuple[int, int, int], ...],
+    ) -> None:
+        super().__init__(loop, sock, tls, ready)
+        self.pool = pool
+        self.backend = backend
+        self.exchange: ServerExchange | None = None
+        """None: the connection is idle."""
+        self.request_flow: Flow | None = None
+        self.response_flow: Flow | None = None
+        self.requests = 0
+        """Requests that it has carried."""
+        self._owner = owner
+        self._keepalive_options = keepalive_options
+        """Options of TCP keep-alive, set when it is kept for the first time."""
+        self._spec = backend.spec
+        self._tls_spec = pool.spec.tls
+        self._partial = b""
+        """A head that has not come completely."""
+        now = loop.clock()
+        self._waiting_since: float | None = None
+        """When the request was sent; None: no response is due."""
+        self._idle_since = now
+        self._response_queue = response_queue
+        self._kept_queue = kept_queue
+        response_queue.enter(self, now)
+        kept_queue.enter(self, now)
+
+    @property
+    def is_current(self) -> bool:
+        """True if the configuration of the server still is what the connection was made with."""
+        spec = self.backend.spec
+        return (spec is self._spec or spec.address == self._spec.address) and self.pool.spec.tls == self._tls_spec
+
+    def begin(self, exchange: ServerExchange, data: bytes) -> None:
+        """Send a request's head, and what is there of its body. Raises OSError."""
+        self.exchange = exchange
+        self.requests += 1
+        self.write(data)
+
+    def request_sent(self) -> None:
+        """The whole request was sent: its response is due."""
+        self._waiting_since = self.loop.clock()
+
+    @property
+    def has_partial_head(self) -> bool:
+        """Some bytes of a response's head have come."""
+        return self._partial != b""
+
+    def look_for_response(self) -> None:
+        """The request cannot be sent: the server may have responded before it read all."""
+        self.readable = self.until_eagain = True
+        self.continue_later()
+
+    def end(self) -> None:
+        """The exchange has ended. The caller keeps or closes the connection."""
+        self.exchange = None
+        self.request_flow = self.response_flow = None
+        self._waiting_since = None
+
+    def became_idle(self) -> None:
+        """It is kept for the next request."""
+        if self._keepalive_options and self.sock.family != socket.AF_UNIX:
+            for level, option, value in self._keepalive_options:
+                self.sock.setsockopt(level, option, value)
+            self._keepalive_options = ()
+        self._idle_since = self.loop.clock()
+        if self.readable or self.until_eagain:
+            self.continue_later()  # the server may have ended it already
+
+    # Calls of the stream
+
+    def on_readable(self) -> None:
+        if self.response_flow is not None:
+            self.response_flow.pump()
+        elif self.exchange is not None:
+            self._read_heads(self.exchange)
+        else:
+            self._read_idle()
+
+    def on_writable(self) -> None:
+        if self.request_flow is not None:
+            self.request_flow.pump()
+
+    def on_broken(self, error: OSError) -> None:  # noqa: ARG002 - a read tells more
+        """The request could not be sent. The server may have answered before: a read tells."""
+        if self.request_flow is not None:
+            self.request_flow.cancel()
+        self.look_for_response()
+
+    def failed(self, exception: Exception) -> None:  # noqa: ARG002 - reported by the loop
+        if self.exchange is not None:
+            self.exchange.server_failed(EOFError("a fault"))
+        elif not self.closed:
+            self._owner.forget(self)
+            self.close_socket()
+
+    def _read_idle(self) -> None:
+        """An idle server may only end the connection: anything else belongs to no request."""
+        try:
+            ended = self.read() is not None
+        except OSError:
+            ended = True
+        if ended:
+            self._owner.forget(self)
+            self.close_socket()
+
+    def _read_heads(self, exchange: ServerExchange) -> None:
+        try:
+            data = self.read()
+            if data is None:
+                return
+            if not data:
+                exchange.server_failed(EOFError("the server has ended the connection"))
+                return
+            if self._partial:
+                data = memoryview(self._partial + data)
+                self._partial = b""
+            self._take_heads(exchange, data)
+        except (OSError, MalformedError) as error:
+            exchange.server_failed(error)
+
+    def _take_heads(self, exchange: ServerExchange, data: memoryview) -> None:
+        """Pass on the head, and those of interim responses before it. Raises MalformedError."""
+        while True:
+            found = bytes(data[:USUAL_HEAD])
+            end = found.find(b"\r\n\r\n")
+            if end < 0 and len(data) > USUAL_HEAD:
+                found = bytes(data[: exchange.max_header + 4])
+                end = found.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > exchange.max_header:
+                    raise MalformedError("the response's head is too long")
+                self._partial = bytes(data)
+                return
+            head = exchange.response_heads.read(found[: end + 4])
+            data = data[end + 4 :]
+            if not exchange.response(head, data):
+                return
+            if not data:
+                return
+
+    # Deadlines
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """A deadline has passed, or would have if nothing had happened since."""
+        now = self.loop.clock()
+        if queue is self._response_queue:
+            since, exchange = self._waiting_since, self.exchange
+            if since is not None and exchange is not None and now - since >= queue.timeout:
+                exchange.response_timed_out()
+            else:
+                queue.renew(self, now if since is None else since)
+        elif self.exchange is None and now - self._idle_since >= queue.timeout:
+            self._owner.forget(self)
+            self.close_socket()
+        else:
+            queue.renew(self, self._idle_since if self.exchange is None else now)
+
+    def head_received(self) -> None:
+        """The response's head has come: it is not due any more."""
+        self._waiting_since = None
+
+    def detach(self) -> None:
+        """Leave the socket to another handler."""
+        self._response_queue.discard(self)
+        self._kept_queue.discard(self)
+
+    def close_socket(self, *, reset: bool = False) -> None:
+        self.detach()
+        super().close_socket(reset=reset)

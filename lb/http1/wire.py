@@ -1,0 +1,31 @@
+"""Heads as they are sent: written anew from what was read, never copied through."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from lb.http1.response_head import ResponseHead
+
+__all__ = ["CHUNKED", "CLOSE", "KEEP_ALIVE", "VIA", "length_line", "response_image", "status_line"]
+
+VIA = b"Via: 1.1 trio-lb\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"
+"""For clients of HTTP/1.0."""
+
+_PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+def status_line(status: int, reason: bytes | None = None) -> bytes:
+    """Return a status line with its CRLF. ``reason``: as the server sent it; None = the usual one."""
+    return b"HTTP/1.1 %d %s\r\n" % (status, _PHRASES.get(status, b"") if reason is None else reason)
+
+
+def length_line(length: int) -> bytes:
+    return b"Content-Length: %d\r\n" % length
+
+
+def response_image(head: ResponseHead, framing: bytes, connection: bytes) -> bytes:
+    """Return a server's head for a client, with the empty line. ``framing`` and ``connection`` are lines."""
+    return b"%s%s%s%s%s\r\n" % (status_line(head.status, head.reason), head.block.lines, VIA, framing, connection)
