@@ -91,6 +91,7 @@ PURE_PART_OF = {
     "lb.console.text": {"datetime"},
     "lb.http.error_page": {"http"},
     "lb.http1.dates": {"datetime"},
+    "lb.http1.wire": {"http"},
     "lb.http1.target": {"urllib"},
     "lb.http1.wire": {"http"},
     "lb.model.address": {"socket"},

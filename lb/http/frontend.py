@@ -10,10 +10,10 @@ import attrs
 
 from lb.events import HttpRequest
 from lb.http.carrier import Responder
-from lb.http.forwarding import PoolTarget
 from lb.http.kept import KeptConnections
 from lb.http.routes import Router
 from lb.http.steps import Step
+from lb.http.upstream_request import PoolTarget
 from lb.http1.request_head import RequestHead, RequestHeads
 from lb.http1.response_head import ResponseHeads
 from lb.model import HttpSettings, ListenerSpec, RouteSpec, ToPool

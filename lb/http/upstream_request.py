@@ -31,7 +31,7 @@ from lb.relay.epoll_loop import EpollLoop
 from lb.relay.epoll_stream import EpollStream
 from lb.tls.layer import Tls
 
-__all__ = ["Forwarding", "PoolTarget"]
+__all__ = ["PoolTarget", "UpstreamRequest"]
 
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """Methods whose requests may be sent again, once a server may have seen them."""
@@ -52,12 +52,12 @@ class PoolTarget:
         self.kept_queue = context.deadlines.queue("kept", http.keep_alive_timeout)
 
     def begin(self, exchange: ExchangeToServe) -> None:
-        forwarding = Forwarding(exchange, self)
-        exchange.served_by(forwarding)
-        forwarding.start()
+        request = UpstreamRequest(exchange, self)
+        exchange.served_by(request)
+        request.start()
 
 
-class Forwarding:
+class UpstreamRequest:
     """Implements ConnectorOwner, ServerExchange and FlowOwner. Every path ends in :meth:`end`."""
 
     __slots__ = (
