@@ -1,9 +1,12 @@
-"""The mode ``"http"``: requests are routed to servers, files or texts."""
+"""The mode ``"http"``: a reverse proxy, which routes each request to a server of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
+from lb.http.client_connection import ClientConnection
+from lb.http.frontend import HttpFrontend
 from lb.http.settings import read_settings
 from lb.model import HttpSettings, ListenerSpec
 from lb.model.modes import References
@@ -19,11 +22,22 @@ class HttpMode(Mode):
     """Implements :class:`lb.proxy.mode.Mode`."""
 
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
-        raise NotImplementedError
+        self._context = context
+        self._frontend = HttpFrontend(context, closed)
+        self.accepted = partial(ClientConnection, context, self._frontend)
 
     @classmethod
     def read_settings(cls, listener: str, table: Table, references: References) -> HttpSettings:
         return read_settings(listener, table, references)
 
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
-        raise NotImplementedError
+        settings = spec.settings
+        assert isinstance(settings, HttpSettings)  # noqa: S101 - read_settings returns this type
+        self._frontend.configure(spec, settings, pools)
+
+    def drain(self) -> None:
+        """Let requests under way finish, and end each connection with its next response, or once it is idle."""
+        self._frontend.draining = True
+        for connection in list(self._context.open):
+            if isinstance(connection, ClientConnection) and connection.frontend is self._frontend:
+                connection.drain()
