@@ -93,7 +93,6 @@ PURE_PART_OF = {
     "lb.http1.dates": {"datetime"},
     "lb.http1.wire": {"http"},
     "lb.http1.target": {"urllib"},
-    "lb.http1.wire": {"http"},
     "lb.model.address": {"socket"},
 }
 """What they use of these reads no clock and opens nothing: dates, phrases, escapes, the type of an address."""
