@@ -58,6 +58,10 @@ class Upstream(Protocol):
     def server_removed(self) -> None:
         """The server was removed from the configuration, and the drain timeout has passed."""
 
+    @property
+    def done(self) -> bool:
+        """Everything is given back."""
+
     def end(self) -> None:
         """The exchange has ended: give back everything."""
 
@@ -91,9 +95,13 @@ class Carrier(EpollStream, abc.ABC):
 
     @abc.abstractmethod
     def response_image(
-        self, exchange: ExchangeToServe, head: ResponseHead, framing: bytes, *, until_close: bool
+        self, exchange: ExchangeToServe, head: ResponseHead, framing: bytes | None = None, *, until_close: bool = False
     ) -> bytes:
-        """Return a server's head for this client. ``until_close``: the body ends with the connection."""
+        """Return a server's head for this client.
+
+        ``framing`` is the line that frames the body; None = its own Content-Length. ``until_close``: the body ends with
+        the connection.
+        """
 
     @abc.abstractmethod
     def forwarded_lines(self, head: RequestHead) -> bytes:
@@ -109,6 +117,10 @@ class ExchangeToServe(ExchangeView, Protocol):
 
     @property
     def carrier(self) -> Carrier: ...
+
+    @property
+    def status(self) -> int | None:
+        """Of the response that has begun."""
 
     @property
     def body(self) -> MessageBody | None:

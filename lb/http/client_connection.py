@@ -203,7 +203,7 @@ class ClientConnection(ExchangeCarrier):
         """Return the bytes of the next head; None if it has not come yet, or the connection has ended."""
         try:
             head = self._buffered_head() if self._buffer is not None else None
-            if head is None and self.has_input and not self.closed:
+            if head is None:
                 head = self._read_head()
         except MalformedError as error:
             self._refuse(error)
@@ -217,17 +217,16 @@ class ClientConnection(ExchangeCarrier):
 
     def _read_head(self) -> bytes | None:
         """Read until there is a head, or nothing more to read. Raises MalformedError and OSError."""
-        while self.has_input:
-            data = self.read(HEAD_READ)
+        while self.readable or self.unread:
+            data = self.read_bytes(HEAD_READ)
             if data is None:
                 return None
             if not data:
                 self._ended = True
                 return None
             if self._buffer is None:
-                head = bytes(data)
-                if head.find(b"\r\n\r\n") == len(head) - 4 <= self.frontend.settings.max_header - 4:
-                    return head  # the usual case: exactly one
+                if data.find(b"\r\n\r\n") == len(data) - 4 <= self.frontend.settings.max_header - 4:
+                    return data  # the usual case: exactly one
                 self._buffer = HeadBuffer(self.frontend.settings.max_header)
             self._buffer.feed(data)
             found = self._buffered_head()
@@ -304,15 +303,15 @@ class ClientConnection(ExchangeCarrier):
 
     def closing(self, exchange: ExchangeToServe) -> bool:
         """Return whether the connection ends with this exchange, and remember it."""
-        if not self.must_close:
-            body = exchange.body
-            self.must_close = (
-                not exchange.head.keep_alive
-                or self.frontend.draining
-                or not self.frontend.settings.keep_alive
-                or (body is not None and not body.done and (exchange.expects_continue or body.left > MOST_DROPPED))
-            )
+        frontend = self.frontend
+        if not exchange.head.keep_alive or frontend.closes or self._leaves_body(exchange):
+            self.must_close = True
         return self.must_close
+
+    def _leaves_body(self, exchange: ExchangeToServe) -> bool:
+        """Return True if too much is left of the request's body, or if it may never come."""
+        body = exchange.body
+        return body is not None and not body.done and (exchange.expects_continue or body.left > MOST_DROPPED)
 
     def _connection_line(self, exchange: ExchangeToServe) -> bytes:
         if self.closing(exchange):
@@ -320,15 +319,15 @@ class ClientConnection(ExchangeCarrier):
         return b"" if exchange.head.minor else KEEP_ALIVE
 
     def response_image(
-        self, exchange: ExchangeToServe, head: ResponseHead, framing: bytes, *, until_close: bool
+        self, exchange: ExchangeToServe, head: ResponseHead, framing: bytes | None = None, *, until_close: bool = False
     ) -> bytes:
-        """Return a server's head for this client."""
         if until_close:
             self.must_close = True
-        key = (framing, self._connection_line(exchange))
-        image = head.images.get(key)
+        connection = self._connection_line(exchange)
+        image = head.images.get((framing, connection))
         if image is None:
-            image = head.images[key] = response_image(head, *key)
+            line = length_line(head.fixed) if framing is None else framing
+            image = head.images[framing, connection] = response_image(head, line, connection)
         return image
 
     def write_interim(self, exchange: Exchange, head: ResponseHead) -> None:
@@ -385,8 +384,8 @@ class ClientConnection(ExchangeCarrier):
             self._drop = exchange
             self._drop_body(exchange)
         else:
-            self._idle_since = self._context.clock()
-            if self._buffer is not None or self.has_input or self._ended:
+            self._idle_since = self.loop.time()
+            if self._buffer is not None or self.readable or self.unread or self._ended:
                 self._serve()
 
     def _drop_body(self, exchange: Exchange) -> None:

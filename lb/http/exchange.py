@@ -117,7 +117,7 @@ class Exchange:
         self.frontend = frontend
         self.head = head
         self.id = frontend.next_id()
-        self.began = carrier.loop.clock()
+        self.began = carrier.loop.time()
         self.client = carrier.client_of(head)
         """Behind trusted proxies, the client that they name."""
         self.route: RunningRoute | None = None
@@ -270,7 +270,7 @@ class Exchange:
     def response_begins(self, status: int) -> None:
         """The first byte of the response is sent next."""
         self.status = status
-        self.responded_at = self.carrier.loop.clock()
+        self.responded_at = self.carrier.loop.time()
 
     def response_complete(self, *, close: bool = False) -> None:
         """The whole response was sent, but for what the client has not taken yet."""
@@ -327,7 +327,7 @@ class Exchange:
         self.carrier.cut(reset=not unfinished)
 
     def _leave_server(self) -> None:
-        if self.upstream is not None:
+        if self.upstream is not None and not self.upstream.done:
             self.upstream.end()
 
     def _finish(self) -> None:
@@ -346,22 +346,24 @@ class Exchange:
         self.frontend.context.sink(self._record())
 
     def _record(self) -> HttpRequest:
-        head, route, upstream = self.head, self.route, self.upstream
-        now = self.carrier.loop.clock()
+        route, upstream = self.route, self.upstream
+        now = self.carrier.loop.time()
+        method, host, path, version = self.head.described
+        responded_at = self.responded_at
         return self.frontend.record(
             self.id,
             self.frontend.name,
             route.name if route is not None else "",
             self.client,
-            head.method.decode(),
-            head.host.decode(),
-            head.target.partition(b"?")[0].decode(),
-            ("1.1" if head.minor else "1.0") if head.method else "",
+            method,
+            host,
+            path,
+            version,
             self.status,
             self.bytes_in,
             self.bytes_out,
             (now - self.began) * 1000,
-            None if self.responded_at is None else (self.responded_at - self.began) * 1000,
+            None if responded_at is None else (responded_at - self.began) * 1000,
             route.pool if route is not None else "",
             upstream.server_name_used if upstream is not None else None,
             upstream.attempts if upstream is not None else (),
@@ -374,7 +376,7 @@ class Exchange:
     def watch_idle(self) -> None:
         """A body is on its way: the idle timeout applies."""
         if self._idle_queue is None and not self.ended:
-            self._idle_since = self.carrier.loop.clock()
+            self._idle_since = self.carrier.loop.time()
             self._idle_queue = self.frontend.idle_queue
             self._idle_queue.enter(self, self._idle_since)
 
@@ -384,7 +386,7 @@ class Exchange:
         active = max(self.carrier.last_activity, upstream.last_activity if upstream is not None else 0.0)
         waits_for_server = self.status is None and self.carrier.request_flow is None
         if waits_for_server or active > self._idle_since:
-            self._idle_since = self.carrier.loop.clock() if waits_for_server else active
+            self._idle_since = self.carrier.loop.time() if waits_for_server else active
             queue.renew(self, self._idle_since)
             return
         self._idle_queue = None

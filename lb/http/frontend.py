@@ -42,12 +42,9 @@ class RunningRoute:
     name: str
     spec: RouteSpec
     target: Responder
+    pool: str = ""
+    """The name of the route's pool; empty if it has none."""
     steps: Sequence[Step] = ()
-
-    @property
-    def pool(self) -> str:
-        """The name of the route's pool; empty if it has none."""
-        return self.spec.target.pool if isinstance(self.spec.target, ToPool) else ""
 
 
 class RequestIds:
@@ -87,8 +84,10 @@ class HttpFrontend:
         self.response_heads = ResponseHeads()
         self.linger_queue = context.deadlines.queue("linger", LINGER_TIME)
         self.drain_queue = context.deadlines.queue("drain", DRAIN_GRACE)
+        self.closes = False
+        """Each response closes its connection."""
         self.draining = False
-        """The listener accepts no more: each response closes its connection."""
+        """The listener accepts no more."""
 
     def configure(self, spec: ListenerSpec, settings: HttpSettings, pools: Mapping[str, Pool]) -> None:
         """Apply new settings. The TLS contexts of the pools exist already."""
@@ -103,6 +102,7 @@ class HttpFrontend:
         self.heads = RequestHeads()
         self._router = Router([(route, self._run(route, spec, pools)) for route in self._all_routes(settings)])
         self.draining = False
+        self.closes = not settings.keep_alive
         self.kept.close_outdated()
 
     def _all_routes(self, settings: HttpSettings) -> list[RouteSpec]:
@@ -116,7 +116,7 @@ class HttpFrontend:
         pool = pools[route.target.pool]
         made = make_route(pool, spec, self.context.deadlines, self.context.tls)
         target = PoolTarget(self.context, self.loop, made, self.response_heads)
-        return RunningRoute(route.name, route, target)
+        return RunningRoute(route.name, route, target, pool.name)
 
     @property
     def record(self) -> type[HttpRequest]:

@@ -24,36 +24,38 @@ class KeptConnections:
     def take(self, backend: Backend) -> ServerConnection | None:
         """Return an idle connection to a server, if there is one. The caller owns it from now on."""
         idle = self._idle.get(backend)
-        if not idle:
-            return None
-        connection = idle.pop()
-        self._descriptors.give(1)
-        if not idle:
-            del self._idle[backend]
-        return connection
+        return idle.pop() if idle else None
 
     def keep(self, connection: ServerConnection) -> None:
         """Keep a connection whose response is complete, or close it if there are enough."""
         backend = connection.backend
-        idle = self._idle.get(backend, ())
-        most = connection.pool.spec.http.keep_alive
-        if len(idle) >= most or backend.leaving or not connection.is_current or not self._descriptors.has(1):
+        idle = self._idle.get(backend)
+        if idle is None:
+            idle = self._idle[backend] = []
+        if (
+            len(idle) >= connection.pool.spec.http.keep_alive
+            or backend.leaving
+            or not connection.is_current
+            or not (connection.kept or self._descriptors.has(1))
+        ):
             connection.close_socket()
             return
-        if idle:
-            idle.append(connection)
-        else:
-            self._idle[backend] = [connection]
-        self._descriptors.take(1)
+        if not connection.kept:
+            connection.kept = True
+            self._descriptors.take(1)
+        idle.append(connection)
         connection.became_idle()
 
     def forget(self, connection: ServerConnection) -> None:
-        """An idle connection has ended."""
-        idle = self._idle[connection.backend]
-        idle.remove(connection)
+        """An idle connection ends."""
+        self._idle[connection.backend].remove(connection)
+
+    def closed(self, connection: ServerConnection) -> None:
+        """A connection that was kept once has been closed. It had a descriptor of its own until then."""
         self._descriptors.give(1)
-        if not idle:
-            del self._idle[connection.backend]
+        backend = connection.backend
+        if backend.leaving and not self._idle.get(backend):
+            self._idle.pop(backend, None)
 
     def close_outdated(self) -> None:
         """Close the connections to servers that have left or whose settings have changed."""
@@ -67,6 +69,7 @@ class KeptConnections:
         """Return the number of idle connections of each pool."""
         counts: dict[str, int] = {}
         for idle in self._idle.values():
-            pool = idle[0].pool.name
-            counts[pool] = counts.get(pool, 0) + len(idle)
+            for connection in idle[:1]:
+                pool = connection.pool.name
+                counts[pool] = counts.get(pool, 0) + len(idle)
         return counts

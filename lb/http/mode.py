@@ -37,7 +37,7 @@ class HttpMode(Mode):
 
     def drain(self) -> None:
         """Let requests under way finish, and end each connection with its next response, or once it is idle."""
-        self._frontend.draining = True
+        self._frontend.draining = self._frontend.closes = True
         for connection in list(self._context.open):
             if isinstance(connection, ClientConnection) and connection.frontend is self._frontend:
                 connection.drain()

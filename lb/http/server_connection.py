@@ -47,7 +47,10 @@ class ServerConnectionOwner(Protocol):
     """The owner of idle connections."""
 
     def forget(self, connection: ServerConnection) -> None:
-        """An idle connection has ended."""
+        """An idle connection ends."""
+
+    def closed(self, connection: ServerConnection) -> None:
+        """A connection that was kept once has been closed."""
 
 
 class ServerConnection(EpollStream):
@@ -65,6 +68,7 @@ class ServerConnection(EpollStream):
         "_waiting_since",
         "backend",
         "exchange",
+        "kept",
         "pool",
         "request_flow",
         "requests",
@@ -92,6 +96,8 @@ class ServerConnection(EpollStream):
         """None: the connection is idle."""
         self.request_flow: Flow | None = None
         self.response_flow: Flow | None = None
+        self.kept = False
+        """It was kept once, and so has a descriptor of its own."""
         self.requests = 0
         """Requests that it has carried."""
         self._owner = owner
@@ -124,7 +130,7 @@ class ServerConnection(EpollStream):
 
     def request_sent(self) -> None:
         """The whole request was sent: its response is due."""
-        self._waiting_since = self.loop.clock()
+        self._waiting_since = self.loop.time()
 
     @property
     def has_partial_head(self) -> bool:
@@ -138,9 +144,7 @@ class ServerConnection(EpollStream):
 
     def end(self) -> None:
         """The exchange has ended. The caller keeps or closes the connection."""
-        self.exchange = None
-        self.request_flow = self.response_flow = None
-        self._waiting_since = None
+        self.exchange = self.request_flow = self.response_flow = self._waiting_since = None
 
     def became_idle(self) -> None:
         """It is kept for the next request."""
@@ -148,7 +152,7 @@ class ServerConnection(EpollStream):
             for level, option, value in self._keepalive_options:
                 self.sock.setsockopt(level, option, value)
             self._keepalive_options = ()
-        self._idle_since = self.loop.clock()
+        self._idle_since = self.loop.time()
         if self.readable or self.until_eagain:
             self.continue_later()  # the server may have ended it already
 
@@ -252,4 +256,6 @@ class ServerConnection(EpollStream):
 
     def close_socket(self, *, reset: bool = False) -> None:
         self.detach()
+        if self.kept:
+            self._owner.closed(self)
         super().close_socket(reset=reset)

@@ -33,9 +33,6 @@ from lb.tls.layer import Tls
 
 __all__ = ["PoolTarget", "UpstreamRequest"]
 
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-"""Methods whose requests may be sent again, once a server may have seen them."""
-
 
 class PoolTarget:
     """Sends the requests of a route to the servers of a pool. Implements :class:`lb.http.carrier.Responder`."""
@@ -65,8 +62,10 @@ class UpstreamRequest:
         "_connector",
         "_first_part",
         "_kept",
+        "_repeats",
         "_request_flow",
         "_sent",
+        "done",
         "exchange",
         "response_sent",
         "server",
@@ -89,17 +88,19 @@ class UpstreamRequest:
         self._request_flow: Flow | None = None
         self._first_part = b""
         """The bytes of the body that went with the head."""
-        self._kept: bytearray | None = bytearray() if self._may_repeat() else None
-        """The bytes of the body so far, for another attempt; None if there is none."""
+        head = exchange.head
+        self._repeats = head.repeats
+        """The request may be sent again, once a server may have seen it."""
+        self._kept: bytearray | None = None
+        """The bytes of the body so far, for another attempt; None if there is none, or if they are too many."""
+        if head.has_body:
+            self._repeats = head.repeats and (head.block.length or 0) <= target.pool.spec.http.retry_buffer
+            self._kept = bytearray() if self._repeats else None
         self._sent = False
         """Something of the request was sent."""
         self._began = 0.0
-
-    def _may_repeat(self) -> bool:
-        head = self.exchange.head
-        if head.method not in IDEMPOTENT:
-            return False
-        return (head.block.length or 0) <= self.target.pool.spec.http.retry_buffer
+        self.done = False
+        """Everything is given back."""
 
     @property
     def backend(self) -> Backend | None:
@@ -301,9 +302,26 @@ class UpstreamRequest:
             timing = server.backend.timing
             if timing is not None and timing.first_byte is not None:
                 timing.first_byte.add(server.loop.turn.now - self._began)
-            self.response_sent = Response(self, server, head)
-            self.response_sent.begin(rest)
+            if head.fixed == len(rest) and exchange.head.method != b"HEAD":
+                self._pass_whole(server, head, rest)
+            else:
+                self.response_sent = Response(self, server, head)
+                self.response_sent.begin(rest)
         return False
+
+    def _pass_whole(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+        """Pass on a response that has come at once: the usual case."""
+        exchange = self.exchange
+        exchange.response_begins(head.status)
+        exchange.bytes_out = len(rest)
+        image = exchange.carrier.response_image(exchange, head)
+        try:
+            exchange.carrier.write_two(image, rest)
+        except OSError:
+            exchange.client_left()
+            return
+        self.response_complete(reusable=head.keep_alive and not server.readable)
+        exchange.response_complete()
 
     def _switch(self, head: ResponseHead, rest: memoryview) -> None:
         exchange, server = self.exchange, self.server
@@ -315,9 +333,10 @@ class UpstreamRequest:
 
     def _try_another(self, head: ResponseHead) -> bool:
         """Try another server if the response is one that the pool does not accept while there are others."""
-        spec = self.target.pool.spec
-        status = str(head.status)
-        if status not in spec.http.retry_on or not self._repeatable or not self._retries_left:
+        status = head.status
+        if status < 502 or str(status) not in self.target.pool.spec.http.retry_on:
+            return False
+        if not self._repeatable or not self._retries_left:
             return False
         self._retry(f"status {status}")
         return True
@@ -327,7 +346,8 @@ class UpstreamRequest:
     @property
     def _repeatable(self) -> bool:
         """The request can be sent again, though a server may have seen it."""
-        return self._kept is not None and self.response_sent is None
+        kept = self.exchange.body is None or self._kept is not None
+        return self._repeats and kept and self.exchange.status is None
 
     @property
     def _retries_left(self) -> bool:
@@ -399,6 +419,7 @@ class UpstreamRequest:
         else:
             server.close_socket()
         self._release()
+        self.done = True
 
     def _stop_request(self, flow: Flow) -> None:
         flow.cancel()

@@ -41,7 +41,7 @@ class FieldBlock:
     options: frozenset[bytes]
     """What Connection lists: ``close``, ``keep-alive``, ``upgrade``, names of fields."""
 
-    @property
+    @functools.cached_property
     def chunked(self) -> bool:
         return bool(self.meanings & CHUNKED)
 

@@ -18,6 +18,7 @@ _TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
 _MAX_METHOD = 32
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _NOT_INTERNED = FRAMING | EXPECT | UPGRADE | AUTHORIZATION
+_IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 _COOKIE_LINES = (b"\r\nCookie: ", b"\r\ncookie: ")
 
 
@@ -55,10 +56,21 @@ class RequestHead:
         offers = b",".join(self.block.get_all(b"upgrade")).split(b",")
         return b", ".join(offer for offer in map(bytes.strip, offers) if offer and offer.lower() != b"h2c")
 
-    @property
+    @functools.cached_property
     def has_body(self) -> bool:
         """True if a body follows: RFC 9112, section 6.3."""
         return bool(self.block.meanings & CHUNKED or self.block.length)
+
+    @functools.cached_property
+    def repeats(self) -> bool:
+        """True if the request may be sent again, once a server may have seen it: RFC 9110, section 9.2.2."""
+        return self.method in _IDEMPOTENT
+
+    @functools.cached_property
+    def described(self) -> tuple[str, str, str, str]:
+        """Method, host, path and version, as records have them."""
+        version = ("1.1" if self.minor else "1.0") if self.method else ""
+        return self.method.decode(), self.host.decode(), self.target.partition(b"?")[0].decode(), version
 
     @functools.cached_property
     def cookies(self) -> bytes | None:

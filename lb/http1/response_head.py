@@ -40,7 +40,13 @@ class ResponseHead:
         return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
 
     @functools.cached_property
-    def images(self) -> dict[tuple[bytes, bytes], bytes]:
+    def fixed(self) -> int:
+        """The length of the body, for any method but HEAD, if a Content-Length says it; else -1."""
+        length = self.block.length
+        return -1 if length is None or self.bodiless(b"GET") else length
+
+    @functools.cached_property
+    def images(self) -> dict[tuple[bytes | None, bytes], bytes]:
         """The head as it is sent to clients, by the lines that differ among them. Filled by whoever sends it."""
         return {}
 
