@@ -42,7 +42,7 @@ from lb.events.process import (
     WorkerDied,
     WorkerStarted,
 )
-from lb.events.request import HttpRequest, RequestReason
+from lb.events.request import ForwardAuthFailed, HttpRequest, RequestReason
 
 __all__ = [
     "AcceptPaused",
@@ -65,6 +65,7 @@ __all__ = [
     "EndedBy",
     "Event",
     "Fault",
+    "ForwardAuthFailed",
     "HttpRequest",
     "Level",
     "ListenerStarted",

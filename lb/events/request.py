@@ -10,7 +10,7 @@ from lb.events.base import Event
 from lb.events.connection import Attempt
 from lb.model.address import Client
 
-__all__ = ["HttpRequest", "RequestReason"]
+__all__ = ["ForwardAuthFailed", "HttpRequest", "RequestReason"]
 
 RequestReason: TypeAlias = Literal[
     "ok",
@@ -67,3 +67,16 @@ class HttpRequest(Event):
     """Failed attempts."""
     cache: str | None
     reason: RequestReason
+
+
+@attrs.frozen
+class ForwardAuthFailed(Event):
+    """A server that a route asks with ``forward_auth`` gave no answer. Emitted at most once a minute."""
+
+    name = "forward_auth.failed"
+    level = "warning"
+    url: str
+    """Without its query."""
+    error: str
+    failures: int
+    """Number of requests that got no answer since the last such event."""

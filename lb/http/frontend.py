@@ -12,6 +12,7 @@ from lb.events import HttpRequest
 from lb.http.carrier import Responder
 from lb.http.kept import KeptConnections
 from lb.http.routes import Router
+from lb.http.step_factory import make_steps
 from lb.http.steps import Step
 from lb.http.upstream_request import PoolTarget
 from lb.http1.request_head import RequestHead, RequestHeads
@@ -116,7 +117,8 @@ class HttpFrontend:
         pool = pools[route.target.pool]
         made = make_route(pool, spec, self.context.deadlines, self.context.tls)
         target = PoolTarget(self.context, self.loop, made, self.response_heads)
-        return RunningRoute(route.name, route, target, pool.name)
+        steps = make_steps(spec.name, route, self.context)
+        return RunningRoute(route.name, route, target, pool.name, steps)
 
     @property
     def record(self) -> type[HttpRequest]:

@@ -1,0 +1,127 @@
+"""Who may pass a route: ``auth``, ``forward_auth`` and ``rate``, through the real command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import httpx
+import pytest
+
+from tests.support.auth_server import auth_server, response
+from tests.support.balancer import PATIENCE, balancer, with_workers
+
+OK = response(200, b"Content-Type: text/plain", body=b"hello")
+
+
+def config(server, route, top=""):
+    return with_workers(f"""
+{top}
+[listeners.web]
+mode = "http"
+bind = "127.0.0.1:0"
+[[listeners.web.routes]]
+name = "all"
+pool = "app"
+{route}
+[pools.app]
+servers = ["127.0.0.1:{server.port}"]
+health = false
+""")
+
+
+def client(lb):
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{lb.port}", timeout=PATIENCE)
+
+
+def write_users(path, option, **passwords):
+    path.unlink(missing_ok=True)
+    for user, password in passwords.items():
+        create = [] if path.exists() else ["-c"]
+        subprocess.run(["htpasswd", *create, "-b", option, path, user, password], check=True, capture_output=True)
+
+
+@pytest.mark.skipif(not shutil.which("htpasswd"), reason="htpasswd is not installed")
+@pytest.mark.parametrize("option", ["-B", "-m", "-5"])
+async def test_users_of_an_htpasswd_file_pass_until_a_reload_changes_it(tmp_path, option):
+    users = tmp_path / "staff.htpasswd"
+    write_users(users, option, ann="sesame", bob="ünï:codé")
+    top = '[users.staff]\nfile = "staff.htpasswd"\nrealm = "Staff only"'
+    async with auth_server(OK) as server:
+        text = config(server, 'auth = "staff"', top)
+        async with balancer(tmp_path, text) as lb, client(lb) as web:
+            refused = await web.get("/")
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"] == 'Basic realm="Staff only", charset="UTF-8"'
+            assert (await web.get("/", auth=("ann", "simsalabim"))).status_code == 401
+            assert server.requests == []
+            for _ in range(3):
+                assert (await web.get("/", auth=("ann", "sesame"))).text == "hello"
+            assert (await web.get("/", auth=("bob", "ünï:codé"))).status_code == 200
+            assert server.fields()[b"authorization"][0].startswith(b"Basic ")
+            assert (await web.post("/", auth=("ann", "sesame"), content=b"x" * 100_000)).status_code == 200
+
+            write_users(users, option, ann="changed", eve="new")
+            await lb.reload(text)
+            assert (await web.get("/", auth=("ann", "sesame"))).status_code == 401
+            assert (await web.get("/", auth=("bob", "ünï:codé"))).status_code == 401
+            assert (await web.get("/", auth=("ann", "changed"))).status_code == 200
+            events = [await lb.event("http.request", count=number) for number in range(1, 11)]
+        statuses = [(event["status"], event["reason"]) for event in events]
+        assert statuses.count((401, "auth")) == 4
+        assert statuses.count((200, "ok")) == 6
+
+
+async def test_another_server_decides(tmp_path):
+    def decide(lines):
+        if b"Cookie: session=good" in lines or b"cookie: session=good" in lines:
+            return response(204)
+        return response(302, b"Location: https://login.example.com/", b"Set-Cookie: next=1", body=b"log in")
+
+    async with auth_server(OK) as server, auth_server(decide) as decider:
+        text = config(server, f'forward_auth = "{decider.url}"')
+        async with balancer(tmp_path, text) as lb, client(lb) as web:
+            refused = await web.get("/private/%41?x=1")
+            assert (refused.status_code, refused.text) == (302, "log in")
+            assert refused.headers["location"] == "https://login.example.com/"
+            assert refused.headers["set-cookie"] == "next=1"
+            asked = decider.fields()
+            assert asked[b"x-forwarded-uri"] == [b"/private/%41?x=1"]
+            assert asked[b"x-forwarded-method"] == [b"GET"]
+            assert asked[b"x-forwarded-for"] == [b"127.0.0.1"]
+            assert asked[b"x-forwarded-proto"] == [b"http"]
+            assert asked[b"host"] == [b"127.0.0.1:%d" % decider.port]
+            assert server.requests == []
+
+            for _ in range(5):
+                assert (await web.get("/", headers={"Cookie": "session=good"})).status_code == 200
+            assert decider.connections == 1
+            first = await lb.event("http.request")
+            assert (first["status"], first["reason"], first["route"]) == (302, "auth", "all")
+
+
+async def test_without_the_server_that_decides_nobody_passes_and_the_log_says_why(tmp_path):
+    async with auth_server(OK) as server, auth_server(response(204)) as decider:
+        route = f'forward_auth = "{decider.url}"'
+        async with balancer(tmp_path, config(server, route)) as lb, client(lb) as web:
+            assert (await web.get("/")).status_code == 200
+            decider.answer = b""
+            assert (await web.get("/")).status_code == 502
+            event = await lb.event("forward_auth.failed")
+            assert (event["error"], event["failures"]) == ("not a valid HTTP response", 1)
+            assert "?" not in event["url"]
+            assert len(server.requests) == 1
+
+
+async def test_a_client_above_its_rate_is_told_when_to_come_again_whichever_worker_it_meets(tmp_path, worker_count):
+    async with auth_server(OK) as server:
+        route = 'rate = "1/m"\nburst = 5'
+        async with balancer(tmp_path, config(server, route)) as lb:
+            answers = []
+            for _ in range(12):
+                async with client(lb) as web:
+                    answers.append(await web.get("/"))
+            assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 7
+            assert all(50 <= int(answer.headers["retry-after"]) <= 60 for answer in answers[5:])
+            assert (await lb.event("http.request", status=429))["reason"] == "rate"
+            assert len(server.requests) == 5
