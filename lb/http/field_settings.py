@@ -13,8 +13,10 @@ from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import Reader, shown, text
 
-__all__ = ["check_variables", "read_header_edits", "request_field"]
+__all__ = ["REQUEST_VARIABLES", "check_variables", "read_header_edits", "request_field"]
 
+REQUEST_VARIABLES = tuple(name for name in VARIABLES if name not in ("server", "cache_status"))
+"""The variables that have a value before there is a response."""
 _WORD = re.compile(r"\{([a-z_]+)\}")
 
 _OF_THE_CONNECTION = CONNECTION | FRAMING | HOP_BY_HOP | UPGRADE | EXPECT
@@ -39,7 +41,7 @@ def request_field(value: object) -> str:
     return name
 
 
-def check_variables(value: str, known: Collection[str] = VARIABLES) -> None:
+def check_variables(value: str, known: Collection[str]) -> None:
     """Raise ValueError if a word in braces is no variable. Other braces are a part of the text."""
     for word in _WORD.findall(value):
         if word not in known:
@@ -50,35 +52,41 @@ def check_variables(value: str, known: Collection[str] = VARIABLES) -> None:
 def read_header_edits(route: Table, key: str) -> HeaderEdits:
     """Read ``request_headers`` or ``response_headers``."""
     table = route.table(key)
-    name = request_field if key == "request_headers" else response_field
+    in_requests = key == "request_headers"
+    name = request_field if in_requests else response_field
+    value = _field_value(REQUEST_VARIABLES if in_requests else VARIABLES)
     removed = (table.convert(value, name, path) for path, value in table.items("remove"))
     edits = HeaderEdits(
-        set=_fields(table, "set", name),
-        add=_fields(table, "add", name),
+        set=_fields(table, "set", name, value),
+        add=_fields(table, "add", name, value),
         remove=tuple(each for each in removed if each is not None),
     )
     table.finish()
     return edits
 
 
-def _fields(edits: Table, key: str, name: Reader[str]) -> tuple[tuple[str, str], ...]:
+def _fields(edits: Table, key: str, name: Reader[str], value: Reader[str]) -> tuple[tuple[str, str], ...]:
     """Read a table of fields: names, which differ in more than case, and values."""
     table = edits.table(key)
     fields: dict[str, tuple[str, str]] = {}
     for given in table.content:
         valid = table.convert(given, name, table.at(given))
-        value = table.value(given, _field_value)
+        found = table.value(given, value)
         if valid is not None and valid.lower() in fields:
             table.complain(f"is {fields[valid.lower()][0]!r} again; case does not matter", table.at(given))
-        elif valid is not None and value is not None:
-            fields[valid.lower()] = (valid, value)
+        elif valid is not None and found is not None:
+            fields[valid.lower()] = (valid, found)
     return tuple(fields.values())
 
 
-def _field_value(value: object) -> str:
-    """Read the value of a field."""
-    found = text(value)
-    if found.encode().translate(None, VALUE_BYTES):
-        raise ValueError("must not hold control characters")
-    check_variables(found)
-    return found
+def _field_value(variables: Collection[str]) -> Reader[str]:
+    """Return a reader for the value of a field, which may hold these variables."""
+
+    def read(value: object) -> str:
+        found = text(value)
+        if found.encode().translate(None, VALUE_BYTES):
+            raise ValueError("must not hold control characters")
+        check_variables(found, variables)
+        return found
+
+    return read

@@ -97,6 +97,8 @@ def method_name(value: object) -> str:
         raise ValueError(f"must be a method like 'GET', not {shown(method)}")
     if method != method.upper():
         raise ValueError(f"methods are case-sensitive, did you mean {shown(method.upper())}?")
+    if method == "CONNECT":
+        raise ValueError("'CONNECT' is refused in this mode, whatever the route")
     return method
 
 

@@ -46,25 +46,19 @@ class _Paths(Generic[T]):
         found = by_method.get(method) or by_method.get(_ANY) if by_method is not None else None
         if found is not None:
             return found
-        for by_method in self._matching(path):
-            found = by_method.get(method) or by_method.get(_ANY)
-            if found is not None:
-                return found
-        return None
-
-    def _matching(self, path: bytes) -> Iterator[dict[bytes, Routed[T]]]:
-        """Yield the routes of each prefix of a path, the longest first."""
         for length in self.lengths:
             if length <= len(path):
                 by_method = self.prefixes.get(path[:length])
                 if by_method is not None and _ends_segment(path, length):
-                    yield by_method
+                    found = by_method.get(method) or by_method.get(_ANY)
+                    if found is not None:
+                        return found
+        return None
 
-    def methods(self, path: bytes) -> Iterator[bytes]:
-        """Yield the methods that the routes of a path take."""
-        yield from self.exact.get(path, ())
-        for by_method in self._matching(path):
-            yield from by_method
+    def methods(self, path: bytes) -> set[bytes]:
+        """Return the methods that the routes of a path take."""
+        prefixes = [path[:length] for length in self.lengths if length <= len(path) and _ends_segment(path, length)]
+        return {*self.exact.get(path, ())}.union(*(self.prefixes.get(prefix, ()) for prefix in prefixes))
 
 
 def _ends_segment(path: bytes, length: int) -> bool:
@@ -107,34 +101,38 @@ class Router(Generic[T]):
         ``host`` is that of the request in lower case, with or without a port; empty if it has none. ``path`` is
         decoded.
         """
-        for paths in self._of_host(without_port(host)):
-            found = paths.find(path, method)
-            if found is not None:
-                return found[1]
-        return None
+        found = self._find(without_port(host), path, method)
+        return None if found is None else found[1]
 
-    def _of_host(self, host: bytes) -> Iterator[_Paths[T]]:
-        """Yield the routes of a host, the most specific first."""
+    def _find(self, host: bytes, path: bytes, method: bytes) -> Routed[T] | None:
         paths = self._hosts.get(host)
-        if paths is not None:
-            yield paths
+        found = None if paths is None else paths.find(path, method)
+        if found is not None:
+            return found
         for length in self._lengths:
-            if len(host) > length:
+            if length < len(host):
                 paths = self._wildcards.get(host[-length:])
-                if paths is not None:
-                    yield paths
-        yield self._any
+                found = None if paths is None else paths.find(path, method)
+                if found is not None:
+                    return found
+        return self._any.find(path, method)
 
     def explain(self, host: bytes, path: bytes, method: bytes) -> str:
         """Return why a request gets its route, or none, in one line."""
         name = without_port(host)
-        found = next(filter(None, (paths.find(path, method) for paths in self._of_host(name))), None)
+        found = self._find(name, path, method)
         if found is not None:
             spec = found[0]
             return f"route {spec.name}: {_host_rule(spec, name)}, {_path_rule(spec)}, {_method_rule(spec, method)}"
-        taken = dict.fromkeys(each.decode() for paths in self._of_host(name) for each in paths.methods(path))
+        taken = sorted(each.decode() for each in self._methods(name, path))
         others = f"; of this host and path, routes take {', '.join(taken)} only" if taken else ""
         return f"no route takes {_text(method)} {_text(name)}{_text(path)}{others}"
+
+    def _methods(self, host: bytes, path: bytes) -> set[bytes]:
+        """Return the methods that routes take of this host and path."""
+        wildcards = [self._wildcards.get(host[-length:]) for length in self._lengths if length < len(host)]
+        places = [self._hosts.get(host), *wildcards, self._any]
+        return set().union(*(paths.methods(path) for paths in places if paths is not None))
 
 
 def without_port(host: bytes) -> bytes:

@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lb.http.field_settings import check_variables
-from lb.http.templates import VARIABLES
+from lb.http.field_settings import REQUEST_VARIABLES, check_variables
 from lb.model import Files, Redirect, Respond, ToPool
 from lb.model.http import RouteTarget
 from lb.model.modes import References
@@ -17,8 +16,6 @@ from lb.model.values import Reader, file_name, shown, text, whole_number
 
 __all__ = ["read_target"]
 
-_OF_REQUESTS = tuple(name for name in VARIABLES if name not in ("server", "cache_status"))
-"""The variables that have a value without a server."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITHOUT_BODY = (204, 205, 304)
 _LOCATION = re.compile(r"[!-~]+")
@@ -77,7 +74,7 @@ def _location(value: object) -> str:
     location = text(value)
     if not _LOCATION.fullmatch(location):
         raise ValueError(f"must be a URL like 'https://{{host}}{{uri}}', without spaces, not {shown(location)}")
-    check_variables(location, _OF_REQUESTS)
+    check_variables(location, REQUEST_VARIABLES)
     return location
 
 

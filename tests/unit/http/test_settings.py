@@ -48,7 +48,7 @@ pool = "video"
 strip_prefix = "/videos/"
 add_prefix = "/v%20/"
 host_header = "video.internal:8080"
-request_headers = {{ set = {{ X-Client = "{{client_ip}} {{server}}" }}, add = {{ Via = "x" }}, remove = ["Cookie"] }}
+request_headers = {{ set = {{ X-Client = "{{client_ip}}" }}, add = {{ Via = "x" }}, remove = ["Cookie"] }}
 response_headers = {{ set = {{ X-A = '{{"json": 1}} {{cache_status}}' }}, add = {{}}, remove = ["Server"] }}
 auth = "staff"
 forward_auth = "https://auth.internal/verify?x=y"
@@ -117,7 +117,7 @@ def test_every_key_reaches_the_model(directory):
         strip_prefix="/videos",
         add_prefix="/v%20",
         host_header="video.internal:8080",
-        request_headers=HeaderEdits((("X-Client", "{client_ip} {server}"),), (("Via", "x"),), ("Cookie",)),
+        request_headers=HeaderEdits((("X-Client", "{client_ip}"),), (("Via", "x"),), ("Cookie",)),
         response_headers=HeaderEdits((("X-A", '{"json": 1} {cache_status}'),), (), ("Server",)),
         auth=staff,
         forward_auth="https://auth.internal/verify?x=y",
@@ -261,6 +261,7 @@ WRONG = [
     (P + "path = '=/a/./b'", f"path: {SIMPLE}'/a/b'?"),
     (P + "path = '/../a'", "path: never matches, the path leaves the root: '/../a'"),
     (P + "methods = ['get']", "methods[0]: methods are case-sensitive, did you mean 'GET'?"),
+    (P + "methods = ['CONNECT']", "methods[0]: 'CONNECT' is refused in this mode, whatever the route"),
     (P + "methods = ['A B']", "methods[0]: must be a method like 'GET', not 'A B'"),
     (P + "methods = 'GET'", "methods: must be a list, not 'GET'"),
     # the target
@@ -340,6 +341,7 @@ def test_a_rate_has_a_unit_of_time(rate, directory):
         ("remove = 'A'", "remove: must be a list, not 'A'"),
         ("sat = {}", "sat: unknown key, did you mean 'set'?"),
         ("set = { A = '{hots}' }", f"set.A: {NO_VARIABLE}"),
+        ("set = { A = '{server}' }", "set.A: there is no variable {server} here"),
         *((f"remove = ['{name}']", f"remove[0]: '{name}' {FIXED}") for name in ("Connection", "content-length", "TE")),
         *((f"set.{name} = ''", f"set.{name}: '{name}' {FIXED}") for name in ("Transfer-Encoding", "Upgrade", "Expect")),
         *((f"add.{name} = ''", f"add.{name}: '{name}' {FIXED}") for name in ("Keep-Alive", "Proxy-Authorization")),
