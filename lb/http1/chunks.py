@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from lb.http1.field import PROTECTED, read_field
-from lb.http1.grammar import MAX_DIGITS, VALUE_BYTES, MalformedError
+from lb.http1.field import Field, read_field
+from lb.http1.grammar import MAX_DIGITS, MAX_FIELDS, VALUE_BYTES, MalformedError
 
 __all__ = ["ChunkWalker"]
 
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _MAX_EXTENSIONS = 4096
 """Bytes of all chunk extensions of a body together."""
+_NEXT_CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,%d})\r\n" % MAX_DIGITS)
+"""What stands between the data of two chunks, without an extension."""
+
+_SIZE, _END_OF_DATA, _TRAILER = range(3)
+"""What the next line is: a chunk's size, the empty rest after its data, or a trailer."""
 
 
 class ChunkWalker:
-    """Follows one chunked body. It holds no data, only a line that has not ended yet.
+    """Follows one chunked body. It holds no data, only a line that has not ended yet, and the trailers.
 
     ``max_trailer`` limits the bytes of all trailer lines. ``payload`` receives the data of the chunks, without their
     framing, if it is given. Implements :class:`lb.http1.body.MessageBody`.
     """
 
+    __slots__ = ("_awaited", "_extensions", "_line", "_payload", "_trailer", "done", "left", "size", "trailers")
     exact = False
 
     def __init__(self, max_trailer: int, payload: Callable[[bytes], object] | None = None) -> None:
+        self._payload = payload
         self.left = 0
         """Bytes of the current chunk's data that have not passed: they may be moved without a look at them."""
         self.done = False
         """The body has ended."""
-        self._payload = payload
-        self._read_line = self._read_size
-        self._line = b""
+        self.size = 0
+        """Bytes of data of all chunks so far, of the current one too."""
+        self.trailers: list[Field] = []
+        self._awaited = _SIZE
+        self._line = bytearray()
         self._extensions = _MAX_EXTENSIONS
         self._trailer = max_trailer
-        self._max_trailer = max_trailer
 
     def moved(self, count: int) -> None:
         """``count`` bytes of the current chunk, at most ``left``, have passed elsewhere."""
@@ -48,63 +57,93 @@ class ChunkWalker:
         while at < end and not self.done:
             if self.left:
                 step = min(self.left, end - at)
-                self.left -= step
                 if self._payload is not None:
                     self._payload(data[at : at + step])
+                self.left -= step
                 at += step
             else:
-                at = self._take_line(data, at)
+                at = self._next_chunk(data, at) or self._take_line(data, at)
         return at
+
+    def _next_chunk(self, data: bytes, at: int) -> int:
+        """Read what stands between two chunks at once, if it is all there. Return where data begins, else 0."""
+        if self._awaited != _END_OF_DATA or self._line:
+            return 0
+        match = _NEXT_CHUNK.match(data, at)
+        if match is None:
+            return 0
+        self._begin_chunk(int(match[1], 16))
+        return match.end()
+
+    def _begin_chunk(self, size: int) -> None:
+        self.left = size
+        self.size += size
+        self._awaited = _END_OF_DATA if size else _TRAILER
 
     def _take_line(self, data: bytes, at: int) -> int:
         """Read the line that starts or continues at ``at``. Return where the bytes after it begin."""
         newline = data.find(b"\n", at)
         stop = len(data) if newline < 0 else newline + 1
-        line = self._line + data[at:stop]
-        if len(line) > self._longest_line():
-            raise MalformedError("a line of a chunked body is too long", self._status())
+        piece = data[at:stop]
+        if len(self._line) + len(piece) > self._longest_line():
+            raise MalformedError("a line of a chunked body is too long", 431 if self._awaited == _TRAILER else 400)
         if newline < 0:
-            if b"\r" in line[:-1]:
-                raise MalformedError("a line has a bare carriage return")
-            self._line = line
+            self._keep_piece(piece)
             return stop
-        self._line = b""
+        line = bytes(self._line) + piece
+        self._line.clear()
         if not line.endswith(b"\r\n"):
             raise MalformedError("a line ends without a carriage return")
         self._read_line(line[:-2])
         return stop
 
     def _longest_line(self) -> int:
-        if self._read_line == self._read_trailer:
-            return self._trailer + 2
-        return MAX_DIGITS + self._extensions + 2
+        return (self._trailer if self._awaited == _TRAILER else MAX_DIGITS + self._extensions) + 2
 
-    def _status(self) -> int:
-        return 431 if self._read_line == self._read_trailer else 400
+    def _keep_piece(self, piece: bytes) -> None:
+        """Keep the piece of a line that has not ended, unless it is clear already that the line is not valid."""
+        known = len(self._line)
+        if self._line[-1:] == b"\r" or b"\r" in piece[:-1]:
+            raise MalformedError("a line has a bare carriage return")
+        self._line += piece
+        if self._awaited == _END_OF_DATA and self._line != b"\r":
+            raise MalformedError("a chunk is longer than its size")
+        if self._awaited == _SIZE and known <= MAX_DIGITS:
+            _check_digits(bytes(self._line).partition(b";")[0].removesuffix(b"\r"))
+
+    def _read_line(self, line: bytes) -> None:
+        if self._awaited == _SIZE:
+            self._read_size(line)
+        elif self._awaited == _TRAILER:
+            self._read_trailer(line)
+        elif line:
+            raise MalformedError("a chunk is longer than its size")
+        else:
+            self._awaited = _SIZE
 
     def _read_size(self, line: bytes) -> None:
         digits, semicolon, extension = line.partition(b";")
-        if not 0 < len(digits) <= MAX_DIGITS or digits.translate(None, _HEX_DIGITS):
-            raise MalformedError("a chunk's size is not a hexadecimal number")
+        _check_digits(digits)
         if extension.translate(None, VALUE_BYTES):
             raise MalformedError("a chunk extension has a control character")
         self._extensions -= len(semicolon) + len(extension)
         if self._extensions < 0:
             raise MalformedError("too many chunk extensions")
-        self.left = int(digits, 16)
-        self._read_line = self._read_end_of_data if self.left else self._read_trailer
-
-    def _read_end_of_data(self, line: bytes) -> None:
-        if line:
-            raise MalformedError("a chunk is longer than its size")
-        self._read_line = self._read_size
+        self._begin_chunk(int(digits, 16))
 
     def _read_trailer(self, line: bytes) -> None:
         if not line:
             self.done = True
             return
         self._trailer -= len(line) + 2
-        if self._trailer < 0:
+        if self._trailer < 0 or len(self.trailers) == MAX_FIELDS:
             raise MalformedError("the trailers are too long", 431)
-        if read_field(line).name in PROTECTED:
-            raise MalformedError("a trailer says how a message is framed")
+        field = read_field(line)
+        if not field.may_trail:
+            raise MalformedError("a trailer must stand in the head")
+        self.trailers.append(field)
+
+
+def _check_digits(digits: bytes) -> None:
+    if not 0 < len(digits) <= MAX_DIGITS or digits.translate(None, _HEX_DIGITS):
+        raise MalformedError("a chunk's size is not a hexadecimal number")

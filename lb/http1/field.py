@@ -20,6 +20,7 @@ __all__ = [
     "HOP_BY_HOP",
     "HOST",
     "LENGTH",
+    "ONCE",
     "PROTECTED",
     "UPGRADE",
     "Field",
@@ -35,10 +36,14 @@ HOST, CONNECTION, LENGTH, CHUNKED, HOP_BY_HOP, UPGRADE, EXPECT, AUTHORIZATION, C
 FORWARDED: what a proxy tells of its client. Only trusted proxies are believed.
 """
 FRAMING = LENGTH | CHUNKED
-_ONCE = HOST | FRAMING | AUTHORIZATION
+ONCE = HOST | FRAMING | AUTHORIZATION
 """Fields that a head may have once at most."""
-PROTECTED = frozenset((b"host", b"content-length", b"transfer-encoding"))
+PROTECTED = frozenset((b"host", b"content-length", b"transfer-encoding", b"authorization", b"cookie"))
 """Names that Connection must not name: without them, the message would have another meaning."""
+_NOT_IN_TRAILERS = frozenset(
+    (b"content-encoding", b"content-range", b"content-type", b"set-cookie", b"trailer", b"www-authenticate")
+)
+"""Names that a trailer must not have (RFC 9110, section 6.5.1), beside those with a meaning of this module."""
 
 _MEANINGS: Mapping[bytes, int] = {
     b"host": HOST,
@@ -61,13 +66,21 @@ _MEANINGS: Mapping[bytes, int] = {
     b"if-unmodified-since": CONDITION,
     b"if-range": CONDITION,
     b"range": CONDITION,
+    b"forwarded": FORWARDED,
+    b"x-real-ip": FORWARDED,
+    b"x-request-id": FORWARDED,
 }
-_FORWARDED_NAMES = (b"forwarded", b"x-real-ip", b"x-request-id")
+_FORWARDED_PREFIX = b"x-forwarded-"
+_SIZE = 300
+"""Bytes of the objects of a field, without its text."""
 
 
-@attrs.frozen
+@attrs.define
 class Field:
-    """One line. ``name`` is in lower case; ``line`` is the line as it came, without its CRLF."""
+    """One line. ``name`` is in lower case; ``line`` is the line as it came, without its CRLF.
+
+    Nobody changes it. It is not frozen, as that would make a new line cost a third more.
+    """
 
     name: bytes
     value: bytes
@@ -85,9 +98,14 @@ class Field:
         return b"%s: %s\r\n" % (self.line[: len(self.name)], self.line[len(self.name) + 1 :].strip(b" \t"))
 
     @property
-    def once(self) -> int:
-        """The bits of ``meaning`` that must not come again in the same head."""
-        return self.meaning & _ONCE
+    def may_trail(self) -> bool:
+        """False for what a trailer must not say: framing, routing, authentication, the kind of the content."""
+        return not self.meaning and self.name not in _NOT_IN_TRAILERS
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes it takes."""
+        return _SIZE + 2 * len(self.line)
 
 
 def meaning_of(name: bytes) -> int:
@@ -106,15 +124,30 @@ def read_field(line: bytes) -> Field:
     if value.translate(None, VALUE_BYTES):
         raise MalformedError("a header's value has a control character")
     name, value = name.lower(), value.strip(b" \t")
-    meaning = _MEANINGS.get(name) or _forwarded(name)
+    meaning = _MEANINGS.get(name)
+    if meaning is None:
+        return Field(name, value, line, _meaning_of_unknown(name))
     special = _SPECIAL.get(meaning)
-    return special(name, value, line) if special is not None else Field(name, value, line, meaning)
+    if special is None:
+        return Field(name, value, line, meaning)
+    if b"\t" in line and meaning != CONNECTION:
+        raise MalformedError("a tab beside a value that not everyone finds there")
+    return special(name, value, line)
 
 
-def _forwarded(name: bytes) -> int:
-    """Return FORWARDED for what a proxy tells of its client, also with the underscores that CGI takes for hyphens."""
-    name = name.replace(b"_", b"-")
-    return FORWARDED if name.startswith(b"x-forwarded-") or name in _FORWARDED_NAMES else 0
+def _meaning_of_unknown(name: bytes) -> int:
+    """Return the meaning of a name that is not in the table.
+
+    CGI's spelling is known too: for such programs ``X_Forwarded_For`` is X-Forwarded-For. In that spelling, nothing
+    with another meaning passes.
+    """
+    if name.startswith(_FORWARDED_PREFIX):
+        return FORWARDED
+    if b"_" not in name:
+        return 0
+    other = name.replace(b"_", b"-")
+    meaning = _MEANINGS.get(other) or _meaning_of_unknown(other)
+    return meaning if meaning in (0, FORWARDED) else HOP_BY_HOP
 
 
 def _host(name: bytes, value: bytes, line: bytes) -> Field:

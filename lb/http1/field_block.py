@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from operator import attrgetter
 
 import attrs
 
@@ -16,11 +17,12 @@ from lb.http1.field import (
     HOP_BY_HOP,
     HOST,
     LENGTH,
+    ONCE,
     UPGRADE,
     Field,
     read_field,
 )
-from lb.http1.grammar import MalformedError
+from lb.http1.grammar import MAX_FIELDS, MalformedError
 from lb.http1.interned import InternTable, SeenOnce
 
 __all__ = ["FieldBlock", "FieldBlocks"]
@@ -28,9 +30,9 @@ __all__ = ["FieldBlock", "FieldBlocks"]
 _NOT_PASSED_ON = HOST | CONNECTION | FRAMING | HOP_BY_HOP | UPGRADE | EXPECT
 
 
-@attrs.frozen(slots=False)  # the derived values below are kept in the instance
+@attrs.define(slots=False)  # the derived values below are kept in the instance
 class FieldBlock:
-    """The fields of a head, in their order."""
+    """The fields of a head, in their order. Nobody changes it; see :class:`Field`."""
 
     fields: tuple[Field, ...]
     meanings: int
@@ -40,6 +42,11 @@ class FieldBlock:
     """Content-Length in bytes, if there is one."""
     options: frozenset[bytes]
     """What Connection lists: ``close``, ``keep-alive``, ``upgrade``, names of fields."""
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes it takes, with its fields."""
+        return sum(field.memory for field in self.fields)
 
     @functools.cached_property
     def chunked(self) -> bool:
@@ -72,18 +79,24 @@ class FieldBlocks:
     """Reads blocks of field lines; those that come again are looked up."""
 
     def __init__(self) -> None:
-        self._fields: InternTable[Field] = InternTable()
-        self._blocks: InternTable[FieldBlock] = InternTable()
+        self._fields: InternTable[Field] = InternTable(attrgetter("memory"))
+        self._blocks: InternTable[FieldBlock] = InternTable(attrgetter("memory"))
         self._seen = SeenOnce()
 
     def read(self, data: bytes) -> FieldBlock:
         """Return the meaning of lines that each end with CRLF. Raises MalformedError."""
         block = self._blocks.find(data)
         if block is None:
-            block = _block([self._field(line) for line in data[:-2].split(b"\r\n")] if data else ())
+            block = _block(self._read_lines(data[:-2].split(b"\r\n")) if data else [])
             if self._seen(data):
                 self._blocks.put(data, block)
         return block
+
+    def _read_lines(self, lines: Sequence[bytes]) -> list[Field]:
+        if len(lines) > MAX_FIELDS:
+            raise MalformedError("too many headers", 431)
+        known = list(map(self._fields.young.get, lines))
+        return [field or self._field(line) for field, line in zip(known, lines, strict=True)]
 
     def _field(self, line: bytes) -> Field:
         field = self._fields.find(line)
@@ -97,11 +110,9 @@ class FieldBlocks:
 def _block(fields: Sequence[Field]) -> FieldBlock:
     meanings = 0
     host, length, options = None, None, frozenset[bytes]()
-    for field in fields:
+    for field in [field for field in fields if field.meaning]:
         meaning = field.meaning
-        if not meaning:
-            continue
-        if meanings & field.once:
+        if meanings & meaning & ONCE:
             raise MalformedError("a header stands twice that may stand once")
         meanings |= meaning
         if meaning == HOST:

@@ -1,24 +1,26 @@
-"""The bytes of a connection until a head is complete. One that comes in many pieces is not searched anew each time."""
+"""The bytes of a connection until a head is complete. What was searched once is not searched again."""
 
 from __future__ import annotations
 
-from lb.http1.grammar import MalformedError
+from lb.http1.grammar import TOKEN_BYTES, MalformedError
 
 __all__ = ["HeadBuffer"]
 
-_EMPTY_LINE = b"\r\n"
+_END = b"\r\n\r\n"
 
 
 class HeadBuffer:
     """Collects the bytes of heads. It holds what has come, at most ``longest`` bytes of a head that is not complete."""
 
-    __slots__ = ("_data", "_longest", "_scanned")
+    __slots__ = ("_data", "_longest", "_scanned", "_skipped")
 
     def __init__(self, longest: int) -> None:
         self._data = bytearray()
+        self._longest = longest
         self._scanned = 0
         """Bytes in which no head ends and no line ends badly."""
-        self._longest = longest
+        self._skipped = False
+        """The empty line that may stand before a head has come."""
 
     def __len__(self) -> int:
         return len(self._data)
@@ -30,41 +32,50 @@ class HeadBuffer:
     def take_head(self) -> bytes | None:
         """Remove and return the first head, with its empty line; None if more bytes are needed.
 
-        One empty line before it is ignored (RFC 9112, section 2.2). Raises MalformedError as soon as a line ends
-        without a carriage return, or the head is too long.
+        One empty line before it is ignored (RFC 9112, section 2.2). Raises MalformedError as soon as a line does not
+        end with CRLF, the first byte is not that of a head, or the head is too long: with status 414 if the first line
+        alone is, else 431.
         """
         data = self._data
-        if not self._scanned and data.startswith(_EMPTY_LINE):
-            del data[:2]
-        end = data.find(b"\r\n\r\n", max(0, self._scanned - 3))
-        if end < 0:
-            self._check(data)
+        if not self._scanned and not self._begins():
             return None
-        end += 4
-        if end > self._longest:
-            self._too_long(data)
-        head = bytes(data[:end])
-        del data[:end]
-        self._scanned = 0
+        end = data.find(_END, max(0, self._scanned - 3))
+        size = end + len(_END) if end >= 0 else len(data)
+        if size > self._longest:
+            line = data.find(b"\r\n", 0, self._longest)
+            raise MalformedError("the head is too long", 414 if line < 0 else 431)
+        if end < 0:
+            self._check_line_ends()
+            self._scanned = size
+            return None
+        head = bytes(data[:size])
+        del data[:size]
+        self._scanned, self._skipped = 0, False
         return head
-
-    def _check(self, data: bytearray) -> None:
-        """Check what is there of an incomplete head. The last byte may be half of a line's end."""
-        at = max(0, self._scanned - 1)
-        part = bytes(data[at:])
-        if part.count(b"\n") - part.startswith(b"\n") * (at > 0) != part.count(b"\r\n"):
-            raise MalformedError("a line ends without a carriage return")
-        if len(data) > self._longest:
-            self._too_long(data)
-        self._scanned = len(data)
-
-    def _too_long(self, data: bytearray) -> None:
-        line = data.find(b"\r\n", 0, self._longest)
-        raise MalformedError("the head is too long", 414 if line < 0 else 431)
 
     def take_all(self) -> bytes:
         """Remove and return all bytes: they belong to a body."""
         data = bytes(self._data)
         self._data.clear()
-        self._scanned = 0
+        self._scanned, self._skipped = 0, False
         return data
+
+    def _begins(self) -> bool:
+        """Skip one empty line before the head. Return True if the head has begun."""
+        data = self._data
+        if not self._skipped:
+            if data == b"\r":
+                return False
+            if data.startswith(b"\r\n"):
+                del data[:2]
+                self._skipped = True
+        if data and data[0] not in TOKEN_BYTES:
+            raise MalformedError("the first line does not begin with a token")
+        return bool(data)
+
+    def _check_line_ends(self) -> None:
+        """Judge the line ends in what was not looked at before, but for a carriage return at its very end."""
+        data, start = self._data, self._scanned
+        pairs = data.count(b"\r\n", max(0, start - 1))
+        if data.count(b"\n", start) != pairs or data.count(b"\r", max(0, start - 1), len(data) - 1) != pairs:
+            raise MalformedError("a line does not end with CRLF")

@@ -7,6 +7,8 @@ nothing out.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 __all__ = ["MAX_INTERNED", "InternTable", "SeenOnce"]
@@ -17,18 +19,25 @@ MAX_INTERNED = 2048
 """Bytes of the longest key: what is longer is rarely sent twice."""
 ENTRIES = 4096
 """Maximum entries of a generation, and hashes of what came once."""
+MAX_MEMORY = 4 * 1024 * 1024
+"""Maximum bytes of a generation, as those say who put something in."""
 
 
 class InternTable(Generic[T]):
     """A bounded table of two generations: when the young one is full, it becomes the old one, which is dropped.
 
     So what is in use is moved to the young generation before it is dropped, without a list in order of use.
+    A generation is full by its entries or by their bytes.
     """
 
-    def __init__(self, entries: int = ENTRIES) -> None:
+    def __init__(self, size_of: Callable[[T], int], entries: int = ENTRIES, max_memory: int = MAX_MEMORY) -> None:
         self.young: dict[bytes, T] = {}
         self._old: dict[bytes, T] = {}
+        self._size_of = size_of
+        """Returns about how many bytes of memory a value takes, without its key."""
+        self._size = 0
         self._entries = entries
+        self._max_memory = max_memory
 
     def __len__(self) -> int:
         return len(self.young) + len(self._old)
@@ -46,16 +55,17 @@ class InternTable(Generic[T]):
         """Store a value. A key of more than MAX_INTERNED bytes is not stored."""
         if len(key) > MAX_INTERNED:
             return
-        if len(self.young) >= self._entries:
-            self._old, self.young = self.young, {}
+        if len(self.young) >= self._entries or self._size >= self._max_memory:
+            self._old, self.young, self._size = self.young, {}, 0
         self.young[key] = value
+        self._size += len(key) + self._size_of(value)
 
 
 class SeenOnce:
     """Remembers the hashes of what came before, to tell what comes again. It may forget, and never grows."""
 
     def __init__(self, size: int = ENTRIES) -> None:
-        self._hashes = [0] * size
+        self._hashes = array("q", bytes(8 * size))
 
     def __call__(self, key: bytes) -> bool:
         """Return True if these bytes probably came before."""

@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import functools
+import re
 
 import attrs
 
 from lb.http1.field import AUTHORIZATION, CHUNKED, EXPECT, FRAMING, UPGRADE
 from lb.http1.field_block import FieldBlock, FieldBlocks
-from lb.http1.grammar import TOKEN_BYTES, VALUE_BYTES, MalformedError, splits_lines_badly
+from lb.http1.grammar import VALUE_BYTES, MalformedError
 from lb.http1.interned import InternTable, SeenOnce
 from lb.http1.target import routing_path, split_absolute
 
-__all__ = ["RequestHead", "RequestHeads", "head_end"]
+__all__ = ["RequestHead", "RequestHeads"]
 
 _TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
+_METHOD_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ-_"
+"""A token might have more, but no method in use does, and servers differ in whether ``get`` is GET."""
 _MAX_METHOD = 32
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
+_OTHER_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _NOT_INTERNED = FRAMING | EXPECT | UPGRADE | AUTHORIZATION
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+_SIZE = 1000
+"""Bytes of a head's objects and of what is derived from it, without its fields and texts."""
 _COOKIE_LINES = (b"\r\nCookie: ", b"\r\ncookie: ")
 
 
-@attrs.frozen(slots=False)  # the derived values below are kept in the instance
+@attrs.define(slots=False)  # the derived values below are kept in the instance
 class RequestHead:
-    """What a request asks for. It holds nothing of the connection that it came on, so several requests may share it."""
+    """What a request asks for. It holds nothing of the connection that it came on, so several requests may share it.
+
+    Nobody changes it. It is not frozen, as that would make a new head cost more.
+    """
 
     method: bytes
     target: bytes
@@ -85,7 +94,7 @@ class RequestHeads:
     """Reads heads of requests; those that come again are looked up. One for each listener and configuration."""
 
     def __init__(self) -> None:
-        self._heads: InternTable[RequestHead] = InternTable()
+        self._heads: InternTable[RequestHead] = InternTable(_memory)
         self._blocks = FieldBlocks()
         self._seen = SeenOnce()
 
@@ -116,17 +125,9 @@ class RequestHeads:
         return _request(line, self._blocks.read(block), cookie.strip(b" \t"))
 
 
-def head_end(data: bytes | bytearray) -> int:
-    """Return how many bytes the first head of ``data`` has, with its empty line; 0 if more bytes are needed.
-
-    Raises MalformedError as soon as a line ends without a carriage return.
-    """
-    end = data.find(b"\r\n\r\n")
-    if end >= 0:
-        return end + 4
-    if splits_lines_badly(data):
-        raise MalformedError("a line ends without a carriage return")
-    return 0
+def _memory(head: RequestHead) -> int:
+    """Return about how many bytes a head takes, without the bytes that it came as."""
+    return _SIZE + head.block.memory
 
 
 def _request(line: bytes, block: FieldBlock, cookie: bytes | None) -> RequestHead:
@@ -136,9 +137,9 @@ def _request(line: bytes, block: FieldBlock, cookie: bytes | None) -> RequestHea
     method, target, version = parts
     minor = _VERSIONS.get(version)
     if minor is None:
-        raise MalformedError("not HTTP/1.1 or HTTP/1.0", 505 if version.startswith(b"HTTP/") else 400)
-    if not method or len(method) > _MAX_METHOD or method.translate(None, TOKEN_BYTES):
-        raise MalformedError("the method is not a token")
+        raise MalformedError("not HTTP/1.1 or HTTP/1.0", 505 if _OTHER_VERSION.fullmatch(version) else 400)
+    if not method or len(method) > _MAX_METHOD or method.translate(None, _METHOD_BYTES):
+        raise MalformedError("the method is not a word in capital letters")
     if not target or target.translate(None, _TARGET_BYTES):
         raise MalformedError("the target has a character that must be escaped")
     _check_version(minor, block)
@@ -159,7 +160,4 @@ def _host_and_target(method: bytes, target: bytes, block: FieldBlock) -> tuple[b
         return host, target
     if method == b"CONNECT" or (method == b"OPTIONS" and target == b"*"):
         return host, target
-    named, target = split_absolute(target)
-    if host and host.removesuffix(b":80").removesuffix(b":443") != named.removesuffix(b":80").removesuffix(b":443"):
-        raise MalformedError("Host is not the target's")
-    return named, target
+    return split_absolute(target, host, b"*" if method == b"OPTIONS" else b"/")

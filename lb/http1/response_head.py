@@ -15,12 +15,14 @@ __all__ = ["ResponseHead", "ResponseHeads"]
 
 _VERSIONS = {b"HTTP/1.1 ": 1, b"HTTP/1.0 ": 0}
 _STATUS_AT = 9
+_SIZE = 600
+"""Bytes of a head's objects, without its fields and texts."""
 _WITHOUT_BODY = frozenset((204, 304))
 
 
-@attrs.frozen(slots=False)  # the derived value below is kept in the instance
+@attrs.define(slots=False)  # the derived value below is kept in the instance
 class ResponseHead:
-    """What a server answers. Several responses may share it."""
+    """What a server answers. Several responses may share it. Nobody changes it; see :class:`RequestHead`."""
 
     status: int
     reason: bytes
@@ -59,7 +61,7 @@ class ResponseHeads:
     """Reads heads of responses; those that come again are looked up."""
 
     def __init__(self) -> None:
-        self._heads: InternTable[ResponseHead] = InternTable()
+        self._heads: InternTable[ResponseHead] = InternTable(_memory)
         self._blocks = FieldBlocks()
         self._seen = SeenOnce()
 
@@ -72,6 +74,10 @@ class ResponseHeads:
             if not head.block.meanings & UPGRADE and self._seen(data):
                 self._heads.put(data, head)
         return head
+
+
+def _memory(head: ResponseHead) -> int:
+    return _SIZE + head.block.memory
 
 
 def _response(line: bytes, block: FieldBlock) -> ResponseHead:

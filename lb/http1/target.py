@@ -9,23 +9,31 @@ from lb.http1.grammar import MalformedError, is_host
 
 __all__ = ["routing_path", "split_absolute"]
 
-_ABSOLUTE = re.compile(rb"(?i:(https?))://([^/?#]*)(/[^#]*|\?[^#]*)?")
+_ABSOLUTE = re.compile(rb"(?i:(https?))://([^/?#]*)(/[^#]*)?")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%2[Ff]|%00")
 """Not an escape, or one that servers read in different ways."""
 _SLASHES = re.compile(rb"/{2,}")
 _DEFAULT_PORT = {b"http": b":80", b"https": b":443"}
 
 
-def split_absolute(target: bytes) -> tuple[bytes, bytes]:
+def split_absolute(target: bytes, named: bytes = b"", empty: bytes = b"/") -> tuple[bytes, bytes]:
     """Return host (in lower case, without the scheme's own port) and origin-form of ``http://host/path``.
 
-    Raises MalformedError, also for user information (RFC 9110, section 4.2.4).
+    ``named`` is what Host says, in lower case, if there is one; ``empty`` stands for a target without a path.
+    Raises MalformedError, also for user information (RFC 9110, section 4.2.4), and if Host says something else.
     """
     match = _ABSOLUTE.fullmatch(target)
     if match is None or not is_host(match[2]):
         raise MalformedError("the target is not a path or a URL")
-    scheme, host, path = match[1].lower(), match[2].lower(), match[3] or b"/"
-    return host.removesuffix(_DEFAULT_PORT[scheme]), path if path.startswith(b"/") else b"/" + path
+    port = _DEFAULT_PORT[match[1].lower()]
+    host = _without_port(match[2].lower(), port)
+    if named and _without_port(named, port) != host:
+        raise MalformedError("Host is not the target's")
+    return host, match[3] or empty
+
+
+def _without_port(host: bytes, port: bytes) -> bytes:
+    return host.removesuffix(port).removesuffix(b":")
 
 
 def routing_path(target: bytes) -> bytes:
@@ -38,20 +46,26 @@ def routing_path(target: bytes) -> bytes:
         if _BAD_ESCAPE.search(path):
             raise MalformedError("the path has an escape that is not allowed")
         path = unquote_to_bytes(path)
-    if b"//" in path:
-        path = _SLASHES.sub(b"/", path)
-    return _without_dots(path) if b"/." in path else path
+    if b"/." in path:
+        path = _without_dots(path)
+    return _SLASHES.sub(b"/", path) if b"//" in path else path
 
 
 def _without_dots(path: bytes) -> bytes:
-    """Remove ``.`` and ``..`` (RFC 3986, section 5.2.4)."""
+    """Remove ``.`` and ``..`` (RFC 3986, section 5.2.4).
+
+    Raises MalformedError where servers differ: some merge slashes before, and some see ``..`` in ``..;a=b``.
+    """
     kept: list[bytes] = []
     segments = path.split(b"/")[1:]
     for segment in segments:
         if segment == b"..":
             if not kept:
                 raise MalformedError("the path leaves the root")
-            kept.pop()
+            if not kept.pop():
+                raise MalformedError("dot segments after an empty segment")
+        elif segment.partition(b";")[0] in (b".", b"..") and segment != b".":
+            raise MalformedError("a dot segment has parameters")
         elif segment != b".":
             kept.append(segment)
     if segments[-1] in (b".", b".."):

@@ -66,7 +66,7 @@ def test_an_asterisk_counts_as_the_root():
 
 
 def test_a_url_as_target_has_a_path_and_a_query():
-    given_values = values(b"GET http://example.com:8080?q HTTP/1.1")
+    given_values = values(b"GET http://example.com:8080/?q HTTP/1.1")
     assert (given_values.uri, given_values.path, given_values.query) == (b"/?q", b"/", b"q")
 
 

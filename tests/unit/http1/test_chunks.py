@@ -1,20 +1,22 @@
 """Chunked bodies: where they end, however they are split, and what is refused."""
 
-import itertools
+from itertools import pairwise
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.http1.chunks import ChunkWalker
 from lb.http1.grammar import MalformedError
+from tests.support.http_attacks import BODIES_REFUSED, BODIES_TAKEN
 
 TRAILER = 64
 
 
-def walk(pieces):
+def walk(pieces, limit=TRAILER):
     """Return the bytes that belong to the body, and whether it ended."""
-    walker, taken = ChunkWalker(TRAILER), 0
+    walker, taken = ChunkWalker(limit), 0
     for piece in pieces:
         count = walker.walk(piece)
         taken += count
@@ -25,7 +27,7 @@ def walk(pieces):
 
 def split(data, cuts):
     places = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in itertools.pairwise(places)]
+    return [data[start:end] for start, end in pairwise(places)]
 
 
 CHUNKS = st.lists(st.binary(min_size=1, max_size=40), max_size=5)
@@ -44,6 +46,16 @@ def test_the_end_is_found_wherever_the_body_is_split(chunks, extension, trailers
     data = body(chunks, extension, trailers, form)
     assert walk(split(data, cuts)) == (len(data), True)
     assert walk([data + b"GET / HTTP/1.1\r\n"]) == (len(data), True)
+
+
+@given(CHUNKS, EXTENSIONS, TRAILERS, st.lists(st.integers(0), max_size=6))
+def test_the_data_is_what_the_chunks_hold(chunks, extension, trailers, cuts):
+    payload = []
+    walker = ChunkWalker(TRAILER, payload.append)
+    for piece in split(body(chunks, extension, trailers), cuts):
+        walker.walk(piece)
+    assert b"".join(payload) == b"".join(chunks)
+    assert walker.size == sum(map(len, chunks))
 
 
 def test_the_end_is_found_when_each_byte_comes_alone():
@@ -66,39 +78,58 @@ def test_bytes_within_a_chunk_may_pass_elsewhere():
     assert walker.done
 
 
-REFUSED = {
-    "no size": b"\r\n",
-    "a sign": b"+1\r\na\r\n",
-    "a prefix": b"0x1\r\na\r\n",
-    "a space before the size": b" 1\r\na\r\n",
-    "a space after the size": b"1 \r\na\r\n",
-    "a space before an extension": b"1 ;a\r\na\r\n",
-    "an underscore": b"1_0\r\n",
-    "a size of 16 digits": b"0000000000000001\r\na\r\n",
-    "a size that overflows": b"fffffffffffffffff\r\n",
-    "a bare LF after the size": b"1\na\r\n",
-    "a bare CR in an extension": b"1;a\rb\r\na\r\n",
-    "a bare LF in an extension": b"1;a\nb\r\na\r\n",
-    "a NUL in an extension": b"1;\0\r\na\r\n",
-    "a chunk that is longer": b"1\r\nab\r\n",
-    "a bare LF after the data": b"1\r\na\n0\r\n\r\n",
-    "a long line without an end": b"1;" + b"a" * 5000,
-    "extensions of more than 4 KiB": (b"1;" + b"a" * 2000 + b"\r\nx\r\n") * 3,
-    "a folded trailer": b"0\r\nA: b\r\n c\r\n\r\n",
-    "a trailer without a colon": b"0\r\nA\r\n\r\n",
-    "a trailer with a NUL": b"0\r\nA: \0\r\n\r\n",
-    "Content-Length as a trailer": b"0\r\nContent-Length: 1\r\n\r\n",
-    "Transfer-Encoding as a trailer": b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
-    "Host as a trailer": b"0\r\nHost: a\r\n\r\n",
-    "trailers that are too long": b"0\r\n" + b"A: b\r\n" * 20 + b"\r\n",
-    "a trailer without an end": b"0\r\nA: " + b"b" * 100,
+@pytest.mark.parametrize("name", BODIES_REFUSED)
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100_000])
+def test_a_body_that_could_be_read_in_two_ways_is_refused(name, step):
+    data = BODIES_REFUSED[name]
+    with pytest.raises(MalformedError) as error:
+        walk([data[at : at + step] for at in range(0, len(data), step)], limit=32 * 1024)
+    assert error.value.status == (431 if name == "trailers that are too many" else 400)
+
+
+@pytest.mark.parametrize("name", BODIES_TAKEN)
+def test_a_body_with_one_reading_is_taken_however_it_is_split_and_means_what_h11_says(name):
+    data = BODIES_TAKEN[name]
+    theirs, trailers = read_by_h11(data)
+    for cut in range(len(data)):
+        payload = []
+        walker = ChunkWalker(TRAILER, payload.append)
+        assert walker.walk(data[:cut]) == cut
+        assert walker.walk(data[cut:] + b"more") == len(data) - cut
+        assert walker.done
+        assert (b"".join(payload), walker.size) == (theirs, len(theirs))
+        assert [(field.name, field.value) for field in walker.trailers] == trailers
+
+
+def read_by_h11(data):
+    """Return data and trailers of a body."""
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
+    connection.next_event()
+    payload = []
+    while isinstance(event := connection.next_event(), h11.Data):
+        payload.append(event.data)
+    return b"".join(payload), [*event.headers]
+
+
+LONG_LINES = {
+    "a long line without an end": (b"1;" + b"a" * 5000, 400),
+    "a size of 16 digits without an end": (b"0000000000000001", 400),
+    "a letter where the data ends, without an end": (b"1\r\nab", 400),
+    "trailers that are too long": (b"0\r\n" + b"A: b\r\n" * 20 + b"\r\n", 431),
+    "a trailer without an end": (b"0\r\nA: " + b"b" * 100, 431),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@pytest.mark.parametrize("name", LONG_LINES)
 @pytest.mark.parametrize("step", [1, 7, 100_000])
-def test_a_body_that_could_be_read_in_two_ways_is_refused(name, step):
-    data = REFUSED[name]
+def test_nobody_waits_for_the_end_of_a_line_that_cannot_be_valid(name, step):
+    data, status = LONG_LINES[name]
     with pytest.raises(MalformedError) as error:
         walk([data[at : at + step] for at in range(0, len(data), step)])
-    assert error.value.status == (431 if "trailer" in name and ("long" in name or "end" in name) else 400)
+    assert error.value.status == status
+
+
+def test_a_trailer_counts_against_the_limit_wherever_it_is_split():
+    data = b"0\r\n" + b"A: " + b"b" * (TRAILER - 5) + b"\r\n\r\n"
+    assert walk([data]) == walk([data[at : at + 1] for at in range(len(data))]) == (len(data), True)
