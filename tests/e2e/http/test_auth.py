@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.support.auth_server import auth_server, response
 from tests.support.balancer import PATIENCE, balancer, with_workers
+from tests.support.paths import ROOT
 
 OK = response(200, b"Content-Type: text/plain", body=b"hello")
 
@@ -100,6 +102,42 @@ async def test_another_server_decides(tmp_path):
             assert (first["status"], first["reason"], first["route"]) == (302, "auth", "all")
 
 
+def shown(page, **addresses):
+    """Return the configuration of a how-to, with other addresses in the place of its own."""
+    text = (ROOT / "docs" / "how-to" / f"{page}.md").read_text().partition("```toml\n")[2].partition("```")[0]
+    text = text.replace("[listeners.www", "[listeners.web").replace('":8080"', '"127.0.0.1:0"')
+    for pool, address in addresses.items():
+        text = re.sub(rf"(\[pools\.{pool}\]\nservers = ).*", rf'\1["{address}"]\nhealth = false', text)
+    return with_workers(text)
+
+
+@pytest.mark.skipif(not shutil.which("htpasswd"), reason="htpasswd is not installed")
+async def test_the_how_to_about_passwords(tmp_path):
+    write_users(tmp_path / "staff.htpasswd", "-B", alice="sesame")
+    async with auth_server(OK) as server:
+        text = shown("basic-auth", app=f"127.0.0.1:{server.port}")
+        async with balancer(tmp_path, text) as lb, client(lb) as web:
+            refused = await web.get("/reports/may")
+            assert (refused.status_code, 'realm="Reports"' in refused.headers["www-authenticate"]) == (401, True)
+            assert (await web.get("/reports/may", auth=("alice", "sesame"))).status_code == 200
+            assert (await web.get("/")).status_code == 200, "the rest of the site is open"
+
+
+async def test_the_how_to_about_another_server_that_decides(tmp_path):
+    login = response(302, b"Location: https://auth.example.com/")
+    async with auth_server(OK) as server, auth_server(login) as decider:
+        text = shown("forward-auth", app=f"127.0.0.1:{server.port}", authelia=f"127.0.0.1:{decider.port}")
+        text = text.replace("http://127.0.0.1:9091", f"http://127.0.0.1:{decider.port}")
+        async with balancer(tmp_path, text) as lb, client(lb) as web:
+            app, auth = {"Host": "app.example.com"}, {"Host": "auth.example.com"}
+            assert (await web.get("/", headers=app)).headers["location"] == "https://auth.example.com/"
+            assert decider.requests[-1][0] == b"GET /api/authz/forward-auth HTTP/1.1"
+            decider.answer = response(200, b"Remote-User: alice", body=b"the login")
+            assert (await web.get("/", headers=app)).text == "hello"
+            assert (await web.get("/", headers=auth)).text == "the login"
+            assert decider.requests[-1][0] == b"GET / HTTP/1.1"
+
+
 async def test_without_the_server_that_decides_nobody_passes_and_the_log_says_why(tmp_path):
     async with auth_server(OK) as server, auth_server(response(204)) as decider:
         route = f'forward_auth = "{decider.url}"'
@@ -115,8 +153,8 @@ async def test_without_the_server_that_decides_nobody_passes_and_the_log_says_wh
 
 async def test_a_client_above_its_rate_is_told_when_to_come_again_whichever_worker_it_meets(tmp_path, worker_count):
     async with auth_server(OK) as server:
-        route = 'rate = "1/m"\nburst = 5'
-        async with balancer(tmp_path, config(server, route)) as lb:
+        text = config(server, 'rate = "1/m"\nburst = 5')
+        async with balancer(tmp_path, text) as lb:
             answers = []
             for _ in range(12):
                 async with client(lb) as web:
@@ -124,4 +162,8 @@ async def test_a_client_above_its_rate_is_told_when_to_come_again_whichever_work
             assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 7
             assert all(50 <= int(answer.headers["retry-after"]) <= 60 for answer in answers[5:])
             assert (await lb.event("http.request", status=429))["reason"] == "rate"
+            await lb.reload(text.replace('"all"', '"all of it"'))
+            await lb.reload(text)
+            async with client(lb) as web:
+                assert (await web.get("/")).status_code == 429
             assert len(server.requests) == 5
