@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVarTuple
 
 from lb.events import RequestReason
+from lb.http.file_flow import FilePart
 from lb.http1.request_head import RequestHead
 from lb.model.address import Client
 
-__all__ = ["Body", "ExchangeView", "FileBytes", "HeaderFields", "Step", "Transform"]
+__all__ = ["Body", "ExchangeView", "HeaderFields", "Step", "Transform"]
 
 Ts = TypeVarTuple("Ts")
 
@@ -20,18 +21,8 @@ HeaderFields: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Names and values of a head's fields, in their order."""
 
 
-class FileBytes(Protocol):
-    """A part of an open file, as a part of a body."""
-
-    @property
-    def fd(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def length(self) -> int: ...
-
-
-Body: TypeAlias = bytes | Sequence[bytes | FileBytes]
+Body: TypeAlias = bytes | Sequence[bytes | FilePart]
+"""Whoever gets one releases its parts once: :func:`lb.http.file_flow.release_parts`."""
 
 
 class ExchangeView(Protocol):

@@ -38,6 +38,7 @@ WaitKind: TypeAlias = Literal[
     "kept",
     "linger",
     "drain",
+    "files",
 ]
 
 

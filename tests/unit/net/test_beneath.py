@@ -108,6 +108,33 @@ def test_without_the_kernel_no_link_is_followed(tmp_path, monkeypatch, path):
     os.close(root)
 
 
+def test_what_is_in_memory_is_opened_without_waiting(tmp_path):
+    tree(tmp_path)
+    root = beneath.open_directory(str(tmp_path / "root"), wait=False)
+    with os.fdopen(beneath.open_beneath(root, b"a/b/file", os.O_RDONLY, wait=False), "rb") as file:
+        assert file.read() == b"inside"
+    with pytest.raises(BlockingIOError):
+        beneath.open_beneath(root, b"../secret", os.O_RDONLY, wait=False)
+    os.close(root)
+
+
+def test_another_file_system_is_not_opened_without_waiting():
+    root = beneath.open_directory("/", wait=False)
+    with pytest.raises(BlockingIOError):
+        beneath.open_beneath(root, b"proc/version", os.O_RDONLY, wait=False)
+    os.close(beneath.open_beneath(root, b"proc/version", os.O_RDONLY))
+    os.close(root)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EAGAIN])
+def test_a_kernel_that_cannot_do_without_waiting_waits(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(beneath, "_openat2", lambda *_: (-1, number))
+    with pytest.raises(BlockingIOError):
+        beneath.open_directory(str(tmp_path), wait=False)
+    with pytest.raises(BlockingIOError):
+        beneath.open_beneath(0, b"x", os.O_RDONLY, wait=False)
+
+
 def test_it_is_tried_again_while_directories_are_renamed(tmp_path, monkeypatch):
     answers = [(-1, errno.EAGAIN), (-1, errno.EINTR), (7, 0)]
     monkeypatch.setattr(beneath, "_openat2", lambda *_: answers.pop(0))

@@ -1,0 +1,223 @@
+"""Bodies from files, on their way to a client.
+
+Plain sockets get them by sendfile(2), without a copy. The loop never waits for the disk: what is not in the page cache
+is read by a thread first, see :meth:`FileSource.warm`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+import attrs
+
+from lb.relay.epoll_stream import EpollStream
+
+__all__ = ["FilePart", "FileSource", "PartsFlow", "PartsFlowOwner", "can_tell", "release_parts"]
+
+MAX_SENDFILE = 2 * 1024 * 1024
+"""Maximum bytes of one call. It bounds what may be evicted between the probe and the call, and is a turn or two."""
+MAX_READ = 128 * 1024
+"""Maximum bytes that are read at once for TLS."""
+_PROBE = (bytearray(1),)
+
+
+class FileSource(Protocol):
+    """An open file, in use until each part of it is released."""
+
+    @property
+    def fd(self) -> int: ...
+
+    def is_intact(self) -> bool:
+        """Return False if the file has lost bytes, or was written anew, since it was opened."""
+
+    def warm(self, offset: int, length: int, done: Callable[[OSError | None], None]) -> None:
+        """Read these bytes in a thread, so that they are in the page cache, and call ``done`` in the loop's thread."""
+
+    def release(self) -> None:
+        """End the use of one part."""
+
+
+@attrs.frozen
+class FilePart:
+    """``length`` bytes of a file from ``offset``, as a part of a body. Whoever has it releases it once."""
+
+    file: FileSource
+    offset: int
+    length: int
+
+    @property
+    def fd(self) -> int:
+        return self.file.fd
+
+    def release(self) -> None:
+        self.file.release()
+
+
+def release_parts(parts: Iterable[bytes | FilePart]) -> None:
+    """Release the parts of a body that is not sent."""
+    for part in parts:
+        if isinstance(part, FilePart):
+            part.release()
+
+
+class PartsFlowOwner(Protocol):
+    """The owner of a flow of parts."""
+
+    def flow_ended(self, flow: PartsFlow) -> None:
+        """The parts are written. Some of their bytes may be unsent."""
+
+    def flow_failed(self, flow: PartsFlow, error: OSError | EOFError) -> None:
+        """OSError: the client is gone. EOFError: the file is not what it was, or cannot be read; reset the client."""
+
+
+class PartsFlow:
+    """Sends parts to a stream, one after the other, and releases them at its end, whatever that is.
+
+    Call :meth:`pump` to start it, and when the stream is writable or its turn has come.
+    """
+
+    __slots__ = ("_owner", "_parts", "_position", "_resident_until", "_sent", "_stream", "_warming", "ended", "moved")
+
+    def __init__(self, stream: EpollStream, parts: Sequence[bytes | FilePart], owner: PartsFlowOwner) -> None:
+        self.ended = False
+        self.moved = 0
+        """Bytes written to the stream."""
+        self._stream = stream
+        self._parts = parts
+        self._owner = owner
+        self._position = 0
+        self._sent = 0
+        """Bytes of the part at ``_position``."""
+        self._resident_until = 0
+        """The offset in the file of that part up to which it is known to be in the page cache."""
+        self._warming = False
+
+    def pump(self) -> None:
+        """Send until the parts end, the stream accepts no more, the disk is needed, or the turn's budget is used up."""
+        stream = self._stream
+        try:
+            while stream.writable and not self.ended and not self._warming:
+                if self._position == len(self._parts):
+                    self._end()
+                elif not self._step(self._parts[self._position]):
+                    return
+        except (OSError, EOFError) as error:
+            self._fail(error)
+
+    def _step(self, part: bytes | FilePart) -> bool:
+        """Send some bytes. Return False if that has to wait."""
+        if isinstance(part, bytes):
+            self._stream.write(part)
+            self.moved += len(part)
+            self._next_part()
+        elif self._sent == part.length:
+            self._next_part()
+        elif self._stream.turn.budget <= 0:
+            self._stream.continue_later()
+            return False
+        else:
+            return self._send_file(part)
+        return True
+
+    def _next_part(self) -> None:
+        self._position += 1
+        self._sent = self._resident_until = 0
+
+    def _send_file(self, part: FilePart) -> bool:
+        offset, left = part.offset + self._sent, part.length - self._sent
+        if self._resident_until <= offset:
+            count = min(left, MAX_SENDFILE)
+            if not _is_resident(part.fd, offset, count):
+                self._warm(part, offset, count)
+                return False
+            self._resident_until = offset + count
+        count = min(left, self._resident_until - offset)
+        if count == left and not part.file.is_intact():
+            raise EOFError("the file was changed")
+        sent = (
+            self._sendfile(part.fd, offset, count) if self._stream.tls is None else self._copy(part.fd, offset, count)
+        )
+        self._sent += sent
+        self.moved += sent
+        self._stream.turn.budget -= sent
+        if not self._stream.writable:
+            self._resident_until = 0  # until the client accepts more, the page cache may lose them
+        return True
+
+    def _sendfile(self, fd: int, offset: int, count: int) -> int:
+        stream = self._stream
+        try:
+            sent = os.sendfile(stream.sock.fileno(), fd, offset, count)
+        except BlockingIOError:
+            stream.writable = False
+            return 0
+        if not sent:
+            raise EOFError("the file was cut short")
+        stream.sent += sent
+        return sent
+
+    def _copy(self, fd: int, offset: int, count: int) -> int:
+        try:
+            data = os.pread(fd, min(count, MAX_READ), offset)
+        except OSError as error:
+            raise EOFError("the file cannot be read") from error
+        if not data:
+            raise EOFError("the file was cut short")
+        self._stream.write(data)
+        return len(data)
+
+    def _warm(self, part: FilePart, offset: int, count: int) -> None:
+        self._warming = True
+        self._resident_until = offset + count
+        part.file.warm(offset, count, self._warmed)
+
+    def _warmed(self, error: OSError | None) -> None:
+        self._warming = False
+        if self.ended:
+            return
+        if error is None:
+            self._stream.continue_later()
+        else:
+            self._fail(EOFError(f"the file cannot be read: {error}"))
+
+    # The end
+
+    def _end(self) -> None:
+        self.cancel()
+        self._owner.flow_ended(self)
+
+    def _fail(self, error: OSError | EOFError) -> None:
+        self.cancel()
+        self._owner.flow_failed(self, error)
+
+    def cancel(self) -> None:
+        """Stop, without a call to the owner."""
+        if not self.ended:
+            self.ended = True
+            release_parts(self._parts)
+
+
+def _is_resident(fd: int, offset: int, count: int) -> bool:
+    """Return True if the first and the last byte are in the page cache, so that all between them most likely are.
+
+    False also for a file system that cannot tell, such as that of a network.
+    """
+    try:
+        return bool(
+            os.preadv(fd, _PROBE, offset, os.RWF_NOWAIT) and os.preadv(fd, _PROBE, offset + count - 1, os.RWF_NOWAIT)
+        )
+    except OSError:  # EAGAIN: it would have to wait; EOPNOTSUPP: it cannot tell
+        return False
+
+
+def can_tell(fd: int) -> bool:
+    """Return True if the file system of this file can tell that a read would have to wait for the disk."""
+    try:
+        os.preadv(fd, _PROBE, 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True
