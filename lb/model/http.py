@@ -76,15 +76,19 @@ class Respond:
 RouteTarget: TypeAlias = ToPool | Files | Redirect | Respond
 
 
+def _names(fields: tuple[tuple[str, str], ...]) -> str:
+    return repr(tuple(name for name, _ in fields))
+
+
 @attrs.frozen
 class HeaderEdits:
     """Changes of a head's fields: first ``remove``, then ``set`` (replaces all of that name), then ``add``.
 
-    Names are as configured; values may hold ``{…}``.
+    Names are as configured; values may hold ``{…}``. When printed, it has the names only: a value may be a login.
     """
 
-    set: tuple[tuple[str, str], ...] = ()
-    add: tuple[tuple[str, str], ...] = ()
+    set: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=_names)
+    add: tuple[tuple[str, str], ...] = attrs.field(default=(), repr=_names)
     remove: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:

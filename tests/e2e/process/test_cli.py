@@ -153,6 +153,28 @@ async def test_diff_prints_what_a_reload_would_do(tmp_path):
     assert (await run_lb("diff", "--exit-code", old, old))[:2] == (0, "no changes\n")
 
 
+async def test_diff_shows_routes_one_by_one(tmp_path):
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    text = """
+        pools.web.servers = ["10.0.0.1:80"]
+        [listeners.www]
+        mode = "http"
+        bind = ":8080"
+        routes = [
+            { host = "a.com", pool = "web" },
+            { path = "/old", redirect = "/new" },
+        ]
+    """
+    old.write_text(text)
+    new.write_text(text.replace('pool = "web" }', 'pool = "web", rate = "20/s" }').replace("/old", "/older"))
+    lines = (
+        "added       www route /older  path /older, redirect /new, status 308\n"
+        "removed     www route /old    path /old, redirect /new, status 308\n"
+        "changed     www route a.com/  rate 0 -> 20/s\n"
+    )
+    assert await run_lb("diff", old, new) == (0, lines, "")
+
+
 async def test_diff_of_a_hash_pool_tells_how_many_keys_move(tmp_path):
     old, new = tmp_path / "old.toml", tmp_path / "new.toml"
     old.write_text(config(A, B, pool='strategy = "consistent-hash"'))

@@ -35,6 +35,36 @@ def test_no_text_about_a_configuration_holds_a_secret(kind):
     assert len(plan(old, new).lines()) == 1  # the change is reported
 
 
+def test_no_text_about_mode_http_holds_a_secret(tmp_path):
+    def read(secret):
+        (tmp_path / "staff").write_text(f"alice:$apr1${secret[-8:]}$HqJZimcKQFAMYayBlzkrA/\n")
+        (tmp_path / "signing").write_text(secret)
+        return parse(
+            f"""
+            [listeners.www]
+            mode = "http"
+            bind = ":80"
+            [[listeners.www.routes]]
+            pool = "web"
+            auth = "staff"
+            request_headers = {{ set = {{ Authorization = "Basic {secret}" }}, add = {{ X-Auth-Token = "{secret}" }} }}
+            [users.staff]
+            file = "staff"
+            [pools.web]
+            servers = ["127.0.0.1:1"]
+            sticky = {{ cookie = "lb", secret_file = "signing" }}
+            """,
+            str(tmp_path / "lb.toml"),
+        )
+
+    old, new = read("0ldSaltt"), read("newSaltt")
+    assert old.users != new.users
+    lines = plan(old, new).lines()
+    shown = [describe(new), repr(new), *lines, repr(plan(old, new))]
+    assert not [each for each in shown if "Saltt" in each]
+    assert len(lines) == 4, "two header fields, the secret of cookies, a password"
+
+
 def test_a_secret_is_compared_and_given_to_the_probe():
     assert Secret("a") == Secret("a") != Secret("b")
     spec = parse(text(HEALTH["redis"]), "new").pools["web"].health.probe
