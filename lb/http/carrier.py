@@ -10,9 +10,9 @@ from typing import Protocol
 
 from lb.events import Attempt, RequestReason
 from lb.http.flow import Flow
+from lb.http.header_edits import FieldChange
 from lb.http.steps import ExchangeView
 from lb.http1.body import MessageBody
-from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model.address import Client
 from lb.pools.backend import Backend
@@ -72,6 +72,7 @@ class Carrier(EpollStream, abc.ABC):
     __slots__ = (
         "client",
         "destination",
+        "forwarded_lines",
         "id",
         "must_close",
         "request_flow",
@@ -86,6 +87,8 @@ class Carrier(EpollStream, abc.ABC):
     tlvs: bytes
     """The TLVs of its PROXY header."""
     server_name: str | None
+    forwarded_lines: bytes
+    """What servers are told of the client in all requests, up to the value of X-Request-Id."""
     must_close: bool
     """The connection ends with the response."""
     request_flow: Flow | None
@@ -95,17 +98,19 @@ class Carrier(EpollStream, abc.ABC):
 
     @abc.abstractmethod
     def response_image(
-        self, exchange: ExchangeToServe, head: ResponseHead, framing: bytes | None = None, *, until_close: bool = False
+        self,
+        exchange: ExchangeToServe,
+        head: ResponseHead,
+        framing: bytes | None = None,
+        *,
+        change: FieldChange | None = None,
+        until_close: bool = False,
     ) -> bytes:
         """Return a server's head for this client.
 
-        ``framing`` is the line that frames the body; None = its own Content-Length. ``until_close``: the body ends with
-        the connection.
+        ``framing`` is the line that frames the body; None = its own Content-Length. ``change`` is a change of the
+        fields. ``until_close``: the body ends with the connection.
         """
-
-    @abc.abstractmethod
-    def forwarded_lines(self, head: RequestHead) -> bytes:
-        """Return what servers are told of the client, up to the value of X-Request-Id."""
 
 
 class ExchangeToServe(ExchangeView, Protocol):
@@ -117,6 +122,14 @@ class ExchangeToServe(ExchangeView, Protocol):
 
     @property
     def carrier(self) -> Carrier: ...
+
+    @property
+    def told(self) -> FieldChange | None:
+        """What servers are told of the client, as a change of the fields; None if no trusted proxy is in front."""
+
+    @property
+    def edits(self) -> FieldChange | None:
+        """What steps have changed of the fields."""
 
     @property
     def status(self) -> int | None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping
 
 from lb.events import ConnectionClosed, EndedBy, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import Exchange, ExchangeCarrier
+from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend
+from lb.http.header_edits import FieldChange
 from lb.http.steps import Body, HeaderFields
+from lb.http1.dates import http_date
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HeadBuffer
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
-from lb.http1.wire import CLOSE, KEEP_ALIVE, length_line, response_image, status_line
+from lb.http1.wire import CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
 from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
 from lb.net.deadlines import DeadlineQueue
@@ -52,7 +56,6 @@ class ClientConnection(ExchangeCarrier):
         "_drop",
         "_ended",
         "_finished",
-        "_forwarded",
         "_handshake",
         "_header_queue",
         "_idle_since",
@@ -105,7 +108,8 @@ class ClientConnection(ExchangeCarrier):
         self._serving = False
         self._lingering = False
         self._finished = False
-        self._forwarded = b""
+        self.trusted = False
+        self.scheme = self.forwarded_lines = b""
         context.open.add(self)
 
     # Calls of the listener's filters
@@ -151,6 +155,9 @@ class ClientConnection(ExchangeCarrier):
 
     def _begin_requests(self) -> None:
         frontend = self.frontend
+        self.scheme = b"http" if self.tls is None else b"https"
+        self.trusted = is_trusted(self.client, frontend.trusted_proxies)
+        self.forwarded_lines = connection_lines(self.client, self.scheme)
         self._idle_since = self._context.clock()
         self._keep_alive_queue = frontend.keep_alive_queue
         self._keep_alive_queue.enter(self, self._idle_since)
@@ -319,29 +326,39 @@ class ClientConnection(ExchangeCarrier):
         return b"" if exchange.head.minor else KEEP_ALIVE
 
     def response_image(
-        self, exchange: ExchangeToServe, head: ResponseHead, framing: bytes | None = None, *, until_close: bool = False
+        self,
+        exchange: ExchangeToServe,
+        head: ResponseHead,
+        framing: bytes | None = None,
+        *,
+        change: FieldChange | None = None,
+        until_close: bool = False,
     ) -> bytes:
         if until_close:
             self.must_close = True
         connection = self._connection_line(exchange)
+        if change is not None:
+            fields = [(field.line[: len(field.name)], field.value) for field in head.block.end_to_end()]
+            line = length_line(head.fixed) if framing is None else framing
+            return response_image(head, field_lines(change.apply(fields)), line, connection)
         image = head.images.get((framing, connection))
         if image is None:
             line = length_line(head.fixed) if framing is None else framing
-            image = head.images[framing, connection] = response_image(head, line, connection)
+            image = head.images[framing, connection] = response_image(head, head.block.lines, line, connection)
         return image
 
     def write_interim(self, exchange: Exchange, head: ResponseHead) -> None:
         try:
-            self.write(response_image(head, b"", b""))
+            self.write(response_image(head, head.block.lines, b"", b""))
         except OSError:
             exchange.client_left()
 
     def respond(self, exchange: Exchange, status: int, fields: HeaderFields, body: Body) -> None:
         """Send a response of the balancer itself."""
         assert isinstance(body, bytes)  # noqa: S101 - to be replaced
-        lines = [status_line(status)]
-        lines += [b"%s: %s\r\n" % field for field in fields]
-        lines += [length_line(len(body)), self._connection_line(exchange), b"\r\n"]
+        length = b"" if status in (204, 304) else length_line(len(body))
+        date = b"Date: %s\r\n" % http_date(int(time.time()))
+        lines = [status_line(status), date, field_lines(fields), length, self._connection_line(exchange), b"\r\n"]
         if exchange.head.method != b"HEAD":
             lines.append(body)
             exchange.bytes_out = len(body)
@@ -351,23 +368,6 @@ class ClientConnection(ExchangeCarrier):
             exchange.client_left()
             return
         exchange.response_complete()
-
-    def forwarded_lines(self, head: RequestHead) -> bytes:  # noqa: ARG002 - to be replaced
-        if not self._forwarded:
-            host = f"X-Forwarded-For: {self.client.host}\r\n" if self.client.host else ""
-            scheme = "http" if self.tls is None else "https"
-            self._forwarded = f"{host}X-Forwarded-Proto: {scheme}\r\nX-Request-Id: ".encode()
-        return self._forwarded
-
-    def scheme_of(self, head: RequestHead) -> bytes:  # noqa: ARG002 - to be replaced
-        return b"http" if self.tls is None else b"https"
-
-    def forwarded_fields(self, head: RequestHead, request_id: str) -> HeaderFields:
-        host = [(b"X-Forwarded-For", self.client.host.encode())] if self.client.host else []
-        return [*host, (b"X-Forwarded-Proto", self.scheme_of(head)), (b"X-Request-Id", request_id.encode())]
-
-    def client_of(self, head: RequestHead) -> Client:  # noqa: ARG002 - to be replaced
-        return self.client
 
     # Between requests
 
@@ -418,7 +418,8 @@ class ClientConnection(ExchangeCarrier):
         """Relay the bytes from now on, after the response 101. ``rest`` has come from the server behind it."""
         protocols = b", ".join(head.block.get_all(b"upgrade"))
         try:
-            self.write(response_image(head, b"", b"Connection: upgrade\r\nUpgrade: %s\r\n" % protocols))
+            connection = b"Connection: upgrade\r\nUpgrade: %s\r\n" % protocols
+            self.write(response_image(head, head.block.lines, b"", connection))
         except OSError:
             exchange.client_left()
             return

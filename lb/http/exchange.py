@@ -15,7 +15,10 @@ import trio
 
 from lb.events import EndedBy, HttpRequest, Reason, RequestReason
 from lb.http.carrier import Carrier, Upstream
+from lb.http.error_page import error_page
+from lb.http.forwarded import read_forwarding
 from lb.http.frontend import HttpFrontend, RunningRoute
+from lb.http.header_edits import FieldChange
 from lb.http.steps import Body, HeaderFields, Step
 from lb.http1.body import LengthBody, MessageBody
 from lb.http1.chunks import ChunkWalker
@@ -23,7 +26,7 @@ from lb.http1.field import EXPECT
 from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
-from lb.model.address import Client
+from lb.model.address import Networks
 from lb.net.deadlines import DeadlineQueue
 from lb.relay.epoll_stream import EpollStream
 from lb.relay.splicer import Relay
@@ -45,19 +48,11 @@ _RELAY_REASONS: Mapping[Reason, RequestReason] = {
 class ExchangeCarrier(Carrier, abc.ABC):
     """What an exchange needs of its carrier."""
 
-    __slots__ = ()
-
-    @abc.abstractmethod
-    def client_of(self, head: RequestHead) -> Client:
-        """Return the client: the peer, or behind trusted proxies whom they name."""
-
-    @abc.abstractmethod
-    def scheme_of(self, head: RequestHead) -> bytes:
-        """Return ``http`` or ``https``."""
-
-    @abc.abstractmethod
-    def forwarded_fields(self, head: RequestHead, request_id: str) -> HeaderFields:
-        """Return what servers are told of the client."""
+    __slots__ = ("scheme", "trusted")
+    scheme: bytes
+    """``http`` or ``https``."""
+    trusted: bool
+    """The peer is a proxy that is believed."""
 
     @abc.abstractmethod
     def respond(self, exchange: Exchange, status: int, fields: HeaderFields, body: Body) -> None:
@@ -92,7 +87,7 @@ class Exchange:
         "_idle_queue",
         "_idle_since",
         "_reason",
-        "_scope",
+        "_scopes",
         "_steps",
         "began",
         "body",
@@ -108,7 +103,9 @@ class Exchange:
         "id",
         "responded_at",
         "route",
+        "scheme",
         "status",
+        "told",
         "upstream",
     )
 
@@ -118,15 +115,21 @@ class Exchange:
         self.head = head
         self.id = frontend.next_id()
         self.began = carrier.loop.time()
-        self.client = carrier.client_of(head)
+        self.client = carrier.client
         """Behind trusted proxies, the client that they name."""
+        self.scheme = carrier.scheme
+        """``http`` or ``https``: what the client used."""
+        self.told: FieldChange | None = None
+        """What servers are told of the client, as a change of the fields; None if no trusted proxy is in front."""
+        if carrier.trusted:
+            self._read_forwarding(head)
         self.route: RunningRoute | None = None
         self.body: MessageBody | None = None
         """The request's body, if it has one."""
         self.upstream: Upstream | None = None
         """What serves it, if that is not the balancer itself."""
-        self.edits: dict[bytes, bytes | None] | None = None
-        """Fields that steps have set for the server, by name in lower case."""
+        self.edits: FieldChange | None = None
+        """What steps have changed of the fields for the server."""
         self.bytes_in = self.bytes_out = 0
         """Bytes of the bodies."""
         self.status: int | None = None
@@ -137,11 +140,19 @@ class Exchange:
         self.ended = False
         self._reason: RequestReason = "ok"
         self._steps: Iterator[Step] = iter(())
-        self._scope: trio.CancelScope | None = None
+        self._scopes: tuple[trio.CancelScope, ...] = ()
+        """Of its tasks."""
         self._idle_queue: DeadlineQueue | None = None
         self._idle_since = 0.0
         self._complete = False
         """The whole response was sent, but for what the client has not taken yet."""
+
+    def _read_forwarding(self, head: RequestHead) -> None:
+        """Believe what a trusted proxy says of its client."""
+        carrier, trusted = self.carrier, self.frontend.trusted_proxies
+        found = read_forwarding(head, carrier.client, carrier.scheme, trusted, self.id.encode())
+        self.client, self.scheme, self.told = found.client, found.scheme, found.change
+        self.id = found.request_id.decode()
 
     # The way to the target
 
@@ -196,24 +207,24 @@ class Exchange:
     def max_body(self) -> int:
         return self.frontend.settings.max_body
 
-    @property
-    def scheme(self) -> bytes:
-        return self.carrier.scheme_of(self.head)
-
     def forwarded(self) -> HeaderFields:
-        return self.carrier.forwarded_fields(self.head, self.id)
+        if self.told is not None:
+            return self.told.fields
+        carrier = self.carrier
+        return read_forwarding(self.head, carrier.client, carrier.scheme, Networks(), self.id.encode()).change.fields
 
     def served_by(self, upstream: Upstream) -> None:
         self.upstream = upstream
 
     def set_request_field(self, name: bytes, value: bytes | None) -> None:
-        self.edits = self.edits or {}
-        self.edits[name.lower()] = value
+        change = FieldChange(frozenset((name.lower(),)), () if value is None else ((name, value),))
+        self.edits = change if self.edits is None else self.edits.then(change)
 
     def spawn(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         if not self.ended:
-            self._scope = trio.CancelScope()
-            self.frontend.loop.spawn(partial(self._run, self._scope, async_fn, *args))
+            scope = trio.CancelScope()
+            self._scopes += (scope,)
+            self.frontend.loop.spawn(partial(self._run, scope, async_fn, *args))
 
     async def _run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         with scope:
@@ -239,8 +250,9 @@ class Exchange:
         if self.status is not None:
             self.abort(reason)
         else:
-            body = b"%d %s\nrequest %s\n" % (status, reason.encode(), self.id.encode())
-            self.respond(status, [(b"Content-Type", b"text/plain; charset=utf-8"), *fields], body, reason=reason)
+            accept = b", ".join(self.head.block.get_all(b"accept"))
+            page, body = error_page(status, accept, self.id)
+            self.respond(status, [*page, *fields], body, reason=reason)
 
     def refuse_body(self, status: int) -> None:
         """The request's body is malformed, or too large."""
@@ -340,8 +352,8 @@ class Exchange:
         self.ended = True
         if self._idle_queue is not None:
             self._idle_queue.discard(self)
-        if self._scope is not None:
-            self._scope.cancel()
+        for scope in self._scopes:
+            scope.cancel()
         self._leave_server()
         self.frontend.context.sink(self._record())
 

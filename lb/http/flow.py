@@ -101,6 +101,13 @@ class Flow:
         except MalformedError as error:
             self._fail(source, error)
 
+    def resume(self, data: bytes) -> None:
+        """The coding has finished a piece elsewhere."""
+        if not self.ended:
+            if data:
+                self._write(data)
+            self.pump()
+
     def _step(self) -> bool:
         """Move some bytes. Return False if there are none for now."""
         source, turn = self.source, self.source.turn

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import attrs
 
 from lb.events import HttpRequest
+from lb.http.answers import RedirectTarget, RespondTarget
 from lb.http.carrier import Responder
 from lb.http.kept import KeptConnections
 from lb.http.routes import Router
@@ -16,8 +17,7 @@ from lb.http.step_factory import make_steps
 from lb.http.steps import Step
 from lb.http.upstream_request import PoolTarget
 from lb.http1.request_head import RequestHead, RequestHeads
-from lb.http1.response_head import ResponseHeads
-from lb.model import HttpSettings, ListenerSpec, RouteSpec, ToPool
+from lb.model import Files, HttpSettings, ListenerSpec, Redirect, Respond, RouteSpec, ToPool
 from lb.model.address import Networks
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.pool import Pool
@@ -82,7 +82,6 @@ class HttpFrontend:
         self.loop = context.splicer.loop
         self.kept = context.of_mode(KeptConnections)
         self.next_id = context.of_mode(_request_ids)
-        self.response_heads = ResponseHeads()
         self.linger_queue = context.deadlines.queue("linger", LINGER_TIME)
         self.drain_queue = context.deadlines.queue("drain", DRAIN_GRACE)
         self.closes = False
@@ -113,12 +112,21 @@ class HttpFrontend:
         return [*settings.routes, RouteSpec(settings.pool, ToPool(settings.pool))]
 
     def _run(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> RunningRoute:
-        assert isinstance(route.target, ToPool)  # noqa: S101 - to be replaced
-        pool = pools[route.target.pool]
-        made = make_route(pool, spec, self.context.deadlines, self.context.tls)
-        target = PoolTarget(self.context, self.loop, made, self.response_heads)
-        steps = make_steps(spec.name, route, self.context)
-        return RunningRoute(route.name, route, target, pool.name, steps)
+        responder = self._responder(route, spec, pools)
+        pool = route.target.pool if isinstance(route.target, ToPool) else ""
+        return RunningRoute(route.name, route, responder, pool, make_steps(spec.name, route, self.context))
+
+    def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:
+        """Return what answers the requests of a route."""
+        target = route.target
+        if isinstance(target, Redirect):
+            return RedirectTarget(target)
+        if isinstance(target, Respond):
+            return RespondTarget(target)
+        if isinstance(target, Files):
+            raise NotImplementedError
+        made = make_route(pools[target.pool], spec, self.context.deadlines, self.context.tls)
+        return PoolTarget(self.context, self.loop, made, route)
 
     @property
     def record(self) -> type[HttpRequest]:

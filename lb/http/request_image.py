@@ -1,50 +1,126 @@
-"""The head of a request as its server gets it: written anew from what was read."""
+"""The head of a request as its server gets it: written anew from what was read, with the changes of its route."""
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from lb.http.carrier import ExchangeToServe
+from lb.http.forwarded import host_line
+from lb.http.header_edits import FieldEdits
+from lb.http.templates import RequestValues
+from lb.http1.field import FORWARDED
 from lb.http1.request_head import RequestHead
-from lb.http1.wire import CHUNKED, VIA, length_line
+from lb.http1.wire import CHUNKED, VIA, field_lines, length_line
+from lb.model import RouteSpec, ServerSpec
 
-__all__ = ["request_image"]
+__all__ = ["RequestImages"]
 
-
-def request_image(exchange: ExchangeToServe, *, passes_expect: bool) -> bytes:
-    """Return the head of a request as the server gets it."""
-    head = exchange.head
-    more = b""
-    if head.upgrade:
-        more = b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.upgrade
-    if passes_expect and exchange.expects_continue:
-        more += b"Expect: 100-continue\r\n"
-    return b"%s%s%s\r\n%s\r\n" % (
-        _image(head),
-        exchange.carrier.forwarded_lines(head),
-        exchange.id.encode(),
-        more,
-    )
+_FORWARDED_NAMES = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"))
+_SAFE = "/!$&'()*+,;=:@-._~"
+"""Characters of a path that stay as they are: RFC 3986, section 3.3."""
 
 
-def _image(head: RequestHead) -> bytes:
-    """Return the part of a request's head for servers that is the same for all clients. The rest follows it."""
-    found: bytes | None = head.__dict__.get("image")
-    if found is None:
-        found = head.__dict__["image"] = _make_image(head)
-    return found
+class RequestImages:
+    """Makes the heads of the requests of a route."""
+
+    def __init__(self, spec: RouteSpec) -> None:
+        self._spec = spec
+        self._edits = FieldEdits(spec.request_headers)
+        self._strip, self._add = spec.strip_prefix.encode(), spec.add_prefix.encode().removesuffix(b"/")
+        self._host = b"" if spec.host_header in ("client", "server") else spec.host_header.encode()
+        self._to_server = spec.host_header == "server"
+        constant = self._edits.constant
+        self._usual = not self._to_server and constant is not None and not constant.names & _FORWARDED_NAMES
+        """Most of the head is the same for all clients and servers."""
+
+    def image(self, exchange: ExchangeToServe, server: ServerSpec, *, passes_expect: bool) -> bytes:
+        """Return the head for a server."""
+        head, told = exchange.head, exchange.told
+        more = b""
+        if head.upgrade:
+            more = b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.upgrade
+        if passes_expect and exchange.expects_continue:
+            more += b"Expect: 100-continue\r\n"
+        if self._usual and told is None and exchange.edits is None:
+            return b"%s%s%s\r\n%s\r\n" % (
+                self._common(head),
+                exchange.carrier.forwarded_lines,
+                exchange.id.encode(),
+                more,
+            )
+        return b"%s%s%s\r\n" % (self._start(head, server), self._changed_lines(exchange), more)
+
+    def _common(self, head: RequestHead) -> bytes:
+        """Return what is the same for all clients. What servers are told of the client follows it."""
+        found: bytes | None = head.__dict__.get("image")
+        if found is None:
+            lines = self._lines(head) if self._edits else head.block.lines_not_forwarded + _cookie_line(head)
+            found = self._start(head, None) + lines + host_line(head)
+            head.__dict__["image"] = found
+        return found
+
+    def _lines(self, head: RequestHead) -> bytes:
+        constant = self._edits.constant
+        assert constant is not None  # noqa: S101 - see _usual
+        return field_lines(constant.apply(_fields(head, forwarded=False)))
+
+    def _start(self, head: RequestHead, server: ServerSpec | None) -> bytes:
+        """Return the request line, Host, framing and Via."""
+        block = head.block
+        framing = CHUNKED if block.chunked else b"" if block.length is None else length_line(block.length)
+        host = self._host or (head.host if not self._to_server else b"")
+        if not host:
+            host = b"localhost" if server is None or server.address.is_unix else server.address.text.encode()
+        return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s%s" % (head.method, self._target(head), host, framing, VIA)
+
+    def _changed_lines(self, exchange: ExchangeToServe) -> bytes:
+        """Return the lines of a request with changes of its own."""
+        head, told = exchange.head, exchange.told
+        if told is None:
+            fields = _fields(head, forwarded=False) + list(exchange.forwarded())
+        else:
+            fields = told.apply(_fields(head, forwarded=True))
+        if exchange.edits is not None:
+            fields = exchange.edits.apply(fields)
+        if self._edits:
+            values = RequestValues(head, exchange.client.host.encode(), exchange.scheme, exchange.id.encode())
+            fields = self._edits.change(values).apply(fields)
+        return field_lines(fields)
+
+    def _target(self, head: RequestHead) -> bytes:
+        target = head.target
+        if not (self._strip or self._add) or not target.startswith(b"/"):
+            return target
+        path, mark, query = target.partition(b"?")
+        return self._add + self._stripped(path, head) + mark + query
+
+    def _stripped(self, path: bytes, head: RequestHead) -> bytes:
+        """Return the path without the prefix, as sent if it is sent plainly."""
+        prefix = self._strip
+        if _begins(path, prefix):
+            path = path[len(prefix) :]
+        elif _begins(head.path, prefix):
+            path = quote(head.path[len(prefix) :], _SAFE).encode()
+        return path if path.startswith(b"/") else b"/" + path
 
 
-def _make_image(head: RequestHead) -> bytes:
-    block = head.block
-    framing = CHUNKED if block.chunked else b"" if block.length is None else length_line(block.length)
-    cookie = b"" if head.cookie is None else b"Cookie: %s\r\n" % head.cookie
-    host = head.host
-    return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s%sX-Forwarded-Host: %s\r\n" % (
-        head.method,
-        head.target,
-        host,
-        block.lines_not_forwarded,
-        cookie,
-        framing,
-        VIA,
-        host,
-    )
+def _begins(path: bytes, prefix: bytes) -> bool:
+    """Return True if a path begins with a prefix that ends at a segment's end."""
+    end = path[len(prefix) : len(prefix) + 1]
+    return path.startswith(prefix) and (prefix.endswith(b"/") or end in (b"", b"/"))
+
+
+def _fields(head: RequestHead, *, forwarded: bool) -> list[tuple[bytes, bytes]]:
+    """Return the fields to pass on. ``forwarded``: with what a proxy tells of its client."""
+    fields = [
+        (field.line[: len(field.name)], field.value)
+        for field in head.block.end_to_end()
+        if forwarded or field.meaning != FORWARDED
+    ]
+    if head.cookie is not None:
+        fields.append((b"Cookie", head.cookie))
+    return fields
+
+
+def _cookie_line(head: RequestHead) -> bytes:
+    return b"" if head.cookie is None else b"Cookie: %s\r\n" % head.cookie

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from lb.http.carrier import ExchangeToServe
 from lb.http.flow import Coding, Flow
+from lb.http.response_changes import Variant
 from lb.http.server_connection import ServerConnection
 from lb.http1.body import LengthBody, MessageBody, UntilCloseBody
 from lb.http1.chunks import ChunkWalker
@@ -35,14 +36,30 @@ class ResponseOwner(Protocol):
 class Response:
     """Passes one response on. Implements FlowOwner."""
 
-    __slots__ = ("_coding", "_flow", "_head", "_owner", "_server", "body", "until_close")
+    __slots__ = (
+        "_change",
+        "_chunked",
+        "_coding",
+        "_content_coding",
+        "_flow",
+        "_head",
+        "_owner",
+        "_server",
+        "body",
+        "until_close",
+    )
 
-    def __init__(self, owner: ResponseOwner, server: ServerConnection, head: ResponseHead) -> None:
+    def __init__(
+        self, owner: ResponseOwner, server: ServerConnection, head: ResponseHead, variant: Variant | None
+    ) -> None:
         self._owner = owner
         self._server = server
         self._head = head
+        self._change = None if variant is None else variant.change
+        self._content_coding = b"" if variant is None else variant.coding
         self._flow: Flow | None = None
         self._coding: Coding | None = None
+        self._chunked = False
         self.until_close = False
         """The client learns of the end of the body by the end of its connection."""
         self.body = self._body()
@@ -61,8 +78,11 @@ class Response:
         """Send the head, and what has come of the body. Raises MalformedError before anything is sent."""
         exchange = self._owner.exchange
         framing = self._framing()
+        self._chunked = framing == CHUNKED
         first = self._take(rest)
-        image = exchange.carrier.response_image(exchange, self._head, framing, until_close=self.until_close)
+        image = exchange.carrier.response_image(
+            exchange, self._head, framing, change=self._change, until_close=self.until_close
+        )
         exchange.response_begins(self._head.status)
         try:
             exchange.carrier.write_two(image, first)
@@ -77,6 +97,8 @@ class Response:
     def _framing(self) -> bytes:
         """Return the line that frames the body for the client, and choose how it is coded."""
         block, minor = self._head.block, self._owner.exchange.head.minor
+        if self._content_coding:
+            return self._compressed(chunked=block.chunked)
         if self.body is None:
             has_none = block.length is None or self._head.status in WITHOUT_LENGTH
             return b"" if has_none else length_line(block.length or 0)
@@ -90,10 +112,25 @@ class Response:
             self._coding = ChunkedCoding()
         return CHUNKED
 
+    def _compressed(self, *, chunked: bool) -> bytes:
+        """The body is compressed on its way. Without one, in the response to HEAD, its length is not known."""
+        if self.body is not None:
+            from lb.http.compressed_body import CompressedCoding  # noqa: PLC0415 - the libraries take memory
+            from lb.http.encoders import Encoder  # noqa: PLC0415 - the same
+
+            encoder = Encoder(self._content_coding, self._owner.exchange.spawn)
+            self._coding = CompressedCoding(encoder, self._resume, chunked=chunked)
+        return CHUNKED
+
+    def _resume(self, data: bytes) -> None:
+        """A thread has compressed a piece."""
+        if self._flow is not None:
+            self._flow.resume(data)
+
     def _take(self, rest: memoryview) -> bytes | memoryview:
         """Return what the client gets of the bytes that came with the head."""
         body = self.body
-        if body is None or not rest:
+        if body is None or not rest or self._content_coding:
             if rest:
                 self._server.give_back(bytes(rest))
             return b""
@@ -144,7 +181,7 @@ class Response:
     @property
     def may_end_unfinished(self) -> bool:
         """True if the client can tell from the framing that the body is not complete."""
-        return not self.until_close and (isinstance(self.body, ChunkWalker) or isinstance(self._coding, ChunkedCoding))
+        return self._chunked
 
     def cancel(self) -> None:
         """Stop."""

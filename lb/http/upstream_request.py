@@ -13,12 +13,14 @@ from lb.events import Attempt, EndedBy, Reason
 from lb.http.carrier import ExchangeToServe
 from lb.http.flow import Flow
 from lb.http.kept import KeptConnections
-from lb.http.request_image import request_image
+from lb.http.request_image import RequestImages
 from lb.http.response import Response
+from lb.http.response_changes import ResponseChanges, Variant
 from lb.http.server_connection import ServerConnection
 from lb.http1.field import UPGRADE
 from lb.http1.grammar import MalformedError
 from lb.http1.response_head import ResponseHead, ResponseHeads
+from lb.model import RouteSpec
 from lb.model.address import Client
 from lb.net.errors import describe_error
 from lb.pools.backend import Backend
@@ -37,12 +39,14 @@ __all__ = ["PoolTarget", "UpstreamRequest"]
 class PoolTarget:
     """Sends the requests of a route to the servers of a pool. Implements :class:`lb.http.carrier.Responder`."""
 
-    def __init__(self, context: ConnectionContext, loop: EpollLoop, route: Route, heads: ResponseHeads) -> None:
+    def __init__(self, context: ConnectionContext, loop: EpollLoop, route: Route, spec: RouteSpec) -> None:
         self.context = context
         self.loop = loop
         self.route = route
         self.pool = route.pool
-        self.heads = heads
+        self.heads = ResponseHeads()
+        self.images = RequestImages(spec)
+        self.changes = ResponseChanges(spec)
         self.kept = context.of_mode(KeptConnections)
         http = route.pool.spec.http
         self.response_queue = context.deadlines.queue("response", http.response_timeout)
@@ -210,7 +214,7 @@ class UpstreamRequest:
         self.server_name_used = server.backend.name
         self._began = server.loop.turn.now
         body = exchange.body
-        data = request_image(exchange, passes_expect=self._kept is None)
+        data = self.target.images.image(exchange, server.backend.spec, passes_expect=self._kept is None)
         if body is not None:
             data += self._take_first_part()
             if self._kept is not None and exchange.expects_continue:
@@ -302,19 +306,22 @@ class UpstreamRequest:
             timing = server.backend.timing
             if timing is not None and timing.first_byte is not None:
                 timing.first_byte.add(server.loop.turn.now - self._began)
-            if head.fixed == len(rest) and exchange.head.method != b"HEAD":
-                self._pass_whole(server, head, rest)
+            variant = self.target.changes.of(exchange, head, server.backend) if self.target.changes else None
+            if head.fixed == len(rest) and exchange.head.method != b"HEAD" and (variant is None or not variant.coding):
+                self._pass_whole(server, head, rest, variant)
             else:
-                self.response_sent = Response(self, server, head)
+                self.response_sent = Response(self, server, head, variant)
                 self.response_sent.begin(rest)
         return False
 
-    def _pass_whole(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+    def _pass_whole(
+        self, server: ServerConnection, head: ResponseHead, rest: memoryview, variant: Variant | None
+    ) -> None:
         """Pass on a response that has come at once: the usual case."""
         exchange = self.exchange
         exchange.response_begins(head.status)
         exchange.bytes_out = len(rest)
-        image = exchange.carrier.response_image(exchange, head)
+        image = exchange.carrier.response_image(exchange, head, change=None if variant is None else variant.change)
         try:
             exchange.carrier.write_two(image, rest)
         except OSError:

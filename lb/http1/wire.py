@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from http import HTTPStatus
 
 from lb.http1.response_head import ResponseHead
 
-__all__ = ["CHUNKED", "CLOSE", "KEEP_ALIVE", "VIA", "length_line", "response_image", "status_line"]
+__all__ = ["CHUNKED", "CLOSE", "KEEP_ALIVE", "VIA", "field_lines", "length_line", "response_image", "status_line"]
 
 VIA = b"Via: 1.1 trio-lb\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -26,6 +27,11 @@ def length_line(length: int) -> bytes:
     return b"Content-Length: %d\r\n" % length
 
 
-def response_image(head: ResponseHead, framing: bytes, connection: bytes) -> bytes:
-    """Return a server's head for a client, with the empty line. ``framing`` and ``connection`` are lines."""
-    return b"%s%s%s%s%s\r\n" % (status_line(head.status, head.reason), head.block.lines, VIA, framing, connection)
+def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the lines of fields, each with its CRLF."""
+    return b"".join([b"%s: %s\r\n" % field for field in fields])
+
+
+def response_image(head: ResponseHead, fields: bytes, framing: bytes, connection: bytes) -> bytes:
+    """Return a server's head for a client, with the empty line. All but ``head`` are lines."""
+    return b"%s%s%s%s%s\r\n" % (status_line(head.status, head.reason), fields, VIA, framing, connection)
