@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 
-from lb.events import Attempt, EndedBy, Reason
+from lb.events import Attempt, EndedBy, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.flow import Flow
 from lb.http.kept import KeptConnections
@@ -64,6 +64,7 @@ class UpstreamRequest:
     __slots__ = (
         "_began",
         "_connector",
+        "_failure",
         "_first_part",
         "_kept",
         "_repeats",
@@ -102,6 +103,8 @@ class UpstreamRequest:
             self._kept = bytearray() if self._repeats else None
         self._sent = False
         """Something of the request was sent."""
+        self._failure: tuple[int, RequestReason] | None = None
+        """Status and reason of the last attempt, if a server had the request."""
         self._began = 0.0
         self.done = False
         """Everything is given back."""
@@ -163,6 +166,8 @@ class UpstreamRequest:
         exchange = self.exchange
         if ended_by == "client":
             exchange.client_left()
+        elif self._failure is not None:
+            exchange.fail(*self._failure)
         elif reason == "connect_failed":
             attempts = self.attempts
             if attempts and all(attempt.error == "timed out" for attempt in attempts):
@@ -345,7 +350,12 @@ class UpstreamRequest:
             return False
         if not self._repeatable or not self._retries_left:
             return False
-        self._retry(f"status {status}")
+        assert self.used is not None  # noqa: S101 - it has responded
+        tried = self._connector.tried if self._connector is not None else ()
+        other = self.target.pool.pick(self.exchange.client, (*tried, self.used))
+        if other is None:
+            return False
+        self._retry(f"status {status}", (status, "bad_response"), other)
         return True
 
     # Failure
@@ -372,18 +382,20 @@ class UpstreamRequest:
         elif isinstance(error, MalformedError):
             self.exchange.fail(502, "bad_response")
         elif "reset" in http.retry_on and self._repeatable and self._retries_left:
-            self._retry(describe_error(error) if isinstance(error, OSError) else "no response")
+            text = describe_error(error) if isinstance(error, OSError) else "no response"
+            self._retry(text, (502, "server_reset"))
         else:
             self.exchange.fail(502, "server_reset")
 
     def response_timed_out(self) -> None:
         if "timeout" in self.target.pool.spec.http.retry_on and self._repeatable and self._retries_left:
-            self._retry("no response in time")
+            self._retry("no response in time", (504, "timeout"))
         else:
             self.exchange.fail(504, "timeout")
 
-    def _retry(self, text: str) -> None:
-        """Send the request to another server."""
+    def _retry(self, text: str, failure: tuple[int, RequestReason], other: Backend | None = None) -> None:
+        """Send the request to another server; ``other`` is picked already. The client gets ``failure`` if all fail."""
+        self._failure = failure
         self._drop_server()
         backend, context = self.used, self.target.context
         assert backend is not None  # noqa: S101 - it had the request
@@ -391,7 +403,7 @@ class UpstreamRequest:
             self._connector = Connector(context, self.target.route, self, context.clock())
         self._connector.note_failure(backend, text, self._began)
         self._release()
-        self._connect(None)
+        self._connect(other)
 
     def _drop_server(self) -> None:
         """Close the connection to the server: its response does not count."""

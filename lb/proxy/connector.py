@@ -201,6 +201,11 @@ class Connector:
         self._round += 1
 
     @property
+    def tried(self) -> tuple[Backend, ...]:
+        """The servers that have failed."""
+        return self._tried
+
+    @property
     def retries_left(self) -> bool:
         """True if another server may be tried."""
         return self._round < self.pool.spec.retries
