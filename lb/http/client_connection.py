@@ -105,9 +105,7 @@ class ClientConnection(ExchangeCarrier):
         """An exchange that has ended before its request's body."""
         self._ended = False
         """The client has sent its end. Requests that came before are served."""
-        self._serving = False
-        self._lingering = False
-        self._finished = False
+        self._serving = self._lingering = self._finished = False
         self.trusted = False
         self.scheme = self.forwarded_lines = b""
         context.open.add(self)
