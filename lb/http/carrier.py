@@ -9,6 +9,7 @@ import abc
 from typing import Protocol
 
 from lb.events import Attempt, RequestReason
+from lb.http.file_flow import PartsFlow
 from lb.http.flow import Flow
 from lb.http.header_edits import FieldChange
 from lb.http.steps import ExchangeView
@@ -93,7 +94,7 @@ class Carrier(EpollStream, abc.ABC):
     """The connection ends with the response."""
     request_flow: Flow | None
     """The body on its way from the client."""
-    response_flow: Flow | None
+    response_flow: Flow | PartsFlow | None
     """The body on its way to the client."""
 
     @abc.abstractmethod

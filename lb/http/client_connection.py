@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from lb.events import ConnectionClosed, EndedBy, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import Exchange, ExchangeCarrier
+from lb.http.file_flow import FilePart, PartsFlow, release_parts
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend
 from lb.http.header_edits import FieldChange
@@ -353,19 +354,56 @@ class ClientConnection(ExchangeCarrier):
 
     def respond(self, exchange: Exchange, status: int, fields: HeaderFields, body: Body) -> None:
         """Send a response of the balancer itself."""
-        assert isinstance(body, bytes)  # noqa: S101 - to be replaced
-        length = b"" if status in (204, 304) else length_line(len(body))
+        parts = (body,) if isinstance(body, bytes) else body
+        length = b"" if status in (204, 304) else length_line(sum(map(_length_of, parts)))
         date = b"Date: %s\r\n" % http_date(int(time.time()))
         lines = [status_line(status), date, field_lines(fields), length, self._connection_line(exchange), b"\r\n"]
-        if exchange.head.method != b"HEAD":
-            lines.append(body)
-            exchange.bytes_out = len(body)
+        if exchange.head.method == b"HEAD":
+            release_parts(parts)
+            parts = ()
         try:
-            self.write(b"".join(lines))
+            self._write_parts(exchange, b"".join(lines), parts)
         except OSError:
+            release_parts(parts)
             exchange.client_left()
+
+    def _write_parts(self, exchange: Exchange, head: bytes, parts: Sequence[bytes | FilePart]) -> None:
+        if not any(isinstance(part, FilePart) for part in parts):
+            body = b"".join(parts)  # type: ignore[arg-type]  # none is a part of a file
+            exchange.bytes_out = len(body)
+            self.write_two(head, body)
+            exchange.response_complete()
             return
+        self.write(head)
+        self.response_flow = flow = PartsFlow(self, parts, self)
+        exchange.watch_idle()
+        flow.pump()
+
+    def flow_ended(self, flow: PartsFlow) -> None:
+        """A response of the balancer itself is written."""
+        exchange = self.exchange
+        assert exchange is not None  # noqa: S101 - the flow is cancelled with it
+        exchange.bytes_out = flow.moved
+        self.response_flow = None
         exchange.response_complete()
+
+    def flow_failed(self, flow: PartsFlow, error: OSError | EOFError) -> None:
+        """The client is gone, or the file is not what it was."""
+        exchange = self.exchange
+        assert exchange is not None  # noqa: S101 - the same
+        exchange.bytes_out = flow.moved
+        self.response_flow = None
+        if isinstance(error, OSError):
+            exchange.client_left()
+        else:
+            exchange.abort("bad_response")
+
+    def again(self) -> None:
+        if isinstance(self.response_flow, PartsFlow) and not self.closed:
+            self.queued = False
+            self.response_flow.pump()
+        else:
+            super().again()
 
     # Between requests
 
@@ -629,6 +667,8 @@ class ClientConnection(ExchangeCarrier):
         self._leave_queues()
         self._leave_socket(reset=reset)
         self._buffer = None
+        if isinstance(self.response_flow, PartsFlow):
+            self.response_flow.cancel()
         exchange, self.exchange = self.exchange, None
         if exchange is not None and not exchange.ended:
             exchange.client_left()
@@ -655,3 +695,7 @@ class ClientConnection(ExchangeCarrier):
                 self._peer,
             )
         )
+
+
+def _length_of(part: bytes | FilePart) -> int:
+    return part.length if isinstance(part, FilePart) else len(part)

@@ -20,6 +20,7 @@ from lb.http.forwarded import read_forwarding
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
 from lb.http.steps import Body, HeaderFields, Step
+from lb.http.templates import RequestValues
 from lb.http1.body import LengthBody, MessageBody
 from lb.http1.chunks import ChunkWalker
 from lb.http1.field import EXPECT
@@ -243,6 +244,10 @@ class Exchange:
             return
         self._reason = reason
         self._leave_server()
+        route = self.route
+        if route is not None and route.edits and status < 400:
+            values = RequestValues(self.head, self.client.host.encode(), self.scheme, self.id.encode())
+            fields = route.edits.change(values).apply(fields)
         self.response_begins(status)
         self.carrier.respond(self, status, fields, body)
 

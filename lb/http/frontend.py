@@ -11,7 +11,9 @@ import attrs
 from lb.events import HttpRequest
 from lb.http.answers import RedirectTarget, RespondTarget
 from lb.http.carrier import Responder
+from lb.http.header_edits import FieldEdits
 from lb.http.kept import KeptConnections
+from lb.http.open_files import Directories
 from lb.http.routes import Router
 from lb.http.step_factory import make_steps
 from lb.http.steps import Step
@@ -41,11 +43,12 @@ class RunningRoute:
     """A route of the current configuration. A request keeps its route over a reload."""
 
     name: str
-    spec: RouteSpec
     target: Responder
-    pool: str = ""
+    pool: str
     """The name of the route's pool; empty if it has none."""
-    steps: Sequence[Step] = ()
+    steps: Sequence[Step]
+    edits: FieldEdits
+    """The changes of responses of the balancer itself. A pool's target has those of servers."""
 
 
 class RequestIds:
@@ -114,7 +117,8 @@ class HttpFrontend:
     def _run(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> RunningRoute:
         responder = self._responder(route, spec, pools)
         pool = route.target.pool if isinstance(route.target, ToPool) else ""
-        return RunningRoute(route.name, route, responder, pool, make_steps(spec.name, route, self.context))
+        edits = FieldEdits(route.response_headers)
+        return RunningRoute(route.name, responder, pool, make_steps(spec.name, route, self.context), edits)
 
     def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:
         """Return what answers the requests of a route."""
@@ -124,7 +128,11 @@ class HttpFrontend:
         if isinstance(target, Respond):
             return RespondTarget(target)
         if isinstance(target, Files):
-            raise NotImplementedError
+            from lb.http.files import FilesTarget  # noqa: PLC0415 - it loads tables that other listeners do not need
+
+            return FilesTarget(
+                self.context.of_mode(_directories).of(target.directory), route.strip_prefix, route.add_prefix
+            )
         made = make_route(pools[target.pool], spec, self.context.deadlines, self.context.tls)
         return PoolTarget(self.context, self.loop, made, route)
 
@@ -141,6 +149,11 @@ class HttpFrontend:
 
 def _takes_all(route: RouteSpec) -> bool:
     return not route.hosts and route.path == "/" and not route.exact and not route.methods
+
+
+def _directories(context: ConnectionContext) -> Directories:
+    assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - see HttpFrontend
+    return Directories(context.splicer.loop, context.descriptors, context.deadlines)
 
 
 def _request_ids(_context: ConnectionContext) -> RequestIds:
