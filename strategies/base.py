@@ -25,7 +25,7 @@ class View:
     """The members, with the figures of each. The strategy picks the first candidate among them, unless ``decides`` is
     ``chance`` or ``unknown``. The optional ``share`` is the part of new connections that a candidate gets, 0 to 1."""
     key: Mapping[str, str | int] = attrs.field(factory=dict)
-    """The hash key of the client, and its position on the hash table."""
+    """The hash key of the client or of its request, and its position on the hash table."""
 
 
 class Strategy(abc.ABC):
@@ -49,6 +49,9 @@ class Strategy(abc.ABC):
     """False if it ignores ``server.share``, so that slow start and the weights of agent checks have no effect."""
     random: ClassVar[bool] = False
     """True if picks are random: two objects with the same calls may choose differently."""
+    reads_requests: bool = False
+    """True if it chooses by what a request holds (:class:`lb.model.request.RequestClient`). Clients of mode ``tcp``
+    have none: ``lb check`` then warns of a listener of that mode."""
     start: float = 0.0
     """For strategies that take turns: the position in the list where the turns begin, 0 to 1. Each worker begins at
     another one. Set before the first :meth:`use`."""
@@ -64,7 +67,8 @@ class Strategy(abc.ABC):
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
         """Choose one of ``available`` that is not in ``tried``, or None.
 
-        Called once per connection, and again per retry.
+        Called once per connection, and again per retry; in mode ``http`` per request, and the client is a
+        :class:`lb.model.request.RequestClient`.
         """
 
     def candidates(self, tried: Collection[Server]) -> Iterator[Server]:

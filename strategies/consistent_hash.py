@@ -1,5 +1,6 @@
 """Consistent hashing: a client keeps its server, and a change of the list moves few clients.
 
+What of a client is hashed is in :mod:`strategies.hash_keys`.
 The tables are in :mod:`strategies.maglev` and :mod:`strategies.ketama`.
 """
 
@@ -17,10 +18,10 @@ from lb.model import Server, ServerSpec
 from lb.model.address import Client
 from strategies import ketama, maglev
 from strategies.base import Strategy, View
+from strategies.hash_keys import hash_key
 
 __all__ = ["ConsistentHash", "HashTable", "Layout"]
 
-HASH_KEYS = ("source-ip", "source-ip-port")
 HASH_TABLES = ("maglev", "ketama")
 
 START_ENTRIES = 1 << 18
@@ -47,38 +48,36 @@ class Layout(NamedTuple):
 
 
 class ConsistentHash(Strategy):
-    """Hash the client, so that it keeps its server and few clients move when a server leaves.
+    """Hash the client or its request, so that it keeps its server and few clients move when a server leaves.
 
     A pick looks up the server on the table. If it is unavailable, the pick walks on to the next available server.
 
     The table holds all members whatever their state, so that an outage only moves the keys of the failed server, and
     they return to it afterwards. All clients of a unix listener have the same key, ``unix:``, as in nginx.
 
-    ``key`` is ``source-ip`` or ``source-ip-port``, ``table`` is ``maglev`` or ``ketama``; ``size``, a prime up to
-    5,000,011, is the number of entries of a maglev table (default 65537). Raises ValueError for any other value.
+    ``key`` is ``source-ip`` or ``source-ip-port``, or of the request ``uri``, ``path``, ``host``, ``header:NAME``,
+    ``cookie:NAME`` or ``query:NAME``; a client without that is hashed by ``source-ip``. ``table`` is ``maglev`` or
+    ``ketama``; ``size``, a prime up to 5,000,011, is the number of entries of a maglev table (default 65537). Raises
+    ValueError for any other value.
     """
 
     uses_shares = False
 
     def __init__(self, key: str = "source-ip", table: str = "maglev", size: int | None = None) -> None:
         super().__init__()
-        _check_choice("key", key, HASH_KEYS)
+        self._key = hash_key(key)
+        self.key = self._key.of
+        """Returns the hash key of a client, as bytes."""
+        self.reads_requests = self._key.part is not None
         _check_choice("table", table, HASH_TABLES)
         if size is not None and table != "maglev":
             raise ValueError(f"size is for the maglev table only, a {table} table has 160 points per unit of weight")
         self._size = maglev.DEFAULT_SIZE if size is None else _prime(size)
-        self._with_port = key == "source-ip-port"
         self._kind = table
         self._table: HashTable = maglev.Maglev(array("I"))
         self._entries: list[array[int]] = []
         """The positions of each server, ascending."""
         self._indices: dict[Server, int] = {}
-
-    def key(self, client: Client) -> bytes:
-        """Return the hash key of a client."""
-        if self._with_port or not client.host:
-            return str(client).encode()
-        return client.host.encode()
 
     def pick(self, client: Client, tried: Collection[Server]) -> Server | None:
         if not self.available:
@@ -151,15 +150,15 @@ class ConsistentHash(Strategy):
     def explain(self, client: Client, candidates: AbstractSet[Server]) -> View:  # noqa: ARG002 - the walk covers all
         """Return the distances: ``distance`` is the length of the walk from the client's position, in entries."""
         size = len(self._table.owners)
-        if not size or (self._with_port and client.host and not client.port):  # port 0 = unknown
+        if not size or (self._key.with_port and client.host and not client.port):  # port 0 = unknown
             return View("unknown", [(server, {}) for server in self.servers])
         key = self.key(client)
         home = self._table.position(key)
         distances = {server: self._distance(server, home) for server in self.servers}
         return View(
-            "client",
+            "request" if self._key.of_request(client) else "client",
             [(server, {"distance": distances[server][0]}) for server in sorted(distances, key=distances.__getitem__)],
-            {"key": key.decode(), "position": home, "of": size},
+            {"key": key.decode(errors="backslashreplace"), "position": home, "of": size},
         )
 
 

@@ -6,8 +6,11 @@ import ipaddress
 from collections.abc import Collection, Generator, Sequence
 from typing import TypeVar
 
+import attrs
+
 from lb.model import Server
 from lb.model.address import Client
+from lb.model.request import RequestClient, client_with
 from strategies.base import Strategy
 
 __all__ = ["client", "finish", "lease", "release", "start", "use"]
@@ -19,9 +22,34 @@ _FIRST = int(ipaddress.IPv4Address("10.0.0.0"))
 _APART = 1_677  # spreads 10,000 clients over 10.0.0.0/8
 
 
-def client(number: int) -> Client:
-    """Return one of 10,000 clients; each has its own address and port."""
-    return Client(str(ipaddress.IPv4Address(_FIRST + number * _APART)), 1024 + number)
+@attrs.frozen
+class SampleRequest:
+    """A request that differs from those with other numbers in each of its parts. It has headers of all names."""
+
+    number: int
+
+    @property
+    def uri(self) -> bytes:
+        return b"/items/%d?id=%d" % (self.number, self.number)
+
+    @property
+    def path(self) -> bytes:
+        return b"/items/%d" % self.number
+
+    @property
+    def host(self) -> bytes:
+        return b"%d.example.com" % self.number
+
+    def header(self, name: bytes, /) -> bytes:  # noqa: ARG002 - has all
+        return b"%d" % self.number
+
+    cookie = query = header
+
+
+def client(number: int) -> RequestClient:
+    """Return one of 10,000 clients; each has its own address and port, and sends its own request."""
+    address = Client(str(ipaddress.IPv4Address(_FIRST + number * _APART)), 1024 + number)
+    return client_with(address, SampleRequest(number))
 
 
 def finish(building: Generator[None, None, T]) -> T:

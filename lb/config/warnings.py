@@ -16,10 +16,11 @@ import attrs
 
 from lb.config.listeners import pool_path
 from lb.config.route_text import routes_of
-from lb.model import Config, DnsSource, HttpPoolSpec, HttpSettings, PoolSpec, RouteSpec, ServerSpec
+from lb.model import Config, DnsSource, HttpPoolSpec, HttpSettings, PoolSpec, RouteSpec, ServerSpec, TcpSettings
 from lb.model.address import Address
 from lb.model.table import Complaint, join
 from lb.model.values import duration_text
+from strategies import registry
 from strategies.ignored import ignored
 
 __all__ = ["CHECKS", "EXPIRES_SOON", "Written", "warnings"]
@@ -140,6 +141,17 @@ def _ignored_settings(written: Written) -> Iterator[Complaint]:
                 yield Complaint(written.pool(pool.name, setting), f"the strategy {strategy!r} ignores it")
 
 
+def _keys_without_requests(written: Written) -> Iterator[Complaint]:
+    """Yield listeners without requests whose pool chooses by requests."""
+    for listener in written.config.listeners.values():
+        if not isinstance(listener.settings, TcpSettings):
+            continue
+        for pool in map(written.config.pools.__getitem__, listener.settings.pools):
+            if registry.create(pool.strategy).reads_requests:
+                text = f"the strategy of pool {pool.name!r} chooses by requests, and mode {listener.mode!r} reads none"
+                yield Complaint(join("listeners", listener.name), text)
+
+
 def _long_timeouts(written: Written) -> Iterator[Complaint]:
     for pool in written.config.pools.values():
         health = pool.health
@@ -245,6 +257,7 @@ CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _pools_behind_routes,
     _zero_weights,
     _ignored_settings,
+    _keys_without_requests,
     _long_timeouts,
     _overlapping_binds,
     _own_listeners,

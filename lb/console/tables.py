@@ -24,6 +24,7 @@ CELL_STYLES = {
 }  # fmt: skip
 CRITERIA = {
     "client": "by a hash of the client",
+    "request": "by a hash of the request",
     "order": "the first in order",
     "load": "by load",
     "turn": "by turn",
@@ -161,12 +162,13 @@ def _figure(name: str, figure: float | None) -> str:
 
 def _without(then: Json) -> Iterable[str]:
     names = then["names"]
+    who = "requests" if then["decides"] == "request" else "clients"
     they_are, them = ("it is", "it") if len(names) == 1 else ("they are", "them")
     yield f"without {' and '.join(names)}: {_target(then)}"
     if "otherwise" in then:
-        yield "100.0% of the clients get no server"
+        yield f"100.0% of the {who} get no server"
     elif then["moves"] is not None:
-        yield f"{then['moves']['down']:.1%} of the clients get another server while {they_are} down, then return"
+        yield f"{then['moves']['down']:.1%} of the {who} get another server while {they_are} down, then return"
         yield f"{then['moves']['removed']:.1%} get another server if {they_are} removed from the configuration"
     elif then["share"] is not None:
         yield f"clients are not tied to a server; {then['share']:.1%} of the new connections go to another server"

@@ -117,7 +117,7 @@ def _predicted(pool: Pool, view: View, candidates: Collection[Server], *, here: 
     if len(candidates) == 1 and view.decides != "unknown":
         return next(iter(candidates))
     order = [(server, figures) for server, figures in view.order if server in candidates]
-    known = view.decides in ("client", "order") or (here and view.decides in ("turn", "load"))
+    known = view.decides in ("client", "request", "order") or (here and view.decides in ("turn", "load"))
     if order and (known or (view.decides == "load" and _has_least(pool, order))):
         return order[0][0]
     return None

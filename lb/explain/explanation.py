@@ -16,6 +16,7 @@ from lb.model import ListenerSpec, PoolSpec, TcpSettings
 from lb.model.address import Client, address_of
 from lb.model.decision import Decision
 from lb.model.listener import find
+from lb.model.request import RequestClient
 from lb.model.suggestion import did_you_mean
 from lb.model.values import shown
 from lb.pools.pool import Pool
@@ -34,7 +35,7 @@ class ExplainQuestion:
 
     listener: ListenerSpec
     client: Client
-    """Port 0 = unknown."""
+    """Port 0 = unknown. With its request, if it sends one: :class:`lb.model.request.RequestClient`."""
     asks_for: str
     """The SNI server name of the client; "" for none."""
     without: Collection[str]
@@ -113,7 +114,7 @@ def _answer(
             "share": _share(now, without),
             "moves": (yield from keys_moved_without(pool.spec, [group.strategy for group in pool.groups], without)),
         }
-    answer["notes"] = [*_notes(question, pool.spec), *([turns] if turns and undecided else []), *notes]
+    answer["notes"] = [*_notes(question, pool), *([turns] if turns and undecided else []), *notes]
     return answer
 
 
@@ -161,7 +162,7 @@ def _denied(question: ExplainQuestion) -> str | None:
     return f"deny = {listener.deny}" if address in listener.deny else f"not in allow = {listener.allow}"
 
 
-def _notes(question: ExplainQuestion, pool: PoolSpec) -> Iterator[str]:
+def _notes(question: ExplainQuestion, pool: Pool) -> Iterator[str]:
     """Yield the limitations of the answer."""
     listener = question.listener
     if listener.accept_proxy:
@@ -173,5 +174,7 @@ def _notes(question: ExplainQuestion, pool: PoolSpec) -> Iterator[str]:
         yield "the SNI name selects the pool, and none was given"
     if sni is None and question.asks_for:
         yield "the listener has no sni, so the SNI name has no effect"
-    if ("key", "source-ip-port") in pool.strategy.options and question.client.host and not question.client.port:
+    if not isinstance(question.client, RequestClient) and pool.groups[0].strategy.reads_requests:
+        yield "the strategy chooses by requests, and this client has none"
+    if ("key", "source-ip-port") in pool.spec.strategy.options and question.client.host and not question.client.port:
         yield "the client's port is part of the hash key, and none was given"

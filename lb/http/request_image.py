@@ -117,10 +117,10 @@ def _fields(head: RequestHead, *, forwarded: bool) -> list[tuple[bytes, bytes]]:
         for field in head.block.end_to_end()
         if forwarded or field.meaning != FORWARDED
     ]
-    if head.cookie is not None:
-        fields.append((b"Cookie", head.cookie))
+    if head.cookie_line is not None:
+        fields.append((b"Cookie", head.cookie_line))
     return fields
 
 
 def _cookie_line(head: RequestHead) -> bytes:
-    return b"" if head.cookie is None else b"Cookie: %s\r\n" % head.cookie
+    return b"" if head.cookie_line is None else b"Cookie: %s\r\n" % head.cookie_line

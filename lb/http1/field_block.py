@@ -54,7 +54,10 @@ class FieldBlock:
 
     def get(self, name: bytes) -> bytes | None:
         """Return the value of the first field of a name in lower case."""
-        return next((field.value for field in self.fields if field.name == name), None)
+        for field in self.fields:  # a generator costs more than the search
+            if field.name == name:
+                return field.value
+        return None
 
     def get_all(self, name: bytes) -> list[bytes]:
         """Return the values of all fields of a name in lower case."""

@@ -7,11 +7,12 @@ import re
 
 import attrs
 
+from lb.http1.cookies import cookie_value
 from lb.http1.field import AUTHORIZATION, CHUNKED, EXPECT, FRAMING, UPGRADE
 from lb.http1.field_block import FieldBlock, FieldBlocks
 from lb.http1.grammar import VALUE_BYTES, MalformedError
 from lb.http1.interned import InternTable, SeenOnce
-from lb.http1.target import routing_path, split_absolute
+from lb.http1.target import query_value, routing_path, split_absolute
 
 __all__ = ["RequestHead", "RequestHeads"]
 
@@ -43,8 +44,8 @@ class RequestHead:
     minor: int
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
     block: FieldBlock
-    """The fields. A Cookie line that was cut out of it is in ``cookie``."""
-    cookie: bytes | None = None
+    """The fields. A Cookie line that was cut out of it is in ``cookie_line``."""
+    cookie_line: bytes | None = None
 
     @functools.cached_property
     def keep_alive(self) -> bool:
@@ -85,9 +86,26 @@ class RequestHead:
     def cookies(self) -> bytes | None:
         """The value of all Cookie lines together, if there is one."""
         values = self.block.get_all(b"cookie")
-        if self.cookie is not None:
-            values.insert(0, self.cookie)
+        if self.cookie_line is not None:
+            values.insert(0, self.cookie_line)
         return b"; ".join(values) if values else None
+
+    # As lb.model.request.Request
+
+    @property
+    def uri(self) -> bytes:
+        return self.target
+
+    def header(self, name: bytes) -> bytes | None:
+        name = name.lower()
+        return self.cookies if name == b"cookie" else self.block.get(name)
+
+    def cookie(self, name: bytes) -> bytes | None:
+        cookies = self.cookies
+        return cookie_value(cookies, name) if cookies is not None else None
+
+    def query(self, name: bytes) -> bytes | None:
+        return query_value(self.target, name)
 
 
 class RequestHeads:

@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 
 from lb.http1.grammar import MalformedError, is_host
 
-__all__ = ["routing_path", "split_absolute"]
+__all__ = ["query_value", "routing_path", "split_absolute"]
 
 _ABSOLUTE = re.compile(rb"(?i:(https?))://([^/?#]*)(/[^#]*)?")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%2[Ff]|%00")
@@ -71,3 +71,15 @@ def _without_dots(path: bytes) -> bytes:
     if segments[-1] in (b".", b".."):
         kept.append(b"")
     return b"/" + b"/".join(kept)
+
+
+def query_value(target: bytes, name: bytes) -> bytes | None:
+    """Return the value of the first parameter of this name in the query; empty without ``=``, None if there is none.
+
+    Names are compared decoded. A plus sign stays one: it means a space in forms only.
+    """
+    for parameter in target.partition(b"?")[2].split(b"&"):
+        key, _, value = parameter.partition(b"=")
+        if key == name or (b"%" in key and unquote_to_bytes(key) == name):
+            return unquote_to_bytes(value)
+    return None

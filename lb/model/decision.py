@@ -12,9 +12,9 @@ __all__ = ["Considered", "Decides", "Decision", "Factors", "ServerVerdict"]
 
 Factors: TypeAlias = Mapping[str, float]
 """The figures that a strategy uses for one server, by name."""
-Decides: TypeAlias = Literal["client", "order", "load", "turn", "chance", "unknown"]
-"""What a strategy's choice depends on: a hash of the client, an order of the servers, their load, turns, or chance;
-unknown if the strategy does not report it."""
+Decides: TypeAlias = Literal["client", "request", "order", "load", "turn", "chance", "unknown"]
+"""What a strategy's choice depends on: a hash of the client or of its request, an order of the servers, their load,
+turns, or chance; unknown if the strategy does not report it."""
 ServerVerdict: TypeAlias = Literal[
     "chosen",
     "candidate",  # available, but the strategy chose another server
@@ -61,7 +61,8 @@ class Decision:
     strategy: str
     decides: Decides
     key: Mapping[str, str | int]
-    """The hash key of the client and its position on the hash table; empty for a strategy that does not hash."""
+    """The hash key of the client or of its request, and its position on the hash table; empty for a strategy that does
+    not hash."""
     chosen: str | None
     """None if no server could be chosen, or, before the pick, if the choice cannot be predicted."""
     otherwise: Literal["", "reject", "hold", "queue"]

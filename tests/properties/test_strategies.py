@@ -19,6 +19,10 @@ SPECS = {
     "maglev": PluginSpec("consistent-hash", (("size", 1009),)),
     "crowded maglev": PluginSpec("consistent-hash", (("size", 3),)),
     "ketama": PluginSpec("consistent-hash", (("table", "ketama"),)),
+    **{
+        f"maglev by {key}": PluginSpec("consistent-hash", (("key", key), ("size", 1009)))
+        for key in ("uri", "path", "host", "header:X-User", "cookie:session", "query:id")
+    },
 }
 every_strategy = pytest.mark.parametrize("name", SPECS)
 

@@ -19,7 +19,7 @@ Make: TypeAlias = Callable[[], Strategy]
 
 EXPLAIN_STEPS = 2_000
 DECIDES = get_args(Decides)
-CERTAIN = ("client", "order", "load", "turn")
+CERTAIN = ("client", "request", "order", "load", "turn")
 
 
 def check_explain(make: Make) -> str:

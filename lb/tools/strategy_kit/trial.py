@@ -96,8 +96,9 @@ class Trial:
 
     @property
     def next_client(self) -> Client:
-        """The client of the next pick."""
-        return client(len(self.picks) % 10_000)
+        """The client of the next pick. Every second has a request: pools may serve modes ``http`` and ``tcp``."""
+        number = len(self.picks) % 10_000
+        return client(number) if number % 2 else Client(*client(number))
 
     def candidates(self, step: TrialStep) -> set[Server]:
         """Return the servers that may be chosen at this pick."""

@@ -67,6 +67,15 @@ def test_settings_that_the_strategy_ignores():
     ]
 
 
+@pytest.mark.parametrize("key", ["uri", "cookie:session"])
+def test_a_key_of_requests_where_there_are_none(key):
+    hashed = WEB + f"strategy = {{ name = 'consistent-hash', key = '{key}' }}\n"
+    text = "the strategy of pool 'web' chooses by requests, and mode 'tcp' reads none"
+    assert lines(hashed) == [f"listeners.web: {text} (line 1)"]
+    assert lines(hashed.replace(key, "source-ip-port")) == []
+    assert lines(hashed.replace("[pools.web]", "mode = 'http'\n[pools.web]", 1)) == []
+
+
 def test_weights_that_are_all_zero():
     servers = "servers = [{ address = '10.0.0.1:80', weight = 0 }, { dns = 'a.internal', port = 80, weight = 0 }]"
     message = "all servers have weight 0, so none gets a connection"

@@ -48,6 +48,18 @@ def test_the_other_table_is_another_place_for_most_keys() -> None:
     assert moved > 0.5
 
 
+def keyed(*servers: ServerSpec, key: str) -> PoolSpec:
+    return PoolSpec("web", servers, PluginSpec("consistent-hash", (("key", key),)))
+
+
+@pytest.mark.parametrize("key", ["uri", "path", "host", "header:X-User", "cookie:session", "query:id"])
+def test_keys_of_requests_are_counted_as_those_of_addresses(key: str) -> None:
+    moved = keys_moved(keyed(*FOUR, key=key), keyed(*FOUR[:3], key=key))
+    assert moved == pytest.approx(0.25, abs=0.08)
+    other = keys_moved(keyed(*FOUR, key="source-ip"), keyed(*FOUR, key=key))
+    assert other == pytest.approx(0.75, abs=0.08), "another key is another place"
+
+
 def test_there_is_no_share_without_two_tables_or_a_difference() -> None:
     assert keys_moved(pool(*FOUR), pool(*FOUR)) is None
     assert keys_moved(pool(*FOUR), PoolSpec("web", tuple(FOUR))) is None

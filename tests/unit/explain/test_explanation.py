@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from lb.console.tables import explanation_table
 from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name
 from lb.model import PluginSpec, PoolSpec
 from lb.model.address import Client, Networks
+from lb.model.request import client_with
 from strategies.consistent_hash import ConsistentHash
+from strategies.driver import SampleRequest
 from tests.support.pooling import Harness, server, servers
 from tests.support.specs import listener_spec
 from tests.support.strategy_driver import finish
@@ -74,6 +80,27 @@ def test_without_the_last_server_nobody_gets_another_one():
     assert (then["moves"], then["otherwise"]) == (None, "reject")
     spared = Harness(*servers("ab"), server("s", backup=True), strategy=SMALL_HASH)
     assert asked(spared, without="ab")["without"]["moves"] == {"down": 1, "removed": 1}
+
+
+def test_a_request_is_explained_by_its_key():
+    harness = Harness(*servers("abcd"), strategy=PluginSpec("consistent-hash", (("key", "uri"), ("size", 1009))))
+    client = client_with(CLIENT, SampleRequest(7))
+    answer = asked(harness, client, without="a")
+    assert (answer["source"], answer["decides"], answer["key"]["key"]) == ("10.1.2.3", "request", "/items/7?id=7")
+    assert answer["chosen"] == harness.pool.pick(client, ()).name
+    assert answer["notes"] == []
+    printed = shown_as_text(answer)
+    assert "by a hash of the request (/items/7?id=7 is at " in printed
+    assert "of the requests get another server while it is down" in printed
+    without = asked(harness)
+    assert (without["decides"], without["key"]["key"]) == ("client", "10.1.2.3")
+    assert without["notes"] == ["the strategy chooses by requests, and this client has none"]
+
+
+def shown_as_text(answer):
+    console = Console(width=200, file=io.StringIO())
+    console.print(explanation_table(answer))
+    return console.file.getvalue()
 
 
 def test_a_running_pool_builds_no_table_for_now(monkeypatch):

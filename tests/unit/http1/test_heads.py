@@ -89,7 +89,7 @@ def read_head_of(data):
 
 
 def cookie_of(head):
-    return [] if head.cookie is None else [(b"cookie", head.cookie)]
+    return [] if head.cookie_line is None else [(b"cookie", head.cookie_line)]
 
 
 def read_by_h11(data):

@@ -103,7 +103,7 @@ def test_a_server_without_an_entry_is_used_when_no_other_is_left():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"key": "cookie"}, "key must be 'source-ip' or 'source-ip-port', not 'cookie'"),
+        ({"key": "cookie"}, "or 'query:NAME', not 'cookie'"),
         ({"table": ["maglev"]}, "table must be 'maglev' or 'ketama', not ['maglev']"),
         ({"size": 65536}, "size must be a prime, not 65536; the next one is 65537"),
         ({"size": 1}, "size must be a prime from 2 to 5000011, not 1"),

@@ -238,7 +238,7 @@ def test_a_plain_strategy_has_no_findings():
         (TellsNone, "explain", "fail", "`explain` lists none of the"),
         (TellsWords, "explain", "fail", "`explain` must map names to numbers for s1"),
         (TellsOfStrangers, "explain", "fail", "`explain` lists 's1', which is not a server of the pool"),
-        (TellsWhim, "explain", "fail", "`explain` returns decides='whim'; it must be one of client, order"),
+        (TellsWhim, "explain", "fail", "`explain` returns decides='whim'; it must be one of client, request, order"),
         (Stutters, "explain", "fail", "it raised LookupError: no idea"),
     ],
 )
