@@ -77,7 +77,7 @@ class Balancer:
         self.workers = workers
         self._write = write
         self._bindings = Bindings(inherited, sink, host)
-        self._inherited_state = inherited.runtime_state
+        self._inherited = inherited
         self._stands_in = not inherited.predecessor_serves  # for large tables, at the start
         self._snapshots: HealthSnapshots = {}
         self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._make_backend))
@@ -97,6 +97,11 @@ class Balancer:
         self._tables_wanted = trio.Event()
 
     @property
+    def secret(self) -> bytes:
+        """For what clients bring back: TLS session tickets, sticky cookies. It stays over reloads and upgrades."""
+        return self._inherited.secret
+
+    @property
     def bound(self) -> BoundNames:
         """The bound addresses, by listener."""
         return self._bindings.bound
@@ -104,6 +109,19 @@ class Balancer:
     @property
     def pools(self) -> dict[str, Pool]:
         return self._pools.by_name
+
+    def _make_plane(self, config: Config) -> DataPlane:
+        return make_plane(
+            config,
+            self._pools,
+            self._sink,
+            self._bindings.sockets,
+            workers=self.workers,
+            write=self._write,
+            secret=self.secret,
+            dedicated=self._dedicated,
+            host=self._host,
+        )
 
     async def run(self, config: Config, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until stopped. Reports ``started`` when all listeners are bound.
@@ -114,23 +132,14 @@ class Balancer:
             self._discovery = Discovery(nursery, self._sink)
             await self._discovery.begin(config)
             complete = self._discovery.complete(config)
-            self._data_plane = make_plane(
-                complete,
-                self._pools,
-                self._sink,
-                self._bindings.sockets,
-                workers=self.workers,
-                write=self._write,
-                dedicated=self._dedicated,
-                host=self._host,
-            )
+            self._data_plane = self._make_plane(complete)
             self._monitor = ServerMonitor(nursery, self._sink, self._data_plane.resolved, self._host)
             self._outliers = Outliers(nursery, self._sink, self._data_plane)
             await nursery.start(self._data_plane.run)
-            known = await self._inherited_state()
+            known = await self._inherited.runtime_state()
             self.overrides = still_valid(known.overrides, known.configured, weights(complete))
             try:
-                await self._change_to(config, self._inherited_state)
+                await self._change_to(config, self._inherited.runtime_state)
             except OSError as error:
                 raise StartError(error.strerror or str(error)) from error
             except DataPlaneError as error:

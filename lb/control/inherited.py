@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
@@ -15,6 +16,8 @@ from lb.net.sockets import Opened
 
 __all__ = ["HealthSnapshots", "Inherited", "RuntimeState"]
 
+SECRET_SIZE = 32
+"""Bytes of the secret: as many as HMAC-SHA256 makes use of."""
 SNAPSHOT_KEYS = frozenset(field.name for field in attrs.fields(HealthSnapshot))
 HealthSnapshots: TypeAlias = Mapping[tuple[str, str], HealthSnapshot]
 """Health of servers, by pool and server."""
@@ -80,6 +83,8 @@ class Inherited:
     """Sockets from the service manager."""
     admin: list[socket.socket] = attrs.field(factory=list)
     """Sockets of the admin endpoint."""
+    secret: bytes = attrs.field(factory=lambda: os.urandom(SECRET_SIZE), repr=False)
+    """That of the predecessor, or a new one."""
     runtime_state: Callable[[], Awaitable[RuntimeState]] = _nothing
     """Called before the start is prepared, and again right before the first client is accepted."""
 

@@ -26,20 +26,22 @@ def make_plane(
     *,
     workers: int,
     write: Callable[[str, int], None],
+    secret: bytes,
     dedicated: bool,
     host: Host,
 ) -> DataPlane:
     """Return the data plane: this process, or ``workers`` processes, which log to ``write(lines, count)``.
 
     ``dedicated``: this process does nothing else, so its other tasks may wait a millisecond for the traffic.
+    ``secret``: for cookies and TLS session tickets.
     """
     if workers > 1:
         from lb.workers.workers import Workers  # noqa: PLC0415 - not needed in one process
 
-        return Workers(workers, pools, sink, write, sockets)
+        return Workers(workers, pools, sink, write, sockets, secret)
     from lb.dataplane.local import LocalDataPlane  # noqa: PLC0415 - not needed in a supervisor
 
     servers = [server for pool in config.pools.values() for server in pool.servers]
     look_ups = min(MAX_LOOK_UPS, sum(server.address.is_name for server in servers))
     reserve = RESERVED_DESCRIPTORS + 2 * len(servers) + look_ups
-    return LocalDataPlane(pools, sink, sockets=sockets, reserve=reserve, dedicated=dedicated, host=host)
+    return LocalDataPlane(pools, sink, sockets=sockets, reserve=reserve, secret=secret, dedicated=dedicated, host=host)

@@ -43,9 +43,9 @@ class LocalDataPlane:
 
     ``sockets``: the listening sockets. ``reserve``: descriptors that connections must not use. ``dedicated``: the
     process does nothing else, so its other tasks may wait a millisecond. ``host``: the interface to the machine.
-    The other parameters are for a worker: listener counters, connection ids, shared source limits, a function that
-    makes the other workers recheck the backlogs, the worker's number, the secret of TLS session tickets, and the number
-    of workers.
+    ``secret``: as :class:`lb.proxy.context.ConnectionContext` has it. The other parameters are for a worker: listener
+    counters, connection ids, shared source limits, a function that makes the other workers recheck the backlogs, the
+    worker's number, and the number of workers.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class LocalDataPlane:
         source_limits: SourceLimits | None = None,
         wake_others: Callable[[], None] | None = None,
         worker: int | None = None,
-        ticket_secret: bytes = b"",
+        secret: bytes = b"",
         workers: int = 1,
     ) -> None:
         self.listeners: dict[str, Listener] = {}
@@ -84,7 +84,7 @@ class LocalDataPlane:
             sink=sink,
             next_id=next_id,
             source_limits=source_limits,
-            ticket_secret=ticket_secret,
+            secret=secret,
             workers=workers,
         )
         self._sink, self._figures, self._own_addresses = sink, Counters(), OwnAddresses()

@@ -30,7 +30,7 @@ class ConnectionContext:
     """The context shared by all connections of the process.
 
     ``next_id`` returns the id of each new connection; by default ids count from 1. ``source_limits`` is passed to a
-    worker, because all workers count sources together; so is ``ticket_secret``, see :class:`lb.tls.store.TlsStore`.
+    worker, because all workers count sources together. ``secret`` is the same in all workers and after an upgrade.
     ``descriptors`` is the budget of the process.
     """
 
@@ -44,7 +44,7 @@ class ConnectionContext:
         sink: Sink,
         next_id: Callable[[], int] | None = None,
         source_limits: SourceLimits | None = None,
-        ticket_secret: bytes = b"",
+        secret: bytes = b"",
         workers: int = 1,
     ) -> None:
         self.clock = trio.lowlevel.current_clock().current_time
@@ -54,7 +54,9 @@ class ConnectionContext:
         self.disconnects = disconnects
         self.sink = sink
         self.open: set[OpenConnection] = set()
-        self.tls = TlsStore(ticket_secret)
+        self.secret = secret
+        """For what clients bring back and must not make themselves; each use derives its own key from it."""
+        self.tls = TlsStore(secret)
         self.deadlines = deadlines
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
         self.source_limits = source_limits or SourceLimits.of_process()

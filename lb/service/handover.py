@@ -1,6 +1,7 @@
 """The handover of an upgrade, as JSON, since predecessor and successor may be of different versions.
 
-A document lists the descriptors that the successor inherits. One of them is a channel for these messages:
+A document has the balancer's secret, and lists the descriptors that the successor inherits. One of them is a channel
+for these messages:
 
 ===========  ===========================  =========================================================================
 sender       message                      meaning
@@ -46,12 +47,14 @@ class HandoverDocument:
     """Sockets from the service manager, with their names."""
     opener: int | None = None
     """Socket to the file opener of a balancer that has dropped its privileges."""
+    secret: bytes = attrs.field(default=b"", repr=False)
+    """For what clients bring back: TLS session tickets, sticky cookies. A version without it: empty."""
 
     def as_json(self) -> bytes:
         sockets = [{**place_as_json(place), "fds": list(fds)} for place, fds in self.sockets.items()]
         given = [{"fd": fd, "name": name} for fd, name in self.given.items()]
         document = {"format": FORMAT, "channel": self.channel, "sockets": sockets, "given": given}
-        return json.dumps({**document, "opener": self.opener}).encode()
+        return json.dumps({**document, "opener": self.opener, "secret": self.secret.hex()}).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> HandoverDocument:
@@ -64,6 +67,7 @@ class HandoverDocument:
             {place_from_json(each): tuple(each["fds"]) for each in read["sockets"]},
             {each["fd"]: each["name"] for each in read["given"]},
             read.get("opener"),
+            bytes.fromhex(read.get("secret", "")),
         )
 
 

@@ -32,6 +32,8 @@ class Predecessor:
 
     def __init__(self, document: HandoverDocument) -> None:
         self.given = GivenSockets.of_descriptors(document.given)
+        self.secret = document.secret
+        """Empty if the predecessor's version has none."""
         self._channel = _inherited(document.channel)
         if document.opener is not None:
             use_opener(_inherited(document.opener))

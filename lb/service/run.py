@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+import attrs
 import trio
 
 from lb import __version__
@@ -105,9 +106,10 @@ def _listen(config: Config, predecessor: Predecessor | None, given: GivenSockets
     give_up(config.process, files)
     opened |= inherited
     admin = opened.pop((ADMIN, config.admin.bind)) if config.admin is not None else []
-    return (
-        Inherited(opened, given, admin, predecessor.runtime_state) if predecessor else Inherited(opened, given, admin)
-    )
+    if predecessor is None:
+        return Inherited(opened, given, admin)
+    inherited_state = Inherited(opened, given, admin, runtime_state=predecessor.runtime_state)
+    return attrs.evolve(inherited_state, secret=predecessor.secret) if predecessor.secret else inherited_state
 
 
 def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:

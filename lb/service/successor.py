@@ -34,8 +34,8 @@ class SuccessorError(Exception):
 class Successor:
     """The successor: a process started with the same command, so that it runs the version installed now."""
 
-    def __init__(self, sockets: Opened, given: GivenSockets) -> None:
-        """Start the process. It inherits these sockets and those of the service manager. Raises OSError."""
+    def __init__(self, sockets: Opened, given: GivenSockets, secret: bytes) -> None:
+        """Start the process. It inherits these sockets, those of the service manager and the secret. Raises OSError."""
         ours, theirs = socket.socketpair()
         with theirs:
             document = HandoverDocument(
@@ -43,6 +43,7 @@ class Successor:
                 {place: [sock.fileno() for sock in each] for place, each in sockets.items()},
                 {each.sock.fileno(): each.name for each in given.all},
                 opener.fileno() if (opener := channel()) is not None else None,
+                secret,
             )
             try:
                 self._process = _start(document)

@@ -72,7 +72,8 @@ class Upgrades:
 
     async def _try(self) -> None:
         try:
-            await self._hand_over(Successor({**self._balancer.listening, **self._admin.listening}, self._given))
+            sockets = {**self._balancer.listening, **self._admin.listening}
+            await self._hand_over(Successor(sockets, self._given, self._balancer.secret))
         except SuccessorError as error:
             self._sink(UpgradeFailed(str(error)))
         except OSError as error:

@@ -21,7 +21,7 @@ TlsSpec: TypeAlias = ListenerTlsSpec | PoolTlsSpec
 class TlsStore:
     """TLS contexts, by their configuration with file contents: an unchanged certificate keeps its context.
 
-    Processes with the same ``ticket_secret`` accept each other's session tickets.
+    Processes with the same ``ticket_secret`` accept each other's session tickets. Empty: each context has its own keys.
     """
 
     def __init__(self, ticket_secret: bytes = b"") -> None:

@@ -40,8 +40,8 @@ class Start:
 
     index: int
     workers: int
-    ticket_secret: bytes = attrs.field(repr=False)
-    """All workers accept each other's TLS session tickets."""
+    secret: bytes = attrs.field(repr=False)
+    """All workers accept each other's TLS session tickets and sticky cookies."""
 
 
 @attrs.frozen

@@ -115,7 +115,7 @@ class Worker:
             source_limits=self._counters.sources(start.index),
             wake_others=self._wakeups.wake_others,
             worker=start.index,
-            ticket_secret=start.ticket_secret,
+            secret=start.secret,
             workers=start.workers,
         )
         self._preparing = trio.CancelScope()

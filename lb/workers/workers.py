@@ -58,11 +58,17 @@ class Workers:
     """Implements :class:`lb.dataplane.plane.DataPlane` with ``count`` processes.
 
     ``write(lines, count)`` receives their log lines. ``pools`` are those of the supervisor: they hold the state of
-    servers; no server is picked from them.
+    servers; no server is picked from them. ``secret`` is for cookies and TLS session tickets of all of them.
     """
 
     def __init__(
-        self, count: int, pools: Pools, sink: Sink, write: Callable[[str, int], None], sockets: ListeningSockets
+        self,
+        count: int,
+        pools: Pools,
+        sink: Sink,
+        write: Callable[[str, int], None],
+        sockets: ListeningSockets,
+        secret: bytes,
     ) -> None:
         self.descriptors = Descriptors.of_process(reserve=RESERVED)
         self._count = count
@@ -70,7 +76,7 @@ class Workers:
         self._sink = sink
         self._write = write
         self._counters, self._counters_fd = SharedCounters.create(count)
-        self._ticket_secret = os.urandom(32)
+        self._secret = secret
         self._wakeups = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(count)]
         self._supervisor = Supervisor(count, self._counters, self)
         self._config: Config | None = None
@@ -213,7 +219,7 @@ class Workers:
 
     async def worker_started(self, worker: WorkerProcess) -> None:
         """Send a worker the current configuration and all sockets, or wait for the first configuration."""
-        start = Start(worker.index, self._count, self._ticket_secret)
+        start = Start(worker.index, self._count, self._secret)
         ((_, reply),) = self._order([worker], start, [self._counters_fd, *self._wakeups])
         if await reply.wait():
             return  # it has exited

@@ -11,6 +11,7 @@ from tests.support.balancer import PATIENCE, ask, balancer, config, connect, rea
 from tests.support.effort import DEEP
 from tests.support.load import load
 from tests.support.servers import backends, refusing, serving
+from tests.support.tls_peers import client_context, connect_tls, write_certificate
 
 pytestmark = pytest.mark.slow
 every_kind = pytest.mark.usefixtures("balancer_kind")
@@ -108,6 +109,25 @@ async def test_the_new_process_follows_the_file_as_it_is_now(tmp_path):
         await ended_well(lb)
         with pytest.raises(OSError, match="all attempts to connect"):
             await connect(int(closed.rpartition(":")[2]), "127.0.0.2")
+
+
+@every_kind
+async def test_the_secret_is_handed_over_so_clients_resume_their_tls_sessions(tmp_path):
+    tls = "[listeners.web.tls]\n" + write_certificate(tmp_path, "a", "a.example.org")
+    context, session = client_context(), None
+    async with serving() as server, balancer(tmp_path, config(server, listener=tls)) as lb:
+        port = lb.port
+        for number in range(3):
+            end = await connect_tls(port, context=context, session=session)
+            assert end.object.session_reused == (number > 0)
+            assert await request(end, b"name") == b"s"
+            session = end.object.session
+            await end.aclose()
+            if number < 2:
+                assert (await lb.upgrade())["event"] == "upgrade.done"
+                await lb.event("server.started", count=number + 2)
+        await lb.event("server.stopped", count=2)
+    await ended_well(lb)
 
 
 async def test_a_listener_may_get_another_name_and_keeps_its_socket(tmp_path):

@@ -147,10 +147,17 @@ NUMBERS = st.integers(0, 2**20)
     NUMBERS,
     st.dictionaries(st.tuples(NAMES, ADDRESSES), st.lists(NUMBERS).map(tuple)),
     st.dictionaries(NUMBERS, st.text()),
+    st.binary(),
 )
-def test_a_document_arrives_as_it_was(channel, sockets, given_ones):
-    document = HandoverDocument(channel, sockets, given_ones)
+def test_a_document_arrives_as_it_was(channel, sockets, given_ones, secret):
+    document = HandoverDocument(channel, sockets, given_ones, secret=secret)
     assert HandoverDocument.from_json(document.as_json()) == document
+
+
+def test_a_version_without_a_secret_hands_none_over_and_none_is_printed():
+    read = HandoverDocument.from_json(b'{"format": 1, "channel": 3, "sockets": [], "given": []}')
+    assert read == HandoverDocument(3, {}, {})
+    assert "hush" not in repr(HandoverDocument(3, {}, {}, secret=b"hush"))
 
 
 def test_another_format_is_refused_and_said():
