@@ -6,7 +6,7 @@ States and transitions (``fall``, ``rise`` and ``failures`` count consecutive re
 state      a check passes                  a check fails                     real traffic, time
 =========  ==============================  ================================  ========================
 up                                         the ``fall``-th: down             the ``failures``-th failed
-                                                                             connect: ejected
+                                                                             connect or request: ejected
 down       the ``rise``-th: up
 checking   up                              the ``fall``-th: down
 ejected    up                              the ``fall``-th: down             the ejection expires, or a
@@ -15,7 +15,10 @@ ejected    up                              the ``fall``-th: down             the
 
 A check that was under way when the server was ejected does not bring it up; one that began afterwards does.
 
-A server ejected as slow accepts connections, so neither checks nor connects restore it; the ejection must expire.
+A server ejected as slow accepts connections, so neither checks nor connects restore it; the ejection must expire. So
+must that of a server whose requests failed (``passive.statuses``). Failed connects and failed requests count together,
+in one row. A successful connect ends a row of failed connects only, as it says nothing about responses; a successful
+request ends each.
 
 A server that starts in ``checking`` (``initial = "down"``) needs one passed check to come up for the first time, even
 after ``fall`` failures have made it ``down``. After an ejection expires, the server is on trial: the failed connects
@@ -82,6 +85,7 @@ class HealthSnapshot:
     """Seconds since it was closed to new connections, or opened again; None if never."""
     slow: bool = False
     slow_for: float = 0.0
+    requests_failed: bool = False
 
 
 class Health:
@@ -104,7 +108,9 @@ class Health:
         self._streak = 0
         """Consecutive checks that contradict the state: passed checks of a server that is down, else failed ones."""
         self._failed_connects = 0
-        """Consecutive failed connects."""
+        """Consecutive failed connects and requests."""
+        self.requests_failed = False
+        """A request is among them: a connect proves nothing."""
         self._factor = 0
         """Length of the last ejection in multiples of ``eject_for``; 0 if there is none to consider."""
         self._slow = False
@@ -128,14 +134,14 @@ class Health:
             return math.inf
         if self.state == "checking":
             return self._spec.down_interval if self._streak else self._spec.fast_interval
-        if self._streak or (self.state == "ejected" and not self._slow):
+        if self._streak or (self.state == "ejected" and not self._must_expire):
             return self._spec.fast_interval
         return self._spec.down_interval if self.state == "down" else self._spec.interval
 
     @property
     def success_matters_from(self) -> float:
-        """The time from which a successful connect has an effect; ``math.inf`` if never."""
-        if self._failed_connects or (self.state == "ejected" and not self._slow):
+        """The time from which a successful connect or request has an effect; ``math.inf`` if never."""
+        if self._failed_connects or (self.state == "ejected" and not self._must_expire):
             return -math.inf
         if self._factor and self.state == "up":
             return self.since + self._passive.eject_for * self._factor
@@ -164,9 +170,9 @@ class Health:
         return self._check_failed(1 if at_once else self._spec.fall, detail, now)
 
     def _check_passed(self, rise: int, now: float) -> Change | None:
-        if self._failed_connects >= self._passive.failures:  # ejected, or on trial after it
-            self._failed_connects = 0
-        if self.state == "up" or self._slow:
+        if self._failed_connects >= self._passive.failures and not self.requests_failed:
+            self._failed_connects = 0  # it was ejected, or on trial after that
+        if self.state == "up" or self._must_expire:
             self._streak = 0
             return None
         if self.state == "down" and self._proven:
@@ -191,6 +197,14 @@ class Health:
 
     def connect_failed(self, error: str, now: float) -> Change | None:
         """Record a failed connect. Has no effect unless the server is up."""
+        return self._failed(error, now)
+
+    def request_failed(self, text: str, now: float) -> Change | None:
+        """Record a response that counts as a failure. Has no effect unless the server is up."""
+        self.requests_failed = self.requests_failed or self.state == "up"
+        return self._failed(text, now)
+
+    def _failed(self, error: str, now: float) -> Change | None:
         if self.state != "up" or not self._passive.failures:
             return None
         self._failed_connects += 1
@@ -204,14 +218,27 @@ class Health:
     def connected(self, now: float) -> Change | None:
         """Record a successful connect.
 
-        Ejections stop doubling once a connect succeeds after the server was back for as long as the last ejection.
+        Ejections stop doubling once one succeeds after the server was back for as long as the last ejection; or, if
+        requests failed, once a request does.
         """
-        self._failed_connects = 0
+        if self.requests_failed:
+            return None
         if self.state == "ejected" and not self._slow:
+            self._failed_connects = 0
             return self._become("up", "", "passive", now)
+        self._succeeded(now)
+        return None
+
+    def request_succeeded(self, now: float) -> None:
+        """Record a response that does not count as a failure. Restores nothing: it may be older than the ejection."""
+        if self.state == "up":
+            self.requests_failed = False
+            self._succeeded(now)
+
+    def _succeeded(self, now: float) -> None:
+        self._failed_connects = 0
         if self._factor and self.state == "up" and now - self.since >= self._passive.eject_for * self._factor:
             self._factor = 0
-        return None
 
     def slow(self, reason: str, eject_for: float, now: float) -> Change | None:
         """Eject the server as slow, for ``eject_for`` seconds. A repeated ejection doubles, up to ten times that."""
@@ -239,6 +266,7 @@ class Health:
         if spec is None or self._spec is None or spec.all_checks != self._spec.all_checks:
             self.advice = Advice()
         self._spec, self._passive = spec, passive
+        self.requests_failed = self.requests_failed and bool(passive.statuses)
         if spec is not None:
             return None
         self._streak = 0
@@ -261,6 +289,7 @@ class Health:
             asked=self._asked if self.advice != Advice() else "",
             slow=self._slow,
             slow_for=self._slow_for,
+            requests_failed=self.requests_failed,
         )
 
     def recall(self, memory: HealthSnapshot, now: float) -> None:
@@ -268,11 +297,17 @@ class Health:
         self.state, self.reason, self._proven = memory.state, memory.reason, memory.proven
         self._streak, self._failed_connects, self._factor = memory.streak, memory.failed_connects, memory.factor
         self._slow, self._slow_for = memory.slow, memory.slow_for
+        self.requests_failed = memory.requests_failed
         self.since = now - memory.age
         self.deadline = math.inf if memory.remaining is None else now + memory.remaining
         if memory.asked == self._asked:
             self.advice = Advice(memory.share, memory.admin)
         self.respec(self._spec, self._passive, now)
+
+    @property
+    def _must_expire(self) -> bool:
+        """True if it is ejected, and neither checks nor connects restore it."""
+        return self.state == "ejected" and (self._slow or self.requests_failed)
 
     @property
     def _asked(self) -> str:

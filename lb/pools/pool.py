@@ -232,6 +232,31 @@ class Pool:
             self._load_changed(backend)
         return backend
 
+    def pick_server(self, name: str, tried: Collection[Server]) -> Backend | None:
+        """Acquire a lease on the server with this name, if :meth:`pick` could choose it now; else return None.
+
+        For sticky sessions: the strategy is not asked, but counts the lease. If all servers are down, and
+        ``when_all_down`` is ``any``, a session stays with its server.
+        """
+        backend = self.backends.get(name)
+        if backend is None or backend in tried or not self._could_choose(backend, tried):
+            return None
+        backend.leases.add(1)
+        backend.total += 1
+        if self._load_matters:
+            self._load_changed(backend)
+        return backend
+
+    def _could_choose(self, backend: Backend, tried: Collection[Server]) -> bool:
+        if self._primary.has_any(tried):
+            return not backend.spec.backup and self._primary.pick_server(backend)
+        if self._backups.has_any(tried):
+            return backend.spec.backup and self._backups.pick_server(backend)
+        if self.spec.when_all_down != "any" or self.may_queue(tried):
+            return False
+        unhealthy = {each for each in self.backends.values() if each.open_to_new and each not in tried}
+        return backend in unhealthy and (not backend.spec.backup or all(each.spec.backup for each in unhealthy))
+
     def release(self, backend: Backend) -> None:
         """Release a lease when the connection or the attempt ends."""
         backend.leases.add(-1)
@@ -274,6 +299,19 @@ class Pool:
         """Record a successful connect."""
         if not backend.leaving:
             self.note(backend, backend.health.connected(now), now)
+
+    def request_failed(self, backend: Backend, text: str, now: float) -> None:
+        """Record a response that counts as a failure; ``text`` is the reason in the log, such as ``HTTP 503``.
+
+        It counts beside failed connects, in the same row (:meth:`healthcheck.state.Health.request_failed`).
+        """
+        if self.spec.passive.failures and not backend.leaving:
+            self.note(backend, backend.health.request_failed(text, now), now)
+
+    def request_succeeded(self, backend: Backend, now: float) -> None:
+        """Record a response that does not count as a failure. Only for pools where some do (``passive.statuses``)."""
+        if not backend.leaving:
+            backend.health.request_succeeded(now)
 
     def expire(self, backend: Backend, now: float) -> None:
         """End an ejection whose time has expired."""
@@ -365,4 +403,4 @@ class Pool:
             self._limited.discard(backend)
 
     def _wake(self) -> None:
-        self._wait_queue.let_try(lambda: self._primary.has_any or self._backups.has_any)
+        self._wait_queue.let_try(lambda: self._primary.has_any() or self._backups.has_any())

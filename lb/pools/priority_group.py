@@ -46,11 +46,12 @@ class PriorityGroup:
 
     # Choosing
 
-    @property
-    def has_any(self) -> bool:
-        """True if a server can be picked."""
+    def has_any(self, tried: Collection[Server] = ()) -> bool:
+        """Return whether a server can be picked that is not in ``tried``."""
+        if not self.strategy.available.issubset(tried):
+            return True
         held = self._pacing.held if self._pacing is not None else ()
-        return bool(self.strategy.available) or any(backend.available for backend in held)
+        return any(backend.available and backend not in tried for backend in held)
 
     def pick(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Return the strategy's choice; None if it raises or returns an unavailable server."""
@@ -82,6 +83,17 @@ class PriorityGroup:
         if server is not None:
             self._fault(ValueError(f"the strategy chose {server!r}, which is not available"))
         return None
+
+    def pick_server(self, backend: Backend) -> bool:
+        """Return whether this server may be chosen now, and count the pick if so. Slow start may hold it back."""
+        pacing = self._pacing
+        if pacing is not None:
+            pacing.free_those_due()
+        if backend not in self.strategy.available:
+            return False
+        if pacing is not None:
+            pacing.picked(backend)
+        return True
 
     def pick_any(self, client: Client, tried: Collection[Server]) -> Backend | None:
         """Let the strategy choose among all servers that are open to new connections, whatever their health.

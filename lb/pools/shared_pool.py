@@ -108,14 +108,31 @@ class SharedPool(Pool):
                 if not self._poll_all_loads():
                     return None
                 self._wake()
-            elif backend.spec.max_connections and backend.active > backend.spec.max_connections:
-                backend.total -= 1
-                self.release(backend)
+            elif backend.spec.max_connections and self._over_limit(backend):
                 self._poll_all_loads()  # other servers may be full as well
             else:
                 return backend
         self._holding.again()  # a server may have room: let connections that queue now retry
         return None
+
+    def pick_server(self, name: str, tried: Collection[Server]) -> Backend | None:
+        """Lease a server as :class:`Pool` does, by its load in all workers."""
+        named = self.backends.get(name)
+        if named in self._seen and self._seen[named] != named.leases.total:
+            self._load_changed(named)
+            self._wake()
+        backend = super().pick_server(name, tried)
+        if backend is not None and backend.spec.max_connections and self._over_limit(backend):
+            return None
+        return backend
+
+    def _over_limit(self, backend: Backend) -> bool:
+        """Release a lease and return True if another worker took the last one at the same time."""
+        if backend.active <= backend.spec.max_connections:
+            return False
+        backend.total -= 1
+        self.release(backend)
+        return True
 
     def release(self, backend: Backend) -> None:
         """Release a lease, and wake other workers if the server has ``max_connections``.

@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from healthcheck.mirror import HealthStatus
+from healthcheck.mirror import HealthStatus, Use
 from lb.model import Config, ServerSpec
 from lb.model.address import Address, SocketAddress
 from lb.model.binds import BindingChanges, Place
@@ -16,8 +16,6 @@ __all__ = [
     "ChangeServer",
     "CloseAll",
     "Commit",
-    "ConnectFailed",
-    "Connected",
     "Done",
     "HealthChanged",
     "Lines",
@@ -25,6 +23,8 @@ __all__ = [
     "Query",
     "Resolved",
     "Rollback",
+    "ServerFailed",
+    "ServerWorked",
     "Start",
     "StopListening",
 ]
@@ -136,20 +136,22 @@ class Done:
 
 
 @attrs.frozen
-class ConnectFailed:
-    """A connect to this server failed because of the server or the network."""
+class ServerFailed:
+    """A connect or a request to this server failed because of the server or the network."""
 
     pool: str
     server: str
+    what: Use
     error: str
 
 
 @attrs.frozen
-class Connected:
-    """A connect to this server succeeded, and the supervisor needs to know."""
+class ServerWorked:
+    """A connect or a request to this server succeeded, and the supervisor needs to know."""
 
     pool: str
     server: str
+    what: Use
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from typing import NoReturn
 import attrs
 import trio
 
-from healthcheck.mirror import HealthStatus, MirroredHealth
+from healthcheck.mirror import HealthStatus, MirroredHealth, Use
 from lb.dataplane.local import LocalDataPlane
 from lb.events import Fault
 from lb.log.lines import LineQueue
@@ -37,8 +37,6 @@ from lb.workers.messages import (
     ChangeServer,
     CloseAll,
     Commit,
-    Connected,
-    ConnectFailed,
     Done,
     HealthChanged,
     Lines,
@@ -46,6 +44,8 @@ from lb.workers.messages import (
     Query,
     Resolved,
     Rollback,
+    ServerFailed,
+    ServerWorked,
     Start,
     StopListening,
 )
@@ -297,17 +297,17 @@ class Worker:
     def _new_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
         place = (pool.name, server.name)
         status = self._statuses.get(place, HealthStatus())
-        health = MirroredHealth(status, now, partial(self._connect_failed, *place), partial(self._connected, *place))
+        health = MirroredHealth(status, now, partial(self._server_failed, *place), partial(self._server_worked, *place))
         return Backend(spec=server, leases=self._count(server_name(*place)), health=health)
 
     def _count(self, name: str) -> Count:
         return self._counters.count(self._slots[name], self._index)
 
-    def _connect_failed(self, pool: str, server: str, error: str) -> None:
-        self._channel.send(encode(ConnectFailed(pool, server, error)))
+    def _server_failed(self, pool: str, server: str, what: Use, error: str) -> None:
+        self._channel.send(encode(ServerFailed(pool, server, what, error)))
 
-    def _connected(self, pool: str, server: str) -> None:
-        self._channel.send(encode(Connected(pool, server)))
+    def _server_worked(self, pool: str, server: str, what: Use) -> None:
+        self._channel.send(encode(ServerWorked(pool, server, what)))
 
 
 class LineSender:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from healthcheck.mirror import HealthStatus
+from healthcheck.mirror import HealthStatus, Use
 from healthcheck.state import Change, Health
 from lb.dataplane.plane import CommitChange, DataPlaneError
 from lb.events import Sink, WorkerDied, WorkerStarted
@@ -30,13 +30,13 @@ from lb.workers.messages import (
     ChangeServer,
     CloseAll,
     Commit,
-    Connected,
-    ConnectFailed,
     HealthChanged,
     Lines,
     Prepare,
     Resolved,
     Rollback,
+    ServerFailed,
+    ServerWorked,
     Start,
     StopListening,
 )
@@ -281,17 +281,22 @@ class Workers:
         match message:
             case Lines(text, count):
                 self._write(text, count)
-            case ConnectFailed(pool_name, server, error):
+            case ServerFailed(pool_name, server, what, error):
                 pool, backend = self._pools.find(pool_name, server)
                 if pool is not None and backend is not None:
-                    state = backend.health.state
-                    pool.connect_failed(backend, error, trio.current_time())
-                    if backend.health.state == state and backend.health.success_matters_from < math.inf:
-                        self.health_changed(pool, backend, None)  # from now on workers must report successful connects
-            case Connected(pool_name, server):
+                    self._server_failed(pool, backend, what, error)
+            case ServerWorked(pool_name, server, what):
                 pool, backend = self._pools.find(pool_name, server)
                 if pool is not None and backend is not None:
-                    pool.connected(backend, trio.current_time())
+                    worked = pool.connected if what == "connect" else pool.request_succeeded
+                    worked(backend, trio.current_time())
+
+    def _server_failed(self, pool: Pool, backend: Backend, what: Use, error: str) -> None:
+        state = backend.health.state
+        failed = pool.connect_failed if what == "connect" else pool.request_failed
+        failed(backend, error, trio.current_time())
+        if backend.health.state == state and backend.health.success_matters_from < math.inf:
+            self.health_changed(pool, backend, None)  # from now on workers must report successes
 
     # Changes of servers
 

@@ -75,6 +75,18 @@ class AnyOrder(RuleBasedStateMachine):
         self.held[backend] += 1
         return backend
 
+    @rule(target=leases, name=st.sampled_from("abcd"), tried=st.sets(st.sampled_from("abcd")))
+    def pick_server(self, name, tried):
+        tried = tuple(backend for each, backend in self.pool.backends.items() if each in tried)
+        choices = self.choices(tried)
+        named = self.pool.backends.get(name)
+        backend = self.pool.pick_server(name, tried)
+        assert backend is (named if named in choices else None)
+        if backend is None:
+            return None
+        self.held[backend] += 1
+        return backend
+
     @rule(backend=consumes(leases), outcome=st.sampled_from(["ended", "connect_failed"]))
     def release(self, backend, outcome):
         if backend is None:
@@ -88,6 +100,15 @@ class AnyOrder(RuleBasedStateMachine):
     def connected(self, backend):
         if backend is not None:
             self.pool.connected(backend, self.harness.now)
+
+    @rule(backend=leases, failed=st.booleans())
+    def answered(self, backend, failed):
+        if backend is None:
+            return
+        if failed:
+            self.pool.request_failed(backend, "HTTP 503", self.harness.now)
+        else:
+            self.pool.request_succeeded(backend, self.harness.now)
 
     @rule(name=st.sampled_from("abcd"), passed=st.booleans())
     def check(self, name, passed):

@@ -12,10 +12,10 @@ from lb.model import HealthSpec, PassiveSpec, PluginSpec
 
 RISE_2_FALL_3 = HealthSpec(rise=2, fall=3)
 INITIALLY_DOWN = HealthSpec(rise=2, fall=3, initial="down")
-EJECT_AT_2 = PassiveSpec(failures=2, eject_for=10.0)
+EJECT_AT_2 = PassiveSpec(failures=2, eject_for=10.0, statuses=((500, 599),))
 
 # One letter per event, one second apart. P, F: a check passes, fails; x, c: a connect fails, succeeds;
-# s: the server is slow; >: ten seconds pass, and an ejection may expire.
+# s: the server is slow; r, a: a request fails, succeeds; >: ten seconds pass, and an ejection may expire.
 TRANSITIONS = [
     ("", "up"),
     ("FF", "up"),
@@ -54,6 +54,25 @@ TRANSITIONS = [
     ("xxs", "ejected"),
     ("xxsP", "up"),
     ("sxx>x", "up"),
+    ("r", "up"),
+    ("rr", "ejected"),
+    ("rar", "up"),
+    ("crcr", "ejected"),  # a connection for each request
+    ("rPr", "ejected"),
+    ("xr", "ejected"),
+    ("rx", "ejected"),
+    ("xcr", "up"),
+    ("xar", "up"),
+    ("rcax", "up"),
+    ("rrPPcca", "ejected"),
+    ("rrFFF", "down"),
+    ("rrFFFPP", "up"),
+    ("rr>", "up"),
+    ("rr>Pcr", "ejected"),
+    ("rr>ar", "up"),
+    ("FFFrrPP", "up"),
+    ("FFFra", "down"),
+    ("xxrc", "up"),
 ]
 TRANSITIONS_WHEN_INITIALLY_DOWN = [
     ("", "checking"),
@@ -67,20 +86,24 @@ TRANSITIONS_WHEN_INITIALLY_DOWN = [
 ]
 
 
+TELL = {
+    "P": lambda health, now: health.check(True, "connected", now),
+    "F": lambda health, now: health.check(False, "HTTP 503", now),
+    "x": lambda health, now: health.connect_failed("connection refused", now),
+    "c": lambda health, now: health.connected(now),
+    "s": lambda health, now: health.slow("connect 48 ms", 10.0, now),
+    "r": lambda health, now: health.request_failed("HTTP 503", now),
+    "a": lambda health, now: health.request_succeeded(now),
+    ">": lambda health, now: health.expire(now),
+}
+
+
 def play(health, events):
     """Feed the events one second apart. Return the changes and the time of the last event."""
-    tell = {
-        "P": lambda now: health.check(True, "connected", now),
-        "F": lambda now: health.check(False, "HTTP 503", now),
-        "x": lambda now: health.connect_failed("connection refused", now),
-        "c": health.connected,
-        "s": lambda now: health.slow("connect 48 ms", 10.0, now),
-        ">": health.expire,
-    }
     now, changes = 0.0, []
     for event in events:
         now += 10.0 if event == ">" else 1.0
-        changes.append(tell[event](now))
+        changes.append(TELL[event](health, now))
     return [change for change in changes if change], now
 
 
@@ -203,6 +226,43 @@ def test_a_check_that_was_under_way_when_the_server_was_ejected_still_counts_as_
     assert health.check(False, "HTTP 503", ejected + 0.005, took=0.006) == Change(
         "ejected", "down", "HTTP 503", "active"
     )
+
+
+def test_requests_that_failed_eject_until_the_time_is_over_whatever_connects_and_checks_find():
+    """A server that answers 500 accepts connections, and passes the default check."""
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    changes, now = play(health, "rr")
+    assert changes == [Change("up", "ejected", "HTTP 503", "passive")]
+    assert health.check_interval == RISE_2_FALL_3.interval
+    assert (health.check(True, "connected", now + 1.0), health.connected(now + 1.0)) == (None, None)
+    assert health.expire(now + 10.0) == Change("ejected", "up", "", "passive")
+
+
+@pytest.mark.parametrize(("success", "length"), [("c", 20.0), ("P", 20.0), ("a", 10.0)])
+def test_doubling_goes_on_until_a_request_succeeds(success, length):
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    play(health, "rr")
+    health.expire(12.0)
+    TELL[success](health, 30.0)
+    while health.request_failed("HTTP 503", 31.0) is None:
+        assert health.serving
+    assert health.deadline == 31.0 + length
+
+
+def test_another_process_knows_that_requests_failed():
+    health, other = (Health(RISE_2_FALL_3, EJECT_AT_2, 0.0) for _ in range(2))
+    play(health, "r")
+    other.recall(health.memory(5.0), 100.0)
+    other.connected(101.0)
+    assert other.request_failed("HTTP 503", 102.0) == Change("up", "ejected", "HTTP 503", "passive")
+
+
+def test_where_no_status_counts_any_more_connects_count_again():
+    health = Health(RISE_2_FALL_3, EJECT_AT_2, 0.0)
+    play(health, "r")
+    health.respec(RISE_2_FALL_3, attrs.evolve(EJECT_AT_2, statuses=()), 5.0)
+    play(health, "c")
+    assert health.connect_failed("connection refused", 6.0) is None
 
 
 def test_zero_failures_turn_ejection_off():

@@ -66,7 +66,7 @@ class Process:
 
         def new_backend(_pool, spec_, now):
             status = (statuses or {}).get(spec_.name, HealthStatus())
-            health = MirroredHealth(status, now, lambda error: None, lambda: None)
+            health = MirroredHealth(status, now, lambda what, error: None, lambda what: None)
             slot = [each.name for each in spec.servers].index(spec_.name)
             return Backend(spec=spec_, leases=counters.count(slot, index), health=health)
 
