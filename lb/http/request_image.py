@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
 from lb.http.carrier import ExchangeToServe
 from lb.http.forwarded import host_line
 from lb.http.header_edits import FieldEdits
+from lb.http.rewriting import TargetChange
 from lb.http.templates import RequestValues
 from lb.http1.field import FORWARDED
 from lb.http1.request_head import RequestHead
@@ -16,8 +15,6 @@ from lb.model import RouteSpec, ServerSpec
 __all__ = ["RequestImages"]
 
 _FORWARDED_NAMES = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"))
-_SAFE = "/!$&'()*+,;=:@-._~"
-"""Characters of a path that stay as they are: RFC 3986, section 3.3."""
 
 
 class RequestImages:
@@ -26,7 +23,7 @@ class RequestImages:
     def __init__(self, spec: RouteSpec) -> None:
         self._spec = spec
         self._edits = FieldEdits(spec.request_headers)
-        self._strip, self._add = spec.strip_prefix.encode(), spec.add_prefix.encode().removesuffix(b"/")
+        self._target = TargetChange(spec)
         self._host = b"" if spec.host_header in ("client", "server") else spec.host_header.encode()
         self._to_server = spec.host_header == "server"
         constant = self._edits.constant
@@ -71,7 +68,7 @@ class RequestImages:
         host = self._host or (head.host if not self._to_server else b"")
         if not host:
             host = b"localhost" if server is None or server.address.is_unix else server.address.text.encode()
-        return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s%s" % (head.method, self._target(head), host, framing, VIA)
+        return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s%s" % (head.method, self._target.target(head), host, framing, VIA)
 
     def _changed_lines(self, exchange: ExchangeToServe) -> bytes:
         """Return the lines of a request with changes of its own."""
@@ -86,28 +83,6 @@ class RequestImages:
             values = RequestValues(head, exchange.client.host.encode(), exchange.scheme, exchange.id.encode())
             fields = self._edits.change(values).apply(fields)
         return field_lines(fields)
-
-    def _target(self, head: RequestHead) -> bytes:
-        target = head.target
-        if not (self._strip or self._add) or not target.startswith(b"/"):
-            return target
-        path, mark, query = target.partition(b"?")
-        return self._add + self._stripped(path, head) + mark + query
-
-    def _stripped(self, path: bytes, head: RequestHead) -> bytes:
-        """Return the path without the prefix, as sent if it is sent plainly."""
-        prefix = self._strip
-        if _begins(path, prefix):
-            path = path[len(prefix) :]
-        elif _begins(head.path, prefix):
-            path = quote(head.path[len(prefix) :], _SAFE).encode()
-        return path if path.startswith(b"/") else b"/" + path
-
-
-def _begins(path: bytes, prefix: bytes) -> bool:
-    """Return True if a path begins with a prefix that ends at a segment's end."""
-    end = path[len(prefix) : len(prefix) + 1]
-    return path.startswith(prefix) and (prefix.endswith(b"/") or end in (b"", b"/"))
 
 
 def _fields(head: RequestHead, *, forwarded: bool) -> list[tuple[bytes, bytes]]:
