@@ -374,7 +374,7 @@ class ClientConnection(ExchangeCarrier):
             self.write_two(head, body)
             exchange.response_complete()
             return
-        self.write(head)
+        self.write(head, more=True)
         self.response_flow = flow = PartsFlow(self, parts, self)
         exchange.watch_idle()
         flow.pump()

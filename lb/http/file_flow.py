@@ -109,7 +109,7 @@ class PartsFlow:
     def _step(self, part: bytes | FilePart) -> bool:
         """Send some bytes. Return False if that has to wait."""
         if isinstance(part, bytes):
-            self._stream.write(part)
+            self._stream.write(part, more=self._position + 1 < len(self._parts))
             self.moved += len(part)
             self._next_part()
         elif self._sent == part.length:

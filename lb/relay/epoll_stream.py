@@ -192,10 +192,11 @@ class EpollStream:
 
     # Writes
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | memoryview, *, more: bool = False) -> None:
         """Send bytes of the stream, now or when the socket accepts them. Raises OSError.
 
-        The caller does not write bodies while bytes are unsent: see :attr:`unsent`.
+        The caller does not write bodies while bytes are unsent: see :attr:`unsent`. ``more``: others follow at once, so
+        the kernel may put them into the same packet.
         """
         if self.tls is not None:
             data = self.tls.seal(data)
@@ -203,7 +204,7 @@ class EpollStream:
             self.unsent += data
             return
         try:
-            sent = self.sock.send(data)
+            sent = self.sock.send(data, socket.MSG_MORE if more else 0)
         except BlockingIOError:
             sent = 0
         self.sent += sent
