@@ -11,7 +11,7 @@ from typing import Any
 from lb.console import tables
 from lb.console.client import AdminClient, AdminError
 from lb.console.endpoint import BAD_USAGE, OK, print_errors, with_client
-from lb.console.text import printable
+from lb.model.printable import printable
 
 __all__ = ["ctl"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from lb.config.load import ConfigError, load_admin
 from lb.console.client import AdminClient, AdminError
 from lb.console.config_file import PLACES, UsageError, found_config, named_config
-from lb.console.text import printable
 from lb.model import AdminSpec
 from lb.model.address import Address
+from lb.model.printable import printable
 
 __all__ = ["BAD_USAGE", "FAILED", "OK", "print_errors", "with_client"]
 

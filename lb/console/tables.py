@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lb.console.screen import LEVEL_STYLES, STATE_STYLES
-from lb.console.text import Json, event_cells, local_time, printable, since, size, weight, why
+from lb.console.text import Json, event_cells, local_time, since, size, weight, why
+from lb.model.printable import printable
 from lb.model.values import duration_text
 
 __all__ = ["connections_table", "event_line", "explanation_table", "servers_table", "show", "status_table"]

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from lb.model.printable import printable
 from lb.model.values import duration_text
 
-__all__ = ["Json", "event_cells", "local_time", "printable", "seconds_between", "since", "size", "weight", "why"]
+__all__ = ["Json", "event_cells", "local_time", "seconds_between", "since", "size", "weight", "why"]
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -25,11 +26,6 @@ def size(count: float) -> str:
         if amount < 999.95:
             return f"{amount:.1f} {unit}"
     return f"{amount / 1000:.1f} PB"
-
-
-def printable(value: object) -> str:
-    """Escape characters that could control a terminal: reasons contain text that a server sent."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(value))
 
 
 def since(then: str, now: str) -> str:

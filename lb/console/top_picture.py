@@ -12,8 +12,9 @@ from rich.panel import Panel
 from rich.text import Text
 
 from lb.console.screen import LEVEL_STYLES, STATE_STYLES, curve, key_line, panel
-from lb.console.text import Json, event_cells, local_time, printable, since, size, weight, why
+from lb.console.text import Json, event_cells, local_time, since, size, weight, why
 from lb.console.top_view import ServerKey, TopView
+from lb.model.printable import printable
 
 __all__ = ["picture"]
 

@@ -18,7 +18,7 @@ from lb.events.backends import (
     ResolveFailed,
 )
 from lb.events.base import Event, Level, Sink
-from lb.events.connection import Attempt, ConnectionClosed, EndedBy, Reason
+from lb.events.connection import Attempt, ConnectionClosed, EndedBy, HttpConnectionClosed, Reason
 from lb.events.process import (
     AcceptPaused,
     AcceptResumed,
@@ -42,7 +42,7 @@ from lb.events.process import (
     WorkerDied,
     WorkerStarted,
 )
-from lb.events.request import ForwardAuthFailed, HttpRequest, RequestReason
+from lb.events.request import FailedResponse, ForwardAuthFailed, HttpRequest, RequestReason, UnloggedRequest
 
 __all__ = [
     "AcceptPaused",
@@ -64,8 +64,10 @@ __all__ = [
     "DiscoveryRestored",
     "EndedBy",
     "Event",
+    "FailedResponse",
     "Fault",
     "ForwardAuthFailed",
+    "HttpConnectionClosed",
     "HttpRequest",
     "Level",
     "ListenerStarted",
@@ -80,6 +82,7 @@ __all__ = [
     "ServerStopping",
     "Sink",
     "SocketUnused",
+    "UnloggedRequest",
     "UpgradeDone",
     "UpgradeFailed",
     "UpgradeIgnored",

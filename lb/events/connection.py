@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 import attrs
 
-from lb.events.base import Event
+from lb.events.base import Event, Level
 from lb.model.address import Client
 from lb.model.decision import Decision
 
-__all__ = ["Attempt", "ConnectionClosed", "EndedBy", "Reason"]
+__all__ = ["Attempt", "ConnectionClosed", "EndedBy", "HttpConnectionClosed", "Reason"]
 
 EndedBy: TypeAlias = Literal["client", "server", "lb"]
 Reason: TypeAlias = Literal[
@@ -65,3 +65,13 @@ class ConnectionClosed(Event):
     """The peer of the socket, if a PROXY header named another client."""
     decisions: tuple[Decision, ...] | None = None
     """The explanation of each pick; None if the connection is not in the sample."""
+
+
+class HttpConnectionClosed(ConnectionClosed):
+    """The record of a client connection of mode ``http``. Its requests have records of their own, with the servers.
+
+    ``pool`` is empty and ``server`` is None.
+    """
+
+    __slots__ = ()
+    level: ClassVar[Level] = "debug"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 
 from lb.events.base import Event
-from lb.events.connection import ConnectionClosed
+from lb.events.connection import Attempt, ConnectionClosed
 from lb.events.process import Fault
+from lb.events.request import HttpRequest
 
 __all__ = ["event_fields"]
 
@@ -29,5 +30,14 @@ def event_fields(event: Event) -> dict[str, object]:
             fields["decisions"] = [decision.fields() for decision in event.decisions]
         fields["connect_ms"] = None if event.connect_ms is None else round(event.connect_ms, 3)
         fields["duration_ms"] = round(event.duration_ms, 3)
-        fields["attempts"] = [{**attrs.asdict(attempt), "ms": round(attempt.ms, 3)} for attempt in event.attempts]
+        fields["attempts"] = _attempts(event.attempts)
+    elif isinstance(event, HttpRequest):
+        fields["client"] = str(event.client)
+        fields["duration_ms"] = round(event.duration_ms, 3)
+        fields["wait_ms"] = None if event.wait_ms is None else round(event.wait_ms, 3)
+        fields["attempts"] = _attempts(event.attempts)
     return fields
+
+
+def _attempts(attempts: tuple[Attempt, ...]) -> list[dict[str, object]]:
+    return [{**attrs.asdict(attempt), "ms": round(attempt.ms, 3)} for attempt in attempts]

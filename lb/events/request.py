@@ -10,7 +10,7 @@ from lb.events.base import Event
 from lb.events.connection import Attempt
 from lb.model.address import Client
 
-__all__ = ["ForwardAuthFailed", "HttpRequest", "RequestReason"]
+__all__ = ["FailedResponse", "ForwardAuthFailed", "HttpRequest", "RequestReason", "UnloggedRequest"]
 
 RequestReason: TypeAlias = Literal[
     "ok",
@@ -29,6 +29,11 @@ RequestReason: TypeAlias = Literal[
     "server_down",
     "stopped",
 ]
+
+
+@attrs.frozen
+class FailedResponse(Attempt):
+    """An attempt that failed after the connect: a reset, no response in time, or one that may be asked for again."""
 
 
 @attrs.define
@@ -53,7 +58,7 @@ class HttpRequest(Event):
     version: str
     """``1.0``, ``1.1`` or ``2``; empty if the request line was not valid."""
     status: int | None
-    """None if the client got no response."""
+    """From 100 to 599; None if the client got no response."""
     bytes_in: int
     bytes_out: int
     duration_ms: float
@@ -63,10 +68,17 @@ class HttpRequest(Event):
     pool: str
     """Empty if the route has none."""
     server: str | None
+    """The server that the response came from, or that the request was with when it ended; None if there was none."""
     attempts: tuple[Attempt, ...]
-    """Failed attempts."""
+    """Failed attempts before ``server``: failed connects, and instances of :class:`FailedResponse`."""
     cache: str | None
     reason: RequestReason
+
+
+class UnloggedRequest(HttpRequest):
+    """The record of a request of a listener with ``access_log = false``: counted, but not written to the log."""
+
+    __slots__ = ()
 
 
 @attrs.frozen

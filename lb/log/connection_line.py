@@ -12,7 +12,7 @@ from json.encoder import encode_basestring as quoted
 from lb.events import Attempt, ConnectionClosed
 from lb.model.decision import Decision
 
-__all__ = ["RecordLines"]
+__all__ = ["RecordLines", "quoted_attempts"]
 
 
 class RecordLines:
@@ -28,11 +28,10 @@ class RecordLines:
         connect_ms = "null" if record.connect_ms is None else f"{record.connect_ms:.3f}"
         peer = "" if record.peer is None else f'"peer": "{record.peer}", '
         decisions = "" if record.decisions is None else f'"decisions": {_decisions(record.decisions)}, '
-        attempts = ", ".join(map(_attempt, record.attempts)) if record.attempts else ""
         return (
-            f'{{"event": "connection.closed", "level": "info", "id": {record.id}, '
+            f'{{"event": "connection.closed", "level": "{record.level}", "id": {record.id}, '
             f'"listener": {quoted(record.listener)}, "pool": {quoted(record.pool)}, "server": {server}, '
-            f'"client": "{record.client}", "attempts": [{attempts}], '
+            f'"client": "{record.client}", "attempts": {quoted_attempts(record.attempts)}, '
             f'"connect_ms": {connect_ms}, "duration_ms": {record.duration_ms:.3f}, '
             f'"bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}, '
             f'"ended_by": "{record.ended_by}", "reason": "{record.reason}", {peer}{decisions}'
@@ -50,6 +49,11 @@ class RecordLines:
 
 def _decisions(decisions: tuple[Decision, ...]) -> str:
     return json.dumps([decision.fields() for decision in decisions], ensure_ascii=False)
+
+
+def quoted_attempts(attempts: tuple[Attempt, ...]) -> str:
+    """Return failed attempts as a JSON list."""
+    return f"[{', '.join(map(_attempt, attempts))}]" if attempts else "[]"
 
 
 def _attempt(attempt: Attempt) -> str:

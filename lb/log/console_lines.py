@@ -9,6 +9,7 @@ from structlog.typing import EventDict
 
 from lb.events import Event
 from lb.events.fields import event_fields
+from lb.model.printable import printable
 
 __all__ = ["ConsoleLines"]
 
@@ -29,12 +30,14 @@ class ConsoleLines:
 
 
 def _short_values(line: EventDict) -> EventDict:
-    """Join lists with commas and omit empty values."""
+    """Join lists with commas, omit empty values, and escape what could forge a line or control the terminal."""
     attempts = line.get("attempts")
     if attempts:
         line["attempts"] = ", ".join(f"{each['server']}: {each['error']}" for each in attempts)
-    return {
-        key: ", ".join(value) if isinstance(value, tuple | list) else value
-        for key, value in line.items()
-        if value not in (None, (), [])
-    }
+    return {key: _short(value) for key, value in line.items() if value not in (None, (), [])}
+
+
+def _short(value: object) -> object:
+    if isinstance(value, tuple | list):
+        value = ", ".join(map(str, value))
+    return printable(value) if isinstance(value, str) else value

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import traceback
 
-from lb.events import ConnectionClosed, Event
+from lb.events import ConnectionClosed, Event, HttpRequest
 from lb.events.fields import event_fields
 from lb.log.connection_line import RecordLines
+from lb.log.request_line import request_line
 
 __all__ = ["JsonLines"]
 
@@ -25,6 +26,8 @@ class JsonLines:
         """Return the line without the newline."""
         if isinstance(event, ConnectionClosed):
             return self._records.line(event, now)
+        if isinstance(event, HttpRequest):
+            return request_line(event, self._records.timestamp(now))
         line = {"event": event.name, "level": event.level, **event_fields(event)}
         exception = line.pop("exc_info", None)
         line["timestamp"] = self._records.timestamp(now)

@@ -18,6 +18,8 @@ __all__ = ["LineOutput", "LineQueue", "LineWriter", "NewOutput"]
 
 MAX_QUEUED_LINES = 10_000
 """Maximum queued lines for a slow reader; further lines are dropped and counted. A guess: about 4 MB."""
+MAX_QUEUED_TEXT = 1 << 24
+"""Queued characters above which lines are dropped too: clients choose how long the paths of their requests are."""
 GATHER = 0.02
 """Seconds to collect lines into a batch."""
 FLUSH_TIMEOUT = 1.0
@@ -25,12 +27,13 @@ FLUSH_TIMEOUT = 1.0
 
 
 class LineQueue:
-    """A queue of up to MAX_QUEUED_LINES lines. Counts dropped lines."""
+    """A queue of up to MAX_QUEUED_LINES lines, bounded in characters too. Counts dropped lines."""
 
     def __init__(self) -> None:
         self.lost = 0
         self._texts: deque[str] = deque()
         self._count = 0
+        self._size = 0
         self._arrived = trio.Event()
 
     def __len__(self) -> int:
@@ -38,11 +41,12 @@ class LineQueue:
 
     def put(self, text: str, lines: int = 1) -> None:
         """Add one or more lines, without the final newline."""
-        if self._count + lines > MAX_QUEUED_LINES:
+        if self._count + lines > MAX_QUEUED_LINES or self._size > MAX_QUEUED_TEXT:
             self.lost += lines
             return
         self._texts.append(text)
         self._count += lines
+        self._size += len(text)
         self._arrived.set()
 
     def report_lost(self, dropped: Callable[[int], None]) -> None:
@@ -61,7 +65,7 @@ class LineQueue:
         """Remove and return all lines, each with a newline."""
         text = "".join(f"{text}\n" for text in self._texts)
         self._texts.clear()
-        self._count = 0
+        self._count = self._size = 0
         return text
 
 

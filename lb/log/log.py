@@ -6,7 +6,7 @@ import os
 import time
 from typing import Protocol
 
-from lb.events import ConnectionClosed, Event, LogDropped
+from lb.events import ConnectionClosed, Event, LogDropped, UnloggedRequest
 from lb.log.json_lines import JsonLines
 from lb.log.lines import LineOutput, LineWriter, NewOutput
 from lb.model import LogSpec
@@ -41,11 +41,11 @@ class Log:
         self._lines = _console_lines(self._fd) if console else JsonLines()
 
     def __call__(self, event: Event) -> None:
-        if SEVERITY[event.level] < self._threshold or (
-            isinstance(event, ConnectionClosed) and not self._spec.connections
-        ):
+        if SEVERITY[event.level] < self._threshold:
             return
-        self.write(self._lines.line(event, time.time()))
+        unwanted = not self._spec.connections if isinstance(event, ConnectionClosed) else type(event) is UnloggedRequest
+        if not unwanted:
+            self.write(self._lines.line(event, time.time()))
 
 
 class _Lines(Protocol):

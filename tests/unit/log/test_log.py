@@ -26,16 +26,21 @@ from lb.events import (
     ConnectionClosed,
     Event,
     Fault,
+    HttpConnectionClosed,
+    HttpRequest,
     ListenerStarted,
     ServerStarted,
     ServerStopped,
     ServerStopping,
+    UnloggedRequest,
 )
-from lb.log.lines import MAX_QUEUED_LINES, LineWriter
+from lb.log.lines import MAX_QUEUED_LINES, MAX_QUEUED_TEXT, LineQueue, LineWriter
 from lb.log.log import Log
 from lb.model import LogSpec
 from lb.model.address import Client
+from lb.model.decision import Decision
 from tests.support.balancer import PATIENCE
+from tests.unit.log.test_request_line import request
 
 CLOSED = ConnectionClosed(
     id=7,
@@ -95,6 +100,14 @@ def written(events, spec=None):
                 "bytes_out", "ended_by", "reason",
             },
         ),
+        (
+            request(),
+            "http.request",
+            {
+                "id", "listener", "route", "client", "method", "host", "path", "version", "status", "bytes_in",
+                "bytes_out", "duration_ms", "wait_ms", "pool", "server", "attempts", "cache", "reason",
+            },
+        ),
     ],
 )  # fmt: skip
 def test_json_keys_are_those_of_the_contract(event, name, keys):
@@ -136,9 +149,11 @@ def test_every_event_is_one_line_that_can_be_read_back():
         kind(**{field.name: awkward for field in attrs.fields(kind) if field.name != "exception"}
              | {field.name: ValueError(awkward) for field in attrs.fields(kind) if field.name == "exception"})
         for kind in kinds
-        if kind not in (Event, ConnectionClosed)
+        if kind is not Event and not issubclass(kind, ConnectionClosed | HttpRequest)
     ]  # fmt: skip
-    events.append(attrs.evolve(CLOSED, listener=awkward, server=awkward, attempts=(Attempt(awkward, awkward, 0.5),)))
+    tried = (Attempt(awkward, awkward, 0.5),)
+    events.append(attrs.evolve(CLOSED, listener=awkward, server=awkward, attempts=tried))
+    events.append(request(id=awkward, route=awkward, host=awkward, path=awkward, server=awkward, attempts=tried))
     lines = written(events, LogSpec(level="debug", format="json"))
     assert [json.loads(line)["event"] for line in lines] == [event.name for event in events]
 
@@ -169,6 +184,60 @@ def test_the_console_is_for_people():
     (line,) = written([attrs.evolve(CLOSED, server=None, attempts=())], LogSpec(format="console"))
     assert "None" not in line
     assert "attempts" not in line
+
+
+def test_a_request_on_the_console_is_for_people_too():
+    (line,) = written([request(attempts=CLOSED.attempts)], LogSpec(format="console"))
+    for text in ("http.request", "info", "GET", "/videos/a.mp4", "200", "10.1.2.3:5555", "a: connection refused", "ok"):
+        assert text in line
+    assert "cache" not in line
+
+
+@pytest.mark.parametrize("forged", ["/\n2026-01-31T12:00:00Z [info] http.request", "/\x1b[2J", "/\x9b2J", "/\u202e"])
+def test_what_clients_and_servers_say_cannot_steer_the_terminal_or_forge_a_line(forged):
+    events = [
+        request(path=forged),
+        BackendEjected("web", "a", forged, "active"),
+        attrs.evolve(CLOSED, attempts=(Attempt("a", forged, 0.25),)),
+        ConfigRejected((forged,)),
+    ]
+    lines = written(events, LogSpec(format="console"))
+    assert len(lines) == len(events)
+    assert all(line.isprintable() for line in lines)
+
+
+def test_the_console_shows_why_a_server_was_chosen():
+    decision = Decision("first", "order", {}, "a", "", (), {"chosen": 1})
+    (line,) = written([attrs.evolve(CLOSED, decisions=(decision,))], LogSpec(format="console"))
+    assert "'chosen': 'a'" in line
+
+
+def test_a_listener_without_access_log_has_no_lines_and_connections_do_not_matter_to_requests():
+    unlogged = UnloggedRequest(*attrs.astuple(request(), recurse=False))
+    assert written([unlogged], LogSpec(level="debug", format="json")) == []
+    assert len(written([request()], LogSpec(format="json", connections=False))) == 1
+
+
+def test_a_connection_of_requests_is_there_at_debug_only():
+    closed = HttpConnectionClosed(*attrs.astuple(CLOSED, recurse=False))
+    assert written([closed], LogSpec(format="json")) == []
+    assert written([closed], LogSpec(format="json", level="debug", connections=False)) == []
+    (line,) = written([closed], LogSpec(format="json", level="debug"))
+    (plain,) = written([CLOSED], LogSpec(format="json", level="debug"))
+    fields, others = json.loads(line), json.loads(plain)
+    assert (fields.pop("level"), others.pop("level")) == ("debug", "info")
+    assert {**fields, "timestamp": ""} == {**others, "timestamp": ""}
+
+
+def test_long_lines_fill_the_queue_before_they_fill_the_memory():
+    queue, lost = LineQueue(), []
+    for _ in range(100):
+        queue.put("x" * (MAX_QUEUED_TEXT // 10))
+    queue.report_lost(lost.append)
+    assert lost == [100 - 11]
+    assert len(queue.take()) < 2 * MAX_QUEUED_TEXT
+    queue.put("again")
+    assert queue.take() == "again\n"
 
 
 def test_auto_is_json_where_no_terminal_is():
