@@ -34,6 +34,7 @@ PURE = (
     "lb.console.top_view",
     "lb.control.overrides",
     "lb.control.plan",
+    "lb.dataplane.requests",
     "lb.dataplane.stats",
     "lb.discovery.dns_records",
     "lb.discovery.merge",

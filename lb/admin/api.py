@@ -119,6 +119,7 @@ class AdminRoutes:
             version=__version__,
             figures=stats.figures,
             handshakes_waiting=stats.handshakes_waiting,
+            kept_connections=stats.kept_connections,
             active={name: balancer.data_plane.active(name) for name in balancer.bound},
             servers=tuple(servers),
             checks=dict(balancer.checks),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
 
+from lb.dataplane.requests import REQUEST_BOUNDS, STATUS_CLASSES, Durations
 from lb.dataplane.stats import CONNECT_BOUNDS, Counters
 
 __all__ = ["ServerFigures", "Values", "exposition"]
@@ -34,6 +35,8 @@ class Values:
     version: str
     figures: Counters
     handshakes_waiting: int
+    kept_connections: Mapping[str, int]
+    """Per pool."""
     active: Mapping[str, int]
     """Open connections per listener."""
     servers: tuple[ServerFigures, ...]
@@ -65,6 +68,9 @@ def exposition(values: Values) -> Iterator[str]:
         "lb_bytes_total", "Bytes of client connections; direction 'in' is from clients.", _by("direction", moved)
     )
     yield from _connects(figures)
+    yield from _requests(figures)
+    kept = _by("pool", values.kept_connections)
+    yield from _gauge("lb_http_kept_connections", "Idle connections to servers, kept for further requests.", kept)
     yield from _servers(values.servers)
     yield from _process(values)
 
@@ -72,16 +78,45 @@ def exposition(values: Values) -> Iterator[str]:
 def _connects(figures: Counters) -> Iterator[str]:
     yield from _head("lb_connect_seconds", "histogram", "Duration of successful connects.")
     for pool, connects in figures.connects.items():
-        labels, below = _labels(pool=pool), 0
-        for bound, count in zip([*map(str, CONNECT_BOUNDS), "+Inf"], connects.buckets, strict=True):
-            below += count
-            yield _line("lb_connect_seconds_bucket", f'le="{bound}",{labels}', below)
-        yield _line("lb_connect_seconds_count", labels, below)
-        yield _line("lb_connect_seconds_sum", labels, connects.seconds)
+        labels = _labels(pool=pool)
+        yield from _histogram("lb_connect_seconds", labels, CONNECT_BOUNDS, connects.buckets, connects.seconds)
     retries = {pool: connects.retries for pool, connects in figures.connects.items()}
     yield from _counter("lb_retries_total", "Retries after a failed connect.", _by("pool", retries))
     failed = ((_labels(pool=pool, server=server), count) for (pool, server), count in figures.failed_connects.items())
     yield from _counter("lb_failed_connects_total", "Failed connects.", failed)
+
+
+def _requests(figures: Counters) -> Iterator[str]:
+    routes = [(_labels(listener=listener, route=route), each) for (listener, route), each in figures.requests.items()]
+    statuses = (
+        (f'{labels},status="{name}"', count)
+        for labels, each in routes
+        for name, count in zip(STATUS_CLASSES, each.statuses, strict=True)
+    )
+    yield from _counter("lb_http_requests_total", "HTTP requests, by class of the response's status.", statuses)
+    took = ((labels, each.took) for labels, each in routes)
+    yield from _durations("lb_http_request_seconds", "From a request's head to the end of its response.", took)
+    first_byte = ((labels, each.first_byte) for labels, each in routes)
+    yield from _durations("lb_http_first_byte_seconds", "From a request's head to its response's head.", first_byte)
+    retries = _by("pool", figures.request_retries)
+    yield from _counter("lb_http_retries_total", "Further attempts of requests after a failed one.", retries)
+
+
+def _durations(name: str, documentation: str, series: Iterable[tuple[str, Durations]]) -> Iterator[str]:
+    yield from _head(name, "histogram", documentation)
+    for labels, each in series:
+        yield from _histogram(name, labels, REQUEST_BOUNDS, each.buckets, each.seconds)
+
+
+def _histogram(
+    name: str, labels: str, bounds: Sequence[float], buckets: Sequence[int], seconds: float
+) -> Iterator[str]:
+    below = 0
+    for bound, count in zip([*map(str, bounds), "+Inf"], buckets, strict=True):
+        below += count
+        yield _line(f"{name}_bucket", f'le="{bound}",{labels}', below)
+    yield _line(f"{name}_count", labels, below)
+    yield _line(f"{name}_sum", labels, seconds)
 
 
 def _servers(servers: Iterable[ServerFigures]) -> Iterator[str]:

@@ -232,6 +232,7 @@ class LocalDataPlane:
         stats.figures.add(self._figures)
         stats.figures.batches, stats.figures.edges = self._splicer.batches, self._splicer.edges
         stats.handshakes_waiting = self._splicer.costly_waiting
+        stats.kept_connections = dict(self._context.kept_connections())
         listeners = self.listeners.values()
         stats.accepted = {listener.spec.name: listener.total for listener in listeners}
         backends = [(pool, backend) for pool in self._pools.by_name.values() for backend in pool.backends.values()]

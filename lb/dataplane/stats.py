@@ -1,4 +1,4 @@
-"""Traffic statistics: counters of finished connections, and snapshots that are summed over all workers."""
+"""Traffic statistics: counters of finished connections and requests, and snapshots that are summed over all workers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from lb.events import ConnectionClosed, Event, Sink
+from lb.dataplane.requests import RouteKey, RouteRequests
+from lb.events import Attempt, ConnectionClosed, Event, HttpRequest, Sink
 
 __all__ = ["CONNECT_BOUNDS", "ConnectionLabels", "Connects", "Counters", "StatsSnapshot"]
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper bounds of the connect time histogram in seconds: 0.5 ms is a local network, 3 s the timeout."""
 MOST_SERIES = 20_000
-"""Maximum series of a counter by server; further servers count as :data:`OTHER`. A guess: names come from the
+"""Maximum series of a counter by server or route; further ones count as :data:`OTHER`. A guess: names come from the
 configuration, and only discovery can add new ones without bound."""
 OTHER = "(other)"
 Key = TypeVar("Key")
@@ -40,13 +41,16 @@ class Connects:
 
 @attrs.define
 class Counters:
-    """Counters of finished connections and of the splicer. They never decrease."""
+    """Counters of finished connections, of requests and of the splicer. They never decrease."""
 
     connections: dict[ConnectionLabels, int] = attrs.field(factory=dict)
     connects: dict[str, Connects] = attrs.field(factory=dict)
     """By pool."""
     failed_connects: dict[tuple[str, str], int] = attrs.field(factory=dict)
     """By pool and server."""
+    requests: dict[RouteKey, RouteRequests] = attrs.field(factory=dict)
+    request_retries: dict[str, int] = attrs.field(factory=dict)
+    """Further attempts of requests after a failed one, by pool; a key for each pool that had a request."""
     bytes_in: int = 0
     bytes_out: int = 0
     batches: int = 0
@@ -54,11 +58,13 @@ class Counters:
     edges: int = 0
 
     def observing(self, sink: Sink) -> Sink:
-        """Return a sink that counts connections and passes events on to ``sink``."""
+        """Return a sink that counts connections and requests and passes events on to ``sink``."""
 
         def observe(event: Event) -> None:
-            if type(event) is ConnectionClosed:
+            if isinstance(event, ConnectionClosed):
                 self.note(event)
+            elif isinstance(event, HttpRequest):
+                self.note_request(event)
             sink(event)
 
         return observe
@@ -73,6 +79,8 @@ class Counters:
         self.connections[series] = (count or 0) + 1
         self.bytes_in += record.bytes_in
         self.bytes_out += record.bytes_out
+        if not record.pool:  # of mode http: its requests have the pools
+            return
         connects = self.connects.get(record.pool)
         if connects is None:
             connects = self.connects[record.pool] = Connects()
@@ -82,19 +90,47 @@ class Counters:
             connects.seconds += seconds
         if record.attempts:
             connects.retries += len(record.attempts) - (record.connect_ms is None)
-            for attempt in record.attempts:
-                _add(self.failed_connects, {(record.pool, attempt.server): 1}, _other_server)
+            self._note_failed(record.pool, record.attempts)
+
+    def note_request(self, record: HttpRequest) -> None:
+        """Count a request. Costs about 1 µs."""
+        requests = self.requests.get((record.listener, record.route))
+        if requests is None:
+            requests = self._new_route(record.listener, record.route)
+        requests.note(record)
+        pool = record.pool
+        if record.attempts:
+            retries = len(record.attempts) - (record.server is None)
+            self.request_retries[pool] = self.request_retries.get(pool, 0) + retries
+            self._note_failed(pool, [attempt for attempt in record.attempts if type(attempt) is Attempt])
+        elif pool and pool not in self.request_retries:
+            self.request_retries[pool] = 0
+
+    def _new_route(self, listener: str, route: str) -> RouteRequests:
+        return self.requests.setdefault(_place(self.requests, (listener, route), _other), RouteRequests())
+
+    def _note_failed(self, pool: str, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            _add(self.failed_connects, {(pool, attempt.server): 1}, _other)
 
     def add(self, other: Counters) -> None:
         """Add the counters of another process."""
         _add(self.connections, other.connections, _other_labels)
-        _add(self.failed_connects, other.failed_connects, _other_server)
+        _add(self.failed_connects, other.failed_connects, _other)
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
         self.batches += other.batches
         self.edges += other.edges
         for pool, connects in other.connects.items():
             self.connects.setdefault(pool, Connects()).add(connects)
+        for key, requests in other.requests.items():
+            place = _place(self.requests, key, _other)
+            ours = self.requests.get(place)
+            if ours is None:
+                self.requests[place] = requests.copy()
+            else:
+                ours.add(requests)
+        _add(self.request_retries, other.request_retries)
 
 
 def _add(ours: dict[Key, int], theirs: Mapping[Key, int], beyond: Callable[[Key], Key] = lambda key: key) -> None:
@@ -103,8 +139,13 @@ def _add(ours: dict[Key, int], theirs: Mapping[Key, int], beyond: Callable[[Key]
         ours.update(theirs)
         return
     for key, count in theirs.items():
-        place = key if key in ours or len(ours) < MOST_SERIES else beyond(key)
+        place = _place(ours, key, beyond)
         ours[place] = ours.get(place, 0) + count
+
+
+def _place(known: Mapping[Key, object], key: Key, beyond: Callable[[Key], Key]) -> Key:
+    """Return the key, or ``beyond(key)`` if it would be one series too many."""
+    return key if key in known or len(known) < MOST_SERIES else beyond(key)
 
 
 def _other_labels(labels: ConnectionLabels) -> ConnectionLabels:
@@ -112,8 +153,8 @@ def _other_labels(labels: ConnectionLabels) -> ConnectionLabels:
     return listener, pool, OTHER, reason
 
 
-def _other_server(place: tuple[str, str]) -> tuple[str, str]:
-    return place[0], OTHER
+def _other(key: tuple[str, str]) -> tuple[str, str]:
+    return key[0], OTHER
 
 
 @attrs.define
@@ -126,15 +167,21 @@ class StatsSnapshot:
     """Accepted connections, by listener."""
     leased: dict[tuple[str, str], int] = attrs.field(factory=dict)
     """Acquired leases, by pool and server."""
-
     handshakes_waiting: int = 0
     """Steps of TLS handshakes that wait for the CPU."""
+    kept_connections: dict[str, int] = attrs.field(factory=dict)
+    """Idle connections to servers that are kept for further requests, by pool."""
+
+    def totals(self) -> StatsSnapshot:
+        """Return what remains of a process that has ended: its counters, and nothing that it had at that moment."""
+        return attrs.evolve(self, handshakes_waiting=0, kept_connections={})
 
     def add(self, other: StatsSnapshot) -> None:
         self.handshakes_waiting += other.handshakes_waiting
+        _add(self.kept_connections, other.kept_connections)
         self.figures.add(other.figures)
         _add(self.accepted, other.accepted)
-        _add(self.leased, other.leased, _other_server)
+        _add(self.leased, other.leased, _other)
 
     @classmethod
     def sum(cls, snapshots: Iterable[StatsSnapshot]) -> StatsSnapshot:

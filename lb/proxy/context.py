@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import trio
@@ -63,6 +63,9 @@ class ConnectionContext:
         self.workers = workers
         """Processes that carry the traffic of the same listeners."""
         self.next_id = next_id or itertools.count(1).__next__
+        self.kept_connections: Callable[[], Mapping[str, int]] = dict
+        """Returns the number of idle connections to servers that are kept for further requests, by pool. Mode ``http``
+        replaces it."""
         self._closed = trio.Event()
         self._of_modes: dict[object, object] = {}
 

@@ -33,7 +33,7 @@ class Queries:
         """Keep the last statistics of an ended worker in the totals."""
         last = self._last.pop(worker, None)
         if last is not None:
-            self._gone.add(last)
+            self._gone.add(last.totals())
 
     async def stats(self) -> StatsSnapshot:
         for worker, stats in (await self._ask(Query("stats", ConnectionFilter()))).items():

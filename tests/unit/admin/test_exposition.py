@@ -19,6 +19,7 @@ from lb.dataplane.stats import Connects, Counters
 from lb.events import Attempt, ConnectionClosed
 from lb.model.address import Client
 from tests.support.paths import ROOT
+from tests.unit.log.test_request_line import request
 
 DASHBOARD = json.loads((ROOT / "examples" / "grafana" / "trio-lb.json").read_text())
 SCRAPED = {"instance", "job"}  # labels that Prometheus adds to every target
@@ -30,10 +31,12 @@ def values():
     tried = (Attempt("b", "connection refused", 0.1),)
     client = Client("10.0.0.9", 5555)
     figures.note(ConnectionClosed(1, "web", "web", "a", client, tried, 0.7, 3.0, 10, 20, "client", "eof"))
+    figures.note_request(request(duration_ms=12.0, wait_ms=0.7, attempts=tried))
     return Values(
         version="1.2.3",
         figures=figures,
         handshakes_waiting=3,
+        kept_connections={"backend": 5},
         active={"web": 2},
         servers=(ServerFigures("web", "a", True, "up", 2, 1), ServerFigures("web", "b", False, "down", 0, 1)),
         checks={"pass": 5, "fail": 1},
@@ -91,6 +94,27 @@ def test_the_buckets_of_the_histogram_add_up():
     assert list(buckets.values()) == sorted(buckets.values())
     assert (buckets["0.0005"], buckets["0.001"], buckets["+Inf"]) == (0, 1, 1)
     assert {sample.value for sample in samples if sample.name.endswith("_count")} == {1}
+
+
+def test_a_request_is_in_its_class_and_its_times_in_their_buckets():
+    samples = [sample for family in FAMILIES for sample in family.samples if sample.labels.get("route") == "videos"]
+    assert {sample.labels["listener"] for sample in samples} == {"www"}
+    counts = {sample.labels["status"]: sample.value for sample in samples if "status" in sample.labels}
+    assert counts == {"none": 0, "1xx": 0, "2xx": 1, "3xx": 0, "4xx": 0, "5xx": 0}
+    for name, below in (("lb_http_request_seconds", 0.01), ("lb_http_first_byte_seconds", 0.0005)):
+        buckets = {sample.labels["le"]: sample.value for sample in samples if sample.name == f"{name}_bucket"}
+        assert [*buckets.values()] == sorted(buckets.values())
+        assert [float(bound) for bound, count in buckets.items() if not count][-1] == below
+        assert buckets["+Inf"] == 1
+    (seconds,) = [sample.value for sample in samples if sample.name == "lb_http_request_seconds_sum"]
+    assert seconds == 0.012
+
+
+def test_retries_and_kept_connections_are_by_pool():
+    by_name = {sample.name: sample for family in FAMILIES for sample in family.samples}
+    retries, kept = by_name["lb_http_retries_total"], by_name["lb_http_kept_connections"]
+    assert (retries.labels, retries.value) == ({"pool": "backend"}, 1)
+    assert (kept.labels, kept.value) == ({"pool": "backend"}, 5)
 
 
 def test_the_text_comes_line_by_line():

@@ -10,6 +10,7 @@ import lb.admin.feed
 from lb.admin.feed import Feed
 from lb.events import AdminBadRequest, ConfigApplied, ConfigRejected, Fault, LogDropped
 from tests.unit.dataplane.test_stats import record
+from tests.unit.log.test_request_line import request
 
 
 def rejected(feed, *texts):
@@ -51,9 +52,10 @@ async def test_a_slow_reader_misses_the_oldest_and_costs_nothing(monkeypatch):
     assert len(feed.last(100)) == 3
 
 
-def test_connections_are_too_many_to_keep():
+def test_connections_and_requests_are_too_many_to_keep():
     feed = Feed()
     feed(record())
+    feed(request())
     assert feed.newest == 0
     assert feed.last(5) == []
 
