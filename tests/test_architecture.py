@@ -31,6 +31,7 @@ PURE = (
     "lb.console.screen",
     "lb.console.text",
     "lb.console.top_picture",
+    "lb.console.top_requests",
     "lb.console.top_view",
     "lb.control.overrides",
     "lb.control.plan",

@@ -16,6 +16,7 @@ from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, json_response
 from lb.admin.process import Process
+from lb.admin.recent_requests import RecentRequests
 from lb.admin.routes import Routes
 from lb.admin.status import ready, status
 from lb.config.load import ConfigError
@@ -53,9 +54,9 @@ PAGE_FILES = {
 }
 
 
-def api(process: Process) -> Routes:
+def api(process: Process, recent: RecentRequests) -> Routes:
     """Return the routes. Authorization happens before them, and /healthz is answered there."""
-    endpoints = AdminRoutes(process)
+    endpoints = AdminRoutes(process, recent)
     server = "/api/v1/pools/(?P<pool>[^/]+)/servers/(?P<server>.+)"
     routes = Routes()
     for path, (name, content_type) in PAGE_FILES.items():
@@ -88,8 +89,9 @@ def _file(name: str, content_type: str) -> RouteHandler:
 class AdminRoutes:
     """The handlers, one method per route."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, recent: RecentRequests) -> None:
         self._process = process
+        self._recent = recent
         self._balancer = process.balancer
         self._explainer = Explainer(process.balancer)
 
@@ -104,7 +106,7 @@ class AdminRoutes:
         return AdminResponse(b"ok\n")
 
     async def status(self, _request: AdminRequest) -> AdminResponse:
-        document = await status(self._balancer, await self._balancer.data_plane.stats())
+        document = await status(self._balancer, await self._balancer.data_plane.stats(), self._recent)
         document["events"] = [entry.fields for entry in self._process.feed.last(20)]
         return AdminResponse((await _encoded(document)).encode(), "application/json")
 

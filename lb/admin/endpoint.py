@@ -15,6 +15,7 @@ from lb.admin.connection import AdminConnection
 from lb.admin.gate import Gate
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, error_response, request_of
 from lb.admin.process import Process
+from lb.admin.recent_requests import RecentRequests
 from lb.events import AdminBadRequest, Fault
 
 __all__ = ["Endpoint"]
@@ -28,13 +29,15 @@ class Endpoint:
     def __init__(self, sockets: Sequence[socket.socket], process: Process) -> None:
         self._sockets = sockets
         self._process = process
-        self._routes = api(process)
+        self._recent = RecentRequests()
+        self._routes = api(process, self._recent)
         self._gate = Gate(sockets, process.balancer.data_plane.descriptors, self._at_once, self._admit, process.sink)
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
         """Serve until cancelled."""
         async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._recent.run, self._process.balancer)
             await self._gate.run()
 
     def close(self) -> None:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import attrs
 import trio
 
+from lb.admin.recent_requests import RecentRequests, http_listeners
+from lb.admin.request_status import requests_of
 from lb.control.balancer import Balancer
 from lb.control.overrides import Override
 from lb.dataplane.stats import Connects, Counters, StatsSnapshot
@@ -18,10 +20,37 @@ from lb.pools.backend import Backend
 __all__ = ["ready", "status"]
 
 
-async def status(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
+async def status(balancer: Balancer, stats: StatsSnapshot, recent: RecentRequests) -> dict[str, object]:
     """Return the document of ``GET /api/v1/status``."""
-    data_plane = balancer.data_plane
-    pools: dict[str, dict[str, object]] = {}
+    return {
+        "listeners": await _listeners(balancer, stats, recent),
+        "pools": await _pools(balancer, stats),
+        "ended": _ended(stats.figures),
+        "bytes_in": stats.figures.bytes_in,
+        "bytes_out": stats.figures.bytes_out,
+        "timestamp": _iso(time.time()),
+    }
+
+
+async def _listeners(balancer: Balancer, stats: StatsSnapshot, recent: RecentRequests) -> dict[str, object]:
+    now, counted = trio.current_time(), stats.figures.requests
+    began, before = recent.oldest(now, counted)
+    requests = await requests_of(http_listeners(balancer), counted, before, now - began)
+    return {
+        name: {
+            "bind": [bind for binds in addresses.values() for bind in binds],
+            "pool": next(iter(balancer.config.listeners[name].settings.pools), None),
+            "active": balancer.data_plane.active(name),
+            "total": stats.accepted.get(name, 0),
+            **({"requests": requests[name]} if name in requests else {}),
+        }
+        for name, addresses in balancer.bound.items()
+    }
+
+
+async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
+    figures = stats.figures
+    pools: dict[str, object] = {}
     for name, pool in list(balancer.pools.items()):
         servers: dict[str, object] = {}
         available = 0
@@ -30,32 +59,18 @@ async def status(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
             override = balancer.overrides.get(place)
             servers[backend.name] = _server(backend, stats.leased.get(place, 0), override)
             available += backend.available
-        connects = stats.figures.connects.get(name, Connects())
+        connects = figures.connects.get(name, Connects())
         pools[name] = {
             "strategy": pool.spec.strategy.name,
             "ignored": pool.ignored,
             "available": available,
             "connects": sum(connects.buckets),
             "connect_seconds": round(connects.seconds, 6),
-            "retries": connects.retries,
+            "retries": connects.retries + figures.request_retries.get(name, 0),
+            "kept_connections": stats.kept_connections.get(name, 0),
             "servers": servers,
         }
-    return {
-        "listeners": {
-            name: {
-                "bind": [bind for binds in addresses.values() for bind in binds],
-                "pool": next(iter(balancer.config.listeners[name].settings.pools), None),
-                "active": data_plane.active(name),
-                "total": stats.accepted.get(name, 0),
-            }
-            for name, addresses in balancer.bound.items()
-        },
-        "pools": pools,
-        "ended": _ended(stats.figures),
-        "bytes_in": stats.figures.bytes_in,
-        "bytes_out": stats.figures.bytes_out,
-        "timestamp": _iso(time.time()),
-    }
+    return pools
 
 
 def _ended(figures: Counters) -> dict[str, int]:

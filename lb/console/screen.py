@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-__all__ = ["LEVEL_STYLES", "STATE_STYLES", "curve", "key_line", "panel"]
+__all__ = ["LEVEL_STYLES", "STATE_STYLES", "amount", "cells_in_columns", "curve", "key_line", "one_line", "panel"]
 
 STATE_STYLES = {"up": "green", "down": "red", "ejected": "red", "draining": "yellow", "checking": "yellow"}
 """Style per server state. The state is always shown as text as well."""
@@ -36,3 +36,23 @@ def key_line(meanings: Mapping[str, str]) -> Align:
         Text.assemble((f" {key} ", "reverse"), f" {meaning}") for key, meaning in meanings.items()
     )
     return Align.center(text)
+
+
+def cells_in_columns(cells: Sequence[Text], widths: Sequence[int]) -> Text:
+    """Join cells, each cut or padded to its width, with a blank between two."""
+    line = Text()
+    for number, (cell, wide) in enumerate(zip(cells, widths, strict=True)):
+        cell.truncate(wide, overflow="ellipsis", pad=True)
+        line.append(" " if number else "").append_text(cell)
+    return line
+
+
+def one_line(text: Text) -> Text:
+    """Let a text be cut at the edge instead of wrapped."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def amount(number: float) -> str:
+    """Format a rate: ``0.2``, ``1,234``."""
+    return f"{number:,.1f}" if number < 10 else f"{number:,.0f}"

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lb.console.screen import LEVEL_STYLES, STATE_STYLES
-from lb.console.text import Json, event_cells, local_time, since, size, weight, why
+from lb.console.text import Json, event_cells, local_time, milliseconds, since, size, weight, why
 from lb.model.printable import printable
 from lb.model.values import duration_text
 
@@ -38,7 +38,8 @@ WITHOUT_SERVER = {
     "queue": "no server: the connection waits in the queue",
 }
 NUMBERS = (
-    "weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect",
+    "weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect", "kept",
+    "requests/s", "2xx", "3xx", "4xx", "5xx", "none", "p50", "p90", "p99",
     "turn", "credit", "deadline", "load", "share", "distance",
 )  # fmt: skip
 """Right-aligned columns."""
@@ -70,11 +71,37 @@ def status_table(answer: Json) -> RenderableType:
     parts = [
         _table(("listener", "bind", "pool", "active", "total"), listeners),
         _table(("pool", "strategy", "available", "connects", "mean connect", "retries"), pools),
+        *_requests(answer),
     ]
     if answer["ended"]:
         parts.append(_table(("ended", "count"), answer["ended"].items()))
     traffic = Text(f"{size(answer['bytes_in'])} in, {size(answer['bytes_out'])} out")
     return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts), traffic)
+
+
+def _requests(answer: Json) -> Iterable[Table]:
+    """Return tables of the last minute's requests and of kept connections, if there are listeners of mode ``http``."""
+    listeners = answer["listeners"].items()
+    latest = {name: each["requests"]["last_minute"] for name, each in listeners if "requests" in each}
+    if latest:
+        statuses = ("2xx", "3xx", "4xx", "5xx", "none")
+        rows = [
+            (
+                name,
+                f"{each['per_second']:g}",
+                *(f"{each['statuses'][status]:g}" for status in statuses),
+                *(milliseconds(each[percentile]) for percentile in ("p50_ms", "p90_ms", "p99_ms")),
+                ", ".join(
+                    f"{route['route'] or '(no route)'} {milliseconds(route['p90_ms'])}"
+                    for route in each["slowest_routes"]
+                ),
+            )
+            for name, each in latest.items()
+        ]
+        yield _table(("listener", "requests/s", *statuses, "p50", "p90", "p99", "slowest routes"), rows)
+        kept = {name: each["kept_connections"] for name, each in answer["pools"].items() if each["kept_connections"]}
+        if kept:
+            yield _table(("pool", "kept"), kept.items())
 
 
 def servers_table(answer: Json, now: str) -> RenderableType:

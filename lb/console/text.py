@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from lb.model.printable import printable
 from lb.model.values import duration_text
 
-__all__ = ["Json", "event_cells", "local_time", "seconds_between", "since", "size", "weight", "why"]
+__all__ = ["Json", "event_cells", "local_time", "milliseconds", "seconds_between", "since", "size", "weight", "why"]
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -26,6 +26,15 @@ def size(count: float) -> str:
         if amount < 999.95:
             return f"{amount:.1f} {unit}"
     return f"{amount / 1000:.1f} PB"
+
+
+def milliseconds(amount: float | None) -> str:
+    """Format a duration in few characters: ``0.7ms``, ``42ms``, ``1.5s``; nothing for None."""
+    if amount is None:
+        return ""
+    if amount < 1000:
+        return f"{amount:.1f}ms" if amount < 10 else f"{amount:.0f}ms"
+    return f"{amount / 1000:.1f}s"
 
 
 def since(then: str, now: str) -> str:

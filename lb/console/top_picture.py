@@ -11,8 +11,9 @@ from rich.layout import Layout
 from rich.panel import Panel
 from rich.text import Text
 
-from lb.console.screen import LEVEL_STYLES, STATE_STYLES, curve, key_line, panel
+from lb.console.screen import LEVEL_STYLES, STATE_STYLES, amount, cells_in_columns, curve, key_line, one_line, panel
 from lb.console.text import Json, event_cells, local_time, since, size, weight, why
+from lb.console.top_requests import requests_line, requests_panel
 from lb.console.top_view import ServerKey, TopView
 from lb.model.printable import printable
 
@@ -23,11 +24,22 @@ FRAME_COLUMNS = 4
 WIDE = 110
 """Minimum columns to show addresses."""
 KEY_HELP = {"↑↓": "select", "d": "drain", "e": "enable", "t": "not up", "p": "pause", "?": "help", "q": "quit"}
+REQUEST_KEY_HELP = {
+    "↑↓": "select",
+    "d": "drain",
+    "e": "enable",
+    "r": "requests",
+    "p": "pause",
+    "?": "help",
+    "q": "quit",
+}
+"""With a listener of mode ``http``. All of them would not fit into 80 columns."""
 HELP = """\
 [reverse] ↑ [/] [reverse] ↓ [/] or [reverse] k [/] [reverse] j [/]   select a server; also page up, page down, home, end
 [reverse] d [/]              drain it: no new connections; open ones may finish
 [reverse] e [/]              enable it: new connections again
 [reverse] t [/]              show only servers that are not up, or all
+[reverse] r [/]              show requests by listener and their slowest routes, or servers
 [reverse] p [/] or [reverse] space [/]   pause: freeze the screen; keys still work
 [reverse] q [/]              quit
 
@@ -35,6 +47,7 @@ HELP = """\
 [bold]wt[/]      current weight; * set by an operator
 [bold]active[/]  open connections
 [bold]new/s[/]   new connections per second
+[bold]kept[/]    idle connections to the pool's servers, kept for further requests
 [bold]checks[/]  last health checks, newest at the right: [green]▂[/] passed, [red]█[/] failed
 
 Overrides survive a reload unless it changes the server's weight."""
@@ -63,19 +76,23 @@ class Columns:
 def picture(view: TopView, width: int, height: int) -> RenderableType:
     """Draw the screen. It fills exactly this width and height."""
     whole = Layout()
+    traffic = _traffic(view, width)
     events = 0 if height < 16 else max(5, height // 4)
+    room = height - events - len(traffic) - 3
     middle: list[Layout]
     if view.show_help:
         middle = [Layout(panel(Text.from_markup(HELP), "help: press any key to close"))]
     else:
-        middle = [Layout(_servers(view, width, height - events - 5)), Layout(_selected(view), size=1)]
+        requests = view.requests if view.show_requests else {}
+        large = requests_panel(requests, width, room) if requests else _servers(view, width, room)
+        middle = [Layout(large), Layout(_selected(view), size=1)]
         if events:
             middle.append(Layout(_events(view, events - 2), size=events))
     whole.split_column(
         Layout(_headline(view), size=1),
-        Layout(_traffic(view, width), size=2),
+        Layout(Group(*traffic), size=len(traffic)),
         *middle,
-        Layout(key_line(KEY_HELP), size=1),
+        Layout(key_line(REQUEST_KEY_HELP if view.requests else KEY_HELP), size=1),
     )
     return whole
 
@@ -95,15 +112,16 @@ def _headline(view: TopView) -> Text:
         headline = (f"● {up} of {len(servers)} servers up", "bold green" if up == len(servers) else "bold yellow")
     when = local_time(view.status["timestamp"])
     line = Text.assemble(" ", ("trio-lb", "bold"), "  ", (printable(view.address), "cyan"), f"  {when:%H:%M:%S}  ")
-    return _one_line(line.append(printable(headline[0]), headline[1]))
+    return one_line(line.append(printable(headline[0]), headline[1]))
 
 
-def _traffic(view: TopView, width: int) -> Group:
+def _traffic(view: TopView, width: int) -> list[Text]:
+    """Draw the figures of connections, those of requests if there are any, and the curve of new connections."""
     status = view.status
     open_now = sum(listener["active"] for listener in status["listeners"].values())
     figures = {
         "open": f"{open_now:,}",
-        "new/s": _amount(view.connection_rate),
+        "new/s": amount(view.connection_rate),
         "in": f"{size(view.byte_rate('bytes_in'))}/s",
         "out": f"{size(view.byte_rate('bytes_out'))}/s",
     }
@@ -113,7 +131,8 @@ def _traffic(view: TopView, width: int) -> Group:
         line.append(f"{name} ", "dim").append(figure, "bold").append("   ")
     line.append("ended ", "dim").append(", ".join(ended) or "none")
     bars = Text.assemble(" ", (curve(list(view.rates)[-(width - 2) :]), "cyan"))
-    return Group(_one_line(line), _one_line(bars))
+    requests = [requests_line(view.requests)] if view.requests else []
+    return [one_line(line), *requests, one_line(bars)]
 
 
 # The servers
@@ -135,7 +154,7 @@ def _servers(view: TopView, width: int, height: int) -> Panel:
     title = "servers not up" if view.only_not_up else "servers"
     if len(lines) > room and view.selected is not None:
         title += f", {view.servers.index(view.selected) + 1} of {len(view.servers)}"
-    return panel(Group(_heads(columns), *map(_one_line, rows)), title)
+    return panel(Group(_heads(columns), *map(one_line, rows)), title)
 
 
 def _lines(view: TopView) -> list[ServerKey]:
@@ -152,12 +171,12 @@ def _heads(columns: Columns) -> Text:
     if columns.address:
         heads.append(("address", columns.address))
     heads += [("state", 10), ("since", 6)]
-    line = _row([Text(head) for head, _ in heads], [wide for _, wide in heads])
+    line = cells_in_columns([Text(head) for head, _ in heads], [wide for _, wide in heads])
     for head, wide in (("wt", 4), ("active", 6), ("new/s", 6)):
         line.append(f" {head:>{wide}}")
     line.append(f"  {'checks':{columns.checks}}  why")
     line.stylize("dim")
-    return _one_line(line)
+    return one_line(line)
 
 
 def _pool(view: TopView, name: str) -> Text:
@@ -174,6 +193,8 @@ def _pool(view: TopView, name: str) -> Text:
         line.append("  connect ", "dim").append(f"{took * 1000:.1f} ms")
     if pool["retries"]:
         line.append("  retries ", "dim").append(f"{pool['retries']:,}")
+    if pool["kept_connections"]:
+        line.append("  kept ", "dim").append(f"{pool['kept_connections']:,}")
     return line
 
 
@@ -191,19 +212,10 @@ def _server(view: TopView, key: ServerKey, columns: Columns) -> Text:
         Text(f"● {printable(server['state'])}", style),
         Text(since(server["last_change"], view.status["timestamp"]), "dim"),
     ]
-    line = _row(cells, [*widths, 10, 6])
-    line.append(f" {weight(server):>4} {server['active']:>6,} {_amount(view.server_rate(key)):>6}  ")
+    line = cells_in_columns(cells, [*widths, 10, 6])
+    line.append(f" {weight(server):>4} {server['active']:>6,} {amount(view.server_rate(key)):>6}  ")
     line.append_text(_strip(server["history"][-columns.checks :], columns.checks))
     line.append("  ").append(why(server), style if server["state"] != "up" else "dim")
-    return line
-
-
-def _row(cells: Sequence[Text], widths: Sequence[int]) -> Text:
-    """Join cells, each cut or padded to its width, with a blank between two."""
-    line = Text()
-    for number, (cell, wide) in enumerate(zip(cells, widths, strict=True)):
-        cell.truncate(wide, overflow="ellipsis", pad=True)
-        line.append(" " if number else "").append_text(cell)
     return line
 
 
@@ -218,14 +230,14 @@ def _strip(history: Sequence[int], width: int) -> Text:
 def _selected(view: TopView) -> Text:
     """Draw the error of the connection, the result of the last order, or the details of the selected server."""
     if view.lost:
-        return _one_line(Text(f" {printable(view.lost)}", "red"))
+        return one_line(Text(f" {printable(view.lost)}", "red"))
     if view.message:
-        return _one_line(Text(f" {printable(view.message)}", "bold"))
+        return one_line(Text(f" {printable(view.message)}", "bold"))
     if view.selected is None:
         return Text(" no server to show", "dim")
     pool, name = view.selected
     server = view.status["pools"][pool]["servers"][name]
-    return _one_line(Text.assemble(" ", (printable(f"{pool}/{name}"), "bold"), "  ", ", ".join(_details(server))))
+    return one_line(Text.assemble(" ", (printable(f"{pool}/{name}"), "bold"), "  ", ", ".join(_details(server))))
 
 
 def _details(server: Json) -> Iterator[str]:
@@ -258,13 +270,4 @@ def _event(event: Json) -> Text:
     )
     for key, value in event_cells(event).items():
         line.append(f" {key}=", "dim").append(value)
-    return _one_line(line)
-
-
-def _amount(number: float) -> str:
-    return f"{number:,.1f}" if number < 10 else f"{number:,.0f}"
-
-
-def _one_line(text: Text) -> Text:
-    text.no_wrap, text.overflow = True, "ellipsis"
-    return text
+    return one_line(line)

@@ -45,6 +45,8 @@ class TopView:
     paused: bool = False
     """The screen does not change."""
     show_help: bool = False
+    show_requests: bool = False
+    """The requests of each listener are shown in place of the servers, if there are any."""
     only_not_up: bool = False
     """Only servers that are not up are shown."""
     lost: str = ""
@@ -98,6 +100,8 @@ class TopView:
         elif key in ("p", " "):
             self.paused = not self.paused
             self._paused_events = tuple(self._events)
+        elif key == "r":
+            self.show_requests = not self.show_requests
         elif key == "t":
             self.only_not_up = not self.only_not_up
             self._select_one()
@@ -140,6 +144,12 @@ class TopView:
             for server, fields in each["servers"].items()
             if not (self.only_not_up and fields["state"] == "up")
         ]
+
+    @property
+    def requests(self) -> dict[str, Json]:
+        """The requests of each listener of mode ``http``."""
+        listeners = self.status["listeners"].items()
+        return {name: listener["requests"] for name, listener in listeners if "requests" in listener}
 
     @property
     def connection_rate(self) -> float:

@@ -9,7 +9,7 @@ const PATIENCE = 2000; // milliseconds without an answer before the page says so
 const POINTS = 120; // points of each chart
 const $ = (selector, root = document) => root.querySelector(selector);
 const pools = new Map(); // name -> its section, and its rows by server
-const charts = { active: [], rate: [], bytes: [], connect: [] };
+const charts = { active: [], rate: [], bytes: [], connect: [], requests: [], slow: [] };
 let before = null; // the previous status, to compute rates
 let clockSkew = 0; // milliseconds that the balancer's clock is ahead of the browser's
 
@@ -28,6 +28,7 @@ function span(seconds) {
   if (seconds < 172800) return `${Math.floor(seconds / 3600)} h`;
   return `${Math.floor(seconds / 86400)} days`;
 }
+const took = (ms) => (ms === null ? "–" : ms < 1000 ? `${amount(ms)} ms` : `${amount(ms / 1000)} s`);
 const since = (timestamp) => span((Date.now() + clockSkew - Date.parse(timestamp)) / 1000);
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 function set(element, text) {
@@ -121,6 +122,7 @@ function show(status) {
   set($("#verdict"), without.length ? `No available server: ${without.join(", ")}` : notUp ? `All pools available, ${plural(notUp, "server")} not up` : "All pools available");
   document.title = `${without.length ? "✗" : notUp ? "!" : "✓"} trio-lb`;
   showFigures(status);
+  showRequests(status.listeners);
   showPools(status.pools);
   showListeners(status.listeners);
   showEnded(status.ended);
@@ -137,9 +139,14 @@ function showFigures(status) {
   point("rate", rise(sum(status.listeners, "total"), sum(before.listeners, "total")) / seconds, amount);
   point("bytes", rise(status.bytes_in + status.bytes_out, before.bytes_in + before.bytes_out) / seconds, bytes);
   const connects = rise(sum(status.pools, "connects"), sum(before.pools, "connects"));
-  const took = rise(sum(status.pools, "connect_seconds"), sum(before.pools, "connect_seconds"));
+  const connecting = rise(sum(status.pools, "connect_seconds"), sum(before.pools, "connect_seconds"));
   const last = charts.connect.at(-1) ?? 0;
-  point("connect", connects ? (1000 * took) / connects : last, (ms) => `${amount(ms)} ms`);
+  point("connect", connects ? (1000 * connecting) / connects : last, (ms) => `${amount(ms)} ms`);
+  const listeners = withRequests(status.listeners);
+  if (!listeners.length) return;
+  const total = (listeners) => withRequests(listeners).reduce((total, [, { requests }]) => total + requests.total, 0);
+  point("requests", rise(total(status.listeners), total(before.listeners)) / seconds, amount);
+  point("slow", Math.max(...listeners.map(([, { requests }]) => requests.last_minute.p99_ms ?? 0)), took);
 }
 function point(name, value, text) {
   const points = charts[name];
@@ -151,6 +158,29 @@ function point(name, value, text) {
   const line = points.map((each, index) => `${POINTS - points.length + index + 1},${(31 - (30 * each) / top).toFixed(2)}`);
   $(".line", figure).setAttribute("d", `M${line.join("L")}`);
   $(".area", figure).setAttribute("d", `M${POINTS - points.length + 1},32L${line.join("L")}L${POINTS},32Z`);
+}
+
+// Requests, of listeners of mode http
+const withRequests = (listeners) => Object.entries(listeners).filter(([, listener]) => listener.requests);
+function showRequests(listeners) {
+  const found = withRequests(listeners);
+  for (const element of [$("#requests"), $('[data-figure="requests"]'), $('[data-figure="slow"]')]) element.hidden = !found.length;
+  const rows = found.flatMap(([name, { requests }]) => [
+    { name, ...requests.last_minute },
+    ...requests.last_minute.slowest_routes.map((route) => ({ name: route.route || "(no route)", ...route })),
+  ]);
+  fill($("#requests tbody"), rows, ({ name, route, per_second, statuses, ...times }) => [
+    labelled(name, route === undefined ? "listener" : "route"),
+    amount(per_second),
+    ...["2xx", "3xx", "4xx", "5xx", "none"].map((status) => (statuses?.[status] ? amount(statuses[status]) : "")),
+    ...["p50_ms", "p90_ms", "p99_ms"].map((percentile) => took(times[percentile])),
+  ]);
+}
+function labelled(text, kind) {
+  const label = document.createElement("span");
+  label.className = kind;
+  label.textContent = text;
+  return label;
 }
 
 function showPools(found) {
@@ -165,6 +195,7 @@ function showPools(found) {
     const { section, rows } = pools.get(name);
     const count = Object.keys(pool.servers).length;
     set($(".strategy", section), pool.ignored.includes("weight") ? `${pool.strategy}, ignores weights` : pool.strategy);
+    set($(".kept", section), pool.kept_connections ? plural(pool.kept_connections, "kept connection") : "");
     set($(".available", section), `${pool.available} of ${count} available`);
     mark($(".available", section), "ok", pool.available ? "yes" : "no");
     showServers(name, section, rows, new Map(Object.entries(pool.servers)));

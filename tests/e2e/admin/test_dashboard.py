@@ -232,6 +232,61 @@ async def test_a_pool_that_comes_back_shows_its_servers(tmp_path):
         await browse(lb, visit)
 
 
+def times(ms):
+    return {"p50_ms": ms, "p90_ms": ms and 2 * ms, "p99_ms": ms and 4 * ms}
+
+
+def with_requests(status):
+    """Add a listener of mode http, 100 requests later at each call, and kept connections to a status."""
+    with_requests.total += 100
+    rates = {"none": 0.0, "1xx": 0.0, "2xx": 97.5, "3xx": 0.0, "4xx": 0.0, "5xx": 2.5}
+    slowest = [
+        {"route": "<b>videos", "per_second": 7.0, **times(800.0)},
+        {"route": "", "per_second": 1.0, **times(None)},
+    ]
+    latest = {"seconds": 60.0, "per_second": 100.0, "statuses": rates, **times(12.0), "slowest_routes": slowest}
+    requests = {"total": with_requests.total, "statuses": rates, "last_minute": latest}
+    status["listeners"]["www"] = {
+        "bind": ["127.0.0.1:80"],
+        "pool": "web",
+        "active": 0,
+        "total": 0,
+        "requests": requests,
+    }
+    status["pools"]["web"]["kept_connections"] = 12
+    return status
+
+
+with_requests.total = 0
+
+
+async def test_requests_are_on_the_page_only_where_there_is_a_listener_of_them(tmp_path):
+    async with backends("a") as (a,), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+
+        def visit(page):
+            page.wait_for_selector('#link[data-state="live"]')
+            assert (
+                page.locator("#requests, [data-figure=requests], [data-figure=slow]").locator("visible=true").count()
+                == 0
+            )
+            assert page.locator(".kept").inner_text() == ""
+            page.route("**/api/v1/status", lambda route: route.fulfill(json=with_requests(route.fetch().json())))
+            rows = page.locator("#requests tbody tr")
+            rows.first.wait_for()
+            assert [" ".join(row.split()) for row in rows.all_inner_texts()] == [
+                "www 100 97.5 2.5 12 ms 24 ms 48 ms",
+                "<b>videos 7 800 ms 1.6 s 3.2 s",
+                "(no route) 1 \u2013 \u2013 \u2013",
+            ]
+            assert page.locator(".kept").inner_text() == "12 kept connections"
+            page.wait_for_function("document.querySelector('[data-figure=requests] output').textContent > '1'")
+            assert page.locator("[data-figure=slow] output").inner_text() == "48 ms"
+            page.unroute("**/api/v1/status")
+            page.locator("#requests").wait_for(state="hidden")
+
+        await browse(lb, visit)
+
+
 @pytest.mark.parametrize("name", ["constructor", "__proto__", "toString"])
 async def test_a_pool_may_have_any_name_and_go(tmp_path, name):
     async with backends("a", "b") as (a, b), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):

@@ -41,7 +41,7 @@ def server(**fields):
 
 def pool(servers, **fields):
     up = sum(each["state"] == "up" for each in servers.values())
-    figures = {"connects": 0, "connect_seconds": 0.0, "retries": 0, **fields}
+    figures = {"connects": 0, "connect_seconds": 0.0, "retries": 0, "kept_connections": 0, **fields}
     return {"strategy": "least-conn", "available": up, "servers": servers, **figures}
 
 

@@ -42,7 +42,7 @@ class Serving:
         self.port = listening.getsockname()[1]
         admin = AdminSpec(Address.parse("127.0.0.1:0"), Secret(TOKEN))
         balancer = SimpleNamespace(
-            config=SimpleNamespace(admin=admin), data_plane=SimpleNamespace(descriptors=self.descriptors)
+            config=SimpleNamespace(admin=admin, listeners={}), data_plane=SimpleNamespace(descriptors=self.descriptors)
         )
         self.endpoint = Endpoint(
             [listening], SimpleNamespace(balancer=balancer, feed=Feed(), sink=self.events.append, file=None)

@@ -1,0 +1,50 @@
+"""The counters of requests as they were a minute ago: samples, taken beside the traffic."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NoReturn
+
+import attrs
+import trio
+
+from lb.control.balancer import Balancer
+from lb.dataplane.requests import RequestsByRoute
+from lb.model.http import HttpSettings
+
+__all__ = ["RecentRequests", "http_listeners"]
+
+SAMPLE_PERIOD = 5.0
+"""Seconds between two samples. A guess: a sample costs as much as a status."""
+SAMPLES = 12
+"""Samples kept, the oldest of which is up to a minute old."""
+
+
+@attrs.define
+class RecentRequests:
+    """The counters of the last minute."""
+
+    _samples: deque[tuple[float, RequestsByRoute]] = attrs.field(factory=lambda: deque(maxlen=SAMPLES))
+
+    def sample(self, now: float, requests: RequestsByRoute) -> None:
+        """Keep the counters of this moment. They must not change afterwards."""
+        self._samples.append((now, requests))
+
+    def oldest(self, now: float, requests: RequestsByRoute) -> tuple[float, RequestsByRoute]:
+        """Return the oldest sample with its time; before there is one, what is given: the state now."""
+        return self._samples[0] if self._samples else (now, requests)
+
+    async def run(self, balancer: Balancer) -> NoReturn:
+        """Take samples while there is a listener of mode ``http``."""
+        while True:
+            if http_listeners(balancer):
+                stats = await balancer.data_plane.stats()
+                self.sample(trio.current_time(), stats.figures.requests)
+            else:
+                self._samples.clear()
+            await trio.sleep(SAMPLE_PERIOD)
+
+
+def http_listeners(balancer: Balancer) -> list[str]:
+    """Return the names of the listeners of mode ``http``."""
+    return [name for name, spec in balancer.config.listeners.items() if isinstance(spec.settings, HttpSettings)]
