@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import trio
@@ -9,8 +10,10 @@ import trio.testing
 
 from lb.admin.recent_requests import SAMPLE_PERIOD, SAMPLES, RecentRequests, http_listeners
 from lb.admin.request_status import SLOWEST, requests_of
+from lb.admin.status import status
 from lb.dataplane.requests import STATUS_CLASSES
 from lb.dataplane.stats import Counters, StatsSnapshot
+from lb.events import FailedResponse
 from lb.model import TcpSettings
 from lb.model.http import HttpSettings
 from tests.unit.log.test_request_line import request
@@ -69,6 +72,27 @@ async def test_listeners_do_not_mix_and_those_without_requests_are_there():
     figures = counters(request(listener="www"), request(listener="gone"))
     found = await requests_of(["www", "new"], figures.requests, {}, 1.0)
     assert {name: each["total"] for name, each in found.items()} == {"www": 1, "new": 0}
+
+
+async def test_the_status_has_requests_of_http_listeners_and_kept_connections_of_pools():
+    pool = SimpleNamespace(backends={}, spec=SimpleNamespace(strategy=SimpleNamespace(name="least-conn")), ignored=())
+    settings = {"www": HttpSettings(pool="backend"), "web": TcpSettings("backend")}
+    running = SimpleNamespace(
+        pools={"backend": pool},
+        bound={"www": {"a": ["127.0.0.1:80"]}, "web": {"b": ["127.0.0.1:81"]}},
+        config=SimpleNamespace(listeners={name: SimpleNamespace(settings=each) for name, each in settings.items()}),
+        data_plane=SimpleNamespace(active=lambda name: 2),
+    )
+    tried = (FailedResponse("a", "connection reset", 0.3),)
+    figures, recent = counters(), RecentRequests()
+    recent.sample(trio.current_time() - 10, figures.requests)
+    figures = counters(request(attempts=tried), request(listener="gone"))
+    found = await status(running, StatsSnapshot(figures, kept_connections={"backend": 3}), recent)
+    assert "requests" not in found["listeners"]["web"]
+    assert found["listeners"]["www"]["requests"]["total"] == 1
+    assert 0.09 < found["listeners"]["www"]["requests"]["last_minute"]["per_second"] <= 0.1
+    assert (found["pools"]["backend"]["retries"], found["pools"]["backend"]["kept_connections"]) == (1, 3)
+    json.dumps(found)
 
 
 # Samples
