@@ -35,7 +35,7 @@ class Upstream(Protocol):
 
     @property
     def server_name_used(self) -> str | None:
-        """The name of the server that got the request last."""
+        """The name of the server that has the request, or that has answered it."""
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from lb.events import ConnectionClosed, EndedBy, Reason, RequestReason
+from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import Exchange, ExchangeCarrier
 from lb.http.file_flow import FilePart, PartsFlow, release_parts
@@ -679,7 +679,7 @@ class ClientConnection(ExchangeCarrier):
         context.closed(self)
         frontend.closed()
         context.sink(
-            ConnectionClosed(
+            HttpConnectionClosed(
                 self.id,
                 frontend.name,
                 "",

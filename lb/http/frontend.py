@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import attrs
 
-from lb.events import HttpRequest
+from lb.events import HttpRequest, UnloggedRequest
 from lb.http.answers import RedirectTarget, RespondTarget
 from lb.http.carrier import Responder
 from lb.http.header_edits import FieldEdits
@@ -76,6 +76,8 @@ class HttpFrontend:
     trusted_proxies: Networks
     secure: bool
     """The listener's clients speak TLS."""
+    record: type[HttpRequest]
+    """The record of a request."""
 
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self.closed = closed
@@ -99,6 +101,7 @@ class HttpFrontend:
         self.settings = settings
         self.secure = spec.tls is not None
         self.trusted_proxies = settings.trusted_proxies
+        self.record = HttpRequest if settings.access_log else UnloggedRequest
         self.header_queue = deadlines.queue("header", spec.header_timeout)
         self.keep_alive_queue = deadlines.queue("idle_client", settings.keep_alive or spec.header_timeout)
         self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
@@ -135,11 +138,6 @@ class HttpFrontend:
             )
         made = make_route(pools[target.pool], spec, self.context.deadlines, self.context.tls)
         return PoolTarget(self.context, self.loop, made, route)
-
-    @property
-    def record(self) -> type[HttpRequest]:
-        """The record of a request."""
-        return HttpRequest
 
     def find(self, head: RequestHead) -> RunningRoute | None:
         """Return the route of a request; None if no route takes it. Raises MalformedError for a refused path."""

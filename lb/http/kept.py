@@ -20,6 +20,7 @@ class KeptConnections:
     def __init__(self, context: ConnectionContext) -> None:
         self._descriptors = context.descriptors
         self._idle: dict[Backend, list[ServerConnection]] = {}
+        context.kept_connections = self.by_pool
 
     def take(self, backend: Backend) -> ServerConnection | None:
         """Return an idle connection to a server, if there is one. The caller owns it from now on."""

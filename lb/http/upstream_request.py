@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 
-from lb.events import Attempt, EndedBy, Reason, RequestReason
+from lb.events import Attempt, EndedBy, FailedResponse, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.flow import Flow
 from lb.http.kept import KeptConnections
@@ -86,7 +86,7 @@ class UpstreamRequest:
         """The leased server, once it is connected. Before, the connector has the lease."""
         self.server: ServerConnection | None = None
         self.server_name_used: str | None = None
-        """The name of the server that got the request last."""
+        """The name of the server that has the request, or that has answered it."""
         self.response_sent: Response | None = None
         """The response on its way to the client."""
         self._connector: Connector | None = None
@@ -132,6 +132,7 @@ class UpstreamRequest:
 
     def _connect(self, picked: Backend | None) -> None:
         """Connect to a server that was picked, or to the next one."""
+        self.server_name_used = None
         connector = self._connector
         context = self.target.context
         if connector is None:
@@ -401,7 +402,7 @@ class UpstreamRequest:
         assert backend is not None  # noqa: S101 - it had the request
         if self._connector is None:
             self._connector = Connector(context, self.target.route, self, context.clock())
-        self._connector.note_failure(backend, text, self._began)
+        self._connector.note_failure(backend, text, self._began, FailedResponse)
         self._release()
         self._connect(other)
 

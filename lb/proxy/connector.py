@@ -193,9 +193,9 @@ class Connector:
         if not is_local_error(error):
             self.pool.connect_failed(backend, text, now)
 
-    def note_failure(self, backend: Backend, text: str, since: float) -> None:
+    def note_failure(self, backend: Backend, text: str, since: float, kind: type[Attempt] = Attempt) -> None:
         """Record a failed attempt that began at ``since``: the next one goes to another server."""
-        attempt = Attempt(backend.name, text, (self._context.clock() - since) * 1000)
+        attempt = kind(backend.name, text, (self._context.clock() - since) * 1000)
         self.attempts = (*self.attempts, attempt)[-MOST_ATTEMPTS:]
         self._tried += (backend,)
         self._round += 1
