@@ -14,7 +14,7 @@ from lb.events.fields import event_fields
 
 __all__ = ["Entry", "Feed"]
 
-TOO_MANY = (ConnectionClosed, HttpRequest)
+NOT_KEPT = (ConnectionClosed, HttpRequest)
 """Events that are not kept: one for each connection or request."""
 MAX_EVENTS = 500
 """Maximum events kept. An estimate: some hours of a quiet balancer, a minute of one in trouble."""
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 class Feed:
-    """An observer that keeps all events but TOO_MANY and those at debug."""
+    """An observer that keeps all events but NOT_KEPT and those at debug."""
 
     def __init__(self) -> None:
         self.reloads = {"applied": 0, "rejected": 0}
@@ -46,7 +46,7 @@ class Feed:
         self._arrived = trio.Event()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, TOO_MANY) or event.level == "debug":
+        if isinstance(event, NOT_KEPT) or event.level == "debug":
             return
         if isinstance(event, ConfigApplied | ConfigRejected):
             self.reloads["applied" if isinstance(event, ConfigApplied) else "rejected"] += 1

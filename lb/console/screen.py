@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-__all__ = ["LEVEL_STYLES", "STATE_STYLES", "amount", "cells_in_columns", "curve", "key_line", "one_line", "panel"]
+__all__ = ["LEVEL_STYLES", "STATE_STYLES", "amount", "cells_in_columns", "curve", "key_line", "panel", "single_line"]
 
 STATE_STYLES = {"up": "green", "down": "red", "ejected": "red", "draining": "yellow", "checking": "yellow"}
 """Style per server state. The state is always shown as text as well."""
@@ -47,7 +47,7 @@ def cells_in_columns(cells: Sequence[Text], widths: Sequence[int]) -> Text:
     return line
 
 
-def one_line(text: Text) -> Text:
+def single_line(text: Text) -> Text:
     """Let a text be cut at the edge instead of wrapped."""
     text.no_wrap, text.overflow = True, "ellipsis"
     return text

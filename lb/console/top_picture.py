@@ -11,7 +11,7 @@ from rich.layout import Layout
 from rich.panel import Panel
 from rich.text import Text
 
-from lb.console.screen import LEVEL_STYLES, STATE_STYLES, amount, cells_in_columns, curve, key_line, one_line, panel
+from lb.console.screen import LEVEL_STYLES, STATE_STYLES, amount, cells_in_columns, curve, key_line, panel, single_line
 from lb.console.text import Json, event_cells, local_time, since, size, weight, why
 from lb.console.top_requests import requests_line, requests_panel
 from lb.console.top_view import ServerKey, TopView
@@ -112,7 +112,7 @@ def _headline(view: TopView) -> Text:
         headline = (f"● {up} of {len(servers)} servers up", "bold green" if up == len(servers) else "bold yellow")
     when = local_time(view.status["timestamp"])
     line = Text.assemble(" ", ("trio-lb", "bold"), "  ", (printable(view.address), "cyan"), f"  {when:%H:%M:%S}  ")
-    return one_line(line.append(printable(headline[0]), headline[1]))
+    return single_line(line.append(printable(headline[0]), headline[1]))
 
 
 def _traffic(view: TopView, width: int) -> list[Text]:
@@ -132,7 +132,7 @@ def _traffic(view: TopView, width: int) -> list[Text]:
     line.append("ended ", "dim").append(", ".join(ended) or "none")
     bars = Text.assemble(" ", (curve(list(view.rates)[-(width - 2) :]), "cyan"))
     requests = [requests_line(view.requests)] if view.requests else []
-    return [one_line(line), *requests, one_line(bars)]
+    return [single_line(line), *requests, single_line(bars)]
 
 
 # The servers
@@ -154,7 +154,7 @@ def _servers(view: TopView, width: int, height: int) -> Panel:
     title = "servers not up" if view.only_not_up else "servers"
     if len(lines) > room and view.selected is not None:
         title += f", {view.servers.index(view.selected) + 1} of {len(view.servers)}"
-    return panel(Group(_heads(columns), *map(one_line, rows)), title)
+    return panel(Group(_heads(columns), *map(single_line, rows)), title)
 
 
 def _lines(view: TopView) -> list[ServerKey]:
@@ -176,7 +176,7 @@ def _heads(columns: Columns) -> Text:
         line.append(f" {head:>{wide}}")
     line.append(f"  {'checks':{columns.checks}}  why")
     line.stylize("dim")
-    return one_line(line)
+    return single_line(line)
 
 
 def _pool(view: TopView, name: str) -> Text:
@@ -230,14 +230,14 @@ def _strip(history: Sequence[int], width: int) -> Text:
 def _selected(view: TopView) -> Text:
     """Draw the error of the connection, the result of the last order, or the details of the selected server."""
     if view.lost:
-        return one_line(Text(f" {printable(view.lost)}", "red"))
+        return single_line(Text(f" {printable(view.lost)}", "red"))
     if view.message:
-        return one_line(Text(f" {printable(view.message)}", "bold"))
+        return single_line(Text(f" {printable(view.message)}", "bold"))
     if view.selected is None:
         return Text(" no server to show", "dim")
     pool, name = view.selected
     server = view.status["pools"][pool]["servers"][name]
-    return one_line(Text.assemble(" ", (printable(f"{pool}/{name}"), "bold"), "  ", ", ".join(_details(server))))
+    return single_line(Text.assemble(" ", (printable(f"{pool}/{name}"), "bold"), "  ", ", ".join(_details(server))))
 
 
 def _details(server: Json) -> Iterator[str]:
@@ -270,4 +270,4 @@ def _event(event: Json) -> Text:
     )
     for key, value in event_cells(event).items():
         line.append(f" {key}=", "dim").append(value)
-    return one_line(line)
+    return single_line(line)

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.panel import Panel
 from rich.text import Text
 
-from lb.console.screen import amount, cells_in_columns, one_line, panel
+from lb.console.screen import amount, cells_in_columns, panel, single_line
 from lb.console.text import Json, milliseconds
 from lb.model.printable import printable
 
@@ -38,7 +38,7 @@ def requests_line(requests: Mapping[str, Json]) -> Text:
         line.append("   p99 ", "dim").append(milliseconds(slow), "bold")
         if len(latest) > 1:
             line.append(f" {printable(name)}", "dim")
-    return one_line(line)
+    return single_line(line)
 
 
 def requests_panel(requests: Mapping[str, Json], width: int, height: int) -> Panel:
@@ -49,7 +49,7 @@ def requests_panel(requests: Mapping[str, Json], width: int, height: int) -> Pan
     heads.stylize("dim")
     lines = [line for name, each in requests.items() for line in _listener(name, each["last_minute"], widths)]
     shown = islice(lines, max(height - 3, 0))
-    return panel(Group(one_line(heads), *map(one_line, shown)), "requests, the last minute")
+    return panel(Group(single_line(heads), *map(single_line, shown)), "requests, the last minute")
 
 
 def _listener(name: str, latest: Json, widths: Sequence[int]) -> list[Text]:
