@@ -274,7 +274,7 @@ async def test_requests_are_on_the_page_only_where_there_is_a_listener_of_them(t
             rows = page.locator("#requests tbody tr")
             rows.first.wait_for()
             assert [" ".join(row.split()) for row in rows.all_inner_texts()] == [
-                "www 100 97.5 2.5 12 ms 24 ms 48 ms",
+                "www 100 98 2.5 12 ms 24 ms 48 ms",
                 "<b>videos 7 800 ms 1.6 s 3.2 s",
                 "(no route) 1 \u2013 \u2013 \u2013",
             ]

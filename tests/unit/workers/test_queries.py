@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from lb.dataplane.stats import Counters, StatsSnapshot
 from lb.workers.process import Reply
 from lb.workers.queries import Queries
 from tests.unit.log.test_request_line import request
 
 
-def worker(answer):
+class Replying:
     """A worker that replies to every order."""
 
-    def order(_kind, _message):
-        reply = Reply()
-        reply.come("", answer)
-        return reply
+    def __init__(self, answer):
+        self.ended = ""
+        self._answer = answer
 
-    return SimpleNamespace(order=order, ended="")
+    def order(self, _kind, _message):
+        reply = Reply()
+        reply.come("", self._answer)
+        return reply
 
 
 def stats_of(kept, requests):
@@ -30,7 +30,7 @@ def stats_of(kept, requests):
 
 async def test_what_workers_count_and_have_adds_up_and_of_one_that_ended_its_counters_remain():
     """A worker that ended with TLS handshakes waiting was said to have them for ever."""
-    first, second = worker(stats_of(5, 20)), worker(stats_of(3, 10))
+    first, second = Replying(stats_of(5, 20)), Replying(stats_of(3, 10))
     serving = {0: first, 1: second}
     queries = Queries(serving)
     total = await queries.stats()
