@@ -62,7 +62,7 @@ async def test_each_request_is_in_the_log_the_metrics_and_the_status(tmp_path):
             records = lb.of("http.request")
     assert [each["path"] for each in records] == ["/x", "/y", "/500", "/reset"]
     assert [(each["status"], each["server"], each["reason"]) for each in records] == [
-        (200, "a", "ok"), (200, "a", "ok"), (500, "a", "ok"), (502, None, "connect_failed")
+        (200, "a", "ok"), (200, "a", "ok"), (500, "a", "ok"), (502, None, "server_reset")
     ]  # fmt: skip
     assert {each["client"] for each in records} == {client}
     assert [attempt["server"] for attempt in records[0]["attempts"]] == ["b"]
