@@ -19,6 +19,7 @@ from lb.http.step_factory import make_steps
 from lb.http.steps import Step
 from lb.http.upstream_request import PoolTarget
 from lb.http1.request_head import RequestHead, RequestHeads
+from lb.http1.response_head import ResponseHeads
 from lb.model import Files, HttpSettings, ListenerSpec, Redirect, Respond, RouteSpec, ToPool
 from lb.model.address import Networks
 from lb.net.deadlines import DeadlineQueue
@@ -89,6 +90,7 @@ class HttpFrontend:
         self.next_id = context.of_mode(_request_ids)
         self.linger_queue = context.deadlines.queue("linger", LINGER_TIME)
         self.drain_queue = context.deadlines.queue("drain", DRAIN_GRACE)
+        self._response_heads = ResponseHeads()
         self.closes = False
         """Each response closes its connection."""
         self.draining = False
@@ -137,7 +139,7 @@ class HttpFrontend:
                 self.context.of_mode(_directories).of(target.directory), route.strip_prefix, route.add_prefix
             )
         made = make_route(pools[target.pool], spec, self.context.deadlines, self.context.tls)
-        return PoolTarget(self.context, self.loop, made, route)
+        return PoolTarget(self.context, self.loop, made, route, self._response_heads)
 
     def find(self, head: RequestHead) -> RunningRoute | None:
         """Return the route of a request; None if no route takes it. Raises MalformedError for a refused path."""

@@ -39,12 +39,16 @@ __all__ = ["PoolTarget", "UpstreamRequest"]
 class PoolTarget:
     """Sends the requests of a route to the servers of a pool. Implements :class:`lb.http.carrier.Responder`."""
 
-    def __init__(self, context: ConnectionContext, loop: EpollLoop, route: Route, spec: RouteSpec) -> None:
+    def __init__(
+        self, context: ConnectionContext, loop: EpollLoop, route: Route, spec: RouteSpec, heads: ResponseHeads
+    ) -> None:
         self.context = context
         self.loop = loop
         self.route = route
         self.pool = route.pool
-        self.heads = ResponseHeads()
+        self.heads = heads
+        self.keeps_connections = route.pool.spec.send_proxy == "off" and not route.same_port
+        """A connection serves any client: the server was told of none, and its port is its own."""
         self.images = RequestImages(spec)
         self.changes = ResponseChanges(spec)
         self.kept = context.of_mode(KeptConnections)
@@ -434,7 +438,7 @@ class UpstreamRequest:
             reusable = False
             self._stop_request(flow)
         server.end()
-        if reusable:
+        if reusable and self.target.keeps_connections:
             self.target.kept.keep(server)
         else:
             server.close_socket()
