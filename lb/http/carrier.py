@@ -6,12 +6,14 @@ An exchange knows its carrier only as a :class:`Carrier`, so that it does not ma
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Protocol
 
 from lb.events import Attempt, RequestReason
 from lb.http.file_flow import PartsFlow
 from lb.http.flow import Flow
 from lb.http.header_edits import FieldChange
+from lb.http.pace import Pace
 from lb.http.steps import ExchangeView
 from lb.http1.body import MessageBody
 from lb.http1.response_head import ResponseHead
@@ -172,6 +174,12 @@ class ExchangeToServe(ExchangeView, Protocol):
 
     def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
         """The server has agreed to another protocol: relay the bytes from now on. ``rest`` has come behind the head."""
+
+    def request_pace(self, resume: Callable[[], None]) -> Pace | None:
+        """Return the limits of the request's body, if there are any. ``resume`` is called when bytes may pass again."""
+
+    def response_pace(self, resume: Callable[[], None]) -> Pace | None:
+        """The same of the response's body."""
 
     def watch_idle(self) -> None:
         """A body is on its way: the idle timeout applies."""

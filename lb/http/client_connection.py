@@ -108,6 +108,7 @@ class ClientConnection(ExchangeCarrier):
         """The client has sent its end. Requests that came before are served."""
         self._serving = self._lingering = self._finished = False
         self.trusted = False
+        self.buckets = ()
         self.scheme = self.forwarded_lines = b""
         context.open.add(self)
 
@@ -157,6 +158,8 @@ class ClientConnection(ExchangeCarrier):
         self.scheme = b"http" if self.tls is None else b"https"
         self.trusted = is_trusted(self.client, frontend.trusted_proxies)
         self.forwarded_lines = connection_lines(self.client, self.scheme)
+        if frontend.is_limited:
+            self.buckets = frontend.limits.buckets(self.client, self.on_close)
         self._idle_since = self._context.clock()
         self._keep_alive_queue = frontend.keep_alive_queue
         self._keep_alive_queue.enter(self, self._idle_since)
@@ -376,6 +379,7 @@ class ClientConnection(ExchangeCarrier):
             return
         self.write(head, more=True)
         self.response_flow = flow = PartsFlow(self, parts, self)
+        flow.pace = exchange.response_pace(flow.pump)
         exchange.watch_idle()
         flow.pump()
 

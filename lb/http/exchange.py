@@ -7,7 +7,7 @@ The main path is :meth:`Exchange.start` → the target → :meth:`Exchange.respo
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeVarTuple
 
@@ -19,6 +19,7 @@ from lb.http.error_page import error_page
 from lb.http.forwarded import read_forwarding
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
+from lb.http.pace import Pace
 from lb.http.steps import Body, HeaderFields, Step
 from lb.http.templates import RequestValues
 from lb.http1.body import LengthBody, MessageBody
@@ -29,6 +30,7 @@ from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model.address import Networks
 from lb.net.deadlines import DeadlineQueue
+from lb.relay.bandwidth import SharedBucket
 from lb.relay.epoll_stream import EpollStream
 from lb.relay.splicer import Relay
 
@@ -49,7 +51,9 @@ _RELAY_REASONS: Mapping[Reason, RequestReason] = {
 class ExchangeCarrier(Carrier, abc.ABC):
     """What an exchange needs of its carrier."""
 
-    __slots__ = ("scheme", "trusted")
+    __slots__ = ("buckets", "scheme", "trusted")
+    buckets: Sequence[tuple[SharedBucket, SharedBucket]]
+    """The limits of its bandwidth: from the client, to the client."""
     scheme: bytes
     """``http`` or ``https``."""
     trusted: bool
@@ -387,6 +391,20 @@ class Exchange:
             None,
             self._reason,
         )
+
+    # Limits
+
+    def request_pace(self, resume: Callable[[], None]) -> Pace | None:
+        buckets = [inwards for inwards, _ in self.carrier.buckets]
+        return Pace(buckets, 0, resume) if buckets else None
+
+    def response_pace(self, resume: Callable[[], None]) -> Pace | None:
+        buckets = [outwards for _, outwards in self.carrier.buckets]
+        route, free = self.route, 0
+        if route is not None and route.limit is not None:
+            free = route.free_bytes
+            buckets.insert(0, self.frontend.limits.bucket(route.limit))
+        return Pace(buckets, free, resume) if buckets else None
 
     # The idle timeout: no byte moved within the request or the response
 

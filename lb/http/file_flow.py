@@ -12,6 +12,7 @@ from typing import Protocol
 
 import attrs
 
+from lb.http.pace import Pace
 from lb.relay.epoll_stream import EpollStream
 
 __all__ = ["FilePart", "FileSource", "PartsFlow", "PartsFlowOwner", "can_tell", "release_parts"]
@@ -78,7 +79,18 @@ class PartsFlow:
     Call :meth:`pump` to start it, and when the stream is writable or its turn has come.
     """
 
-    __slots__ = ("_owner", "_parts", "_position", "_resident_until", "_sent", "_stream", "_warming", "ended", "moved")
+    __slots__ = (
+        "_owner",
+        "_parts",
+        "_position",
+        "_resident_until",
+        "_sent",
+        "_stream",
+        "_warming",
+        "ended",
+        "moved",
+        "pace",
+    )
 
     def __init__(self, stream: EpollStream, parts: Sequence[bytes | FilePart], owner: PartsFlowOwner) -> None:
         self.ended = False
@@ -93,6 +105,8 @@ class PartsFlow:
         self._resident_until = 0
         """The offset in the file of that part up to which it is known to be in the page cache."""
         self._warming = False
+        self.pace: Pace | None = None
+        """Limits what is sent of files; None = no limit."""
 
     def pump(self) -> None:
         """Send until the parts end, the stream accepts no more, the disk is needed, or the turn's budget is used up."""
@@ -105,6 +119,8 @@ class PartsFlow:
                     return
         except (OSError, EOFError) as error:
             self._fail(error)
+        if self.pace is not None:
+            self.pace.pause()
 
     def _step(self, part: bytes | FilePart) -> bool:
         """Send some bytes. Return False if that has to wait."""
@@ -134,6 +150,10 @@ class PartsFlow:
                 return False
             self._resident_until = offset + count
         count = min(left, self._resident_until - offset)
+        if self.pace is not None:
+            count = self.pace.allowed(count)
+            if not count:
+                return False
         if count == left and not part.file.is_intact():
             raise EOFError("the file was changed")
         sent = (
@@ -142,6 +162,8 @@ class PartsFlow:
         self._sent += sent
         self.moved += sent
         self._stream.turn.budget -= sent
+        if self.pace is not None:
+            self.pace.take(sent)
         if not self._stream.writable:
             self._resident_until = 0  # until the client accepts more, the page cache may lose them
         return True
@@ -196,6 +218,8 @@ class PartsFlow:
         """Stop, without a call to the owner."""
         if not self.ended:
             self.ended = True
+            if self.pace is not None:
+                self.pace.end()
             release_parts(self._parts)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from typing import Protocol
 
+from lb.http.pace import Pace
 from lb.http1.body import MessageBody, UntilCloseBody
 from lb.http1.grammar import MalformedError
 from lb.relay.epoll_loop import BUFFER
@@ -63,6 +64,7 @@ class Flow:
         "kept",
         "most",
         "moved",
+        "pace",
         "sink",
         "source",
     )
@@ -78,6 +80,8 @@ class Flow:
         self.ended = False
         self.kept: bytearray | None = None
         self.keep = self.most = 0
+        self.pace: Pace | None = None
+        """Limits what is read; None = no limit."""
         self._owner = owner
         self._coding = coding
         self._bulk = body.left > BULK
@@ -100,8 +104,10 @@ class Flow:
                     return
         except MalformedError as error:
             self._fail(source, error)
+        if self.pace is not None:
+            self.pace.pause()
 
-    def resume(self, data: bytes) -> None:
+    def coded(self, data: bytes) -> None:
         """The coding has finished a piece elsewhere."""
         if not self.ended:
             if data:
@@ -116,8 +122,13 @@ class Flow:
             return False
         if self._bulk and self.body.left > BULK and self._may_splice():
             return self._splice()
+        most = min(self.body.left, BUFFER) if self.body.exact else BUFFER
+        if self.pace is not None:
+            most = self.pace.allowed(most)
+            if not most:
+                return False
         try:
-            data = source.read(min(self.body.left, BUFFER) if self.body.exact else BUFFER)
+            data = source.read(most)
         except OSError as error:
             self._fail(source, error)
             return False
@@ -127,6 +138,8 @@ class Flow:
             self._source_ended()
             return False
         turn.budget -= len(data)
+        if self.pace is not None:
+            self.pace.take(len(data))
         self._bulk = len(data) >= BULK
         self._pass_on(data)
         return True
@@ -177,6 +190,7 @@ class Flow:
             and sink.tls is None
             and self._coding is None
             and self.kept is None
+            and self.pace is None
             and not source.unread
             and self._get_pipe()
         )
@@ -258,6 +272,8 @@ class Flow:
     def cancel(self) -> None:
         """Stop, without a call to the owner."""
         self.ended = True
+        if self.pace is not None:
+            self.pace.end()
         self._return_pipe()
         if self.source.streak >= SUSTAINED and not self.source.closed:
             self.source.streak = 0

@@ -24,9 +24,11 @@ from lb.model import Files, HttpSettings, ListenerSpec, Redirect, Respond, Route
 from lb.model.address import Networks
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.pool import Pool
+from lb.proxy.bandwidth_limits import BandwidthLimits
 from lb.proxy.context import ConnectionContext
 from lb.proxy.route import make_route
 from lb.relay.epoll_splicer import EpollSplicer
+from lb.relay.token_bucket import BandwidthLimit
 
 __all__ = ["HttpFrontend", "RunningRoute"]
 
@@ -50,6 +52,10 @@ class RunningRoute:
     steps: Sequence[Step]
     edits: FieldEdits
     """The changes of responses of the balancer itself. A pool's target has those of servers."""
+    limit: BandwidthLimit | None = None
+    """Of each response."""
+    free_bytes: int = 0
+    """Bytes of a response that pass before the limit applies."""
 
 
 class RequestIds:
@@ -91,6 +97,10 @@ class HttpFrontend:
         self.linger_queue = context.deadlines.queue("linger", LINGER_TIME)
         self.drain_queue = context.deadlines.queue("drain", DRAIN_GRACE)
         self._response_heads = ResponseHeads()
+        self.limits = BandwidthLimits(context.deadlines, context.clock, context.workers)
+        """The limits of connections that are open, also of those that are limited no more."""
+        self.is_limited = False
+        """New connections have limits of their bandwidth."""
         self.closes = False
         """Each response closes its connection."""
         self.draining = False
@@ -109,6 +119,8 @@ class HttpFrontend:
         self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
         self.heads = RequestHeads()
         self._router = Router([(route, self._run(route, spec, pools)) for route in self._all_routes(settings)])
+        self.limits.configure(spec.bandwidth)
+        self.is_limited = bool(spec.bandwidth)
         self.draining = False
         self.closes = not settings.keep_alive
         self.kept.close_outdated()
@@ -123,7 +135,9 @@ class HttpFrontend:
         responder = self._responder(route, spec, pools)
         pool = route.target.pool if isinstance(route.target, ToPool) else ""
         edits = FieldEdits(route.response_headers)
-        return RunningRoute(route.name, responder, pool, make_steps(spec.name, route, self.context), edits)
+        steps = make_steps(spec.name, route, self.context)
+        limit = BandwidthLimit(route.limit_rate) if route.limit_rate else None
+        return RunningRoute(route.name, responder, pool, steps, edits, limit, route.limit_rate_after)
 
     def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:
         """Return what answers the requests of a route."""

@@ -125,7 +125,7 @@ class Response:
     def _resume(self, data: bytes) -> None:
         """A thread has compressed a piece."""
         if self._flow is not None:
-            self._flow.resume(data)
+            self._flow.coded(data)
 
     def _take(self, rest: memoryview) -> bytes | memoryview:
         """Return what the client gets of the bytes that came with the head."""
@@ -151,6 +151,7 @@ class Response:
         exchange = self._owner.exchange
         server, carrier = self._server, exchange.carrier
         self._flow = server.response_flow = carrier.response_flow = Flow(server, carrier, body, self, self._coding)
+        self._flow.pace = exchange.response_pace(self._flow.pump)
         exchange.watch_idle()
         self._flow.pump()
 

@@ -265,6 +265,7 @@ class UpstreamRequest:
         if self._kept is not None:
             flow.kept, flow.keep = self._kept, self.target.pool.spec.http.retry_buffer
         self._request_flow = exchange.carrier.request_flow = server.request_flow = flow
+        flow.pace = exchange.request_pace(flow.pump)
         exchange.watch_idle()
         flow.pump()
 

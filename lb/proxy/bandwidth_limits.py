@@ -52,6 +52,11 @@ class BandwidthLimits:
 
     def begin(self, client: Client, on_close: Callable[[Callable[[], None]], None]) -> Bandwidth:
         """Return the limits of a new connection. ``on_close`` takes what is to be called at its end."""
+        pairs = self.buckets(client, on_close)
+        return Bandwidth(Meter([inwards for inwards, _ in pairs]), Meter([outwards for _, outwards in pairs]))
+
+    def buckets(self, client: Client, on_close: Callable[[Callable[[], None]], None]) -> list[Pair]:
+        """Return the buckets of a new connection: its own before those that others share."""
         pairs = []
         if self._connection.rate:
             pairs.append(self._buckets(self._connection))
@@ -59,7 +64,11 @@ class BandwidthLimits:
         if self._source.rate and address is not None:  # None: a client of a unix socket
             pairs.append(self._of_source(source_of(address), on_close))
         pairs.append(self._shared)
-        return Bandwidth(Meter([inwards for inwards, _ in pairs]), Meter([outwards for _, outwards in pairs]))
+        return pairs
+
+    def bucket(self, limit: BandwidthLimit) -> SharedBucket:
+        """Return a bucket of another limit."""
+        return SharedBucket(limit, self._queues, self._clock)
 
     def _of_source(self, source: bytes, on_close: Callable[[Callable[[], None]], None]) -> Pair:
         found = self._sources.get(source)
