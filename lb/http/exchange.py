@@ -28,7 +28,7 @@ from lb.http1.field import EXPECT
 from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
-from lb.model.address import Networks
+from lb.model.address import Client, Networks
 from lb.net.deadlines import DeadlineQueue
 from lb.relay.bandwidth import SharedBucket
 from lb.relay.epoll_stream import EpollStream
@@ -120,7 +120,7 @@ class Exchange:
         self.head = head
         self.id = frontend.next_id()
         self.began = carrier.loop.time()
-        self.client = carrier.client
+        self.client: Client = carrier.client
         """Behind trusted proxies, the client that they name."""
         self.scheme = carrier.scheme
         """``http`` or ``https``: what the client used."""

@@ -12,16 +12,19 @@ import socket
 from lb.events import Attempt, EndedBy, FailedResponse, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.flow import Flow
+from lb.http.header_edits import FieldChange
 from lb.http.kept import KeptConnections
 from lb.http.request_image import RequestImages
 from lb.http.response import Response
 from lb.http.response_changes import ResponseChanges, Variant
 from lb.http.server_connection import ServerConnection
+from lb.http.sticky import Sticky
 from lb.http1.field import UPGRADE
 from lb.http1.grammar import MalformedError
 from lb.http1.response_head import ResponseHead, ResponseHeads
 from lb.model import RouteSpec
 from lb.model.address import Client
+from lb.model.request import client_with
 from lb.net.errors import describe_error
 from lb.pools.backend import Backend
 from lb.proxy.connector import Connector
@@ -52,7 +55,12 @@ class PoolTarget:
         self.images = RequestImages(spec)
         self.changes = ResponseChanges(spec)
         self.kept = context.of_mode(KeptConnections)
-        http = route.pool.spec.http
+        pool = route.pool.spec
+        http = pool.http
+        self.sticky = Sticky(pool.sticky, route.pool, context.secret) if pool.sticky is not None else None
+        self.counted = frozenset(status for first, last in pool.passive.statuses for status in range(first, last + 1))
+        """Statuses that count as failures of their server."""
+        self.changes_responses = bool(self.changes) or self.sticky is not None
         self.response_queue = context.deadlines.queue("response", http.response_timeout)
         self.kept_queue = context.deadlines.queue("kept", http.keep_alive_timeout)
 
@@ -74,6 +82,7 @@ class UpstreamRequest:
         "_repeats",
         "_request_flow",
         "_sent",
+        "client",
         "done",
         "exchange",
         "response_sent",
@@ -86,6 +95,8 @@ class UpstreamRequest:
     def __init__(self, exchange: ExchangeToServe, target: PoolTarget) -> None:
         self.exchange = exchange
         self.target = target
+        self.client = client_with(exchange.client, exchange.head)
+        """The client with the request, for strategies."""
         self.used: Backend | None = None
         """The leased server, once it is connected. Before, the connector has the lease."""
         self.server: ServerConnection | None = None
@@ -125,7 +136,9 @@ class UpstreamRequest:
         """Pick a server, and use a kept connection to it, or connect."""
         target = self.target
         pool = target.pool
-        backend = pool.pick(self.exchange.client, ())
+        backend = None if target.sticky is None else self._pick_sticky(target.sticky)
+        if backend is None:
+            backend = pool.pick(self.client, ())
         if backend is not None:
             server = target.kept.take(backend)
             if server is not None:
@@ -133,6 +146,11 @@ class UpstreamRequest:
                 self._use(server)
                 return
         self._connect(backend)
+
+    def _pick_sticky(self, sticky: Sticky) -> Backend | None:
+        """Pick the server that the client's cookie names, if it may be chosen."""
+        name = sticky.server_of(self.exchange.head.cookies)
+        return None if name is None else self.target.pool.pick_server(name, ())
 
     def _connect(self, picked: Backend | None) -> None:
         """Connect to a server that was picked, or to the next one."""
@@ -194,10 +212,6 @@ class UpstreamRequest:
     @property
     def sock(self) -> socket.SocketType:
         return self.exchange.carrier.sock
-
-    @property
-    def client(self) -> Client:
-        return self.exchange.client
 
     @property
     def destination(self) -> Client | None:
@@ -317,13 +331,34 @@ class UpstreamRequest:
             timing = server.backend.timing
             if timing is not None and timing.first_byte is not None:
                 timing.first_byte.add(server.loop.turn.now - self._began)
-            variant = self.target.changes.of(exchange, head, server.backend) if self.target.changes else None
+            backend = server.backend
+            variant = self._variant(head, server.backend) if self.target.changes_responses else None
             if head.fixed == len(rest) and exchange.head.method != b"HEAD" and (variant is None or not variant.coding):
                 self._pass_whole(server, head, rest, variant)
             else:
                 self.response_sent = Response(self, server, head, variant)
                 self.response_sent.begin(rest)
+            if self.target.counted:  # last, as it may end connections
+                self._judge(head.status, backend)
         return False
+
+    def _judge(self, status: int, backend: Backend) -> None:
+        """Let the status of a response count for the server's passive health."""
+        pool, now = self.target.pool, self.target.context.clock()
+        if status in self.target.counted:
+            pool.request_failed(backend, f"HTTP {status}", now)
+        else:
+            pool.request_succeeded(backend, now)
+
+    def _variant(self, head: ResponseHead, backend: Backend) -> Variant | None:
+        """Return how the response is changed for the client."""
+        exchange, sticky = self.exchange, self.target.sticky
+        variant = self.target.changes.of(exchange, head, backend)
+        if sticky is None or sticky.server_of(exchange.head.cookies) == backend.name:
+            return variant
+        cookie = sticky.set_cookie(backend.name, secure=exchange.scheme == b"https")
+        change = FieldChange(fields=((b"Set-Cookie", cookie),))
+        return Variant(b"", change) if variant is None else Variant(variant.coding, variant.change.then(change))
 
     def _pass_whole(
         self, server: ServerConnection, head: ResponseHead, rest: memoryview, variant: Variant | None
@@ -358,7 +393,7 @@ class UpstreamRequest:
             return False
         assert self.used is not None  # noqa: S101 - it has responded
         tried = self._connector.tried if self._connector is not None else ()
-        other = self.target.pool.pick(self.exchange.client, (*tried, self.used))
+        other = self.target.pool.pick(self.client, (*tried, self.used))
         if other is None:
             return False
         self._retry(f"status {status}", (status, "bad_response"), other)
