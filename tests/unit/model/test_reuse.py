@@ -40,3 +40,34 @@ def test_the_result_is_equal_and_has_the_old_objects_where_they_are_equal(old, n
 def test_a_pool_that_is_new_stays_as_it_is():
     after = config(("a", 1, 1))
     assert reused(after, attrs.evolve(after, pools={})).pools["web"] is after.pools["web"]
+
+
+def test_users_and_the_routes_that_ask_them_are_compared_once(tmp_path):
+    """Or a reload with a hundred routes and ten thousand users would compare a million passwords, one by one."""
+
+    def read(rate):
+        text = f"""
+            users.staff.file = "staff"
+            pools.web.servers = ["10.0.0.1:80"]
+            listeners.tcp = {{ bind = ":80", pool = "web" }}
+            [listeners.www]
+            mode = "http"
+            bind = ":81"
+            routes = [
+                {{ pool = "web", auth = "staff" }},
+                {{ path = "/a", pool = "web", auth = "staff", rate = "{rate}" }},
+            ]
+        """
+        return parse(text, str(tmp_path / "lb.toml"))
+
+    hashed = "$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/"
+    (tmp_path / "staff").write_text(f"alice:{hashed}\n")
+    before, same, other = read("1/s"), read("1/s"), read("2/s")
+    assert reused(same, before).listeners["www"] is before.listeners["www"]
+    result = reused(other, before)
+    assert result == other
+    assert result.users["staff"] is before.users["staff"]
+    assert {id(route.auth) for route in result.listeners["www"].settings.routes} == {id(before.users["staff"])}
+    assert result.listeners["tcp"] is before.listeners["tcp"]
+    (tmp_path / "staff").write_text(f"alice:{hashed}\nbob:{hashed}\n")
+    assert reused(read("1/s"), before).listeners["www"] != before.listeners["www"], "another user is a change"
