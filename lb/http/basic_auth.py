@@ -27,21 +27,22 @@ class BasicAuth:
     """
 
     def __init__(self, users: UsersSpec, checks: PasswordChecks) -> None:
-        self._hashes = {user.encode(): _text(password_hash) for user, password_hash in users.hashes}
+        self._hashes = dict(users.hashes)
         self._others = tuple(self._hashes.values())
         self._checks = checks
         self._challenge = ((b"WWW-Authenticate", f'Basic realm="{users.realm}", charset="UTF-8"'.encode()),)
-        for password_hash in self._others:
-            load_verifier(password_hash)
+        one_of_each_kind = {_text(password_hash)[:4]: password_hash for password_hash in self._others}
+        for password_hash in one_of_each_kind.values():
+            load_verifier(_text(password_hash))
 
     def begin(self, exchange: ExchangeView) -> bool:
         credentials = _credentials(exchange.head.block.get(b"authorization"))
         if credentials is None or not self._others:
             self._refuse(exchange)
             return False
-        user = credentials.partition(b":")[0]
+        user = credentials.partition(b":")[0].decode(errors="surrogateescape")
         known = user in self._hashes
-        password_hash = self._hashes[user] if known else self._others[hash(user) % len(self._others)]
+        password_hash = _text(self._hashes[user] if known else self._others[hash(user) % len(self._others)])
         key = self._checks.key(credentials, password_hash)
         right = self._checks.remembered(key)
         if right and known:
