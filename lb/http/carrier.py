@@ -147,10 +147,6 @@ class ExchangeToServe(ExchangeView, Protocol):
         """Maximum bytes of a head, and of trailers."""
 
     @property
-    def max_body(self) -> int:
-        """Maximum bytes of the request's body; 0 = no limit."""
-
-    @property
     def expects_continue(self) -> bool:
         """The client waits for ``100 Continue`` before it sends its body."""
 

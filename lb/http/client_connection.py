@@ -34,6 +34,7 @@ from lb.tls.layer import Tls
 
 __all__ = ["ClientConnection"]
 
+CR = ord("\r")
 HEAD_READ = 4096
 """Bytes of a read for a head. Most heads are shorter, and a larger buffer costs more."""
 UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozenset()))
@@ -234,7 +235,7 @@ class ClientConnection(ExchangeCarrier):
                 self._ended = True
                 return None
             if self._buffer is None:
-                if data.find(b"\r\n\r\n") == len(data) - 4 <= self.frontend.settings.max_header - 4:
+                if data.find(b"\r\n\r\n") == len(data) - 4 <= self.frontend.settings.max_header - 4 and data[0] != CR:
                     return data  # the usual case: exactly one
                 self._buffer = HeadBuffer(self.frontend.settings.max_header)
             self._buffer.feed(data)
@@ -418,13 +419,14 @@ class ClientConnection(ExchangeCarrier):
         if self.closed:
             return
         body = exchange.body
+        self._idle_since = self.loop.time()
         if self.must_close:
-            self._end_orderly("lb" if exchange.head.keep_alive else "client")
+            more = exchange.head is UNREADABLE or (body is not None and not body.done)
+            self._end_orderly("lb" if exchange.head.keep_alive else "client", more_comes=more)
         elif body is not None and not body.done:
             self._drop = exchange
             self._drop_body(exchange)
         else:
-            self._idle_since = self.loop.time()
             if self._buffer is not None or self.readable or self.unread or self._ended:
                 self._serve()
 
@@ -507,13 +509,12 @@ class ClientConnection(ExchangeCarrier):
 
     @property
     def _is_busy(self) -> bool:
-        """True unless the connection only waits for a request."""
+        """True unless the connection only waits for a request, or for the rest of a body that is dropped."""
         return (
             self.exchange is not None
             or self._header_queue is not None
             or self._handshake is not None
             or self._lingering
-            or self._drop is not None
         )
 
     def drain(self) -> None:
@@ -537,12 +538,13 @@ class ClientConnection(ExchangeCarrier):
 
     # The end
 
-    def _end_orderly(self, ended_by: EndedBy) -> None:
-        """End the connection so that the client gets all that was sent.
+    def _end_orderly(self, ended_by: EndedBy, *, more_comes: bool = False) -> None:
+        """End the connection so that the client gets all that was sent. ``more_comes``: it may not have sent all.
 
         With unread bytes in the socket, a close would reset it, and the client might lose the response.
         """
-        pending = not self._ended and (self.has_input or self._buffer is not None or self._drop is not None)
+        more_comes = more_comes or self.has_input or self._buffer is not None or self._drop is not None
+        pending = more_comes and not self._ended
         try:
             if pending or self.tls is not None:
                 self.shut_down()

@@ -192,7 +192,7 @@ class Exchange:
     def _body(self) -> MessageBody:
         block = self.head.block
         if block.chunked:
-            return ChunkWalker(self.max_header)
+            return ChunkWalker(self.max_header, max_size=self.max_body)
         return LengthBody(block.length or 0)
 
     def passed(self) -> None:

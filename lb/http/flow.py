@@ -48,8 +48,7 @@ class FlowOwner(Protocol):
 class Flow:
     """``body`` flows from ``source`` to ``sink``. Call :meth:`pump` to start it, and when a side is ready.
 
-    ``kept`` receives a copy of at most ``keep`` bytes. With more, the copy is given up: ``kept`` becomes None. A body
-    of more than ``most`` bytes fails; 0 = no limit.
+    ``kept`` receives a copy of at most ``keep`` bytes. With more, the copy is given up: ``kept`` becomes None.
     """
 
     __slots__ = (
@@ -62,7 +61,6 @@ class Flow:
         "ended",
         "keep",
         "kept",
-        "most",
         "moved",
         "pace",
         "sink",
@@ -79,7 +77,7 @@ class Flow:
         """Bytes of the body that the source has sent, framing included."""
         self.ended = False
         self.kept: bytearray | None = None
-        self.keep = self.most = 0
+        self.keep = 0
         self.pace: Pace | None = None
         """Limits what is read; None = no limit."""
         self._owner = owner
@@ -153,8 +151,6 @@ class Flow:
                 self.source.give_back(bytes(data[taken:]))
                 data = data[:taken]
         self.moved += len(data)
-        if 0 < self.most < self.moved:
-            raise MalformedError("the body is too large", 413)
         if self.kept is not None:
             self._keep(data)
         out: bytes | memoryview = data if self._coding is None else self._coding.feed(bytes(data))

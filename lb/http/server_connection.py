@@ -6,6 +6,7 @@ import socket
 from typing import TYPE_CHECKING, Protocol
 
 from lb.http1.grammar import MalformedError
+from lb.http1.head_buffer import HeadBuffer
 from lb.http1.response_head import ResponseHead, ResponseHeads
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
@@ -105,7 +106,7 @@ class ServerConnection(EpollStream):
         """Options of TCP keep-alive, set when it is kept for the first time."""
         self._spec = backend.spec
         self._tls_spec = pool.spec.tls
-        self._partial = b""
+        self._partial: HeadBuffer | None = None
         """A head that has not come completely."""
         now = loop.clock()
         self._waiting_since: float | None = None
@@ -135,7 +136,7 @@ class ServerConnection(EpollStream):
     @property
     def has_partial_head(self) -> bool:
         """Some bytes of a response's head have come."""
-        return self._partial != b""
+        return self._partial is not None
 
     def look_for_response(self) -> None:
         """The request cannot be sent: the server may have responded before it read all."""
@@ -201,32 +202,33 @@ class ServerConnection(EpollStream):
             if not data:
                 exchange.server_failed(EOFError("the server has ended the connection"))
                 return
-            if self._partial:
-                data = memoryview(self._partial + data)
-                self._partial = b""
             self._take_heads(exchange, data)
         except (OSError, MalformedError) as error:
             exchange.server_failed(error)
 
     def _take_heads(self, exchange: ServerExchange, data: memoryview) -> None:
         """Pass on the head, and those of interim responses before it. Raises MalformedError."""
-        while True:
-            found = bytes(data[:USUAL_HEAD])
-            end = found.find(b"\r\n\r\n")
-            if end < 0 and len(data) > USUAL_HEAD:
-                found = bytes(data[: exchange.max_header + 4])
-                end = found.find(b"\r\n\r\n")
-            if end < 0:
-                if len(data) > exchange.max_header:
-                    raise MalformedError("the response's head is too long")
-                self._partial = bytes(data)
-                return
-            head = exchange.response_heads.read(found[: end + 4])
-            data = data[end + 4 :]
-            if not exchange.response(head, data):
-                return
-            if not data:
-                return
+        found = self._first_head(data, exchange.max_header)
+        while found is not None:
+            head, rest = found
+            another = exchange.response(exchange.response_heads.read(head), rest)
+            found = self._first_head(rest, exchange.max_header) if another and rest else None
+
+    def _first_head(self, data: memoryview, longest: int) -> tuple[bytes, memoryview] | None:
+        """Return the first head and what has come behind it; None if it is not complete. Raises MalformedError."""
+        buffer = self._partial
+        if buffer is None:
+            start = bytes(data[:USUAL_HEAD])
+            end = start.find(b"\r\n\r\n") + 4
+            if end >= 4:
+                return start[:end], data[end:]
+            buffer = self._partial = HeadBuffer(longest)
+        buffer.feed(data)
+        head = buffer.take_head()
+        if head is None:
+            return None
+        self._partial = None
+        return head, memoryview(buffer.take_all())
 
     # Deadlines
 

@@ -240,7 +240,11 @@ class UpstreamRequest:
         body = exchange.body
         data = self.target.images.image(exchange, server.backend.spec, passes_expect=self._kept is None)
         if body is not None:
-            data += self._take_first_part()
+            try:
+                data += self._take_first_part()
+            except MalformedError as error:
+                exchange.refuse_body(error.status)
+                return
             if self._kept is not None and exchange.expects_continue:
                 exchange.send_continue()
         try:
@@ -275,7 +279,6 @@ class UpstreamRequest:
         exchange = self.exchange
         assert exchange.body is not None  # noqa: S101 - see _use
         flow = Flow(exchange.carrier, server, exchange.body, self)
-        flow.most = exchange.max_body
         if self._kept is not None:
             flow.kept, flow.keep = self._kept, self.target.pool.spec.http.retry_buffer
         self._request_flow = exchange.carrier.request_flow = server.request_flow = flow

@@ -23,15 +23,30 @@ _SIZE, _END_OF_DATA, _TRAILER = range(3)
 class ChunkWalker:
     """Follows one chunked body. It holds no data, only a line that has not ended yet, and the trailers.
 
-    ``max_trailer`` limits the bytes of all trailer lines. ``payload`` receives the data of the chunks, without their
-    framing, if it is given. Implements :class:`lb.http1.body.MessageBody`.
+    ``max_trailer`` limits the bytes of all trailer lines, ``max_size`` those of the data (0 = no limit): of more, no
+    chunk begins. ``payload`` receives the data of the chunks, without their framing, if it is given. Implements
+    :class:`lb.http1.body.MessageBody`.
     """
 
-    __slots__ = ("_awaited", "_extensions", "_line", "_payload", "_trailer", "done", "left", "size", "trailers")
+    __slots__ = (
+        "_awaited",
+        "_extensions",
+        "_line",
+        "_max_size",
+        "_payload",
+        "_trailer",
+        "done",
+        "left",
+        "size",
+        "trailers",
+    )
     exact = False
 
-    def __init__(self, max_trailer: int, payload: Callable[[bytes], object] | None = None) -> None:
+    def __init__(
+        self, max_trailer: int, payload: Callable[[bytes], object] | None = None, *, max_size: int = 0
+    ) -> None:
         self._payload = payload
+        self._max_size = max_size
         self.left = 0
         """Bytes of the current chunk's data that have not passed: they may be moved without a look at them."""
         self.done = False
@@ -78,6 +93,8 @@ class ChunkWalker:
     def _begin_chunk(self, size: int) -> None:
         self.left = size
         self.size += size
+        if 0 < self._max_size < self.size:
+            raise MalformedError("the body is too large", 413)
         self._awaited = _END_OF_DATA if size else _TRAILER
 
     def _take_line(self, data: bytes, at: int) -> int:

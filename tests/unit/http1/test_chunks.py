@@ -133,3 +133,11 @@ def test_nobody_waits_for_the_end_of_a_line_that_cannot_be_valid(name, step):
 def test_a_trailer_counts_against_the_limit_wherever_it_is_split():
     data = b"0\r\n" + b"A: " + b"b" * (TRAILER - 5) + b"\r\n\r\n"
     assert walk([data]) == walk([data[at : at + 1] for at in range(len(data))]) == (len(data), True)
+
+
+def test_a_body_of_more_than_its_limit_ends_where_the_chunk_begins_that_is_too_much():
+    walker = ChunkWalker(TRAILER, max_size=10)
+    assert walker.walk(b"5\r\nhello\r\n5\r\nhello\r\n") == 20
+    with pytest.raises(MalformedError) as error:
+        walker.walk(b"1\r\n")
+    assert error.value.status == 413
