@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import struct
 import sys
@@ -57,6 +58,7 @@ http {{
         root {directory}/files;
         location = /small {{ return 200 "ok"; }}
         location = /resumed {{ return 200 "$ssl_session_reused"; }}
+        location = /chunked {{ alias {directory}/files/medium; sub_filter_types *; sub_filter "\\n" "\\n"; }}
         location = /large-copied {{ sendfile off; alias {directory}/files/large; }}
     }}
 }}
@@ -69,6 +71,7 @@ class Ports:
 
     web: int = attrs.field(factory=free_port)
     """HTTP: ``/small`` (2 bytes); ``/medium`` and ``/large``, sent by sendfile; ``/large-copied``, sent by copying;
+    ``/chunked``, which is ``/medium`` in chunks of 32 KiB;
     ``/resumed`` ("r" if the client has resumed a TLS session)."""
     tls: int = attrs.field(factory=free_port)
     """The web server again, with TLS 1.3."""
@@ -76,6 +79,8 @@ class Ports:
     """The web server again, behind a PROXY header."""
     sink: int = attrs.field(factory=free_port)
     """Reads to the end, then replies with :data:`TOTAL`."""
+    http_sink: int = attrs.field(factory=free_port)
+    """HTTP: reads the body of each request, then responds with the number of its bytes."""
     source: int = attrs.field(factory=free_port)
     """Sends without end."""
     few: int = attrs.field(factory=free_port)
@@ -107,6 +112,7 @@ def backends(directory: Path) -> Iterator[Ports]:
         for name, command, port in (
             ("web", web, ports.web),
             ("sink", [sys.executable, __file__, "sink", str(ports.sink)], ports.sink),
+            ("http_sink", [sys.executable, __file__, "http_sink", str(ports.http_sink)], ports.http_sink),
             ("source", [sys.executable, __file__, "source", str(ports.source)], ports.source),
         ):
             output = directory / f"{name}.log"
@@ -144,7 +150,47 @@ def serve_source(port: int) -> None:
             threading.Thread(target=send, args=(listening.accept()[0],), daemon=True).start()
 
 
-SERVE: Mapping[str, Callable[[int], None]] = {"sink": serve_sink, "source": serve_source}
+def serve_http_sink(port: int) -> None:
+    """Serve one request after the other, each on its own connection, without end. The kernel discards the bodies."""
+    buffer = bytearray(CHUNK)
+    with socket.create_server((HOST, port), backlog=64) as listening:
+        while True:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(ConnectionError):
+                head = _head(connection)
+                if head:
+                    total = _skip_body(connection, head, buffer)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%d" % total)
+
+
+def _head(connection: socket.socket) -> bytes:
+    """Receive a head, byte by byte; empty at the end of the stream."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        data = connection.recv(1)
+        if not data:
+            return b""
+        head += data
+    return head
+
+
+def _skip_body(connection: socket.socket, head: bytes, buffer: bytearray) -> int:
+    """Return the number of bytes of the body. Raises ConnectionError if it is cut short."""
+    length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)\r\n", head)
+    left = size = int(length[1]) if length else 0
+    while left:
+        count = connection.recv_into(buffer, min(left, CHUNK), socket.MSG_TRUNC)
+        if not count:
+            raise ConnectionError("the body is cut short")
+        left -= count
+    return size
+
+
+SERVE: Mapping[str, Callable[[int], None]] = {
+    "sink": serve_sink,
+    "http_sink": serve_http_sink,
+    "source": serve_source,
+}
 
 if __name__ == "__main__":
     SERVE[sys.argv[1]](int(sys.argv[2]))

@@ -10,6 +10,7 @@ import waits
 from configurations import HAPROXY_BALANCE
 from costs import GIB, IDLE_FOR_MEMORY, IDLE_FOR_SPEED
 from filter_cases import FILTER_CASES
+from http_cases import HTTP_CASES
 from model import Bar, Case, Metric, Scale
 from target import FEW, MANY, STRATEGIES, Target
 from targets import BALANCERS, DIRECT, HAPROXY, HAPROXY_SPLICE, LB, NGINX
@@ -294,6 +295,7 @@ WATCHED = (
 
 CASES = (
     *TRAFFIC,
+    *HTTP_CASES,
     *TLS_CASES,
     *FILTER_CASES,
     *map(_checks, ("tcp", "http")),

@@ -10,7 +10,7 @@ from certificate import SERVER_NAME, certificate_path
 from processes import HOST
 from target import STRATEGIES, Features, Service, Target
 
-__all__ = ["HAPROXY_BALANCE", "LB_COMMAND", "admin_socket", "haproxy", "lb", "nginx"]
+__all__ = ["HAPROXY_BALANCE", "LB_COMMAND", "admin_socket", "haproxy", "lb", "nginx", "nginx_http"]
 
 LB_COMMAND = Path(sys.executable).with_name("lb")
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
@@ -49,6 +49,8 @@ def lb(target: Target, services: Sequence[Service], config: Path) -> tuple[str, 
 
 def _lb_listener(features: Features, service: Service, config: Path) -> list[str]:
     lines = [f"[listeners.{service.name}]", f'bind = "{HOST}:{service.port}"']
+    if features.http:
+        lines += ['mode = "http"', f'pool = "{service.name}"', "access_log = false", 'header_timeout = "10m"']
     if features.accept_proxy:
         lines += ["accept_proxy = true"]
     if features.allow:
@@ -76,7 +78,8 @@ def haproxy(target: Target, services: Sequence[Service], config: Path) -> tuple[
     lines = ["global", f"  nbthread {target.workers or 1}", "  maxconn 6000"]
     if target.logs:
         lines += ["  log stderr format raw local0"]
-    lines += ["defaults", "  mode tcp", "  timeout connect 3s", "  timeout client 10m", "  timeout server 10m"]
+    mode = "http" if target.features.http else "tcp"
+    lines += ["defaults", f"  mode {mode}", "  timeout connect 3s", "  timeout client 10m", "  timeout server 10m"]
     if target.logs:
         lines += ["  log global", "  option tcplog"]
     if target.splices:
@@ -137,14 +140,53 @@ def nginx(target: Target, services: Sequence[Service], config: Path) -> tuple[st
     return "\n".join([*lines, "}", ""]), ["nginx", "-c", str(config), "-p", str(config.parent), "-e", "stderr"]
 
 
+def nginx_http(target: Target, services: Sequence[Service], config: Path) -> tuple[str, list[str]]:
+    """Write the configuration of nginx as a reverse proxy with kept connections to its servers, and no header set."""
+    home = config.with_suffix(".home")
+    home.mkdir(exist_ok=True)
+    lines = ["daemon off;", "master_process off;", f"pid {config.with_suffix('.pid')};", "error_log stderr crit;"]
+    lines += ["worker_rlimit_nofile 20000;", "events { worker_connections 16000; }", "http {"]
+    lines += [f"  {kind}_temp_path {home};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
+    lines += [f"  {setting};" for setting in NGINX_HTTP_SETTINGS]
+    for service in services:
+        (server,) = service.servers
+        lines += [f"  upstream {service.name} {{ server {server.address}; keepalive 64; }}"]
+        lines += [
+            "  server {",
+            f"    listen {HOST}:{service.port} backlog=4096{' ssl' if target.features.tls else ''};",
+        ]
+        lines += _nginx_tls(target.features, config)
+        lines += [f"    location / {{ proxy_pass http://{service.name}; }}", "  }"]
+    return "\n".join([*lines, "}", ""]), ["nginx", "-c", str(config), "-p", str(config.parent), "-e", "stderr"]
+
+
+NGINX_HTTP_SETTINGS = (
+    "access_log off",
+    "keepalive_requests 1000000000",
+    "keepalive_timeout 1h",
+    "client_header_timeout 10m",
+    "client_max_body_size 0",
+    "proxy_http_version 1.1",
+    'proxy_set_header Connection ""',
+    "proxy_max_temp_file_size 0",
+    "proxy_request_buffering off",
+)
+"""Kept connections on both sides, and bodies that stream, as those of the others do."""
+
+
+def _nginx_tls(features: Features, config: Path) -> list[str]:
+    if not features.tls:
+        return []
+    path = certificate_path(config.parent)
+    return [f"    ssl_certificate {path};", f"    ssl_certificate_key {path};", "    ssl_protocols TLSv1.3;"]
+
+
 def _nginx_server(features: Features, service: Service, address: str, config: Path) -> list[str]:
     accept, tls = " proxy_protocol" if features.accept_proxy else "", " ssl" if features.tls else ""
     lines = ["  server {", f"    listen {HOST}:{service.port} backlog=4096{accept}{tls};", "    proxy_half_close on;"]
     if features.allow:
         lines += [f"    allow {network};" for network in NETWORKS] + ["    deny all;"]
-    if features.tls:
-        path = certificate_path(config.parent)
-        lines += [f"    ssl_certificate {path};", f"    ssl_certificate_key {path};", "    ssl_protocols TLSv1.3;"]
+    lines += _nginx_tls(features, config)
     if features.server_tls:
         lines += ["    proxy_ssl on;", "    proxy_ssl_protocols TLSv1.3;"]
     if not features.sni:

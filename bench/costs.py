@@ -24,6 +24,7 @@ __all__ = [
     "connections",
     "cost_of_many",
     "downloads",
+    "http_upload",
     "idle",
     "idle_memory",
     "requests",
@@ -43,9 +44,11 @@ UNTIL_CHECKS = 4
 """Seconds until all servers have had their first checks, which some balancers make faster."""
 
 
-def requests(running: Running, scale: Scale, *, path: str, close: bool = False, logs: bool = False) -> Sample:
+def requests(
+    running: Running, scale: Scale, *, path: str, close: bool = False, logs: bool = False, vary: str = ""
+) -> Sample:
     """Return CPU per request in microseconds, and requests per second."""
-    return Sample(*_wrk(running, running.ports.web, scale.seconds, path=path, close=close, logs=logs))
+    return Sample(*_wrk(running, running.ports.web, scale.seconds, path=path, close=close, logs=logs, vary=vary))
 
 
 def connections(running: Running, scale: Scale, *, resume: bool = False) -> Sample:
@@ -103,11 +106,18 @@ def _scrape(running: Running) -> float | None:
 
 
 def _wrk(
-    running: Running, port: int, seconds: int, *, path: str = "/small", close: bool = False, logs: bool = False
+    running: Running,
+    port: int,
+    seconds: int,
+    *,
+    path: str = "/small",
+    close: bool = False,
+    logs: bool = False,
+    vary: str = "",
 ) -> tuple[tuple[float | None, float], tuple[str, ...]]:
     """Return CPU per request in microseconds (None without a balancer) and requests per second; and the errors."""
     lines, cpu = running.log_lines() if logs else 0, running.cpu()
-    work = loads.wrk(port, path, seconds, close=close, tls=running.target.client.tls is not None)
+    work = loads.wrk(port, path, seconds, close=close, tls=running.target.client.tls is not None, vary=vary)
     problems = work.problems
     if logs:
         missing = lines + work.count - running.log_lines(lines + work.count)
@@ -136,6 +146,12 @@ def upload(running: Running, scale: Scale, *, from_file: bool) -> Sample:
     """Measure an upload; CPU per GiB."""
     file = large_file(running.directory) if from_file else None
     return _transfer(running, partial(loads.upload, running.ports.sink, scale.upload, file), GIB)
+
+
+def http_upload(running: Running, scale: Scale) -> Sample:
+    """Measure an upload as the body of one request; CPU per GiB."""
+    file = large_file(running.directory)
+    return _transfer(running, partial(loads.http_upload, running.ports.http_sink, scale.upload, file), GIB)
 
 
 def idle_memory(running: Running, scale: Scale) -> Sample:

@@ -22,14 +22,17 @@ from processes import HOST, give_way
 
 __all__ = [
     "Downloads",
+    "SlowHeads",
     "Work",
     "download",
     "downloads",
+    "http_upload",
     "idle_connections",
     "ping_pong",
     "pings",
     "scrape",
     "scraper",
+    "slow_heads",
     "upload",
     "wrk",
 ]
@@ -39,6 +42,9 @@ SCRIPT = Path(__file__).with_name("report.lua")
 ERRORS = ("connect", "read", "write", "status", "timeout")
 CHUNK = 256 * 1024
 SMALL_REQUEST = b"GET /small HTTP/1.1\r\nHost: bench\r\n\r\n"
+PART_OF_A_HEAD = b"GET /small HTTP/1.1\r\nHost: bench\r\nX-Slow: " + b"a" * 100
+DRIPS = 100
+"""Bytes of slow heads between two requests of another client."""
 FLOWING = 10_000_000
 """Bytes after which a download runs at full speed: buffers and windows have grown."""
 
@@ -52,16 +58,17 @@ class Work:
     problems: tuple[str, ...] = ()
 
 
-def wrk(port: int, path: str, seconds: int, *, close: bool = False, tls: bool = False) -> Work:
+def wrk(port: int, path: str, seconds: int, *, close: bool = False, tls: bool = False, vary: str = "") -> Work:
     """Run wrk with 32 connections; with ``close``, each request has its own connection.
 
-    With ``tls``, it resumes the last TLS session of a connection if the peer can.
+    With ``tls``, it resumes the last TLS session of a connection if the peer can. ``vary`` is what differs between
+    requests: "browsers" (the heads of four, in turn), "urls" (the query), or nothing.
     """
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", str(SCRIPT)]
     if close:
         command += ["-H", "Connection: close"]
     origin = f"https://{SERVER_NAME}" if tls else f"http://{HOST}"
-    done = subprocess.run([*command, f"{origin}:{port}{path}"], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, f"{origin}:{port}{path}", vary], check=True, capture_output=True, text=True)
     figures = done.stdout.rpartition("RESULT ")[2].split()
     requests, microseconds, *errors = map(int, figures)
     problems = [f"{count} {kind} errors" for kind, count in zip(ERRORS, errors, strict=True) if count]
@@ -109,6 +116,18 @@ def upload(port: int, size: int, file: Path | None = None) -> Work:
     seconds = time.perf_counter() - started
     total = TOTAL.unpack(answer)[0] if len(answer) == TOTAL.size else 0
     return Work(total, seconds, (f"{size - total} bytes are missing",) if size != total else ())
+
+
+def http_upload(port: int, size: int, file: Path) -> Work:
+    """Send the file repeatedly by sendfile, as the body of one request; the response has the number received."""
+    started = time.perf_counter()
+    with socket.create_connection((HOST, port), PATIENCE) as connection:
+        connection.sendall(b"PUT / HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n" % size)
+        _send_file(connection, size, file)
+        head, _, body = connection.recv(4096).partition(b"\r\n\r\n")
+    seconds = time.perf_counter() - started
+    whole = head.startswith(b"HTTP/1.1 200 ") and body == b"%d" % size
+    return Work(size, seconds, () if whole else (f"the answer is {head[:20]!r} … {body[:20]!r}",))
 
 
 def _send_copies(connection: socket.socket, size: int) -> None:
@@ -237,6 +256,31 @@ def idle_connections(port: int, count: int, client: Client = PLAIN) -> Iterator[
         for _ in range(count):
             _small_request(stack.enter_context(client.connect(port)))
         yield
+
+
+@attrs.frozen
+class SlowHeads:
+    """Connections whose clients send the head of a request byte by byte."""
+
+    connections: tuple[socket.socket, ...]
+
+    def drip(self) -> Iterator[None]:
+        """Send one byte on a hundred of them at each step, without end."""
+        while True:
+            for at in range(0, len(self.connections), DRIPS):
+                for connection in self.connections[at : at + DRIPS]:
+                    connection.send(b"a")
+                yield
+
+
+@contextlib.contextmanager
+def slow_heads(port: int, count: int) -> Iterator[SlowHeads]:
+    """Hold ``count`` connections open, each with a part of a head."""
+    with contextlib.ExitStack() as stack:
+        connections = tuple(stack.enter_context(PLAIN.connect(port)) for _ in range(count))
+        for connection in connections:
+            connection.sendall(PART_OF_A_HEAD)
+        yield SlowHeads(connections)
 
 
 def _small_request(connection: socket.socket) -> int:

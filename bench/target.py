@@ -65,6 +65,8 @@ class Features:
     """Servers get a PROXY header of version 2."""
     allow: bool = False
     """Clients must be of an allowed network."""
+    http: bool = False
+    """Requests are proxied, not connections, without an access log."""
     check: str = ""
     """Active health checks, each 2 s: "tcp" or "http"; "" is none."""
 
@@ -121,9 +123,12 @@ class Target:
             return [many]
         if self.strategy is not None:
             return [Service("few", front.few, _servers(behind.few, 0, FEW)), many]
-        if self.features != Features():
+        if self.features.http:
+            names: tuple[str, ...] = ("web", "http_sink")
+        elif self.features != Features():
             return [Service("web", front.web, [Server(f"{HOST}:{self._web(behind)}")])]
-        names = ("web", "sink", "source")
+        else:
+            names = ("web", "sink", "source")
         return [Service(name, getattr(front, name), [Server(f"{HOST}:{getattr(behind, name)}")]) for name in names]
 
     def _web(self, behind: Ports) -> int:

@@ -12,12 +12,12 @@ from pathlib import Path
 import attrs
 import loads
 from backends import Ports
-from configurations import admin_socket, haproxy, lb, nginx
+from configurations import admin_socket, haproxy, lb, nginx, nginx_http
 from measure import cpu_seconds, memory_bytes
 from processes import ALL_CORES, BALANCER_CORES, running
 from target import Target
 
-__all__ = ["BALANCERS", "DIRECT", "HAPROXY", "HAPROXY_SPLICE", "LB", "NGINX", "Running", "start"]
+__all__ = ["BALANCERS", "DIRECT", "HAPROXY", "HAPROXY_SPLICE", "LB", "NGINX", "NGINX_HTTP", "Running", "start"]
 
 LISTS_IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
 IMPORT_LINE = b"import time:"
@@ -116,5 +116,7 @@ LB = Target("lb", lb)
 HAPROXY = Target("HAProxy", haproxy)
 HAPROXY_SPLICE = Target("HAProxy, splice-auto", haproxy, splices=True)
 NGINX = Target("nginx stream", nginx)
+NGINX_HTTP = Target("nginx", nginx_http)
 DIRECT = Target("direct", None)
 BALANCERS = (LB, HAPROXY, NGINX)
+"""They relay connections."""

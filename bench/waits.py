@@ -11,7 +11,7 @@ import loads
 from model import Sample, Scale
 from targets import Running
 
-__all__ = ["DOWNLOADERS", "beside_scrapes", "fairness", "imports", "latency", "reload", "startup"]
+__all__ = ["DOWNLOADERS", "beside_scrapes", "fairness", "imports", "latency", "reload", "slow_heads", "startup"]
 
 DOWNLOADERS = (1, 4)
 """Numbers of clients that download beside the measured one."""
@@ -20,6 +20,7 @@ RELOAD_TIMEOUT = 30.0
 """Timeout of a reload in seconds. An estimate: it takes less than one."""
 AFTERWARDS = 200
 """Requests after the reload that still count, as cleanup happens then."""
+SLOW_HEADS = 5_000
 SCRAPES = 10
 """Answers of the admin endpoint of each kind that a client is beside."""
 
@@ -55,6 +56,27 @@ def fairness(running: Running, scale: Scale) -> Sample:
         rises += [beside[1] - alone[1], beside[1] / alone[1]]
         seen += [*beside, total / seconds / 1e6, cpu / seconds * 100]
     return Sample((*rises, *seen), problems)
+
+
+def slow_heads(running: Running, scale: Scale) -> Sample:
+    """Return KiB of a connection with a slow head, then one client's waits beside so many of them ÷ alone: the median,
+    and the 99th percentile. Then both waits alone and beside, in microseconds.
+    """
+    alone = _percentiles(loads.pings(running.ports.web, scale.ping_seconds))
+    before = running.memory()
+    with (
+        loads.slow_heads(running.ports.web, SLOW_HEADS) as heads,
+        contextlib.closing(loads.ping_pong(running.ports.web)) as waits,
+    ):
+        next(waits)
+        held = running.memory() - before
+        until = time.perf_counter() + scale.ping_seconds
+        dripping = zip(waits, heads.drip(), strict=True)
+        beside = _percentiles(
+            sorted(wait for wait, _ in itertools.takewhile(lambda _: time.perf_counter() < until, dripping))
+        )
+    ratios = [beside[part] / alone[part] for part in (0, 1)]
+    return Sample((held / SLOW_HEADS / 1024, *ratios, *alone[:2], *beside[:2]))
 
 
 def _percentiles(waits: Sequence[float]) -> tuple[float, float, float]:
