@@ -24,7 +24,7 @@ from lb.http.steps import Body, HeaderFields, Step
 from lb.http.templates import RequestValues
 from lb.http1.body import LengthBody, MessageBody
 from lb.http1.chunks import ChunkWalker
-from lb.http1.field import EXPECT
+from lb.http1.field import EXPECT, FORWARDED
 from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
@@ -214,7 +214,8 @@ class Exchange:
 
     def forwarded(self) -> HeaderFields:
         if self.told is not None:
-            return self.told.fields
+            fields = self.head.block.end_to_end()
+            return self.told.apply((field.name, field.value) for field in fields if field.meaning == FORWARDED)
         carrier = self.carrier
         return read_forwarding(self.head, carrier.client, carrier.scheme, Networks(), self.id.encode()).change.fields
 

@@ -14,6 +14,7 @@ _LEFT_OUT = FORWARDED | COOKIE | CONDITION
 """Of the request: what is written anew; and conditions and ranges of what the client asks for. The server that decides
 would answer 304 or 206 for itself.
 """
+_OWN = (b"x-forwarded-method", b"x-forwarded-uri")
 _NOT_PASSED_ON = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade content-length date via".split()
 )
@@ -69,7 +70,8 @@ def _question(exchange: ExchangeView) -> HeaderFields:
     if head.cookies is not None:
         fields.append((b"cookie", head.cookies))
     own = ((b"X-Forwarded-Method", head.method), (b"X-Forwarded-Uri", head.target))
-    return [*fields, *exchange.forwarded(), *own]
+    told = (field for field in exchange.forwarded() if field[0].lower() not in _OWN)
+    return [*fields, *told, *own]
 
 
 def _passed_on(answer: Subresponse) -> HeaderFields:

@@ -167,3 +167,39 @@ async def test_a_client_above_its_rate_is_told_when_to_come_again_whichever_work
             async with client(lb) as web:
                 assert (await web.get("/")).status_code == 429
             assert len(server.requests) == 5
+
+
+async def test_the_server_that_decides_names_the_user_and_a_client_cannot(tmp_path):
+    async with auth_server(OK) as server, auth_server(response(204, b"Remote-User: ann")) as decider:
+        route = f'forward_auth = "{decider.url}"\nauth_headers = ["Remote-User", "Remote-Groups"]'
+        async with balancer(tmp_path, config(server, route)) as lb, client(lb) as web:
+            forged = {"Remote-User": "root", "Remote_User": "root", "Remote-Groups": "admins", "X-Other": "mine"}
+            passed = await web.post("/private", headers=forged, content=b"y" * 100_000)
+            assert passed.text == "hello"
+            got = server.fields()
+            assert got[b"remote-user"] == [b"ann"]
+            assert b"remote_user" not in got
+            assert b"remote-groups" not in got
+            assert got[b"x-other"] == [b"mine"]
+            assert b"content-length" not in decider.fields()
+
+
+async def test_behind_a_trusted_proxy_the_server_that_decides_is_told_what_the_servers_are(tmp_path):
+    async with auth_server(OK) as server, auth_server(response(204)) as decider:
+        text = config(server, f'forward_auth = "{decider.url}"')
+        text = text.replace('mode = "http"', 'mode = "http"\ntrusted_proxies = ["127.0.0.1"]')
+        told = {
+            "X-Forwarded-For": "192.0.2.7",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "www.example.com",
+            "X-Forwarded-Port": "443",
+            "X-Forwarded-Uri": "/of-the-proxy",
+            "X-Request-Id": "abc",
+        }
+        async with balancer(tmp_path, text) as lb, client(lb) as web:
+            assert (await web.get("/here", headers=told)).status_code == 200
+        asked, got = decider.fields(), server.fields()
+        for name, value in {**told, "X-Forwarded-For": "192.0.2.7, 127.0.0.1"}.items():
+            lower = name.lower().encode()
+            assert got[lower] == [value.encode()]
+            assert asked[lower] == ([b"/here"] if lower == b"x-forwarded-uri" else [value.encode()])
