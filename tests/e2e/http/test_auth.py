@@ -8,6 +8,8 @@ import subprocess
 
 import httpx
 import pytest
+import trio
+import trio.testing
 
 from tests.support.auth_server import auth_server, response
 from tests.support.balancer import PATIENCE, balancer, with_workers
@@ -203,3 +205,36 @@ async def test_behind_a_trusted_proxy_the_server_that_decides_is_told_what_the_s
             lower = name.lower().encode()
             assert got[lower] == [value.encode()]
             assert asked[lower] == ([b"/here"] if lower == b"x-forwarded-uri" else [value.encode()])
+
+
+async def test_a_websocket_passes_once_the_server_that_decides_lets_it(tmp_path):
+    switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\nhello"
+    async with auth_server(switching) as server, auth_server(response(204)) as decider:
+        text = config(server, f'forward_auth = "{decider.url}"')
+        async with balancer(tmp_path, text) as lb:
+            stream = await trio.open_tcp_stream("127.0.0.1", lb.port)
+            request = b"GET /chat HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"
+            await stream.send_all(request)
+            received = b""
+            with trio.fail_after(PATIENCE):
+                while not received.endswith(b"hello"):
+                    received += await stream.receive_some()
+            assert received.startswith(b"HTTP/1.1 101 ")
+            assert b"upgrade" not in decider.fields()
+            await stream.aclose()
+
+
+async def test_a_client_that_leaves_waits_for_no_decision(tmp_path):
+    async with auth_server(OK) as server, auth_server(None) as decider:
+        text = config(server, f'forward_auth = "{decider.url}"')
+        async with balancer(tmp_path, text) as lb:
+            stream = await trio.open_tcp_stream("127.0.0.1", lb.port)
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            with trio.fail_after(PATIENCE):
+                while not decider.requests:
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+                await stream.aclose()
+                assert (await lb.event("http.request"))["reason"] == "client_left"
+                while decider.open:
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+            assert server.requests == []
