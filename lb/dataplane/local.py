@@ -126,6 +126,7 @@ class LocalDataPlane:
 
         async def commit(left: Sequence[Backend]) -> None:
             self._context.sink = self._sink if config.admin is None else self._figures.observing(self._sink)
+            self._context.note_connect = self._figures.note_connect
             self._change_listeners(config, changes, opened)
             self._context.tls.keep(tls_of(config))
             self._find_own_addresses()

@@ -92,6 +92,12 @@ class Counters:
             connects.retries += len(record.attempts) - (record.connect_ms is None)
             self._note_failed(record.pool, record.attempts)
 
+    def note_connect(self, pool: str, milliseconds: float) -> None:
+        """Count a successful connect that is in no record of a connection."""
+        connects = self.connects.setdefault(pool, Connects())
+        connects.buckets[bisect_left(CONNECT_BOUNDS, milliseconds / 1000)] += 1
+        connects.seconds += milliseconds / 1000
+
     def note_request(self, record: HttpRequest) -> None:
         """Count a request. Costs about 1 µs."""
         requests = self.requests.get((record.listener, record.route))

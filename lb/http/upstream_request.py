@@ -162,9 +162,11 @@ class UpstreamRequest:
         connector.start(picked)
 
     def connected(self, server: socket.SocketType, tls: Tls | None) -> None:
-        assert self._connector is not None  # noqa: S101 - it calls
+        connector = self._connector
+        assert connector is not None and connector.connect_ms is not None  # noqa: S101, PT018 - it calls
         target, loop = self.target, self.target.loop
-        self.used = backend = self._connector.hand_over()
+        target.context.note_connect(target.pool.name, connector.connect_ms)
+        self.used = backend = connector.hand_over()
         handler = loop.handlers[server.fileno()]
         assert isinstance(handler, EpollConnecting | EpollHandshake)  # noqa: S101 - it has just connected
         loop.handlers[server.fileno()] = connection = ServerConnection(

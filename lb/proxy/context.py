@@ -66,6 +66,8 @@ class ConnectionContext:
         self.kept_connections: Callable[[], Mapping[str, int]] = dict
         """Returns the number of idle connections to servers that are kept for further requests, by pool. Mode ``http``
         replaces it."""
+        self.note_connect: Callable[[str, float], None] = lambda _pool, _milliseconds: None
+        """Counts a successful connect of a pool that is in no record of a connection: mode ``http`` calls it."""
         self._closed = trio.Event()
         self._of_modes: dict[object, object] = {}
 

@@ -92,7 +92,7 @@ async def test_kept_connections_are_counted(tmp_path):
         async with await connect(lb.port) as stream:
             assert await ask_for(stream, "/", "/", "/") == [200, 200, 200]
         metrics = await operator.until(operator.metrics, lambda found: found.get(KEPT))
-        assert (metrics[KEPT], a.connections) == (1, 1)
+        assert (metrics[KEPT], metrics['lb_connect_seconds_count{pool="web"}'], a.connections) == (1, 1, 1)
         assert (await operator.status())["pools"]["web"]["kept_connections"] == 1
 
 

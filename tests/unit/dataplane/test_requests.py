@@ -113,6 +113,17 @@ def test_only_connects_that_failed_are_failed_connects():
     assert figures.failed_connects == {("p", "a"): 1}
 
 
+def test_a_connect_for_a_request_counts_as_one_of_its_pool():
+    figures = Counters()
+    figures.note(record(pool="p", connect_ms=3.0))
+    figures.note_connect("p", 3.0)
+    figures.note_connect("q", 7.0)
+    assert {pool: (sum(each.buckets), each.seconds) for pool, each in figures.connects.items()} == {
+        "p": (2, 0.006), "q": (1, 0.007)
+    }  # fmt: skip
+    assert max(figures.connects["p"].buckets) == 2
+
+
 def test_connections_and_requests_are_counted_logged_or_not():
     passed = []
     figures = Counters()
