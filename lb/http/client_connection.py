@@ -9,18 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import Exchange, ExchangeCarrier
-from lb.http.file_flow import FilePart, PartsFlow, release_parts
+from lb.http.file_flow import FilePart, PartsFlow, parts_length, release_parts
+from lb.http.flow import Coding
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend
 from lb.http.header_edits import FieldChange
-from lb.http.steps import Body, HeaderFields
+from lb.http.steps import HeaderFields
 from lb.http1.dates import http_date
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HeadBuffer
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
-from lb.http1.wire import CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
+from lb.http1.wire import CHUNKED, CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
 from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
 from lb.net.deadlines import DeadlineQueue
@@ -356,33 +357,55 @@ class ClientConnection(ExchangeCarrier):
         except OSError:
             exchange.client_left()
 
-    def respond(self, exchange: Exchange, status: int, fields: HeaderFields, body: Body) -> None:
+    def respond(
+        self,
+        exchange: Exchange,
+        status: int,
+        fields: HeaderFields,
+        parts: Sequence[bytes | FilePart],
+        content_coding: bytes,
+    ) -> None:
         """Send a response of the balancer itself."""
-        parts = (body,) if isinstance(body, bytes) else body
-        length = b"" if status in (204, 304) else length_line(sum(map(_length_of, parts)))
+        framing = CHUNKED if content_coding else length_line(parts_length(parts))
+        if status in (204, 304):
+            framing = b""
         date = b"Date: %s\r\n" % http_date(int(time.time()))
-        lines = [status_line(status), date, field_lines(fields), length, self._connection_line(exchange), b"\r\n"]
+        lines = [status_line(status), date, field_lines(fields), framing, self._connection_line(exchange), b"\r\n"]
         if exchange.head.method == b"HEAD":
             release_parts(parts)
-            parts = ()
+            parts, content_coding = (), b""
         try:
-            self._write_parts(exchange, b"".join(lines), parts)
+            self._write_parts(exchange, b"".join(lines), parts, content_coding)
         except OSError:
             release_parts(parts)
             exchange.client_left()
 
-    def _write_parts(self, exchange: Exchange, head: bytes, parts: Sequence[bytes | FilePart]) -> None:
-        if not any(isinstance(part, FilePart) for part in parts):
+    def _write_parts(
+        self, exchange: Exchange, head: bytes, parts: Sequence[bytes | FilePart], content_coding: bytes
+    ) -> None:
+        if not content_coding and not any(isinstance(part, FilePart) for part in parts):
             body = b"".join(parts)  # type: ignore[arg-type]  # none is a part of a file
             exchange.bytes_out = len(body)
             self.write_two(head, body)
             exchange.response_complete()
             return
         self.write(head, more=True)
-        self.response_flow = flow = PartsFlow(self, parts, self)
+        coding = self._compressing(exchange, content_coding) if content_coding else None
+        self.response_flow = flow = PartsFlow(self, parts, self, coding)
         flow.pace = exchange.response_pace(flow.pump)
         exchange.watch_idle()
         flow.pump()
+
+    def _compressing(self, exchange: Exchange, content_coding: bytes) -> Coding:
+        from lb.http.compressed_body import CompressedCoding  # noqa: PLC0415 - the libraries take memory
+        from lb.http.encoders import Encoder  # noqa: PLC0415 - the same
+
+        return CompressedCoding(Encoder(content_coding, exchange.spawn), self._coded, chunked=False)
+
+    def _coded(self, data: bytes) -> None:
+        """A thread has compressed a piece."""
+        if isinstance(self.response_flow, PartsFlow):
+            self.response_flow.coded(data)
 
     def flow_ended(self, flow: PartsFlow) -> None:
         """A response of the balancer itself is written."""
@@ -701,7 +724,3 @@ class ClientConnection(ExchangeCarrier):
                 self._peer,
             )
         )
-
-
-def _length_of(part: bytes | FilePart) -> int:
-    return part.length if isinstance(part, FilePart) else len(part)

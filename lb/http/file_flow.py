@@ -1,7 +1,7 @@
 """Bodies from files, on their way to a client.
 
-Plain sockets get them by sendfile(2), without a copy. The loop never waits for the disk: what is not in the page cache
-is read by a thread first, see :meth:`FileSource.warm`.
+Plain sockets get them by sendfile(2), without a copy, unless they are compressed on the way. The loop never waits for
+the disk: what is not in the page cache is read by a thread first, see :meth:`FileSource.warm`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Protocol
 
 import attrs
 
+from lb.http.flow import Coding
 from lb.http.pace import Pace
 from lb.relay.epoll_stream import EpollStream
 
-__all__ = ["FilePart", "FileSource", "PartsFlow", "PartsFlowOwner", "can_tell", "release_parts"]
+__all__ = ["FilePart", "FileSource", "PartsFlow", "PartsFlowOwner", "can_tell", "parts_length", "release_parts"]
 
 MAX_SENDFILE = 2 * 1024 * 1024
 """Maximum bytes of one call. It bounds what may be evicted between the probe and the call, and is a turn or two."""
@@ -56,6 +57,11 @@ class FilePart:
         self.file.release()
 
 
+def parts_length(parts: Iterable[bytes | FilePart]) -> int:
+    """Return the bytes of all parts."""
+    return sum(part.length if isinstance(part, FilePart) else len(part) for part in parts)
+
+
 def release_parts(parts: Iterable[bytes | FilePart]) -> None:
     """Release the parts of a body that is not sent."""
     for part in parts:
@@ -80,6 +86,7 @@ class PartsFlow:
     """
 
     __slots__ = (
+        "_coding",
         "_owner",
         "_parts",
         "_position",
@@ -92,13 +99,20 @@ class PartsFlow:
         "pace",
     )
 
-    def __init__(self, stream: EpollStream, parts: Sequence[bytes | FilePart], owner: PartsFlowOwner) -> None:
+    def __init__(
+        self,
+        stream: EpollStream,
+        parts: Sequence[bytes | FilePart],
+        owner: PartsFlowOwner,
+        coding: Coding | None = None,
+    ) -> None:
         self.ended = False
         self.moved = 0
-        """Bytes written to the stream."""
+        """Bytes of the parts that have passed."""
         self._stream = stream
         self._parts = parts
         self._owner = owner
+        self._coding = coding
         self._position = 0
         self._sent = 0
         """Bytes of the part at ``_position``."""
@@ -112,7 +126,7 @@ class PartsFlow:
         """Send until the parts end, the stream accepts no more, the disk is needed, or the turn's budget is used up."""
         stream = self._stream
         try:
-            while stream.writable and not self.ended and not self._warming:
+            while stream.writable and not self.ended and not self._waits:
                 if self._position == len(self._parts):
                     self._end()
                 elif not self._step(self._parts[self._position]):
@@ -122,10 +136,30 @@ class PartsFlow:
         if self.pace is not None:
             self.pace.pause()
 
+    @property
+    def _waits(self) -> bool:
+        return self._warming or (self._coding is not None and self._coding.paused)
+
+    def coded(self, data: bytes) -> None:
+        """The coding has finished a piece elsewhere."""
+        if not self.ended:
+            try:
+                self._stream.write(data)
+            except OSError as error:
+                self._fail(error)
+            else:
+                self.pump()
+
+    def _write(self, data: bytes, *, more: bool = False) -> None:
+        if self._coding is not None:
+            data = self._coding.feed(data)
+        if data:
+            self._stream.write(data, more=more)
+
     def _step(self, part: bytes | FilePart) -> bool:
         """Send some bytes. Return False if that has to wait."""
         if isinstance(part, bytes):
-            self._stream.write(part, more=self._position + 1 < len(self._parts))
+            self._write(part, more=self._position + 1 < len(self._parts))
             self.moved += len(part)
             self._next_part()
         elif self._sent == part.length:
@@ -156,9 +190,8 @@ class PartsFlow:
                 return False
         if count == left and not part.file.is_intact():
             raise EOFError("the file was changed")
-        sent = (
-            self._sendfile(part.fd, offset, count) if self._stream.tls is None else self._copy(part.fd, offset, count)
-        )
+        send = self._sendfile if self._stream.tls is None and self._coding is None else self._copy
+        sent = send(part.fd, offset, count)
         self._sent += sent
         self.moved += sent
         self._stream.turn.budget -= sent
@@ -187,7 +220,7 @@ class PartsFlow:
             raise EOFError("the file cannot be read") from error
         if not data:
             raise EOFError("the file was cut short")
-        self._stream.write(data)
+        self._write(data)
         return len(data)
 
     def _warm(self, part: FilePart, offset: int, count: int) -> None:
@@ -207,6 +240,8 @@ class PartsFlow:
     # The end
 
     def _end(self) -> None:
+        if self._coding is not None:
+            self._stream.write(self._coding.finish())
         self.cancel()
         self._owner.flow_ended(self)
 

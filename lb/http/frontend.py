@@ -11,9 +11,9 @@ import attrs
 from lb.events import HttpRequest, UnloggedRequest
 from lb.http.answers import RedirectTarget, RespondTarget
 from lb.http.carrier import Responder
-from lb.http.header_edits import FieldEdits
 from lb.http.kept import KeptConnections
 from lb.http.open_files import Directories
+from lb.http.response_changes import ResponseChanges
 from lb.http.routes import Router
 from lb.http.step_factory import make_steps
 from lb.http.steps import Step
@@ -50,8 +50,8 @@ class RunningRoute:
     pool: str
     """The name of the route's pool; empty if it has none."""
     steps: Sequence[Step]
-    edits: FieldEdits
-    """The changes of responses of the balancer itself. A pool's target has those of servers."""
+    changes: ResponseChanges
+    """Of responses of the balancer itself. A pool's target has those of servers."""
     limit: BandwidthLimit | None = None
     """Of each response."""
     free_bytes: int = 0
@@ -134,10 +134,10 @@ class HttpFrontend:
     def _run(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> RunningRoute:
         responder = self._responder(route, spec, pools)
         pool = route.target.pool if isinstance(route.target, ToPool) else ""
-        edits = FieldEdits(route.response_headers)
+        changes = ResponseChanges(route)
         steps = make_steps(spec.name, route, self.context)
         limit = BandwidthLimit(route.limit_rate) if route.limit_rate else None
-        return RunningRoute(route.name, responder, pool, steps, edits, limit, route.limit_rate_after)
+        return RunningRoute(route.name, responder, pool, steps, changes, limit, route.limit_rate_after)
 
     def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:
         """Return what answers the requests of a route."""

@@ -1,10 +1,11 @@
-"""What a route changes of its servers' responses: fields, and compression."""
+"""What a route changes of responses: fields, and compression."""
 
 from __future__ import annotations
 
 from lb.http.carrier import ExchangeToServe
 from lb.http.compression import Variant, choose
 from lb.http.header_edits import FieldEdits
+from lb.http.steps import HeaderFields
 from lb.http.templates import RequestValues
 from lb.http1.response_head import ResponseHead
 from lb.model import RouteSpec
@@ -40,6 +41,20 @@ class ResponseChanges:
         if variant is None:
             return Variant(b"", change)
         return Variant(variant.coding, variant.change.then(change))
+
+    def of_own(
+        self, exchange: ExchangeToServe, status: int, fields: HeaderFields, length: int
+    ) -> tuple[HeaderFields, bytes]:
+        """Return the fields of a response of the balancer itself, and the content coding of its body; empty: none."""
+        coding = b""
+        if self._compresses:
+            variant = choose(exchange.head, status, [*fields, (b"Content-Length", b"%d" % length)])
+            if variant is not None:
+                fields, coding = variant.change.apply(fields), variant.coding
+        if self._edits and status < 400:
+            values = RequestValues(exchange.head, exchange.client.host.encode(), exchange.scheme, exchange.id.encode())
+            fields = self._edits.change(values).apply(fields)
+        return fields, coding
 
     def _variant(self, exchange: ExchangeToServe, head: ResponseHead) -> Variant | None:
         fields = [(field.name, field.value) for field in head.block.end_to_end()]

@@ -115,6 +115,34 @@ async def test_over_tls(tmp_path, www):
         assert (await web.get("/film.mp4", headers={"Range": "bytes=5-2000005"})).content == FILM[5:2_000_006]
 
 
+async def test_a_route_that_compresses_and_changes_fields(tmp_path, www):
+    words = b" ".join(b"%d" % number for number in range(300_000))
+    (www / "words.txt").write_bytes(words)
+    (www / "short.txt").write_bytes(b"word " * 250)
+    route = 'files = "www"\ncompress = true\nresponse_headers = { set = { Cache-Control = "max-age=60" } }'
+    async with balancer(tmp_path, config(route)) as lb, client(lb) as web:
+        for coding in ("gzip", "br", "zstd"):
+            got = await web.get("/words.txt", headers={"Accept-Encoding": coding})
+            assert (got.content, got.headers["content-encoding"]) == (words, coding)
+            assert got.headers["etag"].startswith("W/")
+            assert "content-length" not in got.headers
+            assert "accept-ranges" not in got.headers
+            assert got.headers["cache-control"] == "max-age=60"
+        again = await web.get("/words.txt", headers={"Accept-Encoding": "br", "If-None-Match": got.headers["etag"]})
+        assert (again.status_code, again.headers["etag"]) == (304, got.headers["etag"])
+        assert (await web.get("/short.txt", headers={"Accept-Encoding": "gzip"})).text == "word " * 250
+        plain = await web.get("/words.txt", headers={"Accept-Encoding": "identity"})
+        assert (plain.content, plain.headers["vary"]) == (words, "Accept-Encoding")
+        part = await web.get("/words.txt", headers={"Accept-Encoding": "gzip", "Range": "bytes=1000-1999999"})
+        assert (part.status_code, part.content) == (206, words[1000:2_000_000])
+        assert "content-encoding" not in part.headers
+        head = await web.head("/words.txt", headers={"Accept-Encoding": "gzip"})
+        assert (head.headers["content-encoding"], head.content) == ("gzip", b"")
+        assert (await web.get("/film.mp4", headers={"Accept-Encoding": "gzip"})).content == FILM
+        packed = await web.get("/app.js", headers={"Accept-Encoding": "gzip, br"})
+        assert (packed.text, packed.headers["content-encoding"]) == ("script", "gzip")
+
+
 class SlowClient:
     """A client that has taken only the begin of a response."""
 

@@ -78,6 +78,57 @@ async def test_parts_arrive_in_order_and_are_released(opened, tls, buffer):
     assert opened.uses == 0
 
 
+class Shouting:
+    """A coding that works elsewhere on each third piece."""
+
+    def __init__(self):
+        self.paused = False
+        self.pieces = 0
+        self.waiting = None
+
+    def feed(self, data):
+        assert not self.paused
+        self.pieces += 1
+        if self.pieces % 3:
+            return data.upper()
+        self.paused, self.waiting = True, data.upper()
+        return b""
+
+    def finish(self):
+        assert not self.paused
+        return b"!"
+
+
+async def test_parts_are_coded_on_the_way(path):
+    text = b"some text\n" * 50_000
+    path.write_bytes(text)
+    opened = OpenedFile(path)
+    coding = Shouting()
+    async with serving() as bench:
+        with bench.stream(buffer=SMALL_BUFFER) as (stream, client):
+            received = []
+
+            async def receive():
+                received.append(await receive_all(client))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(receive)
+                stream.turn.budget = MIB
+                parts = [b"head ", opened.part(0, len(text)), opened.part(5, 5)]
+                stream.flow = PartsFlow(stream, parts, stream, coding)
+                stream.flow.pump()
+                while not stream.over.is_set():
+                    if coding.waiting is not None:
+                        coding.paused = False
+                        done, coding.waiting = coding.waiting, None
+                        stream.flow.coded(done)
+                    await trio.lowlevel.checkpoint()
+                stream.close_socket()
+            assert received == [(b"HEAD " + text.upper() + b"TEXT\n!", False)]
+    assert opened.uses == 0
+    assert stream.flow.moved == len(text) + 10
+
+
 async def test_what_is_not_in_memory_is_read_by_a_thread_first(slow, monkeypatch):
     def would_wait(*_):
         raise BlockingIOError
