@@ -65,6 +65,7 @@ TRANSITIONS = [
     ("xar", "up"),
     ("rcax", "up"),
     ("rrPPcca", "ejected"),
+    ("rraPc", "ejected"),
     ("rrFFF", "down"),
     ("rrFFFPP", "up"),
     ("rr>", "up"),

@@ -10,7 +10,7 @@ import pytest
 from lb.events import BackendEjected
 from lb.model import HealthSpec, PassiveSpec, PluginSpec
 from tests.support.pooling import BUILT_IN, Harness, server, servers
-from tests.unit.pools.test_shared_pool import processes
+from tests.unit.pools.test_shared_pool import Held, processes
 
 
 @pytest.mark.parametrize("strategy", BUILT_IN)
@@ -66,6 +66,15 @@ def test_if_all_are_down_and_any_goes_a_session_stays():
     assert harness.pool.pick_server("b", (harness["b"],)) is None
 
 
+def test_any_does_not_go_where_a_request_may_queue():
+    specs = server("full", max_connections=1), server("down")
+    harness = Harness(*specs, when_all_down="any", queue=5, health=HealthSpec(fall=1))
+    assert harness.pool.pick_server("full", ()) is not None
+    harness.check("down", False)
+    assert harness.pick() is None
+    assert harness.pool.pick_server("down", ()) is None
+
+
 def test_a_server_in_slow_start_gets_no_more_sessions_than_connections():
     harness = Harness(*servers("ab"), strategy=PluginSpec("least-conn"), slow_start=100.0)
     harness.reload(*servers("abc"))
@@ -78,6 +87,18 @@ def test_a_server_in_slow_start_gets_no_more_sessions_than_connections():
         got += backend.name == "c"
         harness.pool.release(backend)
     assert got / 1000 == pytest.approx(0.1 / 2.1, abs=0.01)
+
+
+def test_sessions_alone_make_a_server_in_slow_start_due():
+    harness = Harness(*servers("ab"), strategy=PluginSpec("least-conn"), slow_start=100.0)
+    harness.reload(*servers("abc"))
+    harness.pool.ramp(0.0)
+    harness.now = 10.0
+    harness.pool.ramp(10.0)
+    for _ in range(40):
+        harness.pool.release(harness.pool.pick_server("a", ()))
+    assert harness.pool.pick_server("c", ()) is harness["c"]
+    assert harness.pool.pick_server("c", ()) is harness["c"], "what was missed is made up for"
 
 
 def test_a_server_in_slow_start_is_left_to_the_pick_if_it_is_the_only_one():
@@ -99,6 +120,16 @@ def test_the_last_place_is_taken_once_in_all_workers_together():
     one.pool.release(one.pool.backends["a"])
     assert other.pool.pick_server("a", ()) is other.pool.backends["a"]
     assert other.pool.backends["a"].total == 1
+
+
+def test_who_waits_comes_before_a_session():
+    one, other = processes(2, server("a", max_connections=1), queue=5)
+    assert other.pool.pick_server("a", ()) is not None
+    held = Held(one)
+    one.pool.wait(held)
+    other.pool.release(other.pool.backends["a"])
+    assert one.pool.pick_server("a", ()) is None
+    assert held.backend is one.pool.backends["a"]
 
 
 def test_a_lease_that_another_worker_took_at_the_same_time_is_given_back(monkeypatch):
