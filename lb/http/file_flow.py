@@ -37,6 +37,9 @@ class FileSource(Protocol):
     def warm(self, offset: int, length: int, done: Callable[[OSError | None], None]) -> None:
         """Read these bytes in a thread, so that they are in the page cache, and call ``done`` in the loop's thread."""
 
+    def is_warmed(self, offset: int, length: int) -> bool:
+        """Return True if these bytes were warmed a moment ago. For file systems that cannot tell what is in memory."""
+
     def release(self) -> None:
         """End the use of one part."""
 
@@ -179,7 +182,7 @@ class PartsFlow:
         offset, left = part.offset + self._sent, part.length - self._sent
         if self._resident_until <= offset:
             count = min(left, MAX_SENDFILE)
-            if not _is_resident(part.fd, offset, count):
+            if not _is_resident(part.file, offset, count):
                 self._warm(part, offset, count)
                 return False
             self._resident_until = offset + count
@@ -258,17 +261,17 @@ class PartsFlow:
             release_parts(self._parts)
 
 
-def _is_resident(fd: int, offset: int, count: int) -> bool:
-    """Return True if the first and the last byte are in the page cache, so that all between them most likely are.
-
-    False also for a file system that cannot tell, such as that of a network.
-    """
+def _is_resident(file: FileSource, offset: int, count: int) -> bool:
+    """Return True if the first and the last byte are in the page cache, so that all between them most likely are."""
     try:
         return bool(
-            os.preadv(fd, _PROBE, offset, os.RWF_NOWAIT) and os.preadv(fd, _PROBE, offset + count - 1, os.RWF_NOWAIT)
+            os.preadv(file.fd, _PROBE, offset, os.RWF_NOWAIT)
+            and os.preadv(file.fd, _PROBE, offset + count - 1, os.RWF_NOWAIT)
         )
-    except OSError:  # EAGAIN: it would have to wait; EOPNOTSUPP: it cannot tell
+    except BlockingIOError:
         return False
+    except OSError:  # EOPNOTSUPP: it cannot tell
+        return file.is_warmed(offset, count)
 
 
 def can_tell(fd: int) -> bool:

@@ -45,6 +45,8 @@ THREADS = 8
 """Threads of one directory. More calls at a time make a disk no faster."""
 MAX_WAITING = 4096
 """Maximum requests that wait for a directory. A disk that hangs must not collect more."""
+WARM_FOR = 1.0
+"""Seconds that bytes which were read count as in memory, where the file system cannot tell."""
 WARM_READ = 128 * 1024
 """Bytes of one read that warms the page cache."""
 READ_AHEAD = 2
@@ -60,7 +62,7 @@ NANO = 1_000_000_000
 class OpenFile:
     """A regular file, open. It is closed when nobody uses it any more. Implements FileSource."""
 
-    __slots__ = ("_directory", "_uses", "fd", "modified_ns", "size")
+    __slots__ = ("_directory", "_uses", "_warm", "_warm_until", "fd", "modified_ns", "size")
 
     def __init__(self, directory: Directory, fd: int, size: int, modified_ns: int) -> None:
         self.fd = fd
@@ -69,6 +71,9 @@ class OpenFile:
         """The time of its last modification."""
         self._directory = directory
         self._uses = 1
+        self._warm = (0, 0)
+        """The bytes that were warmed last: from, to."""
+        self._warm_until = 0.0
 
     def part(self, offset: int, length: int) -> FilePart:
         """Return a part of it; it stays open until that is released."""
@@ -81,11 +86,19 @@ class OpenFile:
 
     def warm(self, offset: int, length: int, done: Callable[[OSError | None], None]) -> None:
         self._uses += 1
-        self._directory.call(partial(_warm, self.fd, offset, length), partial(self._warmed, done))
+        self._directory.call(partial(_warm, self.fd, offset, length), partial(self._warmed, offset, length, done))
 
-    def _warmed(self, done: Callable[[OSError | None], None], result: OSError | None) -> None:
+    def _warmed(self, offset: int, length: int, done: Callable[[OSError | None], None], result: OSError | None) -> None:
+        if result is None:
+            first, end = self._warm
+            self._warm = (first if first <= offset <= end else offset, offset + length)
+            self._warm_until = self._directory.now() + WARM_FOR
         self.release()
         done(result)
+
+    def is_warmed(self, offset: int, length: int) -> bool:
+        first, end = self._warm
+        return first <= offset and offset + length <= end and self._directory.now() < self._warm_until
 
     def release(self) -> None:
         self._uses -= 1
@@ -235,6 +248,9 @@ class Directory:
         self._all.queue.discard(found)
         self._all.kept -= len(found.representations)
         found.release()
+
+    def now(self) -> float:
+        return self._all.loop.time()
 
     def close(self, fd: int) -> None:
         """Close the descriptor of a file; in a thread if that frees the blocks of a deleted one, which takes time."""

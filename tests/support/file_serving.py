@@ -158,6 +158,9 @@ class OpenedFile:
         if not self.slow:
             done(None)
 
+    def is_warmed(self, offset, length):
+        return False
+
     def release(self):
         self.uses -= 1
         if not self.uses:

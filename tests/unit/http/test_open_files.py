@@ -8,10 +8,11 @@ import os
 import pytest
 import trio
 
-from lb.http import open_files
+from lb.http import file_flow, open_files
+from lb.http.file_flow import PartsFlow
 from lb.http.open_files import MAX_KEPT, OPEN_FOR, SMALL_FILE, FoundFile
 from tests.support.balancer import PATIENCE
-from tests.support.file_serving import body_bytes, serving
+from tests.support.file_serving import body_bytes, receive_all, serving
 from tests.support.splicing import open_descriptors
 
 LARGE = b"large" * SMALL_FILE
@@ -310,3 +311,54 @@ async def test_cold_bytes_are_warmed(tmp_path):
         assert errors == [None]
         assert os.preadv(part.fd, [bytearray(1)], part.length - 1, os.RWF_NOWAIT) == 1
         part.release()
+
+
+async def warm(file, offset, length):
+    warmed = trio.Event()
+    errors = []
+    file.warm(offset, length, lambda error: (errors.append(error), warmed.set()))
+    with trio.fail_after(PATIENCE):
+        await warmed.wait()
+    assert errors == [None]
+
+
+async def test_where_the_file_system_cannot_tell_warmed_bytes_count_for_a_second(tmp_path, monkeypatch):
+    (tmp_path / "f").write_bytes(LARGE)
+    async with serving() as bench:
+        directory = bench.directories.of(str(tmp_path))
+        await find(directory, b"f")
+        file = directory.find(b"f").representations[b""].file
+        assert not file.is_warmed(0, 10)
+        await warm(file, 100, 100)
+        assert file.is_warmed(100, 100)
+        assert not file.is_warmed(99, 10)
+        assert not file.is_warmed(190, 11)
+        await warm(file, 200, 100)
+        assert file.is_warmed(100, 200)
+        await warm(file, 1000, 10)
+        assert not file.is_warmed(100, 200)
+        assert file.is_warmed(1000, 10)
+        now = bench.loop.time()
+        monkeypatch.setattr(bench.loop, "time", lambda: now + open_files.WARM_FOR)
+        assert not file.is_warmed(1000, 10)
+
+
+async def test_a_hot_file_takes_no_thread_where_the_file_system_cannot_tell(tmp_path, monkeypatch):
+    def cannot_tell(*_):
+        raise OSError(errno.EOPNOTSUPP, "")
+
+    (tmp_path / "f").write_bytes(LARGE)
+    async with serving() as bench:
+        directory = bench.directories.of(str(tmp_path))
+        await find(directory, b"f")
+        monkeypatch.setattr(file_flow.os, "preadv", cannot_tell)
+        kept = directory.find(b"f").representations[b""]
+        for calls in (2, 2, 2):
+            with bench.stream() as (stream, client):
+                stream.turn.budget = len(LARGE)
+                stream.flow = PartsFlow(stream, kept.body(), stream)
+                stream.flow.pump()
+                await stream.until_over()
+                stream.close_socket()
+                assert await receive_all(client) == (LARGE, False)
+            assert bench.calls == calls
