@@ -122,6 +122,8 @@ class ExchangeToServe(ExchangeView, Protocol):
     bytes_in: int
     """Bytes of the request's body that have passed."""
     bytes_out: int
+    upstream: Upstream | None
+    """What serves the exchange. Its ``end`` is called when the exchange ends, unless it is ``done``."""
 
     @property
     def carrier(self) -> Carrier: ...
@@ -149,9 +151,6 @@ class ExchangeToServe(ExchangeView, Protocol):
     @property
     def expects_continue(self) -> bool:
         """The client waits for ``100 Continue`` before it sends its body."""
-
-    def served_by(self, upstream: Upstream) -> None:
-        """This serves the exchange from now on. Its ``end`` is called when the exchange ends."""
 
     def send_continue(self) -> None:
         """Tell the client to send its body: it is kept here, for another attempt."""

@@ -157,6 +157,7 @@ class ClientConnection(ExchangeCarrier):
 
     def _begin_requests(self) -> None:
         frontend = self.frontend
+        self.loop.refresh()
         self.scheme = b"http" if self.tls is None else b"https"
         self.trusted = is_trusted(self.client, frontend.trusted_proxies)
         self.forwarded_lines = connection_lines(self.client, self.scheme)
@@ -205,29 +206,23 @@ class ClientConnection(ExchangeCarrier):
                 left -= 1
                 data = self._next_head()
                 if data is None:
+                    if not self.closed:
+                        self._wait_for_head()
                     return
                 self._begin(data)
+        except MalformedError as error:
+            self._refuse(error)
+        except OSError:
+            self.lost("client", "reset")
         finally:
             self._serving = False
 
     def _next_head(self) -> bytes | None:
-        """Return the bytes of the next head; None if it has not come yet, or the connection has ended."""
-        try:
-            head = self._buffered_head() if self._buffer is not None else None
-            if head is None:
-                head = self._read_head()
-        except MalformedError as error:
-            self._refuse(error)
-            return None
-        except OSError:
-            self.lost("client", "reset")
-            return None
-        if head is None and not self.closed:
-            self._wait_for_head()
-        return head
-
-    def _read_head(self) -> bytes | None:
-        """Read until there is a head, or nothing more to read. Raises MalformedError and OSError."""
+        """Return the bytes of the next head, as soon as it is there. Raises MalformedError and OSError."""
+        if self._buffer is not None:
+            head = self._buffered_head()
+            if head is not None:
+                return head
         while self.readable or self.unread:
             data = self.read_bytes(HEAD_READ)
             if data is None:
@@ -240,9 +235,9 @@ class ClientConnection(ExchangeCarrier):
                     return data  # the usual case: exactly one
                 self._buffer = HeadBuffer(self.frontend.settings.max_header)
             self._buffer.feed(data)
-            found = self._buffered_head()
-            if found is not None:
-                return found
+            head = self._buffered_head()
+            if head is not None:
+                return head
         return None
 
     def _buffered_head(self) -> bytes | None:
@@ -269,13 +264,9 @@ class ClientConnection(ExchangeCarrier):
             self._header_queue = None
 
     def _begin(self, data: bytes) -> None:
-        """Begin the exchange of a complete head."""
+        """Begin the exchange of a complete head. Raises MalformedError."""
         frontend = self.frontend
-        try:
-            head = frontend.heads.read(data)
-        except MalformedError as error:
-            self._refuse(error)
-            return
+        head = frontend.heads.read(data)
         if head.has_body and self._buffer is not None:
             buffer, self._buffer = self._buffer, None
             self.give_back(buffer.take_all())
@@ -340,7 +331,8 @@ class ClientConnection(ExchangeCarrier):
     ) -> bytes:
         if until_close:
             self.must_close = True
-        connection = self._connection_line(exchange)
+        usual = exchange.head.usual and exchange.body is None and not self.must_close and not self.frontend.closes
+        connection = b"" if usual else self._connection_line(exchange)
         if change is not None:
             fields = [(field.line[: len(field.name)], field.value) for field in head.block.end_to_end()]
             line = length_line(head.fixed) if framing is None else framing
@@ -442,7 +434,7 @@ class ClientConnection(ExchangeCarrier):
         if self.closed:
             return
         body = exchange.body
-        self._idle_since = self.loop.time()
+        self._idle_since = self.turn.now
         if self.must_close:
             more = exchange.head is UNREADABLE or (body is not None and not body.done)
             self._end_orderly("lb" if exchange.head.keep_alive else "client", more_comes=more)
@@ -514,6 +506,7 @@ class ClientConnection(ExchangeCarrier):
 
     def expired(self, queue: DeadlineQueue) -> None:
         """A deadline has passed, or would have if nothing had happened since."""
+        self.loop.refresh()
         if queue is self._keep_alive_queue:
             now = self._context.clock()
             if self._is_busy:
@@ -654,6 +647,7 @@ class ClientConnection(ExchangeCarrier):
         """End the connection now, in any state. A response that has begun is cut with a reset."""
         if self._finished:
             return
+        self.loop.refresh()
         exchange = self.exchange
         if self.relay is not None:
             self.relay.close(reset=True)

@@ -94,70 +94,46 @@ class ExchangeCarrier(Carrier, abc.ABC):
 class Exchange:
     """Implements :class:`lb.http.carrier.ExchangeToServe`, for steps and targets."""
 
-    __slots__ = (
-        "_complete",
-        "_idle_queue",
-        "_idle_since",
-        "_reason",
-        "_scopes",
-        "_steps",
-        "began",
-        "body",
-        "bytes_in",
-        "bytes_out",
-        "carrier",
-        "client",
-        "continue_sent",
-        "edits",
-        "ended",
-        "frontend",
-        "head",
-        "id",
-        "responded_at",
-        "route",
-        "scheme",
-        "status",
-        "told",
-        "upstream",
-    )
+    # Most requests need few of these: a class's attribute costs a request nothing.
+    told: FieldChange | None = None
+    """What servers are told of the client, as a change of the fields; None if no trusted proxy is in front."""
+    route: RunningRoute | None = None
+    body: MessageBody | None = None
+    """The request's body, if it has one."""
+    upstream: Upstream | None = None
+    """What serves it, if that is not the balancer itself."""
+    edits: FieldChange | None = None
+    """What steps have changed of the fields for the server."""
+    bytes_in = 0
+    """Bytes of the request's body."""
+    bytes_out = 0
+    status: int | None = None
+    """Of the response that has begun."""
+    responded_at: float | None = None
+    continue_sent = False
+    """The client was told to send its body."""
+    ended = False
+    _reason: RequestReason = "ok"
+    _steps: Iterator[Step] = iter(())
+    _scopes: tuple[trio.CancelScope, ...] = ()
+    """Of its tasks."""
+    _idle_queue: DeadlineQueue | None = None
+    _idle_since = 0.0
+    _complete = False
+    """The whole response was sent, but for what the client has not taken yet."""
 
     def __init__(self, carrier: ExchangeCarrier, frontend: HttpFrontend, head: RequestHead) -> None:
         self.carrier = carrier
         self.frontend = frontend
         self.head = head
         self.id = frontend.next_id()
-        self.began = carrier.loop.time()
+        self.began = carrier.turn.now
         self.client: Client = carrier.client
         """Behind trusted proxies, the client that they name."""
         self.scheme = carrier.scheme
         """``http`` or ``https``: what the client used."""
-        self.told: FieldChange | None = None
-        """What servers are told of the client, as a change of the fields; None if no trusted proxy is in front."""
         if carrier.trusted:
             self._read_forwarding(head)
-        self.route: RunningRoute | None = None
-        self.body: MessageBody | None = None
-        """The request's body, if it has one."""
-        self.upstream: Upstream | None = None
-        """What serves it, if that is not the balancer itself."""
-        self.edits: FieldChange | None = None
-        """What steps have changed of the fields for the server."""
-        self.bytes_in = self.bytes_out = 0
-        """Bytes of the bodies."""
-        self.status: int | None = None
-        """Of the response that has begun."""
-        self.responded_at: float | None = None
-        self.continue_sent = False
-        """The client was told to send its body."""
-        self.ended = False
-        self._reason: RequestReason = "ok"
-        self._steps: Iterator[Step] = iter(())
-        self._scopes: tuple[trio.CancelScope, ...] = ()
-        """Of its tasks."""
-        self._idle_queue: DeadlineQueue | None = None
-        self._idle_since = 0.0
-        self._complete = False
-        """The whole response was sent, but for what the client has not taken yet."""
 
     def _read_forwarding(self, head: RequestHead) -> None:
         """Believe what a trusted proxy says of its client."""
@@ -188,7 +164,7 @@ class Exchange:
             self.fail(404, "no_route")
             return
         self.route = route
-        if 0 < self.max_body < (head.block.length or 0):
+        if self.body is not None and 0 < self.max_body < (head.block.length or 0):
             self.fail(413, "too_large")
         elif route.steps:
             self._steps = iter(route.steps)
@@ -206,6 +182,7 @@ class Exchange:
         """Go on with the next step, or the target."""
         if self.ended or self.route is None:
             return
+        self.carrier.loop.refresh()
         for step in self._steps:
             if not step.begin(self):
                 return
@@ -225,9 +202,6 @@ class Exchange:
             return self.told.apply((field.name, field.value) for field in fields if field.meaning == FORWARDED)
         carrier = self.carrier
         return read_forwarding(self.head, carrier.client, carrier.scheme, Networks(), self.id.encode()).change.fields
-
-    def served_by(self, upstream: Upstream) -> None:
-        self.upstream = upstream
 
     def set_request_field(self, name: bytes, value: bytes | None) -> None:
         change = FieldChange(frozenset((name.lower(),)), () if value is None else ((name, value),))
@@ -256,6 +230,7 @@ class Exchange:
         if self.ended or self.status is not None:
             release_parts(parts)
             return
+        self.carrier.loop.refresh()
         self._reason = reason
         self._leave_server()
         coding = b""
@@ -300,7 +275,7 @@ class Exchange:
     def response_begins(self, status: int) -> None:
         """The first byte of the response is sent next."""
         self.status = status
-        self.responded_at = self.carrier.loop.time()
+        self.responded_at = self.carrier.turn.now
 
     def response_complete(self, *, close: bool = False) -> None:
         """The whole response was sent, but for what the client has not taken yet."""
@@ -351,6 +326,7 @@ class Exchange:
         if self.status is None and reason != "stopped":
             self.fail(502, reason)
             return
+        self.carrier.loop.refresh()
         unfinished = self.upstream is not None and self.upstream.may_end_unfinished
         self._reason = reason
         self._end()
@@ -372,12 +348,16 @@ class Exchange:
             self._idle_queue.discard(self)
         for scope in self._scopes:
             scope.cancel()
-        self._leave_server()
-        self.frontend.context.sink(self._record())
+        upstream = self.upstream
+        if upstream is not None and not upstream.done:
+            upstream.end()
+        if self.frontend.is_recorded:
+            self.frontend.context.sink(self._record())
+        self.upstream = None  # break the reference cycle
 
     def _record(self) -> HttpRequest:
         route, upstream = self.route, self.upstream
-        now = self.carrier.loop.time()
+        now = self.carrier.turn.now
         method, host, path, version = self.head.described
         responded_at = self.responded_at
         return self.frontend.record(
@@ -420,17 +400,18 @@ class Exchange:
     def watch_idle(self) -> None:
         """A body is on its way: the idle timeout applies."""
         if self._idle_queue is None and not self.ended:
-            self._idle_since = self.carrier.loop.time()
+            self._idle_since = self.carrier.turn.now
             self._idle_queue = self.frontend.idle_queue
             self._idle_queue.enter(self, self._idle_since)
 
     def expired(self, queue: DeadlineQueue) -> None:
         """The idle timeout has passed, unless something has moved since."""
+        self.carrier.loop.refresh()
         upstream = self.upstream
         active = max(self.carrier.last_activity, upstream.last_activity if upstream is not None else 0.0)
         waits_for_server = self.status is None and self.carrier.request_flow is None
         if waits_for_server or active > self._idle_since:
-            self._idle_since = self.carrier.loop.time() if waits_for_server else active
+            self._idle_since = self.carrier.turn.now if waits_for_server else active
             queue.renew(self, self._idle_since)
             return
         self._idle_queue = None

@@ -85,6 +85,8 @@ class HttpFrontend:
     """The listener's clients speak TLS."""
     record: type[HttpRequest]
     """The record of a request."""
+    is_recorded: bool
+    """Somebody wants the records."""
 
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self.closed = closed
@@ -96,7 +98,7 @@ class HttpFrontend:
         self.next_id = context.of_mode(_request_ids)
         self.linger_queue = context.deadlines.queue("linger", LINGER_TIME)
         self.drain_queue = context.deadlines.queue("drain", DRAIN_GRACE)
-        self._response_heads = ResponseHeads()
+        self._response_heads = context.of_mode(_response_heads)
         self.limits = BandwidthLimits(context.deadlines, context.clock, context.workers)
         """The limits of connections that are open, also of those that are limited no more."""
         self.is_limited = False
@@ -114,6 +116,7 @@ class HttpFrontend:
         self.secure = spec.tls is not None
         self.trusted_proxies = settings.trusted_proxies
         self.record = HttpRequest if settings.access_log else UnloggedRequest
+        self.is_recorded = settings.access_log or self.context.is_counting
         self.header_queue = deadlines.queue("header", spec.header_timeout)
         self.keep_alive_queue = deadlines.queue("idle_client", settings.keep_alive or spec.header_timeout)
         self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
@@ -168,6 +171,10 @@ def _takes_all(route: RouteSpec) -> bool:
 def _directories(context: ConnectionContext) -> Directories:
     assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - see HttpFrontend
     return Directories(context.splicer.loop, context.descriptors, context.deadlines)
+
+
+def _response_heads(_context: ConnectionContext) -> ResponseHeads:
+    return ResponseHeads()
 
 
 def _request_ids(_context: ConnectionContext) -> RequestIds:

@@ -19,6 +19,8 @@ class KeptConnections:
 
     def __init__(self, context: ConnectionContext) -> None:
         self._descriptors = context.descriptors
+        self.generation = 1
+        """Of the configuration."""
         self._idle: dict[Backend, list[ServerConnection]] = {}
         context.kept_connections = self.by_pool
 
@@ -33,6 +35,16 @@ class KeptConnections:
         idle = self._idle.get(backend)
         if idle is None:
             idle = self._idle[backend] = []
+        enough = len(idle) >= connection.pool.spec.http.keep_alive
+        if connection.generation == self.generation and not (enough or backend.leaving):
+            idle.append(connection)  # the usual case: it was kept before
+            connection.became_idle()
+        else:
+            self._keep_first(connection, idle)
+
+    def _keep_first(self, connection: ServerConnection, idle: list[ServerConnection]) -> None:
+        """Keep a connection for the first time, or for the first time after a change of the configuration."""
+        backend = connection.backend
         if (
             len(idle) >= connection.pool.spec.http.keep_alive
             or backend.leaving
@@ -44,6 +56,7 @@ class KeptConnections:
         if not connection.kept:
             connection.kept = True
             self._descriptors.take(1)
+        connection.generation = self.generation
         idle.append(connection)
         connection.became_idle()
 
@@ -60,6 +73,7 @@ class KeptConnections:
 
     def close_outdated(self) -> None:
         """Close the connections to servers that have left or whose settings have changed."""
+        self.generation += 1
         for idle in list(self._idle.values()):
             for connection in list(idle):
                 if connection.backend.leaving or not connection.is_current:

@@ -239,7 +239,7 @@ class Directory:
             return False
         self._all.kept += count
         self._found[found.path] = found
-        self._all.queue.enter(found, self._all.loop.time())
+        self._all.queue.enter(found, self._all.loop.clock())
         return True
 
     def forget(self, found: FoundFile) -> None:

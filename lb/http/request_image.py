@@ -32,19 +32,18 @@ class RequestImages:
 
     def image(self, exchange: ExchangeToServe, server: ServerSpec, *, passes_expect: bool) -> bytes:
         """Return the head for a server."""
-        head, told = exchange.head, exchange.told
+        head = exchange.head
         more = b""
-        if head.upgrade:
-            more = b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.upgrade
-        if passes_expect and exchange.expects_continue:
-            more += b"Expect: 100-continue\r\n"
-        if self._usual and told is None and exchange.edits is None:
-            return b"%s%s%s\r\n%s\r\n" % (
-                self._common(head),
-                exchange.carrier.forwarded_lines,
-                exchange.id.encode(),
-                more,
-            )
+        if head.is_special:
+            if head.upgrade:
+                more = b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.upgrade
+            if passes_expect and exchange.expects_continue:
+                more += b"Expect: 100-continue\r\n"
+        if self._usual and exchange.told is None and exchange.edits is None:
+            common: bytes | None = head.__dict__.get("image")
+            if common is None:
+                common = head.__dict__["image"] = self._common(head)
+            return b"%s%s%s\r\n%s\r\n" % (common, exchange.carrier.forwarded_lines, exchange.id.encode(), more)
         return b"%s%s%s\r\n" % (self._start(head, server), self._changed_lines(exchange), more)
 
     def _common(self, head: RequestHead) -> bytes:

@@ -31,9 +31,6 @@ class ServerExchange(Protocol):
     def max_header(self) -> int:
         """Maximum bytes of a response's head."""
 
-    @property
-    def response_heads(self) -> ResponseHeads: ...
-
     def response(self, head: ResponseHead, rest: memoryview) -> bool:
         """A head has come. ``rest`` is what has come after it. Return True if another head follows."""
 
@@ -69,6 +66,8 @@ class ServerConnection(EpollStream):
         "_waiting_since",
         "backend",
         "exchange",
+        "generation",
+        "heads",
         "kept",
         "pool",
         "request_flow",
@@ -85,6 +84,7 @@ class ServerConnection(EpollStream):
         *,
         pool: Pool,
         backend: Backend,
+        heads: ResponseHeads,
         owner: ServerConnectionOwner,
         response_queue: DeadlineQueue,
         kept_queue: DeadlineQueue,
@@ -92,11 +92,14 @@ class ServerConnection(EpollStream):
     ) -> None:
         super().__init__(loop, sock, tls, ready)
         self.pool = pool
+        self.heads = heads
         self.backend = backend
         self.exchange: ServerExchange | None = None
         """None: the connection is idle."""
         self.request_flow: Flow | None = None
         self.response_flow: Flow | None = None
+        self.generation = 0
+        """Of the configuration for which it was kept last."""
         self.kept = False
         """It was kept once, and so has a descriptor of its own."""
         self.requests = 0
@@ -131,7 +134,7 @@ class ServerConnection(EpollStream):
 
     def request_sent(self) -> None:
         """The whole request was sent: its response is due."""
-        self._waiting_since = self.loop.time()
+        self._waiting_since = self.turn.now
 
     @property
     def has_partial_head(self) -> bool:
@@ -153,7 +156,7 @@ class ServerConnection(EpollStream):
             for level, option, value in self._keepalive_options:
                 self.sock.setsockopt(level, option, value)
             self._keepalive_options = ()
-        self._idle_since = self.loop.time()
+        self._idle_since = self.turn.now
         if self.readable or self.until_eagain:
             self.continue_later()  # the server may have ended it already
 
@@ -211,7 +214,7 @@ class ServerConnection(EpollStream):
         found = self._first_head(data, exchange.max_header)
         while found is not None:
             head, rest = found
-            another = exchange.response(exchange.response_heads.read(head), rest)
+            another = exchange.response(self.heads.read(head), rest)
             found = self._first_head(rest, exchange.max_header) if another and rest else None
 
     def _first_head(self, data: memoryview, longest: int) -> tuple[bytes, memoryview] | None:
@@ -234,7 +237,8 @@ class ServerConnection(EpollStream):
 
     def expired(self, queue: DeadlineQueue) -> None:
         """A deadline has passed, or would have if nothing had happened since."""
-        now = self.loop.clock()
+        self.loop.refresh()
+        now = self.turn.now
         if queue is self._response_queue:
             since, exchange = self._waiting_since, self.exchange
             if since is not None and exchange is not None and now - since >= queue.timeout:

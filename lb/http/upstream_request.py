@@ -66,63 +66,46 @@ class PoolTarget:
 
     def begin(self, exchange: ExchangeToServe) -> None:
         request = UpstreamRequest(exchange, self)
-        exchange.served_by(request)
+        exchange.upstream = request
         request.start()
 
 
 class UpstreamRequest:
     """Implements ConnectorOwner, ServerExchange and FlowOwner. Every path ends in :meth:`end`."""
 
-    __slots__ = (
-        "_began",
-        "_connector",
-        "_failure",
-        "_first_part",
-        "_kept",
-        "_repeats",
-        "_request_flow",
-        "_sent",
-        "client",
-        "done",
-        "exchange",
-        "response_sent",
-        "server",
-        "server_name_used",
-        "target",
-        "used",
-    )
+    # Most requests need few of these: a class's attribute costs a request nothing.
+    used: Backend | None = None
+    """The leased server, once it is connected. Before, the connector has the lease."""
+    server: ServerConnection | None = None
+    server_name_used: str | None = None
+    """The name of the server that has the request, or that has answered it."""
+    response_sent: Response | None = None
+    """The response on its way to the client."""
+    done = False
+    """Everything is given back."""
+    _connector: Connector | None = None
+    _request_flow: Flow | None = None
+    _first_part = b""
+    """The bytes of the body that went with the head."""
+    _kept: bytearray | None = None
+    """The bytes of the body so far, for another attempt; None if there is none, or if they are too many."""
+    _sent = False
+    """Something of the request was sent."""
+    _failure: tuple[int, RequestReason] | None = None
+    """Status and reason of the last attempt, if a server had the request."""
+    _began = 0.0
 
     def __init__(self, exchange: ExchangeToServe, target: PoolTarget) -> None:
         self.exchange = exchange
         self.target = target
         self.client = client_with(exchange.client, exchange.head)
         """The client with the request, for strategies."""
-        self.used: Backend | None = None
-        """The leased server, once it is connected. Before, the connector has the lease."""
-        self.server: ServerConnection | None = None
-        self.server_name_used: str | None = None
-        """The name of the server that has the request, or that has answered it."""
-        self.response_sent: Response | None = None
-        """The response on its way to the client."""
-        self._connector: Connector | None = None
-        self._request_flow: Flow | None = None
-        self._first_part = b""
-        """The bytes of the body that went with the head."""
         head = exchange.head
         self._repeats = head.repeats
         """The request may be sent again, once a server may have seen it."""
-        self._kept: bytearray | None = None
-        """The bytes of the body so far, for another attempt; None if there is none, or if they are too many."""
         if head.has_body:
             self._repeats = head.repeats and (head.block.length or 0) <= target.pool.spec.http.retry_buffer
             self._kept = bytearray() if self._repeats else None
-        self._sent = False
-        """Something of the request was sent."""
-        self._failure: tuple[int, RequestReason] | None = None
-        """Status and reason of the last attempt, if a server had the request."""
-        self._began = 0.0
-        self.done = False
-        """Everything is given back."""
 
     @property
     def backend(self) -> Backend | None:
@@ -176,6 +159,7 @@ class UpstreamRequest:
             handler.ready,
             pool=target.pool,
             backend=backend,
+            heads=target.heads,
             owner=target.kept,
             response_queue=target.response_queue,
             kept_queue=target.kept_queue,
@@ -319,20 +303,17 @@ class UpstreamRequest:
     def max_header(self) -> int:
         return self.exchange.max_header
 
-    @property
-    def response_heads(self) -> ResponseHeads:
-        return self.target.heads
-
     def response(self, head: ResponseHead, rest: memoryview) -> bool:
         exchange, server = self.exchange, self.server
         assert server is not None  # noqa: S101 - it calls
-        if head.interim:
+        status = head.status
+        if status < 200 and status != 101:
             exchange.interim(head)
             return not exchange.ended
         server.head_received()
-        if head.status == 101:
+        if status == 101:
             self._switch(head, rest)
-        elif not self._try_another(head):
+        elif status < 502 or not self._try_another(head):
             timing = server.backend.timing
             if timing is not None and timing.first_byte is not None:
                 timing.first_byte.add(server.loop.turn.now - self._began)

@@ -54,6 +54,16 @@ class RequestHead:
         return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
 
     @functools.cached_property
+    def usual(self) -> bool:
+        """True if the connection stays open, without a word about it."""
+        return self.keep_alive and self.minor == 1
+
+    @functools.cached_property
+    def is_special(self) -> bool:
+        """True if the client offers another protocol, or waits before it sends its body."""
+        return bool(self.block.meanings & (UPGRADE | EXPECT))
+
+    @functools.cached_property
     def path(self) -> bytes:
         """The path for routes (:func:`lb.http1.target.routing_path`). Raises MalformedError."""
         return routing_path(self.target)

@@ -53,6 +53,8 @@ class ConnectionContext:
         self.descriptors = descriptors
         self.disconnects = disconnects
         self.sink = sink
+        self.is_counting = True
+        """The sink counts connections and requests, for an admin endpoint."""
         self.open: set[OpenConnection] = set()
         self.secret = secret
         """For what clients bring back and must not make themselves; each use derives its own key from it."""

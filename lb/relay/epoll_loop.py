@@ -331,9 +331,10 @@ class EpollLoop:
         else:
             sock.close()
 
-    def time(self) -> float:
-        """The time of this turn, in seconds; between turns that of now. It costs a third of the clock."""
-        return self.turn.now if self._in_batch else self.clock()
+    def refresh(self) -> None:
+        """Let the time of the turn be that of now, if no turn is under way. For calls from elsewhere."""
+        if not self._in_batch:
+            self.turn.now = self.clock()
 
     def spawn(self, function: Callable[[], Awaitable[None]]) -> None:
         """Run a task beside the loop. It must not raise."""

@@ -130,12 +130,16 @@ class EpollStream:
             return memoryview(data)
         if self.tls is not None:
             return self._read_tls(self.tls)
+        turn = self.turn
         try:
-            count = self._receive(most)
+            count = self.sock.recv_into(turn.buffer, most)
         except BlockingIOError:
             self.readable = False
             return None
-        return self.turn.view[:count]
+        self.received += count
+        if count < most and not self.until_eagain:
+            self.readable = False
+        return turn.view[:count]
 
     def read_bytes(self, most: int) -> bytes | None:
         """The same, in an object of its own: for a few bytes that are kept."""
@@ -162,12 +166,15 @@ class EpollStream:
                 self.continue_later()
                 return None
             try:
-                count = self._receive(CRYPTO_READ)
+                count = self.sock.recv_into(turn.buffer, CRYPTO_READ)
             except BlockingIOError:
                 self.readable = False
                 return None
             if not count:
                 raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "cut off")
+            self.received += count
+            if count < CRYPTO_READ and not self.until_eagain:
+                self.readable = False
             length = tls.open_into(turn.view[:count], turn.plain)
             turn.budget -= CRYPTO * count + CRYPTO_RECORD * tls.work
             if tls.ended:
@@ -177,14 +184,6 @@ class EpollStream:
             if not self.readable:
                 return None
         return memoryview(b"")
-
-    def _receive(self, most: int) -> int:
-        """Read into the shared buffer. Raises OSError, BlockingIOError if there is nothing."""
-        count = self.sock.recv_into(self.turn.buffer, most)
-        self.received += count
-        if count < most and not self.until_eagain:
-            self.readable = False
-        return count
 
     def give_back(self, data: bytes) -> None:
         """Let the next read begin with these bytes."""
