@@ -122,6 +122,10 @@ class ExchangeToServe(ExchangeView, Protocol):
     bytes_in: int
     """Bytes of the request's body that have passed."""
     bytes_out: int
+    status: int | None
+    """Of the response that has begun."""
+    responded_at: float | None
+    """When it began, in seconds."""
     upstream: Upstream | None
     """What serves the exchange. Its ``end`` is called when the exchange ends, unless it is ``done``."""
 
@@ -135,10 +139,6 @@ class ExchangeToServe(ExchangeView, Protocol):
     @property
     def edits(self) -> FieldChange | None:
         """What steps have changed of the fields."""
-
-    @property
-    def status(self) -> int | None:
-        """Of the response that has begun."""
 
     @property
     def body(self) -> MessageBody | None:

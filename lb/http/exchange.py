@@ -1,7 +1,7 @@
 """One request and its response, whatever carries it: the steps of its route, its target, its record.
 
 The main path is :meth:`Exchange.start` → the target → :meth:`Exchange.response_complete`. Every path ends in
-:meth:`Exchange._finish`, with one event.
+:meth:`Exchange._end`, with one event.
 """
 
 from __future__ import annotations
@@ -285,7 +285,8 @@ class Exchange:
             self._complete = True
             self.watch_idle()
         else:
-            self._finish()
+            self._end()
+            self.carrier.exchange_ended(self)
 
     def client_writable(self) -> None:
         """The client has taken all that was unsent."""
@@ -293,7 +294,8 @@ class Exchange:
         if flow is not None:
             flow.pump()
         elif self._complete:
-            self._finish()
+            self._end()
+            self.carrier.exchange_ended(self)
 
     def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
         assert self.upstream is not None  # noqa: S101 - it has the socket
@@ -335,11 +337,6 @@ class Exchange:
     def _leave_server(self) -> None:
         if self.upstream is not None and not self.upstream.done:
             self.upstream.end()
-
-    def _finish(self) -> None:
-        """The client has the whole response."""
-        self._end()
-        self.carrier.exchange_ended(self)
 
     def _end(self) -> None:
         """Give back everything, and write the record."""

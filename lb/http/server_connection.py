@@ -63,7 +63,6 @@ class ServerConnection(EpollStream):
         "_response_queue",
         "_spec",
         "_tls_spec",
-        "_waiting_since",
         "backend",
         "exchange",
         "generation",
@@ -73,6 +72,7 @@ class ServerConnection(EpollStream):
         "request_flow",
         "requests",
         "response_flow",
+        "waiting_since",
     )
 
     def __init__(
@@ -112,8 +112,8 @@ class ServerConnection(EpollStream):
         self._partial: HeadBuffer | None = None
         """A head that has not come completely."""
         now = loop.clock()
-        self._waiting_since: float | None = None
-        """When the request was sent; None: no response is due."""
+        self.waiting_since: float | None = None
+        """When the whole request was sent; None: no response is due."""
         self._idle_since = now
         self._response_queue = response_queue
         self._kept_queue = kept_queue
@@ -132,10 +132,6 @@ class ServerConnection(EpollStream):
         self.requests += 1
         self.write(data)
 
-    def request_sent(self) -> None:
-        """The whole request was sent: its response is due."""
-        self._waiting_since = self.turn.now
-
     @property
     def has_partial_head(self) -> bool:
         """Some bytes of a response's head have come."""
@@ -148,7 +144,7 @@ class ServerConnection(EpollStream):
 
     def end(self) -> None:
         """The exchange has ended. The caller keeps or closes the connection."""
-        self.exchange = self.request_flow = self.response_flow = self._waiting_since = None
+        self.exchange = self.request_flow = self.response_flow = self.waiting_since = None
 
     def became_idle(self) -> None:
         """It is kept for the next request."""
@@ -211,20 +207,28 @@ class ServerConnection(EpollStream):
 
     def _take_heads(self, exchange: ServerExchange, data: memoryview) -> None:
         """Pass on the head, and those of interim responses before it. Raises MalformedError."""
-        found = self._first_head(data, exchange.max_header)
-        while found is not None:
-            head, rest = found
-            another = exchange.response(self.heads.read(head), rest)
-            found = self._first_head(rest, exchange.max_header) if another and rest else None
+        another = True
+        while another and data:
+            if self._partial is None:
+                start = bytes(data[:USUAL_HEAD])
+                end = start.find(b"\r\n\r\n") + 4
+                if end >= 4:
+                    data = data[end:]
+                    another = exchange.response(self.heads.read(start[:end]), data)
+                    continue
+            found = self._unusual_head(data, exchange.max_header)
+            if found is None:
+                return
+            head, data = found
+            another = exchange.response(self.heads.read(head), data)
 
-    def _first_head(self, data: memoryview, longest: int) -> tuple[bytes, memoryview] | None:
-        """Return the first head and what has come behind it; None if it is not complete. Raises MalformedError."""
+    def _unusual_head(self, data: memoryview, longest: int) -> tuple[bytes, memoryview] | None:
+        """Return a head that is long, or comes in pieces, and what has come behind it; None if it is not complete.
+
+        Raises MalformedError.
+        """
         buffer = self._partial
         if buffer is None:
-            start = bytes(data[:USUAL_HEAD])
-            end = start.find(b"\r\n\r\n") + 4
-            if end >= 4:
-                return start[:end], data[end:]
             buffer = self._partial = HeadBuffer(longest)
         buffer.feed(data)
         head = buffer.take_head()
@@ -240,7 +244,7 @@ class ServerConnection(EpollStream):
         self.loop.refresh()
         now = self.turn.now
         if queue is self._response_queue:
-            since, exchange = self._waiting_since, self.exchange
+            since, exchange = self.waiting_since, self.exchange
             if since is not None and exchange is not None and now - since >= queue.timeout:
                 exchange.response_timed_out()
             else:
@@ -250,10 +254,6 @@ class ServerConnection(EpollStream):
             self.close_socket()
         else:
             queue.renew(self, self._idle_since if self.exchange is None else now)
-
-    def head_received(self) -> None:
-        """The response's head has come: it is not due any more."""
-        self._waiting_since = None
 
     def detach(self) -> None:
         """Leave the socket to another handler."""

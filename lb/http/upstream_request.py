@@ -240,7 +240,7 @@ class UpstreamRequest:
             return
         self._sent = True
         if body is None or body.done:
-            server.request_sent()
+            server.waiting_since = server.turn.now
         else:
             self._send_body(server)
         if server.readable and self.server is server and self._request_flow is None:
@@ -280,7 +280,7 @@ class UpstreamRequest:
         self._request_flow = exchange.carrier.request_flow = None
         if self.server is not None:
             self.server.request_flow = None
-            self.server.request_sent()
+            self.server.waiting_since = self.server.turn.now
 
     def flow_failed(self, flow: Flow, stream: EpollStream, error: Exception) -> None:
         """The request's body cannot pass."""
@@ -310,7 +310,7 @@ class UpstreamRequest:
         if status < 200 and status != 101:
             exchange.interim(head)
             return not exchange.ended
-        server.head_received()
+        server.waiting_since = None
         if status == 101:
             self._switch(head, rest)
         elif status < 502 or not self._try_another(head):
@@ -351,8 +351,7 @@ class UpstreamRequest:
     ) -> None:
         """Pass on a response that has come at once: the usual case."""
         exchange = self.exchange
-        exchange.response_begins(head.status)
-        exchange.bytes_out = len(rest)
+        exchange.status, exchange.responded_at, exchange.bytes_out = head.status, server.turn.now, len(rest)
         image = exchange.carrier.response_image(exchange, head, change=None if variant is None else variant.change)
         try:
             exchange.carrier.write_two(image, rest)
@@ -373,7 +372,7 @@ class UpstreamRequest:
     def _try_another(self, head: ResponseHead) -> bool:
         """Try another server if the response is one that the pool does not accept while there are others."""
         status = head.status
-        if status < 502 or str(status) not in self.target.pool.spec.http.retry_on:
+        if str(status) not in self.target.pool.spec.http.retry_on:
             return False
         if not self._repeatable or not self._retries_left:
             return False
@@ -459,12 +458,15 @@ class UpstreamRequest:
         if flow is not None:
             reusable = False
             self._stop_request(flow)
+        target = self.target
         server.end()
-        if reusable and self.target.keeps_connections:
-            self.target.kept.keep(server)
+        if reusable and target.keeps_connections:
+            target.kept.keep(server)
         else:
             server.close_socket()
-        self._release()
+        backend, self.used = self.used, None
+        if backend is not None:
+            target.pool.release(backend)
         self.done = True
 
     def _stop_request(self, flow: Flow) -> None:

@@ -213,16 +213,18 @@ class EpollStream:
 
     def write_two(self, head: bytes, data: bytes | memoryview) -> None:
         """Send two parts, with one call. Raises OSError."""
-        if len(data) <= JOINED or self.tls is not None or self.unsent:
-            self.write(head + data if data else head)
+        if self.tls is not None or self.unsent:
+            self.write(head + data)
             return
+        small = len(data) <= JOINED
+        both = head + data if small else b""
         try:
-            sent = self.sock.sendmsg((head, data))
+            sent = self.sock.send(both) if small else self.sock.sendmsg((head, data))
         except BlockingIOError:
             sent = 0
         self.sent += sent
         if sent < len(head) + len(data):
-            self.unsent = (head + bytes(data))[sent:]
+            self.unsent = (both or head + data)[sent:]
             self.writable = False
 
     def _flush(self) -> bool:
