@@ -55,6 +55,7 @@ class KeptConnections:
             return
         if not connection.kept:
             connection.kept = True
+            connection.keep_alive()
             self._descriptors.take(1)
         connection.generation = self.generation
         idle.append(connection)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Protocol
 
+import attrs
+
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HeadBuffer
 from lb.http1.response_head import ResponseHead, ResponseHeads
@@ -18,7 +20,7 @@ from lb.tls.layer import Tls
 if TYPE_CHECKING:
     from lb.http.flow import Flow
 
-__all__ = ["ServerConnection", "ServerConnectionOwner", "ServerExchange"]
+__all__ = ["ConnectionSettings", "ServerConnection", "ServerConnectionOwner", "ServerExchange"]
 
 USUAL_HEAD = 4096
 """Bytes in which the end of a head is looked for first."""
@@ -51,22 +53,31 @@ class ServerConnectionOwner(Protocol):
         """A connection that was kept once has been closed."""
 
 
+@attrs.frozen(eq=False)
+class ConnectionSettings:
+    """What the connections to the servers of a pool share."""
+
+    pool: Pool
+    heads: ResponseHeads
+    owner: ServerConnectionOwner
+    response_queue: DeadlineQueue
+    kept_queue: DeadlineQueue
+    keepalive_options: tuple[tuple[int, int, int], ...]
+    """Options of TCP keep-alive, set when a connection is kept for the first time."""
+
+
 class ServerConnection(EpollStream):
     """A connected socket of a server of a pool."""
 
     __slots__ = (
         "_idle_since",
-        "_keepalive_options",
-        "_kept_queue",
-        "_owner",
         "_partial",
-        "_response_queue",
+        "_settings",
         "_spec",
         "_tls_spec",
         "backend",
         "exchange",
         "generation",
-        "heads",
         "kept",
         "pool",
         "request_flow",
@@ -81,19 +92,12 @@ class ServerConnection(EpollStream):
         sock: socket.SocketType,
         tls: Tls | None,
         ready: int,
-        *,
-        pool: Pool,
         backend: Backend,
-        heads: ResponseHeads,
-        owner: ServerConnectionOwner,
-        response_queue: DeadlineQueue,
-        kept_queue: DeadlineQueue,
-        keepalive_options: tuple[tuple[int, int, int], ...],
+        settings: ConnectionSettings,
     ) -> None:
         super().__init__(loop, sock, tls, ready)
-        self.pool = pool
-        self.heads = heads
         self.backend = backend
+        self.pool = settings.pool
         self.exchange: ServerExchange | None = None
         """None: the connection is idle."""
         self.request_flow: Flow | None = None
@@ -104,21 +108,16 @@ class ServerConnection(EpollStream):
         """It was kept once, and so has a descriptor of its own."""
         self.requests = 0
         """Requests that it has carried."""
-        self._owner = owner
-        self._keepalive_options = keepalive_options
-        """Options of TCP keep-alive, set when it is kept for the first time."""
+        self._settings = settings
         self._spec = backend.spec
-        self._tls_spec = pool.spec.tls
+        self._tls_spec = settings.pool.spec.tls
         self._partial: HeadBuffer | None = None
         """A head that has not come completely."""
-        now = loop.clock()
         self.waiting_since: float | None = None
         """When the whole request was sent; None: no response is due."""
-        self._idle_since = now
-        self._response_queue = response_queue
-        self._kept_queue = kept_queue
-        response_queue.enter(self, now)
-        kept_queue.enter(self, now)
+        self._idle_since = now = loop.turn.now
+        settings.response_queue.enter(self, now)
+        settings.kept_queue.enter(self, now)
 
     @property
     def is_current(self) -> bool:
@@ -146,12 +145,14 @@ class ServerConnection(EpollStream):
         """The exchange has ended. The caller keeps or closes the connection."""
         self.exchange = self.request_flow = self.response_flow = self.waiting_since = None
 
+    def keep_alive(self) -> None:
+        """Set the options of TCP keep-alive."""
+        if self.sock.family != socket.AF_UNIX:
+            for level, option, value in self._settings.keepalive_options:
+                self.sock.setsockopt(level, option, value)
+
     def became_idle(self) -> None:
         """It is kept for the next request."""
-        if self._keepalive_options and self.sock.family != socket.AF_UNIX:
-            for level, option, value in self._keepalive_options:
-                self.sock.setsockopt(level, option, value)
-            self._keepalive_options = ()
         self._idle_since = self.turn.now
         if self.readable or self.until_eagain:
             self.continue_later()  # the server may have ended it already
@@ -180,7 +181,7 @@ class ServerConnection(EpollStream):
         if self.exchange is not None:
             self.exchange.server_failed(EOFError("a fault"))
         elif not self.closed:
-            self._owner.forget(self)
+            self._settings.owner.forget(self)
             self.close_socket()
 
     def _read_idle(self) -> None:
@@ -190,7 +191,7 @@ class ServerConnection(EpollStream):
         except OSError:
             ended = True
         if ended:
-            self._owner.forget(self)
+            self._settings.owner.forget(self)
             self.close_socket()
 
     def _read_heads(self, exchange: ServerExchange) -> None:
@@ -214,13 +215,13 @@ class ServerConnection(EpollStream):
                 end = start.find(b"\r\n\r\n") + 4
                 if end >= 4:
                     data = data[end:]
-                    another = exchange.response(self.heads.read(start[:end]), data)
+                    another = exchange.response(self._settings.heads.read(start[:end]), data)
                     continue
             found = self._unusual_head(data, exchange.max_header)
             if found is None:
                 return
             head, data = found
-            another = exchange.response(self.heads.read(head), data)
+            another = exchange.response(self._settings.heads.read(head), data)
 
     def _unusual_head(self, data: memoryview, longest: int) -> tuple[bytes, memoryview] | None:
         """Return a head that is long, or comes in pieces, and what has come behind it; None if it is not complete.
@@ -243,25 +244,25 @@ class ServerConnection(EpollStream):
         """A deadline has passed, or would have if nothing had happened since."""
         self.loop.refresh()
         now = self.turn.now
-        if queue is self._response_queue:
+        if queue is self._settings.response_queue:
             since, exchange = self.waiting_since, self.exchange
             if since is not None and exchange is not None and now - since >= queue.timeout:
                 exchange.response_timed_out()
             else:
                 queue.renew(self, now if since is None else since)
         elif self.exchange is None and now - self._idle_since >= queue.timeout:
-            self._owner.forget(self)
+            self._settings.owner.forget(self)
             self.close_socket()
         else:
             queue.renew(self, self._idle_since if self.exchange is None else now)
 
     def detach(self) -> None:
         """Leave the socket to another handler."""
-        self._response_queue.discard(self)
-        self._kept_queue.discard(self)
+        self._settings.response_queue.discard(self)
+        self._settings.kept_queue.discard(self)
 
     def close_socket(self, *, reset: bool = False) -> None:
         self.detach()
         if self.kept:
-            self._owner.closed(self)
+            self._settings.owner.closed(self)
         super().close_socket(reset=reset)

@@ -17,7 +17,7 @@ from lb.http.kept import KeptConnections
 from lb.http.request_image import RequestImages
 from lb.http.response import Response
 from lb.http.response_changes import ResponseChanges, Variant
-from lb.http.server_connection import ServerConnection
+from lb.http.server_connection import ConnectionSettings, ServerConnection
 from lb.http.sticky import Sticky
 from lb.http1.field import UPGRADE
 from lb.http1.grammar import MalformedError
@@ -49,7 +49,6 @@ class PoolTarget:
         self.loop = loop
         self.route = route
         self.pool = route.pool
-        self.heads = heads
         self.keeps_connections = route.pool.spec.send_proxy == "off" and not route.same_port
         """A connection serves any client: the server was told of none, and its port is its own."""
         self.images = RequestImages(spec)
@@ -61,8 +60,14 @@ class PoolTarget:
         self.counted = frozenset(status for first, last in pool.passive.statuses for status in range(first, last + 1))
         """Statuses that count as failures of their server."""
         self.changes_responses = bool(self.changes) or self.sticky is not None
-        self.response_queue = context.deadlines.queue("response", http.response_timeout)
-        self.kept_queue = context.deadlines.queue("kept", http.keep_alive_timeout)
+        self.connections = ConnectionSettings(
+            route.pool,
+            heads,
+            self.kept,
+            context.deadlines.queue("response", http.response_timeout),
+            context.deadlines.queue("kept", http.keep_alive_timeout),
+            route.keepalive_options,
+        )
 
     def begin(self, exchange: ExchangeToServe) -> None:
         request = UpstreamRequest(exchange, self)
@@ -157,13 +162,8 @@ class UpstreamRequest:
             server,
             tls,
             handler.ready,
-            pool=target.pool,
-            backend=backend,
-            heads=target.heads,
-            owner=target.kept,
-            response_queue=target.response_queue,
-            kept_queue=target.kept_queue,
-            keepalive_options=target.route.keepalive_options,
+            backend,
+            target.connections,
         )
         try:
             self._use(connection)
