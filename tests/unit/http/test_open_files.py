@@ -45,7 +45,7 @@ async def test_a_file_is_kept_for_a_second(tmp_path):
         (tmp_path / "f").write_bytes(b"new")
         kept = directory.find(b"f")
         assert kept is not None
-        assert bench.directories.queue.next_deadline - bench.loop.time() == pytest.approx(OPEN_FOR, abs=0.9)
+        assert bench.directories.queue.next_deadline - bench.loop.clock() == pytest.approx(OPEN_FOR, abs=0.9)
         kept.expired(bench.directories.queue)
         assert directory.find(b"f") is None
         assert await find(directory, b"f") == {b"": b"new"}
