@@ -250,7 +250,7 @@ class Directory:
         found.release()
 
     def now(self) -> float:
-        return self._all.loop.time()
+        return self._all.loop.clock()
 
     def close(self, fd: int) -> None:
         """Close the descriptor of a file; in a thread if that frees the blocks of a deleted one, which takes time."""
