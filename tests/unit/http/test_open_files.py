@@ -339,7 +339,7 @@ async def test_where_the_file_system_cannot_tell_warmed_bytes_count_for_a_second
         assert not file.is_warmed(100, 200)
         assert file.is_warmed(1000, 10)
         now = bench.loop.clock()
-        monkeypatch.setattr(bench.loop, "time", lambda: now + open_files.WARM_FOR)
+        monkeypatch.setattr(bench.loop, "clock", lambda: now + open_files.WARM_FOR)
         assert not file.is_warmed(1000, 10)
 
 
