@@ -156,9 +156,9 @@ def _add_demo(commands: Commands) -> None:
 def _add_explain(commands: Commands) -> None:
     explain = commands.add_parser(
         "explain",
-        help="show which server a client gets, and why",
-        description="Show which server a client gets, and why the other servers are not chosen. Without --running and "
-        "--admin, compute it from the configuration file alone; with them, ask the running balancer.",
+        help="show which server a client or a request gets, and why",
+        description="Show which server a client or a request gets, and why the others are not chosen. Without "
+        "--running and --admin, compute it from the configuration file alone; with them, ask the running balancer.",
     )
     add_explain(explain)
     explain.set_defaults(command=_explain)

@@ -1,4 +1,4 @@
-"""``/api/v1/explain``: which server a client gets, and why."""
+"""``/api/v1/explain``: which server a client or a request gets, and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import trio
 
 from lb.admin.messages import AdminRequest, HttpError
 from lb.control.balancer import Balancer
-from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name
+from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name, routed
+from lb.model.explained_request import AskedRequest
 from lb.model.values import shown
 from lb.net.cooperate import done_in_turns
 
@@ -18,6 +19,9 @@ __all__ = ["EXPLAIN_QUEUE_TIMEOUT", "Explainer"]
 
 EXPLAIN_QUEUE_TIMEOUT = 5.0
 """Seconds that a request waits for the previous one. An estimate: half the time that ``lb explain`` waits."""
+
+_ONCE = ("listener", "source", "name", "url", "method")
+"""The parameters that are given once at most."""
 
 JsonObject: TypeAlias = dict[str, object]
 
@@ -53,10 +57,20 @@ class Explainer:
             client = client_of_text(query["source"][0])
         except ValueError as error:
             raise HttpError(400, f"source: {error}") from error
-        return ExplainQuestion(listener, client, query.get("name", [""])[0], query.get("without", []))
+        question = ExplainQuestion(listener, client, query.get("name", [""])[0], query.get("without", []))
+        if "url" not in query:
+            return question
+        asked = AskedRequest(query["url"][0], query.get("method", ["GET"])[0], tuple(query.get("header", ())))
+        try:
+            return routed(question, asked)
+        except ValueError as error:
+            raise HttpError(400, str(error)) from error
 
     def _work(self, question: ExplainQuestion) -> Generator[None, None, JsonObject]:
-        pool = self._balancer.pools[pool_name(question.listener, question.asks_for)]
+        name = pool_name(question)
+        if not name:
+            return explanation(question, None)
+        pool = self._balancer.pools[name]
         if len(question.without) > len(pool.backends):
             raise HttpError(400, f"without: more names than the pool {pool.name!r} has servers")
         workers = self._balancer.workers
@@ -82,12 +96,15 @@ async def _cancel_on_disconnect(request: AdminRequest, scope: trio.CancelScope) 
 
 def _check(query: Mapping[str, list[str]]) -> None:
     """Raises HttpError if a parameter is unknown, missing or repeated."""
-    unknown = sorted(set(query) - {"listener", "source", "name", "without"})
+    unknown = sorted(set(query) - {*_ONCE, "without", "header"})
     if unknown:
         raise HttpError(400, f"unknown parameter {shown(unknown[0])}")
     for name in ("listener", "source"):
         if name not in query:
             raise HttpError(400, f"{name} is missing")
-    for name in ("listener", "source", "name"):
+    for name in _ONCE:
         if len(query.get(name, ())) > 1:
             raise HttpError(400, f"{name} is given twice")
+    for name in ("method", "header"):
+        if name in query and "url" not in query:
+            raise HttpError(400, f"{name} is of a request, and url is missing")

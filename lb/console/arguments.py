@@ -91,8 +91,11 @@ def add_explain(explain: argparse.ArgumentParser) -> None:
     )
     explain.add_argument("--running", action="store_true", help="ask the balancer that runs with the file of --config")
     explain.add_argument("--listener", required=True, metavar="LISTENER", help="listener that the client connects to")
+    explain.add_argument("--source", metavar="ADDRESS", help="address of the client: '10.1.2.3', '10.1.2.3:5555'")
+    explain.add_argument("--url", metavar="URL", help="URL of a request, for a listener with mode http")
+    explain.add_argument("--method", metavar="M", help="method of the request (default GET)")
     explain.add_argument(
-        "--source", required=True, metavar="ADDRESS", help="address of the client: '10.1.2.3', '10.1.2.3:5555'"
+        "--header", action="append", default=[], metavar="'N: V'", help="header of the request; may be repeated"
     )
     explain.add_argument("--name", metavar="NAME", help="server name in the TLS handshake of the client (SNI)")
     explain.add_argument(

@@ -10,7 +10,7 @@ from typing import Any
 
 from lb.console import tables
 from lb.console.client import AdminClient, AdminError
-from lb.console.endpoint import BAD_USAGE, OK, print_errors, with_client
+from lb.console.endpoint import BAD_USAGE, FAILED, OK, print_errors, with_client
 from lb.model.printable import printable
 
 __all__ = ["ctl"]
@@ -68,12 +68,20 @@ def _connections(client: AdminClient, options: argparse.Namespace) -> int:
 def _explain(client: AdminClient, options: argparse.Namespace) -> int:
     """The part of ``lb explain`` that asks a running balancer."""
     answer = client.get(
-        "explain", listener=options.listener, source=options.source, name=options.name, without=options.without
+        "explain",
+        listener=options.listener,
+        source=options.source,
+        name=options.name,
+        without=options.without,
+        url=options.url,
+        method=options.method,
+        header=options.header,
     )
     if options.json:
-        return _print_json(answer)
-    tables.show(tables.explanation_table(answer))
-    return OK
+        _print_json(answer)
+    else:
+        tables.show(tables.explanation_table(answer))
+    return OK if answer.get("served", True) else FAILED
 
 
 def _events(client: AdminClient, options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``lb explain``: which server a client gets, by a running balancer or by the configuration file alone."""
+"""``lb explain``: which server a client or a request gets, by a running balancer or by the configuration alone."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ import attrs
 
 from lb.config.load import ConfigError, load
 from lb.console import tables
-from lb.console.config_file import config_file
+from lb.console.config_file import UsageError, config_file
 from lb.console.ctl import ctl
-from lb.console.endpoint import BAD_USAGE, OK, print_errors
+from lb.console.endpoint import BAD_USAGE, FAILED, OK, print_errors
 from lb.discovery.sources import with_servers_files
 from lb.events import Event, Fault
-from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name
+from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name, routed
 from lb.model import PoolSpec
+from lb.model.explained_request import AskedRequest
 from lb.pools.pool import Pool
 from strategies.driver import finish
 
 __all__ = ["explain_command"]
 
+THIS_HOST = "127.0.0.1"
+"""The source of requests, if none is given."""
+
 
 def explain_command(options: argparse.Namespace) -> int:
-    """Run ``lb explain`` and return the exit code."""
+    """Run ``lb explain`` and return the exit code: 1 if nothing would answer a request. Raises UsageError."""
+    _complete(options)
     if options.running or options.admin:
         options.action = "explain"
         return ctl(options)
@@ -38,7 +43,16 @@ def explain_command(options: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2))
     else:
         tables.show(tables.explanation_table(answer))
-    return OK
+    return OK if answer.get("served", True) else FAILED
+
+
+def _complete(options: argparse.Namespace) -> None:
+    """Add the source of a request if none is given: this host. Raises UsageError for options that need others."""
+    if options.url is None and (options.method or options.header):
+        raise UsageError("--method and --header are of a request: give its --url")
+    if options.url is None and options.source is None:
+        raise UsageError("give the --source of a client, or the --url of a request")
+    options.source = options.source or THIS_HOST
 
 
 def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
@@ -50,7 +64,12 @@ def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
     except ValueError as error:
         raise ValueError(f"--source {error}") from error
     question = ExplainQuestion(listener, client, options.name or "", tuple(options.without))
-    spec = config.pools[pool_name(listener, question.asks_for)]
+    if options.url is not None:
+        question = routed(question, AskedRequest(options.url, options.method or "GET", tuple(options.header)))
+    name = pool_name(question)
+    if not name:
+        return finish(explanation(question, None))
+    spec = config.pools[name]
     notes = ["computed from the file alone: all servers count as up and idle"]
     if spec.dns:
         notes.append("servers from DNS are not included")

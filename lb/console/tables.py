@@ -32,6 +32,13 @@ CRITERIA = {
     "chance": "at random",
     "unknown": "the strategy does not report its criterion",
 }
+EFFECTS = {
+    "rate": "429 above it",
+    "auth": "401 without a password of these users",
+    "forward_auth": "the request passes if it answers 2xx",
+    "compress": "what can be, as Accept-Encoding says",
+}
+"""What the keys of a route do to a request."""
 WITHOUT_SERVER = {
     "reject": "no server: the connection is closed",
     "hold": "no server: the connection is held until one is available",
@@ -143,21 +150,43 @@ def connections_table(answer: Json) -> RenderableType:
 
 def explanation_table(answer: Json) -> RenderableType:
     """Return the output of ``lb explain``: the server that a client gets, and why not the others."""
-    key = answer.get("key", {})
-    where = f" ({key['key']} is at {key['position']} of {key['of']})" if key else ""
-    lines = [
-        f"{answer['source']} on {answer['listener']} gets {_target(answer)}",
-        f"pool {answer['pool']}, {answer['strategy']}: {CRITERIA.get(answer['decides'], answer['decides'])}{where}",
-    ]
-    if answer["denied"] is not None:
-        lines.insert(0, f"denied: {answer['denied']}; if it were allowed:")
+    lines = [f"denied: {answer['denied']}; if it were allowed:"] if answer["denied"] is not None else []
+    got = _target(answer) if answer["pool"] is not None else _own_answer(answer["request"])
+    lines.append(f"{answer['source']} on {answer['listener']} gets {got}")
+    if "request" in answer:
+        lines += _of_request(answer["request"])
+    if answer["pool"] is not None:
+        lines.append(_criterion(answer))
     parts: list[RenderableType] = [Text(printable(line)) for line in lines]
-    parts += [Text(""), _considered(answer["servers"])]
+    if answer["pool"] is not None:
+        parts += [Text(""), _considered(answer["servers"])]
     if "without" in answer:
         parts += [Text(""), *(Text(printable(line)) for line in _without(answer["without"]))]
     if answer["notes"]:
         parts += [Text(""), *(Text(f"note: {printable(note)}") for note in answer["notes"])]
     return Group(*parts)
+
+
+def _criterion(answer: Json) -> str:
+    key = answer.get("key", {})
+    where = f" ({key['key']} is at {key['position']} of {key['of']})" if key else ""
+    return f"pool {answer['pool']}, {answer['strategy']}: {CRITERIA.get(answer['decides'], answer['decides'])}{where}"
+
+
+def _of_request(request: Json) -> Iterable[str]:
+    """Return the way of a request: its route, and what happens before and after its server."""
+    yield f"{request['method']} {request['url']}"
+    yield request["why"]
+    for key, value in request["on_the_way"].items():
+        effect = EFFECTS.get(key)
+        yield f"  {key} = {value}{f': {effect}' if effect else ''}"
+    if request["server_gets"] is not None:
+        target, host = request["server_gets"]["target"], request["server_gets"]["host"]
+        yield f"  the server gets {request['method']} {target}, Host {host}"
+
+
+def _own_answer(request: Json) -> str:
+    return f"{request['answer']}, from the balancer" if request["answer"] else f"the error {request['error']}"
 
 
 def _target(answer: Json) -> str:

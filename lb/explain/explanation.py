@@ -12,16 +12,19 @@ import attrs
 
 from lb.explain.disruption import keys_moved_without
 from lb.explain.explain import explained
+from lb.explain.request import request_fields
 from lb.model import ListenerSpec, PoolSpec, TcpSettings
 from lb.model.address import Client, address_of
 from lb.model.decision import Decision
+from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.listener import find
+from lb.model.modes import load
 from lb.model.request import RequestClient
 from lb.model.suggestion import did_you_mean
 from lb.model.values import shown
 from lb.pools.pool import Pool
 
-__all__ = ["ExplainQuestion", "client_of_text", "explanation", "listener_of", "pool_name"]
+__all__ = ["ExplainQuestion", "client_of_text", "explanation", "listener_of", "pool_name", "routed"]
 
 LONGEST_NAME = 255
 """Characters of a name in a lookup; names in DNS are not longer."""
@@ -40,6 +43,13 @@ class ExplainQuestion:
     """The SNI server name of the client; "" for none."""
     without: Collection[str]
     """Servers to assume down."""
+    request: RoutedRequest | None = None
+    """The request that it sends, if the mode of the listener reads requests."""
+
+    @property
+    def chosen_for(self) -> Client:
+        """The client whom the pool sees: with its request, and behind trusted proxies the one that they name."""
+        return self.client if self.request is None else self.request.client
 
 
 def client_of_text(text: str) -> Client:
@@ -67,46 +77,79 @@ def listener_of(listeners: Mapping[str, ListenerSpec], name: str) -> ListenerSpe
     return listeners[name]
 
 
-def pool_name(listener: ListenerSpec, asks_for: str) -> str:
-    """Return the name of the pool for an SNI server name. Raises LookupError if the listener's mode is not ``tcp``."""
-    settings = _settings(listener)
+def routed(question: ExplainQuestion, asked: AskedRequest) -> ExplainQuestion:
+    """Return the question with what the listener would do with a request.
+
+    Raises ValueError if it is no request, and LookupError if the mode of the listener reads none.
+    """
+    listener = question.listener
+    return attrs.evolve(question, request=load(listener.mode).explain_request(listener, question.client, asked))
+
+
+def pool_name(question: ExplainQuestion) -> str:
+    """Return the name of the pool that the client gets a server of; empty if the balancer itself answers.
+
+    It follows from the request, or from the SNI server name. Raises LookupError if neither is known.
+    """
+    if question.request is not None:
+        return question.request.pool
+    listener, asks_for = question.listener, question.asks_for
+    settings = listener.settings
+    if not isinstance(settings, TcpSettings):
+        raise LookupError(f"the listener {listener.name!r} has mode {listener.mode!r}: ask with the URL of a request")  # noqa: TRY004 - not a bug
     known = dict(settings.sni or ())
     return (find(known, asks_for.lower()) if len(asks_for) <= LONGEST_NAME else None) or settings.pool
 
 
-def _settings(listener: ListenerSpec) -> TcpSettings:
-    if not isinstance(listener.settings, TcpSettings):
-        raise LookupError(f"the listener {listener.name!r} has mode {listener.mode!r}, and only 'tcp' can be explained")  # noqa: TRY004 - not a bug
-    return listener.settings
-
-
 def explanation(
-    question: ExplainQuestion, pool: Pool, *, turns: str = "", notes: Sequence[str] = ()
+    question: ExplainQuestion, pool: Pool | None, *, turns: str = "", notes: Sequence[str] = ()
 ) -> Generator[None, None, dict[str, object]]:
     """Return a generator that builds the answer as a JSON object. It yields between slices.
 
-    ``turns`` is the note for the answer if another process picks, so that the turns are unknown. Raises LookupError
-    if the pool lacks one of the servers.
+    ``pool`` is that of :func:`pool_name`, if there is one. ``turns`` is the note for the answer if another process
+    picks, so that the turns are unknown. Raises LookupError if the pool lacks one of the servers.
     """
+    if pool is None and question.without:
+        raise LookupError("the balancer itself answers this request: there is no server to leave out")
+    if pool is None:
+        return _answer_without_pool(question)
     _check_known(pool.spec, question.without)
     return _answer(question, pool, turns, notes)
+
+
+def _asked(question: ExplainQuestion, pool: str | None) -> dict[str, object]:
+    """Return the part of the answer that does not depend on servers."""
+    client, request = question.client, question.request
+    fields: dict[str, object] = {
+        "listener": question.listener.name,
+        "source": str(client) if client.port else client.host or "unix:",
+        "pool": pool,
+        "denied": _denied(question),
+    }
+    return fields if request is None else {**fields, "request": request_fields(request)}
+
+
+def _answer_without_pool(question: ExplainQuestion) -> Generator[None, None, dict[str, object]]:
+    """Return the answer for a request that the balancer itself answers."""
+    request = question.request
+    assert request is not None  # noqa: S101 - without a request there is a pool
+    fields = _asked(question, None)
+    yield
+    served = bool(request.answer) and fields["denied"] is None
+    return {**fields, "served": served, "notes": [*_notes(question, None)]}
 
 
 def _answer(
     question: ExplainQuestion, pool: Pool, turns: str, notes: Sequence[str]
 ) -> Generator[None, None, dict[str, object]]:
-    without = frozenset(question.without)
-    now = yield from explained(pool, question.client, here=not turns)
-    answer: dict[str, object] = {
-        "listener": question.listener.name,
-        "source": str(question.client) if question.client.port else question.client.host or "unix:",
-        "pool": pool.name,
-        "denied": _denied(question),
-        **(yield from _fields(now)),
-    }
+    without, client = frozenset(question.without), question.chosen_for
+    now = yield from explained(pool, client, here=not turns)
+    answer = {**_asked(question, pool.name), **(yield from _fields(now))}
+    if question.request is not None:
+        answer["served"] = not now.otherwise and answer["denied"] is None
     undecided = _undecided(now)
     if without:
-        then = yield from explained(pool, question.client, without=without, here=not turns)
+        then = yield from explained(pool, client, without=without, here=not turns)
         undecided = undecided or _undecided(then)
         answer["without"] = {
             "names": list(dict.fromkeys(question.without)),
@@ -162,19 +205,28 @@ def _denied(question: ExplainQuestion) -> str | None:
     return f"deny = {listener.deny}" if address in listener.deny else f"not in allow = {listener.allow}"
 
 
-def _notes(question: ExplainQuestion, pool: Pool) -> Iterator[str]:
+def _notes(question: ExplainQuestion, pool: Pool | None) -> Iterator[str]:
     """Yield the limitations of the answer."""
     listener = question.listener
     if listener.accept_proxy:
         yield "the source is the client that the PROXY header names, not the proxy"
     if listener.max_per_source or listener.rate_per_source:
         yield "the answer ignores the source's connection and rate limits"
-    sni = _settings(listener).sni
+    if question.request is not None and question.request.asked.url.lower().startswith("https:") != bool(listener.tls):
+        yield f"whatever the URL says, clients of this listener come by {'https' if listener.tls else 'http'}"
+    sni = listener.settings.sni if isinstance(listener.settings, TcpSettings) else None
     if sni is not None and not question.asks_for:
         yield "the SNI name selects the pool, and none was given"
     if sni is None and question.asks_for:
         yield "the listener has no sni, so the SNI name has no effect"
-    if not isinstance(question.client, RequestClient) and pool.groups[0].strategy.reads_requests:
+    if pool is not None:
+        yield from _notes_of_pool(question.chosen_for, pool)
+
+
+def _notes_of_pool(client: Client, pool: Pool) -> Iterator[str]:
+    if not isinstance(client, RequestClient) and pool.groups[0].strategy.reads_requests:
         yield "the strategy chooses by requests, and this client has none"
-    if ("key", "source-ip-port") in pool.spec.strategy.options and question.client.host and not question.client.port:
+    if pool.spec.sticky is not None:
+        yield f"a client with a cookie {pool.spec.sticky.cookie!r} of the pool goes to the server that set it"
+    if ("key", "source-ip-port") in pool.spec.strategy.options and client.host and not client.port:
         yield "the client's port is part of the hash key, and none was given"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
+from lb.http.locations import Location
 from lb.http.steps import ExchangeView
 from lb.http.templates import RequestValues, Template
 from lb.model.http import Redirect, Respond
 
 __all__ = ["RedirectTarget", "RespondTarget"]
 
-_NOT_IN_URL = re.compile(rb"[^0-9A-Za-z\-._~:/?#\[\]@!$&'()*+,;=%]|%(?![0-9A-Fa-f]{2})")
 _WITHOUT_BODY = frozenset((204, 205, 304))
 
 
@@ -19,23 +17,14 @@ class RedirectTarget:
 
     def __init__(self, spec: Redirect) -> None:
         self._status = spec.status
-        self._location = Template(spec.location)
-        self._on_this_host = not spec.location.startswith("//")
+        self._location = Location(spec.location)
 
     def begin(self, exchange: ExchangeView) -> None:
-        """Answer, with 400 if the location needs the Host that an old client did not send."""
-        values = _values(exchange)
-        if "host" in self._location.names and not values.host:
+        location = self._location.render(_values(exchange))
+        if location is None:
             exchange.fail(400, "bad_request")
-            return
-        location = _NOT_IN_URL.sub(_escape, self._location.render(values))
-        if location.startswith(b"//") and self._on_this_host:
-            location = b"/" + location.lstrip(b"/")  # what the path of a request says must not become a host
-        exchange.respond(self._status, ((b"Location", location),))
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % match[0][0]
+        else:
+            exchange.respond(self._status, ((b"Location", location),))
 
 
 class RespondTarget:

@@ -14,7 +14,7 @@ from lb.http.carrier import Responder
 from lb.http.kept import KeptConnections
 from lb.http.open_files import Directories
 from lb.http.response_changes import ResponseChanges
-from lb.http.routes import Router
+from lb.http.routes import Router, all_routes
 from lb.http.step_factory import make_steps
 from lb.http.steps import Step
 from lb.http.upstream_request import PoolTarget
@@ -121,18 +121,12 @@ class HttpFrontend:
         self.keep_alive_queue = deadlines.queue("idle_client", settings.keep_alive or spec.header_timeout)
         self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
         self.heads = RequestHeads()
-        self._router = Router([(route, self._run(route, spec, pools)) for route in self._all_routes(settings)])
+        self._router = Router([(route, self._run(route, spec, pools)) for route in all_routes(settings)])
         self.limits.configure(spec.bandwidth)
         self.is_limited = bool(spec.bandwidth)
         self.draining = False
         self.closes = not settings.keep_alive
         self.kept.close_outdated()
-
-    def _all_routes(self, settings: HttpSettings) -> list[RouteSpec]:
-        """Return the routes, with one for what no other takes if the listener has a pool."""
-        if not settings.pool or any(_takes_all(route) for route in settings.routes):
-            return list(settings.routes)
-        return [*settings.routes, RouteSpec(settings.pool, ToPool(settings.pool))]
 
     def _run(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> RunningRoute:
         responder = self._responder(route, spec, pools)
@@ -162,10 +156,6 @@ class HttpFrontend:
         """Return the route of a request; None if no route takes it. Raises MalformedError for a refused path."""
         path = b"/" if head.target == b"*" else head.path
         return self._router.find(head.host, path, head.method)
-
-
-def _takes_all(route: RouteSpec) -> bool:
-    return not route.hosts and route.path == "/" and not route.exact and not route.methods
 
 
 def _directories(context: ConnectionContext) -> Directories:

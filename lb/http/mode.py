@@ -9,6 +9,8 @@ from lb.http.client_connection import ClientConnection
 from lb.http.frontend import HttpFrontend
 from lb.http.settings import read_settings
 from lb.model import HttpSettings, ListenerSpec
+from lb.model.address import Client
+from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.modes import References
 from lb.model.table import Table
 from lb.pools.pool import Pool
@@ -29,6 +31,12 @@ class HttpMode(Mode):
     @classmethod
     def read_settings(cls, listener: str, table: Table, references: References) -> HttpSettings:
         return read_settings(listener, table, references)
+
+    @classmethod
+    def explain_request(cls, listener: ListenerSpec, peer: Client, asked: AskedRequest) -> RoutedRequest:
+        from lb.http.explanation import explain_request  # noqa: PLC0415 - not needed to serve requests
+
+        return explain_request(listener, peer, asked)
 
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
         settings = spec.settings

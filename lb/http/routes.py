@@ -7,9 +7,9 @@ from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
-from lb.model import RouteSpec
+from lb.model import HttpSettings, RouteSpec, ToPool
 
-__all__ = ["Router", "without_port"]
+__all__ = ["Router", "all_routes", "without_port"]
 
 T = TypeVar("T")
 Routed: TypeAlias = tuple[RouteSpec, T]
@@ -133,6 +133,17 @@ class Router(Generic[T]):
         wildcards = [self._wildcards.get(host[-length:]) for length in self._lengths if length < len(host)]
         places = [self._hosts.get(host), *wildcards, self._any]
         return set().union(*(paths.methods(path) for paths in places if paths is not None))
+
+
+def all_routes(settings: HttpSettings) -> list[RouteSpec]:
+    """Return the routes of a listener, with one for what no other takes if it has a pool."""
+    if not settings.pool or any(_takes_all(route) for route in settings.routes):
+        return list(settings.routes)
+    return [*settings.routes, RouteSpec(settings.pool, ToPool(settings.pool))]
+
+
+def _takes_all(route: RouteSpec) -> bool:
+    return not route.hosts and route.path == "/" and not route.exact and not route.methods
 
 
 def without_port(host: bytes) -> bytes:

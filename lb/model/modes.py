@@ -11,8 +11,10 @@ from pathlib import Path
 
 import attrs
 
+from lb.model.address import Client
+from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.http import UsersSpec
-from lb.model.listener import ModeSettings
+from lb.model.listener import ListenerSpec, ModeSettings
 from lb.model.plugin import Registry
 from lb.model.pool import PoolSpec
 from lb.model.table import Table
@@ -40,6 +42,14 @@ class ModeBase(abc.ABC):
 
         The caller reads the keys that all listeners have; the table reports unknown keys.
         """
+
+    @classmethod
+    def explain_request(cls, listener: ListenerSpec, peer: Client, asked: AskedRequest) -> RoutedRequest:  # noqa: ARG003
+        """Return what a listener of this mode would do with a request of a peer, for ``lb explain``.
+
+        Raises ValueError if it is no request, and LookupError if the mode knows no requests.
+        """
+        raise LookupError(f"the listener {listener.name!r} has mode {listener.mode!r}, which reads no requests")
 
 
 _REGISTRY = Registry(

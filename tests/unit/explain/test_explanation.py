@@ -53,7 +53,7 @@ def test_what_is_no_client_is_refused(text):
 def test_the_pool_is_that_of_the_name_that_is_asked_for():
     listener = listener_spec("front", (), "others", sni=(("www.example.org", "www"), ("*.example.org", "apps")))
     names = {"": "others", "WWW.example.org": "www", "a.b.example.org": "apps", "example.com": "others"}
-    assert {name: pool_name(listener, name) for name in names} == names
+    assert {name: pool_name(ExplainQuestion(listener, CLIENT, name, ())) for name in names} == names
 
 
 def test_unknown_names_are_refused_with_a_guess():

@@ -1,0 +1,123 @@
+"""What happens to a request, for ``lb explain``: its route and why, and what its server gets. Pure.
+
+The request is read, judged and routed by the code that serves requests.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from lb.http.forwarded import read_forwarding
+from lb.http.locations import Location
+from lb.http.rewriting import TargetChange
+from lb.http.routes import Router, all_routes
+from lb.http.templates import RequestValues, Template
+from lb.http1.grammar import MalformedError
+from lb.http1.head_buffer import HeadBuffer
+from lb.http1.request_head import RequestHead, RequestHeads
+from lb.http1.target import split_absolute
+from lb.model import Files, HttpSettings, ListenerSpec, Redirect, Respond, RouteSpec
+from lb.model.address import Client
+from lb.model.explained_request import AskedRequest, RoutedRequest
+from lb.model.request import client_with
+from lb.model.values import shown
+
+__all__ = ["explain_request"]
+
+
+def explain_request(listener: ListenerSpec, peer: Client, asked: AskedRequest) -> RoutedRequest:
+    """Return what a listener would do with a request of a peer.
+
+    Raises ValueError if the URL is none, or a header is not one line with a name.
+    """
+    settings = listener.settings
+    assert isinstance(settings, HttpSettings)  # noqa: S101 - read_settings returns this type
+    data = _head(asked)
+    try:
+        head = _read(data, settings)
+        if head.method == b"CONNECT":
+            return RoutedRequest(asked, peer, "CONNECT is for mode forward", error=405)
+        path = head.path
+    except MalformedError as error:
+        return RoutedRequest(asked, peer, f"refused: {error}", error=error.status)
+    router = Router([(route, route) for route in all_routes(settings)])
+    why = router.explain(head.host, path, head.method)
+    route = router.find(head.host, path, head.method)
+    scheme = b"http" if listener.tls is None else b"https"
+    forwarding = read_forwarding(head, peer, scheme, settings.trusted_proxies, b"")
+    client = client_with(forwarding.client, head)
+    if route is None:
+        return RoutedRequest(asked, client, why, error=404)
+    values = RequestValues(head, forwarding.client.host.encode(), forwarding.scheme, b"ID")
+    if 0 < settings.max_body < (head.block.length or 0):
+        return RoutedRequest(asked, client, f"{why}; its body is longer than max_body", route, error=413)
+    if isinstance(route.target, Files) and head.method not in (b"GET", b"HEAD"):
+        return RoutedRequest(asked, client, f"{why}; files take GET and HEAD only", route, error=405)
+    found = RoutedRequest(asked, client, why, route, answer=_answer(route, values))
+    return found if found.answer else attrs.evolve(found, target=_target(route, head), host=_host(route, head))
+
+
+def _answer(route: RouteSpec, values: RequestValues) -> str:
+    """Return what the balancer itself answers as the target of a route; empty if a server answers."""
+    match route.target:
+        case Redirect(text, status):
+            location = Location(text).render(values)
+            assert location is not None  # noqa: S101 - the request has a Host
+            return f"{status} to {location.decode()}"
+        case Respond(text, status):
+            text = Template(text).render(values).decode()
+            return f"{status} with the text {shown(text)}" if text else str(status)
+        case Files(directory):
+            return f"a file of {directory}"
+        case _:
+            return ""
+
+
+def _target(route: RouteSpec, head: RequestHead) -> str:
+    return TargetChange(route).target(head).decode()
+
+
+def _host(route: RouteSpec, head: RequestHead) -> str:
+    match route.host_header:
+        case "client":
+            return head.host.decode()
+        case "server":
+            return "the server's address"
+        case host:
+            return host
+
+
+def _read(data: bytes, settings: HttpSettings) -> RequestHead:
+    """Read a head as a listener does. Raises MalformedError."""
+    buffer = HeadBuffer(settings.max_header)
+    buffer.feed(data)
+    head = buffer.take_head()
+    if head is None or len(buffer):
+        raise MalformedError("the head does not end where it should")
+    return RequestHeads().read(head)
+
+
+def _head(asked: AskedRequest) -> bytes:
+    """Return the head of a request as a client sends it. Raises ValueError."""
+    try:
+        host, target = split_absolute(_line(asked.url.partition("#")[0]))
+    except (MalformedError, ValueError) as error:
+        raise ValueError(f"the URL must be like 'https://www.example.com/a', not {shown(asked.url)}") from error
+    lines = [_header(text) for text in asked.headers]
+    if not any(line.lower().startswith(b"host:") for line in lines):
+        lines.insert(0, b"Host: " + host)
+    return b"\r\n".join([b"%s %s HTTP/1.1" % (_line(asked.method), target), *lines, b"", b""])
+
+
+def _header(text: str) -> bytes:
+    """Return the line of a header. Raises ValueError."""
+    if ":" not in text:
+        raise ValueError(f"a header must be a line like 'Accept: text/html', not {shown(text)}")
+    return _line(text)
+
+
+def _line(text: str) -> bytes:
+    """Return a text of one line. Raises ValueError if it has several, or none."""
+    if len(text.splitlines()) != 1:
+        raise ValueError(f"must be one line, not {shown(text)}")
+    return text.encode(errors="surrogateescape")

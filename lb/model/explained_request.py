@@ -1,0 +1,47 @@
+"""A request that somebody asks about, and what its listener would do with it. Values only: no I/O."""
+
+from __future__ import annotations
+
+import attrs
+
+from lb.model.address import Client
+from lb.model.http import RouteSpec, ToPool
+
+__all__ = ["AskedRequest", "RoutedRequest"]
+
+
+@attrs.frozen
+class AskedRequest:
+    """A request without a body, as a person writes it."""
+
+    url: str
+    """``https://www.example.com/a``. Host and path are those of the request. The scheme is that of the listener."""
+    method: str = "GET"
+    headers: tuple[str, ...] = ()
+    """Lines ``Name: value``. A Host replaces that of the URL."""
+
+
+@attrs.frozen
+class RoutedRequest:
+    """What happens to a request before a server is chosen for it."""
+
+    asked: AskedRequest
+    client: Client
+    """Whom the pool sees, with the request: behind trusted proxies, the client that they name."""
+    why: str
+    """Why it gets its route, or none, in one line."""
+    route: RouteSpec | None = None
+    error: int = 0
+    """The status of the error that it gets before any target; 0 = none."""
+    answer: str = ""
+    """What the balancer itself answers as the target of the route; empty if a server answers."""
+    target: str = ""
+    """The target of the request, as the server gets it; empty if none does."""
+    host: str = ""
+    """The Host that the server gets."""
+
+    @property
+    def pool(self) -> str:
+        """The name of the pool whose server answers; empty if none does."""
+        target = self.route.target if self.route is not None and not self.error else None
+        return target.pool if isinstance(target, ToPool) else ""
