@@ -144,8 +144,11 @@ def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="demonstrate failover",
-        description="Run three small servers, a balancer in front of them and a light load, with a live view. Kill a "
-        "server and watch the failover: no session fails. Exit code 1 if a session failed.",
+        description="Run small servers, a balancer in front of them and a light load, with a live view. Kill a server "
+        "and watch the failover: no session or request fails. Exit code 1 if one failed.",
+    )
+    demo.add_argument(
+        "kind", nargs="?", choices=("tcp", "http"), default="tcp", help="connections (the default), or two web sites"
     )
     demo.add_argument(
         "--seconds", type=float, metavar="N", help="stop after N seconds; kill and restart a server meanwhile"
@@ -287,7 +290,7 @@ def _diff(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from lb.tools.demo import demo
 
-    return demo(options.seconds)
+    return demo(options.kind, options.seconds)
 
 
 def _explain(options: argparse.Namespace) -> int:

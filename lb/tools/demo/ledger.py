@@ -11,11 +11,11 @@ __all__ = ["Ledger"]
 
 @attrs.define
 class Ledger:
-    """Counts of finished sessions. No I/O."""
+    """Counts of finished sessions, or of requests. No I/O."""
 
     ok: int = 0
     cut: int = 0
-    """Sessions that the kill of their server ended. No balancer can save them."""
+    """Sessions that the kill of their server ended. No balancer can save them; it sends requests to another server."""
     failures: Counter[str] = attrs.field(factory=Counter)
     """Other sessions with an error, no reply or a wrong reply, counted by reason."""
     ejected: set[str] = attrs.field(factory=set)
@@ -23,13 +23,16 @@ class Ledger:
     restored: set[str] = attrs.field(factory=set)
     faults: list[str] = attrs.field(factory=list)
     """Internal errors that the balancer reported."""
+    counted: str = "sessions"
+    """What is counted."""
 
     @property
     def failed(self) -> int:
         return self.failures.total()
 
     def __str__(self) -> str:
-        return f"sessions: {self.ok} ok, {self.failed} failed, {self.cut} cut by a kill"
+        cut = f", {self.cut} cut by a kill" if self.counted == "sessions" else ""
+        return f"{self.counted}: {self.ok} ok, {self.failed} failed{cut}"
 
     def problems(self, victim: str | None) -> list[str]:
         """Return the reasons why the demo failed, a line each; empty if it succeeded.
@@ -39,7 +42,7 @@ class Ledger:
         found = [f"failed: {count} x {reason}" for reason, count in self.failures.most_common()]
         found += [f"internal error: {fault}" for fault in self.faults]
         if not self.ok:
-            found.append("no session was served")
+            found.append(f"no {self.counted.removesuffix('s')} was served")
         if victim is not None and victim not in self.ejected:
             found.append(f"{victim} was not ejected")
         if victim is not None and victim not in self.restored:

@@ -18,7 +18,8 @@ from rich.text import Text
 
 from lb.console.screen import STATE_STYLES, curve, key_line, panel
 from lb.console.terminal import keys, single_keys
-from lb.tools.demo.scene import DEMO_SERVERS, HEAVIER, DemoEvent, DemoScene
+from lb.tools.demo.kinds import DemoKind
+from lb.tools.demo.scene import DemoEvent, DemoScene
 
 __all__ = ["LiveView"]
 
@@ -69,8 +70,8 @@ class LiveView:
                 await scene.reload()
             case "c":
                 self._shows_config = not self._shows_config
-            case "1" | "2" | "3":
-                name = DEMO_SERVERS[int(key) - 1]
+            case _ if key in _server_keys(scene.kind):
+                name = scene.kind.servers[int(key) - 1]
                 if scene.servers[name].alive:
                     scene.kill(name)
                 else:
@@ -88,12 +89,12 @@ class LiveView:
             middle = [Layout(_config(scene))]
         else:
             middle = [
-                Layout(self._servers(scene), size=len(DEMO_SERVERS) + 3),
+                Layout(self._servers(scene), size=len(scene.servers) + 3),
                 Layout(self._load(scene), size=4),
-                Layout(self._log()),
+                Layout(self._log(scene)),
             ]
         picture = Layout()
-        picture.split_column(Layout(_headline(scene), size=1), *middle, Layout(_help(), size=1))
+        picture.split_column(Layout(_headline(scene), size=1), *middle, Layout(_help(scene.kind), size=1))
         return picture
 
     def _servers(self, scene: DemoScene) -> Panel:
@@ -119,7 +120,7 @@ class LiveView:
                 f"{self._rate(name):.0f}",
                 Text(backend.health.reason, style=style),
             )
-        return panel(table, f"servers ({scene.balancer.pools['demo'].spec.strategy})")
+        return panel(table, "servers")
 
     def _rate(self, name: str) -> float:
         """Return the new connections of a server per second."""
@@ -132,23 +133,23 @@ class LiveView:
             (f" {ledger.ok:,} ok", "bold green"),
             "    ",
             (f"{ledger.failed:,} failed", "bold red" if ledger.failed else "bold green"),
-            "    ",
-            (f"{ledger.cut:,} cut by a kill", "yellow" if ledger.cut else "dim"),
         )
+        if ledger.counted == "sessions":
+            counts.append(f"    {ledger.cut:,} cut by a kill", style="yellow" if ledger.cut else "dim")
         if ledger.failures:
             [(reason, _)] = ledger.failures.most_common(1)
             counts.append(f"    {reason}", style="red")
         counts.no_wrap, counts.overflow = True, "ellipsis"
         finished = [after - before for before, after in pairwise(self._sessions)][-(self._console.width - 6) :]
         ended = Text(f" {curve(finished)}", style="green", no_wrap=True)
-        return panel(Group(counts, ended), "sessions")
+        return panel(Group(counts, ended), ledger.counted)
 
-    def _log(self) -> Panel:
+    def _log(self, scene: DemoScene) -> Panel:
         lines = Text("\n", no_wrap=True, overflow="ellipsis").join(
             Text.assemble((f"{each.at:6.1f} s  ", "dim"), (each.text, TONE_STYLES[each.tone]))
             for each in reversed(self._events)
         )
-        return panel(lines or _hint(), "events, newest first")
+        return panel(lines or _hint(scene), "events, newest first")
 
 
 def _headline(scene: DemoScene) -> Align:
@@ -163,16 +164,24 @@ def _headline(scene: DemoScene) -> Align:
     return Align.center(text)
 
 
-def _hint() -> Text:
-    return Text.assemble(
-        " Press ", (" 1 ", "reverse"), " to kill a server: it is ejected, and no session fails.\n",
-        " Press ", (" 1 ", "reverse"), " again to restart it: it is restored and gets its share of the load.",
+def _hint(scene: DemoScene) -> Text:
+    text = Text.assemble(
+        " Press ", (" 1 ", "reverse"), f" to kill a server: it is ejected, and no {scene.kind.counted[:-1]} fails.\n",
+        " Press ", (" 1 ", "reverse"), " again to restart it: it is restored and gets its share of the load.\n",
     )  # fmt: skip
+    for url, shows in scene.urls:
+        text.append(f" {url}", "cyan").append(f"  {shows}\n")
+    return text
 
 
 def _config(scene: DemoScene) -> Panel:
     return panel(Syntax(scene.config, "toml", theme="ansi_dark", background_color="default"), "demo.toml")
 
 
-def _help() -> Align:
-    return key_line({"1 2 3": "kill -9 / restart", "r": f"reload {HEAVIER} weight", "c": "config", "q": "quit"})
+def _server_keys(kind: DemoKind) -> list[str]:
+    return [str(number) for number in range(1, len(kind.servers) + 1)]
+
+
+def _help(kind: DemoKind) -> Align:
+    keys = " ".join(_server_keys(kind))
+    return key_line({keys: "kill -9 / restart", "r": f"reload {kind.heavier} weight", "c": "config", "q": "quit"})

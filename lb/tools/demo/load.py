@@ -1,16 +1,17 @@
-"""The clients of the demo: short and long sessions, each classified when it ends."""
+"""The clients of the demo: short and long sessions, classified when they end, or request by request."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from itertools import count
+from itertools import count, cycle
 
 import trio
 
 from lb.events import ConnectionClosed
 from lb.model.address import Client
 from lb.net.errors import describe_error
+from lb.tools.demo.kinds import DEMOS, Ask, DemoKind
 from lb.tools.demo.ledger import Ledger
 from lb.tools.demo.process import ServerProcess
 
@@ -28,13 +29,13 @@ RECORD_GRACE = 1.0
 """Seconds to wait for the ``connection.closed`` event of a broken session and for the exit of its server."""
 
 
-RESPONSE = re.compile(rb"HTTP/1\.1 200 OK\r\n(?:.+\r\n)*?Content-Length: (\d+)\r\n(?:.+\r\n)*\r\n")
+RESPONSE = re.compile(rb"HTTP/1\.1 (\d+) .*\r\n(?:.+\r\n)*?Content-Length: (\d+)\r\n(?:.+\r\n)*\r\n")
 REPLY = re.compile(r"This is (\w+)\. You asked for (\S+)\.\n")
 """The head and the body of a response, see ``answerer.py``."""
 
 
 class WrongReplyError(Exception):
-    """A reply to another request, or extra bytes."""
+    """An error, a reply to another request, or extra bytes."""
 
 
 class EndedEarlyError(Exception):
@@ -44,9 +45,11 @@ class EndedEarlyError(Exception):
 class Load:
     """Clients of the balancer. Pass each ``connection.closed`` event to :meth:`closed`."""
 
-    def __init__(self, servers: Mapping[str, ServerProcess], ledger: Ledger) -> None:
+    def __init__(self, servers: Mapping[str, ServerProcess], ledger: Ledger, kind: DemoKind = DEMOS["tcp"]) -> None:
         self._servers = servers
         self._ledger = ledger
+        self._by_request = kind.by_request
+        self._asks = cycle(kind.asks)
         self._numbers = count(1)
         self._broken: dict[str, ConnectionClosed] = {}
         """Events, by client, of connections that the client did not end. Each session should be ended by its client."""
@@ -84,27 +87,39 @@ class Load:
         except trio.TooSlowError:
             self._ledger.failures[f"no reply in {REPLY_TIMEOUT:g} s"] += 1
         else:
-            self._ledger.ok += 1
+            self._ledger.ok += not self._by_request
 
     async def _exchange(self, stream: trio.SocketStream, requests: int, pause: float) -> None:
-        """Send requests and read replies, half-close, read to the end. One server must send all replies."""
+        """Send requests and read replies, half-close, read to the end.
+
+        One server must send all replies, unless each request has its own.
+        """
         replied_by = set()
         for number in range(requests):
             if number:
                 await trio.sleep(pause)
-            path = f"/request-{next(self._numbers)}"
-            with trio.fail_after(REPLY_TIMEOUT):
-                await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: demo\r\n\r\n".encode())
-                reply = await _read_reply(stream)
-            match = REPLY.fullmatch(reply)
-            server, asked = match.groups() if match else ("", "")
-            replied_by.add(server)
-            if asked != path or len(replied_by) > 1 or server not in self._servers:
-                raise WrongReplyError(f"{reply!r} to {path!r}")
+            replied_by.add(await self._request(stream, next(self._asks)))
+            if self._by_request:
+                self._ledger.ok += 1
+            elif len(replied_by) > 1:
+                raise WrongReplyError(f"replies of {' and '.join(sorted(replied_by))}")
         with trio.fail_after(REPLY_TIMEOUT):
             await stream.send_eof()
             if rest := await stream.receive_some():
                 raise WrongReplyError(f"{rest!r} after the last request")
+
+    async def _request(self, stream: trio.SocketStream, ask: Ask) -> str:
+        """Send a request, read its reply, and return the name of the server."""
+        number = next(self._numbers)
+        path = ask.path.format(number)
+        with trio.fail_after(REPLY_TIMEOUT):
+            await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: {ask.host}\r\n\r\n".encode())
+            reply = await _read_reply(stream)
+        match = REPLY.fullmatch(reply)
+        server, seen = match.groups() if match else ("", "")
+        if seen != ask.seen.format(number) or server not in ask.servers or server not in self._servers:
+            raise WrongReplyError(f"{reply!r} to {path!r}")
+        return server
 
     def closed(self, record: ConnectionClosed) -> None:
         """Note the ``connection.closed`` event of a connection."""
@@ -133,11 +148,13 @@ class Load:
 
 
 async def _read_reply(stream: trio.SocketStream) -> str:
-    """Return the body of an HTTP response."""
+    """Return the body of an HTTP response. Raises EndedEarlyError, and WrongReplyError if it is an error."""
     received = b""
-    while not (match := RESPONSE.match(received)) or len(received) < match.end() + int(match[1]):
+    while not (match := RESPONSE.match(received)) or len(received) < match.end() + int(match[2]):
         chunk = await stream.receive_some()
         if not chunk:
             raise EndedEarlyError
         received += chunk
+    if match[1] != b"200":
+        raise WrongReplyError(f"status {match[1].decode()}")
     return received[match.end() :].decode(errors="replace")

@@ -13,12 +13,12 @@ import trio
 
 from lb.console.terminal import is_terminal
 from lb.net.signals import signals_unblocked
+from lb.tools.demo.kinds import DEMOS, DemoKind
 from lb.tools.demo.plain import PlainView
-from lb.tools.demo.scene import DEMO_SERVERS, DemoEvent, DemoScene
+from lb.tools.demo.scene import DemoEvent, DemoScene
 
 __all__ = ["demo"]
 
-VICTIM = DEMO_SERVERS[0]
 LONG_ENOUGH = 4.0
 """Minimum seconds of a demo that must show ejection and restore. Checks need well under one second for either."""
 
@@ -33,20 +33,20 @@ class DemoView(Protocol):
         """Show the demo until cancelled."""
 
 
-def demo(seconds: float | None) -> int:
-    """Run the demo for this time, or until it is stopped; return the exit code.
+def demo(name: str, seconds: float | None) -> int:
+    """Run a demo of ``DEMOS`` for this time, or until it is stopped; return the exit code.
 
-    0 success; 1 if a session failed, or a server was not ejected or restored; 2 bad usage; 130 after Ctrl-C.
+    0 success; 1 if a session or request failed, or a server was not ejected or restored; 2 bad usage; 130 after Ctrl-C.
     """
     if seconds is not None and not 0 < seconds < math.inf:
         print(f"lb: --seconds must be more than 0 and finite, not {seconds:g}", file=sys.stderr)
         return 2
-    return trio.run(_demo, seconds)
+    return trio.run(_demo, DEMOS[name], seconds)
 
 
-async def _demo(seconds: float | None) -> int:
+async def _demo(kind: DemoKind, seconds: float | None) -> int:
     view = _view()
-    scene = DemoScene(view.add_event)
+    scene = DemoScene(kind, view.add_event)
     stopped_by: list[int] = []
     with (
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGUSR1) as signals,
@@ -62,7 +62,7 @@ async def _demo(seconds: float | None) -> int:
                 await scene.over.wait()
                 until_over.cancel_scope.cancel()
     scripted = seconds is not None and seconds >= LONG_ENOUGH and scene.elapsed >= seconds
-    problems = scene.ledger.problems(VICTIM if scripted else None)
+    problems = scene.ledger.problems(kind.servers[0] if scripted else None)
     print(scene.ledger, *problems, sep="\n", flush=True)
     if signal.SIGINT in stopped_by:
         return 128 + signal.SIGINT
@@ -91,8 +91,9 @@ async def _run_script(scene: DemoScene, seconds: float) -> None:
     """Kill a server after a quarter of the time, restart it after half of it, stop at the end."""
     start = trio.current_time()
     await trio.sleep_until(start + seconds / 4)
-    scene.kill(VICTIM)
+    victim = scene.kind.servers[0]
+    scene.kill(victim)
     await trio.sleep_until(start + seconds / 2)
-    await scene.revive(VICTIM)
+    await scene.revive(victim)
     await trio.sleep_until(start + seconds)
     scene.over.set()

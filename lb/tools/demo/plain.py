@@ -29,20 +29,23 @@ class PlainView:
 
 
 def _print_introduction(scene: DemoScene) -> None:
-    emit("Three servers, a balancer in front of them, and a light load. Configuration of the balancer:\n")
+    emit(f"{scene.kind.introduction} Configuration of the balancer:\n")
     emit("".join(f"    {line}".rstrip() + "\n" for line in scene.config.splitlines()))
     emit(f"The balancer listens on http://{scene.address}/")
     emit(f"Its dashboard is http://{scene.admin}/ and its live view: lb top --admin {scene.admin}")
     for server in scene.servers.values():
         emit(f"Server {server.name} listens on {server.address}, pid {server.pid}.")
     victim = next(iter(scene.servers.values()))
-    emit(
-        f"\nTry, from another terminal:\n\n"
-        f"    curl http://{scene.address}/   # or in a browser: which server answers?\n"
-        f"    kill -9 {victim.pid:<8} # kill {victim.name}: it is ejected, and no session fails\n"
-        f"    kill -USR1 {os.getpid():<5} # restart dead servers: they get their share again\n"
-        f"    kill {os.getpid():<11} # stop the demo\n"
-    )
+    what = scene.kind.counted.removesuffix("s")
+    tries = [
+        *((f"curl {url}", text) for url, text in scene.urls),
+        (f"kill -9 {victim.pid}", f"kill {victim.name}: it is ejected, and no {what} fails"),
+        (f"kill -USR1 {os.getpid()}", "restart dead servers: they get their share again"),
+        (f"kill {os.getpid()}", "stop the demo"),
+    ]
+    width = max(len(command) for command, _ in tries)
+    emit("\nTry, from another terminal, or the URLs in a browser:\n")
+    emit("".join(f"    {command:{width}} # {text}\n" for command, text in tries))
 
 
 def _servers(scene: DemoScene) -> str:

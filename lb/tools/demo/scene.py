@@ -16,36 +16,12 @@ from lb.control.plan import plan
 from lb.events import AdminStarted, BackendEjected, BackendRestored, ConfigApplied, ConnectionClosed, Event, Fault
 from lb.events.base import Observers
 from lb.pools.backend import Backend
+from lb.tools.demo.kinds import DemoKind
 from lb.tools.demo.ledger import Ledger
 from lb.tools.demo.load import Load
 from lb.tools.demo.process import ServerProcess
 
-__all__ = ["DEMO_SERVERS", "DemoEvent", "DemoScene"]
-
-DEMO_SERVERS = ("s1", "s2", "s3")
-HEAVIER = "s3"
-"""The server whose weight a reload changes."""
-
-DEMO_CONFIG = """\
-[admin]
-bind = "127.0.0.1:0"
-
-[listeners.demo]
-bind = "127.0.0.1:0"        # port 0: the system chooses one
-
-[pools.demo]
-strategy = "weighted"
-servers = [
-{servers}]
-
-[pools.demo.health]
-probe = "http"              # GET /, expect a status from 200 to 399
-interval = "500ms"
-fast_interval = "100ms"     # while a verdict is pending
-timeout = "500ms"
-fall = 2                    # failures until a server is ejected
-rise = 2                    # passes until it is restored
-"""
+__all__ = ["DemoEvent", "DemoScene"]
 
 Tone: TypeAlias = Literal["good", "bad", "plain"]
 
@@ -62,9 +38,10 @@ class DemoEvent:
 class DemoScene:
     """The running demo: from :meth:`run` until ``over`` is set. Passes its events to ``sink``."""
 
-    def __init__(self, sink: Callable[[DemoEvent], None]) -> None:
-        self.servers = {name: ServerProcess(name) for name in DEMO_SERVERS}
-        self.ledger = Ledger()
+    def __init__(self, kind: DemoKind, sink: Callable[[DemoEvent], None]) -> None:
+        self.kind = kind
+        self.servers = {name: ServerProcess(name) for name in kind.servers}
+        self.ledger = Ledger(counted=kind.counted)
         self.over = trio.Event()
         self.address = ""
         """Address of the listener."""
@@ -73,7 +50,7 @@ class DemoScene:
         self.heavy = False
         self._observers = Observers(self._observe)
         self.balancer = Balancer(self._observers)
-        self._load = Load(self.servers, self.ledger)
+        self._load = Load(self.servers, self.ledger, kind)
         self._sink = sink
         self._started = trio.current_time()
 
@@ -85,7 +62,18 @@ class DemoScene:
     @property
     def backends(self) -> dict[str, Backend]:
         """The balancer's state of the servers."""
-        return self.balancer.pools["demo"].backends
+        found = {name: backend for pool in self.balancer.pools.values() for name, backend in pool.backends.items()}
+        return {name: found[name] for name in self.servers}
+
+    @property
+    def port(self) -> int:
+        """The port of the listener."""
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def urls(self) -> list[tuple[str, str]]:
+        """What to open, and what it shows."""
+        return [(url.format(self.port), text) for url, text in self.kind.urls]
 
     @property
     def config(self) -> str:
@@ -93,11 +81,7 @@ class DemoScene:
         return self._config(self.heavy)
 
     def _config(self, heavy: bool) -> str:
-        lines = (
-            f'    {{ name = "{name}", address = "{server.address}", weight = {_weight(name, heavy)} }},\n'
-            for name, server in self.servers.items()
-        )
-        return DEMO_CONFIG.format(servers="".join(lines))
+        return self.kind.config({name: server.address for name, server in self.servers.items()}, heavy=heavy)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run until ``over`` is set. Started when the load runs."""
@@ -114,9 +98,8 @@ class DemoScene:
                 config = parse(self.config, "demo.toml")
                 await nursery.start(self.balancer.run, config)
                 [[self.address]] = self.balancer.bound["demo"].values()
-                port = int(self.address.rpartition(":")[2])
                 async with trio.open_nursery() as clients:
-                    clients.start_soon(self._load.run, port)
+                    clients.start_soon(self._load.run, self.port)
                     admin = Admin(self.balancer, self._observers, self, clients)
                     admin.follow(config.admin, await admin.open(config.admin))
                     task_status.started()
@@ -179,17 +162,14 @@ class DemoScene:
             case AdminStarted(bind=bind):
                 self.admin = bind
             case ConfigApplied():
-                self.report(f"reloaded: {HEAVIER} has weight {_weight(HEAVIER, self.heavy)} now", "good")
+                heavier = self.kind.heavier
+                self.report(f"reloaded: {heavier} has weight {self.backends[heavier].weight} now", "good")
             case Fault(where=where, exception=exception):
                 self.ledger.faults.append(f"{where}: {exception!r}")
                 self.report(f"internal error: {where}: {exception!r}", "bad")
-            case _ if event.level != "info":
+            case _ if event.level not in ("info", "debug"):
                 self.report(event.name, "bad")
 
     def _since_death(self, name: str) -> str:
         server = self.servers[name]
         return "" if server.alive else f" ({trio.current_time() - server.died_at:.2f} s after it died)"
-
-
-def _weight(name: str, heavy: bool) -> int:
-    return 3 if heavy and name == HEAVIER else 1

@@ -14,8 +14,11 @@ import pytest
 import trio
 
 from lb.tools.demo import demo, load
+from lb.tools.demo.kinds import DEMOS
 from tests.support.balancer import LB, PATIENCE
 from tests.support.terminals import on_pipe, on_terminal
+
+HTTP_SERVERS = DEMOS["http"].servers
 
 
 def running(*options):
@@ -23,15 +26,15 @@ def running(*options):
     return on_pipe("demo", *options)
 
 
-def running_on_terminal():
+def running_on_terminal(*options):
     """Run ``lb demo`` on a pseudoterminal; yields it and the terminal's descriptor."""
-    return on_terminal("demo")
+    return on_terminal("demo", *options)
 
 
-async def introduction(running_demo):
+async def introduction(running_demo, names=("s1", "s2", "s3")):
     """Return name -> pid of the servers, as printed."""
     pids = {}
-    for name in ("s1", "s2", "s3"):
+    for name in names:
         pids[name] = int((await running_demo.until(rf"Server {name} listens on 127.0.0.1:\d+, pid (\d+)"))[1])
     return pids
 
@@ -148,8 +151,80 @@ async def test_a_reader_that_goes_away_ends_it_without_a_traceback():
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0, float("nan")])
 def test_seconds_that_make_no_sense(seconds, capsys):
-    assert demo(seconds) == 2
+    assert demo("tcp", seconds) == 2
     assert "--seconds must be more than 0" in capsys.readouterr().err
+
+
+# Of HTTP
+
+
+async def answers(url, *options):
+    """What curl gets."""
+    return (await trio.run_process(["curl", "--silent", "--fail", *options, url], capture_stdout=True)).stdout.decode()
+
+
+@pytest.mark.slow
+async def test_it_kills_and_revives_a_server_of_a_site_and_no_request_fails():
+    async with running("http", "--seconds", "6") as running_demo:
+        pids = await introduction(running_demo, HTTP_SERVERS)
+        async with none_outlives(pids.values()):
+            await running_demo.until(rf"kill -9 {pids['s1']} \(s1\)")
+            await running_demo.until("s1 is ejected: ")
+            await running_demo.until("s1 is restored")
+            text, code = await running_demo.rest()
+    assert code == 0, text
+    ok, failed = map(int, re.findall(r"requests: (\d+) ok, (\d+) failed\n", text)[-1])
+    assert ok > 100
+    assert failed == 0
+    assert "http.request" not in running_demo.text
+
+
+@pytest.mark.slow
+async def test_curl_sees_nothing_of_a_server_that_is_killed():
+    async with running("http") as running_demo:
+        pids = await introduction(running_demo, HTTP_SERVERS)
+        url = (await running_demo.until(r"\n +curl (http://shop.localhost:\d+/) "))[1]
+        os.kill(pids["s1"], signal.SIGKILL)
+        replies = (await answers(f"{url}[1-100]")).splitlines()
+        await running_demo.until("s1 is ejected: ")
+        assert len(replies) == 100
+        assert all(re.fullmatch(r"This is s[12]\. You asked for /\d+\.", reply) for reply in replies)
+        running_demo.process.terminate()
+        text, code = await running_demo.rest()
+    assert code == 0, text
+    assert text.rstrip().endswith(" 0 failed")
+
+
+@pytest.mark.slow
+async def test_the_printed_urls_show_what_is_said_of_them():
+    async with running("http") as running_demo:
+        urls = [(await running_demo.until(r"\n +curl (http://\S+) +#"))[1] for _ in DEMOS["http"].urls]
+        site, other, path, redirect, text = urls
+        assert re.fullmatch(r"This is s[12]\. You asked for /\.\n", await answers(site))
+        assert re.fullmatch(r"This is v[12]\. You asked for /\.\n", await answers(other))
+        assert re.fullmatch(r"This is v[12]\. You asked for /a\.\n", await answers(path))
+        assert re.fullmatch(r"This is v[12]\. You asked for /\.\n", await answers(redirect, "--location"))
+        assert await answers(text) == "Hello 127.0.0.1, this is the balancer itself.\n"
+        running_demo.process.terminate()
+        rest, code = await running_demo.rest()
+    assert code == 0, rest
+
+
+@pytest.mark.slow
+async def test_the_http_demo_on_a_terminal_names_its_sites_and_has_a_key_for_each_server():
+    async with running_on_terminal("http") as (running_demo, _):
+        await running_demo.until("Press  1  to kill a server: it is ejected, and no request fails")
+        await running_demo.until(r"http://shop\.localhost:\d+/  a site")
+        running_demo.press("4")
+        await running_demo.until(r"v2 is ejected: connection refused")
+        running_demo.press("4")
+        await running_demo.until("v2 is restored")
+        running_demo.press("r")
+        await running_demo.until("reloaded: v2 has weight 3 now")
+        running_demo.press("q")
+        text = (await running_demo.until(r"requests: \d+ ok, 0 failed\n"))[0]
+        with trio.fail_after(PATIENCE):
+            assert await running_demo.process.wait() == 0, text
 
 
 # On a terminal

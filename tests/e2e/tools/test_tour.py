@@ -48,13 +48,16 @@ class Dashboard:
         self._page.locator(f'.server[data-server="{server}"]').get_by_role("button", name=button).click()
 
 
-def browse(url, visit):
+def browse(url, visit, *sites):
+    """Open the dashboard, and a page for each site, and call ``visit(dashboard, *pages)``."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_default_timeout(PATIENCE * 1000)
-        page.goto(url)
-        visit(Dashboard(page))
+        pages = []
+        for each in (url, *sites):
+            pages.append(browser.new_page())
+            pages[-1].set_default_timeout(PATIENCE * 1000)
+            pages[-1].goto(each)
+        visit(Dashboard(pages[0]), *pages[1:])
         browser.close()
 
 
@@ -109,3 +112,37 @@ async def test_the_tour(tmp_path):
     code, out, err = await run_lb("rehearse", str(config), str(scenario), *expected)
     assert (code, err) == (0, ""), "the rehearsal predicts what happened"
     assert "demo/s1 ejected: connection refused" in out
+
+
+async def test_the_tour_of_web_sites():
+    """A server is killed before the eyes of a browser and of curl, and neither sees it."""
+    async with on_pipe("demo", "http") as demo:
+        url, admin = (await demo.until(r"Its dashboard is (http://([0-9.:]+)/)")).groups()
+        shop = (await demo.until(r"curl (http://shop\.localhost:\d+/) "))[1]
+        videos = (await demo.until(r"curl (http://shop\.localhost:\d+/videos/a) "))[1]
+        victim = int((await demo.until(r"kill -9 (\d+)"))[1])
+
+        async def lb_explain(asked):
+            code, out, err = await run_lb("explain", "--admin", admin, "--listener", "demo", "--url", asked)
+            assert (code, err) == (0, "")
+            return out
+
+        def visit(dashboard, page):
+            dashboard.shows("s1", "up")
+            os.kill(victim, signal.SIGKILL)
+            for _ in range(20):
+                page.reload()
+                assert re.search(r"This is s[12]\. You asked for /\.", page.inner_text("body"))
+            trio.from_thread.run(demo.until, "s1 is ejected: ")
+            dashboard.shows("s1", "down", "connection refused")
+            page.goto(videos)
+            assert re.search(r"This is v[12]\. You asked for /a\.", page.inner_text("body"))
+
+        await trio.to_thread.run_sync(browse, url, visit, shop)
+        told = await lb_explain(f"{shop}?page=1")
+        assert "127.0.0.1 on demo gets s2\n" in told
+        assert "  the server gets GET /a, Host shop.localhost:" in await lb_explain(videos)
+        demo.process.terminate()
+        text, code = await demo.rest()
+    assert code == 0, text
+    assert text.splitlines()[-1].endswith(" 0 failed")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 from functools import partial
 
+import attrs
 import pytest
 import trio
 
+from lb.config.load import parse
 from lb.events import ConnectionClosed
 from lb.tools.demo import load
+from lb.tools.demo.kinds import DEMOS
 from lb.tools.demo.ledger import Ledger
 from lb.tools.demo.load import Load
 from lb.tools.demo.process import ServerProcess
@@ -107,7 +110,7 @@ RIGHT = b"HTTP/1.1 200 OK\r\nContent-Length: 38\r\n\r\nThis is s1. You asked for
         (RIGHT.replace(b"s1", b"s9"), "wrong reply: "),
         (RIGHT + b"more", "wrong reply: "),
         (RIGHT.removesuffix(b"\n"), "broken without a record"),
-        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "broken without a record"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "wrong reply: status 503"),
     ],
     ids=["another question's", "another server's", "too much", "cut short", "an error"],
 )
@@ -128,6 +131,47 @@ async def test_a_wrong_answer_is_a_failed_session(answer, failure, monkeypatch):
     [reason] = ledger.failures
     assert reason.startswith(failure)
     assert (ledger.ok, ledger.cut) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("demo", "ok", "failure"), [("tcp", 0, ["wrong reply: replies of s1 and s2"]), ("http", 2, [])]
+)
+async def test_requests_of_a_session_may_go_to_different_servers_in_the_http_demo_only(demo, ok, failure):
+    names = iter(("s1", "s2"))
+
+    async def serve(stream):
+        while request := await stream.receive_some():
+            await stream.send_all(RIGHT.replace(b"s1", next(names).encode()).replace(b"%s", request.split()[1]))
+
+    ledger = Ledger()
+    kind = attrs.evolve(DEMOS[demo], asks=DEMOS["tcp"].asks)
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), serve, 0)
+        port = listener.socket.getsockname()[1]
+        await Load({name: ServerProcess(name) for name in ("s1", "s2")}, ledger, kind)._session(port, 2, 0)
+        nursery.cancel_scope.cancel()
+    assert (ledger.ok, [*ledger.failures]) == (ok, failure)
+
+
+async def test_a_session_that_breaks_in_the_http_demo_has_failed_though_its_server_died(autojump_clock):
+    """Another server should have answered."""
+    assert await judge([record(None, "lb", "reset")], died_at=7) == (0, {"reset, ended by lb": 1})
+
+
+def test_requests_are_counted_in_the_http_demo():
+    ledger = Ledger(ok=5, counted=DEMOS["http"].counted)
+    assert str(ledger) == "requests: 5 ok, 0 failed"
+    assert Ledger(counted="requests").problems(None) == ["no request was served"]
+
+
+@pytest.mark.parametrize("name", DEMOS)
+@pytest.mark.parametrize("heavy", [False, True])
+def test_every_demo_has_a_configuration_that_reloads(name, heavy):
+    kind = DEMOS[name]
+    config = parse(kind.config(dict.fromkeys(kind.servers, "127.0.0.1:80"), heavy=heavy), "demo.toml")
+    found = {server.name: server.weight for pool in config.pools.values() for server in pool.servers}
+    assert found == {each: kind.weight(each, heavy=heavy) for each in kind.servers}
+    assert found[kind.heavier] == (3 if heavy else 1)
 
 
 async def test_a_refused_connection_is_a_failed_session():
