@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 import attrs
 
 from lb.http1.field import (
     CHUNKED,
+    CONDITION,
     CONNECTION,
     EXPECT,
     FORWARDED,
@@ -62,6 +63,15 @@ class FieldBlock:
     def get_all(self, name: bytes) -> list[bytes]:
         """Return the values of all fields of a name in lower case."""
         return [field.value for field in self.fields if field.name == name]
+
+    @functools.cached_property
+    def conditions(self) -> Mapping[bytes, list[bytes]]:
+        """The values of Range, and of the fields that make a request conditional, by name."""
+        found: dict[bytes, list[bytes]] = {}
+        for field in self.fields:
+            if field.meaning == CONDITION:
+                found.setdefault(field.name, []).append(field.value)
+        return found
 
     @functools.cached_property
     def lines(self) -> bytes:

@@ -40,8 +40,8 @@ def requested_ranges(
     """
     if not block.meanings & CONDITION or method != b"GET":
         return None
-    values = block.get_all(b"range")
-    if len(values) != 1 or not may_use_range(block, current, now):
+    values = block.conditions.get(b"range")
+    if not values or len(values) > 1 or not may_use_range(block, current, now):
         return None
     return parse_range(values[0], size)
 
