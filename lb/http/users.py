@@ -2,7 +2,7 @@
 
 A check takes milliseconds to seconds of CPU time, so it belongs into a thread. Each library releases the interpreter
 while it computes, except that of apr1. SHA-crypt is computed by the system's crypt_r(3), because the libraries for
-Python compute it in Python: while they do, traffic would get the interpreter back only after each switch interval.
+Python compute it in Python: at half the speed, and in turns with the traffic instead of beside it.
 """
 
 from __future__ import annotations
