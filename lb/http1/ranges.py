@@ -47,9 +47,12 @@ def requested_ranges(
 
 
 def parse_range(value: bytes, size: int) -> tuple[ByteRange, ...] | None:
-    """Return the ranges of a Range field, in its order; None if it is to be ignored, none if none can be satisfied."""
+    """Return the ranges of a Range field, in its order; None if it is to be ignored, none if none can be satisfied.
+
+    It is ignored where there are no bytes: some clients send it with each request, to bound the response.
+    """
     unit = _UNIT.match(value)
-    if unit is None:
+    if unit is None or not size:
         return None
     texts = [text for text in (text.strip(b" \t") for text in value[unit.end() :].split(b",")) if text]
     if not texts or len(texts) > MAX_RANGES:
