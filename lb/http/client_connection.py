@@ -266,7 +266,7 @@ class ClientConnection(ExchangeCarrier):
     def _begin(self, data: bytes) -> None:
         """Begin the exchange of a complete head. Raises MalformedError."""
         frontend = self.frontend
-        head = frontend.heads.read(data)
+        head = frontend.heads.known.get(data) or frontend.heads.read(data)
         if head.has_body and self._buffer is not None:
             buffer, self._buffer = self._buffer, None
             self.give_back(buffer.take_all())

@@ -214,8 +214,10 @@ class ServerConnection(EpollStream):
                 start = bytes(data[:USUAL_HEAD])
                 end = start.find(b"\r\n\r\n") + 4
                 if end >= 4:
+                    start = start[:end]
+                    heads = self._settings.heads
                     data = data[end:]
-                    another = exchange.response(self._settings.heads.read(start[:end]), data)
+                    another = exchange.response(heads.known.get(start) or heads.read(start), data)
                     continue
             found = self._unusual_head(data, exchange.max_header)
             if found is None:

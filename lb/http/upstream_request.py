@@ -70,8 +70,7 @@ class PoolTarget:
         )
 
     def begin(self, exchange: ExchangeToServe) -> None:
-        request = UpstreamRequest(exchange, self)
-        exchange.upstream = request
+        exchange.upstream = request = UpstreamRequest(exchange, self)
         request.start()
 
 
@@ -101,11 +100,11 @@ class UpstreamRequest:
     _began = 0.0
 
     def __init__(self, exchange: ExchangeToServe, target: PoolTarget) -> None:
+        head = exchange.head
         self.exchange = exchange
         self.target = target
-        self.client = client_with(exchange.client, exchange.head)
+        self.client = client_with(exchange.client, head)
         """The client with the request, for strategies."""
-        head = exchange.head
         self._repeats = head.repeats
         """The request may be sent again, once a server may have seen it."""
         if head.has_body:

@@ -32,6 +32,7 @@ class InternTable(Generic[T]):
 
     def __init__(self, size_of: Callable[[T], int], entries: int = ENTRIES, max_memory: int = MAX_MEMORY) -> None:
         self.young: dict[bytes, T] = {}
+        """Always the same dictionary, so that it may be asked directly. It does not know all."""
         self._old: dict[bytes, T] = {}
         self._size_of = size_of
         """Returns about how many bytes of memory a value takes, without its key."""
@@ -56,7 +57,8 @@ class InternTable(Generic[T]):
         if len(key) > MAX_INTERNED:
             return
         if len(self.young) >= self._entries or self._size >= self._max_memory:
-            self._old, self.young, self._size = self.young, {}, 0
+            self._old, self._size = self.young.copy(), 0
+            self.young.clear()
         self.young[key] = value
         self._size += len(key) + self._size_of(value)
 

@@ -123,6 +123,8 @@ class RequestHeads:
 
     def __init__(self) -> None:
         self._heads: InternTable[RequestHead] = InternTable(_memory)
+        self.known = self._heads.young
+        """Heads that came lately, by their bytes: a look-up saves :meth:`read`."""
         self._blocks = FieldBlocks()
         self._seen = SeenOnce()
 

@@ -62,6 +62,8 @@ class ResponseHeads:
 
     def __init__(self) -> None:
         self._heads: InternTable[ResponseHead] = InternTable(_memory)
+        self.known = self._heads.young
+        """Heads that came lately, by their bytes: a look-up saves :meth:`read`."""
         self._blocks = FieldBlocks()
         self._seen = SeenOnce()
 
