@@ -173,7 +173,7 @@ class ClientConnection(ExchangeCarrier):
         if self.exchange is not None:
             if self.request_flow is not None:
                 self.request_flow.pump()
-            elif self.until_eagain:
+            elif self.until_eagain and self._is_read(self.exchange):
                 self._look_for_end(self.exchange)
         elif self._lingering:
             self._read_lingering()
@@ -280,6 +280,10 @@ class ClientConnection(ExchangeCarrier):
         self.must_close = True
         self.exchange = exchange = Exchange(self, self.frontend, UNREADABLE)
         exchange.fail(error.status, REFUSALS.get(error.status, "bad_request"))
+
+    def _is_read(self, exchange: Exchange) -> bool:
+        """Return True if the whole request was read: what comes is another one."""
+        return exchange.body is None or exchange.body.done
 
     def _look_for_end(self, exchange: Exchange) -> None:
         """See whether the client has left. Requests that it has sent ahead are kept."""

@@ -150,6 +150,7 @@ class Exchange:
         if head.has_body:
             self.body = self._body()
         if head.method == b"CONNECT":
+            self.carrier.must_close = True  # what follows may be another protocol
             self.fail(405, "bad_request")
             return
         route: RunningRoute | None = head.__dict__.get("route")

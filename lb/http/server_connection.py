@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionSettings", "ServerConnection", "ServerConnectionOwner", "ServerExchange"]
 
+SHORT_HEAD = 1024
+"""Bytes of a head that no limit is below."""
 USUAL_HEAD = 4096
 """Bytes in which the end of a head is looked for first."""
 
@@ -203,6 +205,8 @@ class ServerConnection(EpollStream):
                 exchange.server_failed(EOFError("the server has ended the connection"))
                 return
             self._take_heads(exchange, data)
+            if self.readable and self.exchange is exchange and self.response_flow is None:
+                self.continue_later()  # no other edge tells of what has come together with these bytes
         except (OSError, MalformedError) as error:
             exchange.server_failed(error)
 
@@ -213,7 +217,7 @@ class ServerConnection(EpollStream):
             if self._partial is None:
                 start = bytes(data[:USUAL_HEAD])
                 end = start.find(b"\r\n\r\n") + 4
-                if end >= 4:
+                if end >= 4 and (end <= SHORT_HEAD or end <= exchange.max_header):
                     start = start[:end]
                     heads = self._settings.heads
                     data = data[end:]
