@@ -231,7 +231,8 @@ class ClientConnection(ExchangeCarrier):
                 self._ended = True
                 return None
             if self._buffer is None:
-                if data.find(b"\r\n\r\n") == len(data) - 4 <= self.frontend.settings.max_header - 4 and data[0] != CR:
+                end = data.find(b"\r\n\r\n") + 4
+                if 4 <= end == len(data) <= self.frontend.settings.max_header and data[0] != CR:
                     return data  # the usual case: exactly one
                 self._buffer = HeadBuffer(self.frontend.settings.max_header)
             self._buffer.feed(data)

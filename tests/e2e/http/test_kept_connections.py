@@ -72,6 +72,14 @@ async def test_pipelined_requests_are_answered_in_their_order(tmp_path, pieces):
         assert [(await visitor.answer()).body for _ in range(count)] == [b"/%d" % number for number in range(count)]
 
 
+async def test_a_head_may_come_in_two_pieces_of_any_size(tmp_path):
+    async with scripted(say_target) as server, balancer(tmp_path, lb_config(server)) as lb, client(lb) as visitor:
+        for size in range(1, len(GET)):
+            await visitor.send(GET[:size], GET[size:])
+            assert (await visitor.answer()).body == b"/", size
+        assert server.connections == 1
+
+
 async def test_pipelined_requests_with_bodies_keep_them_apart(tmp_path):
     async def answer(stream, seen):
         body = seen.target + b":" + seen.body
