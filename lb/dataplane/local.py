@@ -181,9 +181,11 @@ class LocalDataPlane:
 
     async def _close(self, acceptors: Iterable[Acceptor], sockets: Opened) -> None:
         """Accept the clients in the backlogs, in turns, then close the sockets."""
-        async with self._closing:
-            for acceptor in acceptors:
-                await acceptor.finish()
+        try:
+            async with self._closing:
+                for acceptor in acceptors:
+                    await acceptor.finish()
+        finally:
             close_all(sockets)
 
     def _configured(self, spec: ListenerSpec) -> Listener:

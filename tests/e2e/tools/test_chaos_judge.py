@@ -130,7 +130,7 @@ def test_an_orderly_end_that_a_server_saw_too_soon_is_accounted_for_by_the_death
 
 @pytest.mark.parametrize(("ended", "dead", "complaints"), [(20, 0, 0), (25, 0, 1), (20, 1, 1)])
 async def test_a_worker_takes_the_records_since_its_last_one_with_it(ended, dead, complaints):
-    """A worker that was stopped, and then took more than six seconds to be killed, had lost a record without a cause."""
+    """A worker that was stopped, and killed more than six seconds later, had lost a record without a cause."""
     ledger = Ledger()
     balancer = RunningBalancer(Path(), ledger, {})
 

@@ -193,7 +193,7 @@ def test_a_mistake_of_a_check_is_one_clear_line(files, lines, message):
 def test_another_authority_in_the_same_file_is_a_change_of_the_checks(files):
     """The file was read when the checks began, so a reload kept to the old one."""
     old = read(files, CHECKED + 'ca = "ca.pem"')
-    assert "ca=ca.pem" in describe(old)
+    assert "ca='ca.pem'" in describe(old)
     assert plan(old, read(files, CHECKED + 'ca = "ca.pem"')).changed == ()
     trustme.CA().cert_pem.write_to_path(files / "ca.pem")
     assert plan(old, read(files, CHECKED + 'ca = "ca.pem"')).changed == ("web",)
