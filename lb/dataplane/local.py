@@ -88,9 +88,7 @@ class LocalDataPlane:
             workers=workers,
         )
         self._sink, self._figures = sink, Counters()
-        self._own_addresses = OwnAddresses()
-        self._closing = trio.Lock()
-        """Held while sockets are closed: a stop waits for the clients that a reload still accepts."""
+        self._own_addresses, self._closing = OwnAddresses(), trio.Lock()
 
     def _fault(self, where: str, exception: Exception) -> None:
         self._sink(Fault(where, exception))
@@ -180,7 +178,7 @@ class LocalDataPlane:
         return [acceptor for name, address in changes.closed for acceptor in before[name].close(address)]
 
     async def _close(self, acceptors: Iterable[Acceptor], sockets: Opened) -> None:
-        """Accept the clients in the backlogs, in turns, then close the sockets."""
+        """Accept the clients in the backlogs, in turns, then close the sockets. One change after the other."""
         try:
             async with self._closing:
                 for acceptor in acceptors:
