@@ -1,10 +1,9 @@
-"""The dashboard in a real browser: Debian's chromium, headless, through playwright."""
+"""The dashboard in a real browser."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -13,18 +12,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import trio
-from playwright.sync_api import sync_playwright
 
 from tests.support.balancer import PATIENCE, ask, config, connect, request
+from tests.support.browser import CHROMIUM, new_page
 from tests.support.operating import ADMIN, operated
 from tests.support.servers import Named, backends
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
 ]
-CHROMIUM_ARGS = ["--no-sandbox", "--host-resolver-rules=MAP *.example 127.0.0.1"]
 SOON = 2.0  # seconds until the page shows a change
 
 
@@ -36,10 +33,7 @@ async def browse(lb, visit, host="127.0.0.1", **options):
 
 def _visit(url, visit, options):
     complaints = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-        page = browser.new_page(**options)
-        page.set_default_timeout(PATIENCE * 1000)
+    with new_page(**options) as page:
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         asked = []
@@ -47,7 +41,6 @@ def _visit(url, visit, options):
         page.goto(url)
         page.wait_for_selector(".server")
         visit(page)
-        browser.close()
     assert not complaints
     assert not [each for each in asked if not each.startswith((url, "data:"))], (
         "the page sends requests to another host"
@@ -179,8 +172,7 @@ async def test_under_a_plain_http_name_pages_of_other_sites_are_refused(tmp_path
             await browse(lb, visit, **UNDER_A_NAME)
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "color_scheme"), [(360, "light"), (1280, "dark")])
 async def test_two_hundred_servers_fit_on_any_screen(tmp_path, width, color_scheme):
     servers = [Named(f"server-{number:03}.internal.example", f"127.0.1.{number + 1}:9") for number in range(200)]
     async with operated(tmp_path, config(*servers, top=ADMIN, health=None)) as (lb, _):
