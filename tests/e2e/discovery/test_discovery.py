@@ -146,7 +146,7 @@ async def test_records_that_vanish_and_come_back_cut_no_session_and_are_no_news(
             sessions = [await clients.enter_async_context(await connect(lb.port)) for _ in range(3 * len(hosts))]
             before = [await request(session, b"name") for session in sessions]
             assert len(set(before)) == len(hosts)
-            for _ in range(6):
+            for _ in range(4):
                 present = random.sample(hosts, 3)
                 names.has("web.internal", "A", *present)
 
