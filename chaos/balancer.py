@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -29,8 +30,6 @@ PATIENCE = 30.0
 VERDICTS = {"config.applied": True, "config.rejected": False}
 EVENT_SKEW = 2.0
 """Seconds between the event of a server's ejection and the ends of its connections, before or after."""
-HANGS = 6.0
-"""Maximum seconds without a reply of a worker before it is killed as hanging."""
 
 
 class BrokenError(Exception):
@@ -54,6 +53,8 @@ class RunningBalancer:
         self._process: trio.Process
         self._changed = trio.Event()
         self._verdict: bool | None = None
+        self._heard: dict[int, str] = {}
+        """By worker, the time of its last record, or of its start: with it die the records of what ended since then."""
         self._ended = False
 
     async def start(self, nursery: trio.Nursery, text: str, descriptors: int) -> None:
@@ -97,6 +98,7 @@ class RunningBalancer:
         self.counts[name] += 1
         if name == "connection.closed":
             self._ledger.record(event)
+            self._heard[(event["id"] - 1) % max(1, len(self._heard))] = event["timestamp"]
         elif name in ("fault", "log.dropped"):
             self._ledger.broken.append(f"in the log: {event}")
         elif name in VERDICTS:
@@ -113,8 +115,10 @@ class RunningBalancer:
         now = trio.current_time()
         if name == "worker.started":
             self.workers[event["worker"]] = event["pid"]
+            self._heard[event["worker"]] = event["timestamp"]
         elif name == "worker.died":
-            began = now - HANGS if "did not answer" in event["reason"] else now
+            heard = datetime.fromisoformat(self._heard[event["worker"]])
+            began = now - (datetime.now(UTC) - heard).total_seconds()
             self._ledger.disturbances.append(Disturbance("death", str(event["worker"]), began, now))
             if self.workers.get(event["worker"]) == event["pid"]:
                 del self.workers[event["worker"]]

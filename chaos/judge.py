@@ -11,9 +11,9 @@ from chaos.ledger import ORDERLY_END, Disturbance, Ledger, Session
 __all__ = ["LATE", "fates", "judge"]
 
 LATE = 1.0
-"""Maximum seconds between the end of a session and its log line: a worker that dies in between loses the line.
+"""Seconds by which a session may have ended before the last record of its worker, and have its own after that.
 
-An estimate: a worker collects lines for 20 ms.
+An estimate: a busy worker may notice late that a client has reset its connection.
 """
 
 

@@ -46,7 +46,10 @@ class Session:
 
 @attrs.frozen
 class Disturbance:
-    """A cause of cut sessions: ``kill``, ``refuse``, ``remove``, ``down`` of a server, or ``death`` of a worker."""
+    """A cause of cut sessions: ``kill``, ``refuse``, ``remove``, ``down`` of a server, or ``death`` of a worker.
+
+    A death begins with the last record of the worker: it takes with it the records of what has ended since then.
+    """
 
     kind: str
     target: str

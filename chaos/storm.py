@@ -134,8 +134,7 @@ class Storm:
                 for _ in range(count):
                     sessions.start_soon(self._clients.session, "short")
             case "kill worker", int(number):
-                with self._disturbance("death", str(number)):
-                    self._balancer.signal_worker(number, signal.SIGKILL)
+                self._balancer.signal_worker(number, signal.SIGKILL)
             case "freeze worker", int(number):
                 self._balancer.signal_worker(number, signal.SIGSTOP)
             case "thaw worker", int(number):

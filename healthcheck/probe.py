@@ -236,6 +236,10 @@ class Probe(abc.ABC):
     """The names of secret options: ``lb check`` and ``lb diff`` hide their values. The probe's own texts (reasons,
     details, messages about options) must not repeat them either."""
 
+    pem_files: ClassVar[Collection[str]] = ()
+    """The names of options that are paths of PEM files. The configuration reads them; the constructor gets each as a
+    :class:`lb.model.PemSpec`. So no check waits for a disk, and a reload applies a file that has changed."""
+
     @abc.abstractmethod
     async def check(self, target: Target) -> str | Passed | Word:
         """Check a server. Returns a short detail (``HTTP 200``), or raises ProbeFailed or OSError with the reason.

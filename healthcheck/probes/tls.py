@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import ssl
 from datetime import UTC, datetime
-from pathlib import Path
 
 from healthcheck.conversation import Conversation, Script
 from healthcheck.conversation_probe import ConversationProbe
 from healthcheck.probe import Passed, ProbeFailed, Secure, Target
 from healthcheck.probes import options
-from lb.net.files import read_file
+from lb.model import PemSpec
 from lb.net.tls import verifying_context
 
 __all__ = ["TlsProbe"]
@@ -21,24 +20,25 @@ class TlsProbe(ConversationProbe):
     """The server passes if the TLS handshake succeeds, with ``verify`` only if its certificate is valid for its name.
 
     ``server_name`` is the SNI name and the name that the certificate must have, by default the host of the server's
-    address. ``ca`` is a file of CA certificates in place of those that the system trusts. A certificate that expires
+    address. ``ca`` has CA certificates in place of those that the system trusts. A certificate that expires
     within ``warn_days`` gives a warning; the server still passes.
     """
 
-    def __init__(self, *, verify: bool = False, server_name: str = "", ca: str = "", warn_days: int = 14) -> None:
+    pem_files = ("ca",)
+
+    def __init__(
+        self, *, verify: bool = False, server_name: str = "", ca: PemSpec | None = None, warn_days: int = 14
+    ) -> None:
         if not isinstance(verify, bool):
             raise ValueError(f"verify: must be true or false, not {verify!r}")  # noqa: TRY004 - options raise ValueError
         if not isinstance(warn_days, int) or isinstance(warn_days, bool) or warn_days < 0:
             raise ValueError(f"warn_days: must be 0 or more, not {warn_days!r}")
-        if options.text("ca", ca) and not verify:
+        if ca is not None and not verify:
             raise ValueError("ca: has no effect without verify = true")
         self._verify = verify
         self._server_name = options.text("server_name", server_name)
         self._warn_days = warn_days
-        try:
-            self._context = _context(verify, _read(ca) if ca else "")
-        except ssl.SSLError as error:
-            raise ValueError(f"ca: {ca!r} holds no certificate that can be read") from error
+        self._context = _context(verify, ca)
 
     def secure(self, target: Target) -> Secure:
         name = self._server_name or target.address.host.removesuffix(".") or None
@@ -61,19 +61,15 @@ class TlsProbe(ConversationProbe):
 
 
 @functools.lru_cache(maxsize=16)
-def _context(verify: bool, authorities: str) -> ssl.SSLContext:
+def _context(verify: bool, ca: PemSpec | None) -> ssl.SSLContext:
     """Return a context shared by all probes with these options: the system's CAs take 50 ms to load."""
-    return verifying_context(verify=verify, authorities=authorities)
-
-
-def _read(path: str) -> str:
-    if not Path(path).is_absolute():
-        raise ValueError(f"ca: must be an absolute path, not {path!r}")
+    if ca is None:
+        return verifying_context(verify=verify)
+    text = ca.content.decode("ascii", errors="ignore")  # non-ASCII bytes are text around the PEM blocks
     try:
-        content = read_file(path)
-    except OSError as error:
-        raise ValueError(f"ca: {path!r} cannot be read: {str(error.strerror or error).lower()}") from error
-    return content.decode("ascii", errors="ignore")  # non-ASCII bytes are text around the PEM blocks
+        return verifying_context(verify=verify, authorities=text)
+    except ssl.SSLError as error:
+        raise ValueError(f"ca: {ca.path!r} holds no certificate that can be read") from error
 
 
 def _end_of(certificate: bytes) -> datetime:

@@ -222,7 +222,9 @@ def _(value: tuple) -> str:  # type: ignore[type-arg]  # singledispatch needs a 
 
 @value_text.register
 def _(value: PluginSpec) -> str:
-    options = ", ".join(f"{key}={option!r}" for key, option in value.options)
+    options = ", ".join(
+        f"{key}={option.path if isinstance(option, PemSpec) else option!r}" for key, option in value.options
+    )
     return f"{value.name} ({options})" if options else value.name
 
 

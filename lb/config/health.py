@@ -60,7 +60,7 @@ def read_health(pool: Table, servers: tuple[ServerSpec, ...], directory: Path) -
     if health.content.get("checks") == []:
         health.complain("must not be empty", health.at("checks"))
     if not checks:
-        spec = HealthSpec(probe=_probe(health), **values)
+        spec = HealthSpec(probe=_probe(health, directory), **values)
     else:
         if health.has("probe"):
             health.complain("cannot be combined with 'checks'; add it to them", health.at("probe"))
@@ -73,7 +73,7 @@ def read_health(pool: Table, servers: tuple[ServerSpec, ...], directory: Path) -
 def _check(table: Table, servers: tuple[ServerSpec, ...], directory: Path) -> CheckSpec:
     """Read one of several checks: a probe and its options."""
     values = table.values(_CHECK)
-    return CheckSpec(tls=_tls(table, servers, directory), probe=_probe(table), **values)
+    return CheckSpec(tls=_tls(table, servers, directory), probe=_probe(table, directory), **values)
 
 
 def _tls(table: Table, servers: tuple[ServerSpec, ...], directory: Path) -> CheckTls:
@@ -84,12 +84,12 @@ def _tls(table: Table, servers: tuple[ServerSpec, ...], directory: Path) -> Chec
     return read_pool_tls(table, tuple(each for each in servers if not (elsewhere or each.check_address)), directory)
 
 
-def _probe(table: Table) -> PluginSpec:
+def _probe(table: Table, directory: Path) -> PluginSpec:
     """Read ``probe``; its options are the keys of the table that have not been read yet."""
     probe = table.value("probe", text) if table.has("probe") else HealthSpec().probe.name
     if probe in WITHOUT_TLS and table.content.get("tls"):
         table.complain(f"has no effect with the probe {probe!r}", table.at("tls"))
-    return PluginSpec("") if probe is None else read_plugin(probes, probe, table.at("probe"), table)
+    return PluginSpec("") if probe is None else read_plugin(probes, probe, table.at("probe"), table, directory)
 
 
 def check_ports(pool: Table, servers: tuple[ServerSpec, ...], spec: HealthSpec) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Protocol
 
+from lb.config.tls import pem
 from lb.model import PluginSpec, Secret
 from lb.model.table import Table
 from lb.model.values import plain, secret
@@ -23,9 +25,10 @@ class RegistryModule(Protocol):
         """Construct a plug-in. The message of a ValueError starts with the option's name if one option is wrong."""
 
 
-def read_plugin(registry: RegistryModule, name: str, named_at: str, table: Table) -> PluginSpec:
+def read_plugin(registry: RegistryModule, name: str, named_at: str, table: Table, directory: Path) -> PluginSpec:
     """Read a plug-in; its options are the keys of ``table`` that have not been read yet.
 
+    Options that the plug-in declares to be PEM files become a :class:`PemSpec`; paths are relative to ``directory``.
     The plug-in is constructed once, so that errors of its constructor become configuration errors.
     """
     try:
@@ -39,7 +42,8 @@ def read_plugin(registry: RegistryModule, name: str, named_at: str, table: Table
     errors_before = len(table.errors)
     given = [key for key in table.unknown() if takes_any or key in named]
     secrets = getattr(plugin, "secrets", ())
-    options = [(key, table.value(key, _secret_option if key in secrets else plain)) for key in sorted(given)]
+    readers = dict.fromkeys(secrets, _secret_option) | dict.fromkeys(getattr(plugin, "pem_files", ()), pem(directory))
+    options = [(key, table.value(key, readers.get(key, plain))) for key in sorted(given)]
     for option, parameter in named.items():
         if parameter.default is parameter.empty and option not in given:
             table.complain(f"missing, {name!r} needs it", table.at(option))

@@ -95,7 +95,7 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     file = table.value("servers_file", file_name)
     servers, dns = read_servers(table, directory)
     nameservers = (table.convert(value, nameserver, path) for path, value in table.items("nameservers"))
-    strategy = _strategy(table)
+    strategy = _strategy(table, directory)
     health = read_health(table, servers, directory)
     passive = _passive(table.table("passive"))
     outlier = _outlier(table, most_servers=math.inf if dns or file else len(servers))
@@ -154,7 +154,7 @@ def _outlier(table: Table, most_servers: float) -> OutlierSpec | None:
     return spec
 
 
-def _strategy(table: Table) -> PluginSpec:
+def _strategy(table: Table, directory: Path) -> PluginSpec:
     """Read ``strategy``: a name, or a table of a name and options."""
     if not table.has("strategy"):
         return PoolSpec("").strategy
@@ -168,7 +168,7 @@ def _strategy(table: Table) -> PluginSpec:
         if "name" not in options.content:
             options.complain("missing, the name of a strategy", options.at("name"))
         return PluginSpec("")
-    return read_plugin(strategies, strategy, at, options)
+    return read_plugin(strategies, strategy, at, options, directory)
 
 
 def read_servers(table: Table, directory: Path) -> tuple[tuple[ServerSpec, ...], tuple[DnsSource, ...]]:

@@ -11,7 +11,7 @@ from lb.model.values import Reader, boolean, choice, shown, text
 from lb.net.files import read_file
 from lb.tls.contexts import check_authority, check_certificate
 
-__all__ = ["read_listener_tls", "read_pool_tls"]
+__all__ = ["pem", "read_listener_tls", "read_pool_tls"]
 
 _LONGEST_PROTOCOL = 255  # bytes, RFC 7301, 3.1
 
@@ -87,8 +87,8 @@ def _certificate(table: Table, directory: Path) -> CertificateSpec | None:
     """Read ``certificate`` and ``key``; the key may be in the certificate's file."""
     if not table.has("certificate"):
         table.complain("missing, as in certificate = 'cert.pem'", table.at("certificate"))
-    chain = table.value("certificate", _file(directory))
-    key = table.value("key", _file(directory)) if table.has("key") else chain
+    chain = table.value("certificate", pem(directory))
+    key = table.value("key", pem(directory)) if table.has("key") else chain
     if chain is None or key is None:
         return None
     try:
@@ -117,7 +117,9 @@ def _names_and_end(chain: PemSpec) -> tuple[tuple[str, ...], str]:
     return tuple(name.lower() for name in names), own.not_valid_after_utc.date().isoformat()
 
 
-def _file(directory: Path) -> Reader[PemSpec]:
+def pem(directory: Path) -> Reader[PemSpec]:
+    """The path of a PEM file, relative to ``directory``, with its content."""
+
     def read(value: object) -> PemSpec:
         path = text(value)
         try:
@@ -131,9 +133,9 @@ def _file(directory: Path) -> Reader[PemSpec]:
 
 def _authority(directory: Path) -> Reader[PemSpec]:
     def read(value: object) -> PemSpec:
-        pem = _file(directory)(value)
-        check_authority(pem)
-        return pem
+        authority = pem(directory)(value)
+        check_authority(authority)
+        return authority
 
     return read
 

@@ -20,7 +20,7 @@ from lb.model.timing import Timings
 from lb.net.cooperate import in_turns
 from lb.net.deadlines import Deadlines
 from lb.net.own_addresses import OwnAddresses
-from lb.net.sockets import ListeningSockets, Opened
+from lb.net.sockets import ListeningSockets, Opened, close_all
 from lb.pools.backend import Backend, new_backend
 from lb.pools.outlier_detection import measure
 from lb.pools.pool import Pool
@@ -30,6 +30,7 @@ from lb.proxy.context import ConnectionContext
 from lb.proxy.downstream import OpenConnection
 from lb.proxy.listener import Listener, Pressure
 from lb.proxy.source_limits import SourceLimits
+from lb.relay.splicer import Acceptor
 from lb.tls.store import tls_of
 
 __all__ = ["LocalDataPlane"]
@@ -87,7 +88,8 @@ class LocalDataPlane:
             secret=secret,
             workers=workers,
         )
-        self._sink, self._figures, self._own_addresses = sink, Counters(), OwnAddresses()
+        self._sink, self._figures = sink, Counters()
+        self._own_addresses, self._closing = OwnAddresses(), trio.Lock()
 
     def _fault(self, where: str, exception: Exception) -> None:
         self._sink(Fault(where, exception))
@@ -128,7 +130,8 @@ class LocalDataPlane:
             self._context.is_counting = config.admin is not None
             self._context.sink = self._sink if config.admin is None else self._figures.observing(self._sink)
             self._context.note_connect = self._figures.note_connect
-            self._change_listeners(config, changes, opened)
+            closed = self._change_listeners(config, changes, opened)
+            removed = self._sockets.change(changes, opened)
             self._context.tls.keep(tls_of(config))
             self._find_own_addresses()
             for backend in left:
@@ -138,6 +141,7 @@ class LocalDataPlane:
                 self._ramp(pool)
                 measure(pool.backends.values(), pool.spec.outlier)
                 self._return_to_primaries(pool)
+            await self._close(closed, removed)
 
         yield commit
 
@@ -163,17 +167,27 @@ class LocalDataPlane:
             ramping = pool.ramp(trio.current_time())
         self._ramping.discard(pool)
 
-    def _change_listeners(self, config: Config, changes: BindingChanges, opened: Opened) -> None:
-        """Update the listeners. A socket stays with its address, even if the listener's name changes. Closes last."""
+    def _change_listeners(self, config: Config, changes: BindingChanges, opened: Opened) -> list[Acceptor]:
+        """Update the listeners. A socket stays with its address, even if the listener's name changes.
+
+        Return the acceptors of the addresses that were closed, see :meth:`_close`.
+        """
         before = self.listeners
         self.listeners = {name: self._configured(spec) for name, spec in config.listeners.items()}
         for (name, address), giver in changes.moved:
             self.listeners[name].open(address, before[giver].hand_over(address))
         for (name, address), sockets in opened.items():
             self.listeners[name].open(address, sockets)
-        for name, address in changes.closed:
-            before[name].close(address)
-        self._sockets.change(changes, opened)
+        return [acceptor for name, address in changes.closed for acceptor in before[name].close(address)]
+
+    async def _close(self, acceptors: Iterable[Acceptor], sockets: Opened) -> None:
+        """Accept the clients in the backlogs, in turns, then close the sockets. One change after the other."""
+        try:
+            async with self._closing:
+                for acceptor in acceptors:
+                    await acceptor.finish()
+        finally:
+            close_all(sockets)
 
     def _configured(self, spec: ListenerSpec) -> Listener:
         """Return the listener with this name, new or existing, with these settings."""
@@ -271,13 +285,14 @@ class LocalDataPlane:
     # Stop
 
     async def stop_listening(self, elsewhere: Collection[Place] = ()) -> None:
+        closed: list[Acceptor] = []
         for name, listener in self.listeners.items():
             for address in tuple(listener.bound):
                 if (name, address) in elsewhere:
                     listener.leave(address)
                 else:
-                    listener.close(address)
-        self._sockets.close()
+                    closed += listener.close(address)
+        await self._close(closed, self._sockets.remove_all())
 
     async def none_open(self) -> None:
         await self._context.none_open()

@@ -198,13 +198,14 @@ class ListeningSockets:
     def __init__(self) -> None:
         self.by_place: dict[Place, list[socket.socket]] = {}
 
-    def change(self, changes: BindingChanges, opened: Opened) -> None:
-        """Close removed sockets, reassign moved ones, add new ones."""
-        close_all({place: self.by_place.pop(place) for place in changes.closed})
+    def change(self, changes: BindingChanges, opened: Opened) -> Opened:
+        """Reassign moved sockets, add new ones. Return the removed ones: the caller closes them."""
+        removed = {place: self.by_place.pop(place) for place in changes.closed}
         moved = {place: self.by_place.pop((giver, place[1])) for place, giver in changes.moved}
         self.by_place |= {**moved, **opened}
+        return removed
 
-    def close(self) -> None:
-        """Close all sockets."""
-        close_all(self.by_place)
-        self.by_place = {}
+    def remove_all(self) -> Opened:
+        """Remove all sockets and return them: the caller closes them."""
+        removed, self.by_place = self.by_place, {}
+        return removed

@@ -194,17 +194,16 @@ class Listener:
         self.hand_over(address)
         self._discard_if_unbound()
 
-    def close(self, *addresses: Address) -> None:
-        """Accept the clients in the backlogs of these addresses, and no more after that. Open connections continue.
+    def close(self, address: Address) -> list[Acceptor]:
+        """Listen on an address no more. Open connections continue.
 
-        The sockets stay open. Their owner closes them.
+        Return its acceptors, still to be finished: :meth:`Acceptor.finish` accepts the clients in the backlog. The
+        sockets stay open. Their owner closes them after that.
         """
         self._stepped_back = False
-        for address in addresses:
-            del self.bound[address]
-            for acceptor in self._acceptors.pop(address):
-                acceptor.finish()
+        del self.bound[address]
         self._discard_if_unbound()
+        return self._acceptors.pop(address)
 
     def _discard_if_unbound(self) -> None:
         if not self.bound:

@@ -6,14 +6,14 @@ import select
 import socket
 from collections.abc import Callable
 
+import trio
+
 from lb.net.errors import EXHAUSTED
 from lb.relay.epoll_loop import EpollLoop
-from lb.relay.splicer import ACCEPT_GO_ON, MOST_WAITING
+from lb.relay.splicer import ACCEPT_GO_ON, ACCEPTS, MOST_WAITING
 
 __all__ = ["EpollAcceptor"]
 
-ACCEPTS = 16
-"""Clients accepted from one listening socket before the loop serves other sockets: about a millisecond."""
 ACCEPT_EDGES = select.EPOLLIN | select.EPOLLET | select.EPOLLEXCLUSIVE
 """EPOLLEXCLUSIVE: of several processes that listen on one socket, the kernel wakes one per client, not all."""
 
@@ -105,11 +105,12 @@ class EpollAcceptor:
         self.stand_aside()
         self._detached = True
 
-    def finish(self) -> None:
+    async def finish(self) -> None:
         try:
             for _ in range(MOST_WAITING // ACCEPTS):
                 if not self._accept_batch():
                     break
+                await trio.lowlevel.checkpoint()
         except Exception as exception:  # noqa: BLE001 - a bug in one connection must not keep the listener open
             self._loop.fault("splicer", exception)
         self.detach()  # epoll does not report the close, because other processes may hold the socket

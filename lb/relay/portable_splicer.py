@@ -22,7 +22,15 @@ from lb.net.outgoing import Outgoing
 from lb.net.tcp import is_self_connected
 from lb.relay.bandwidth import Bandwidth
 from lb.relay.portable_relay import PortableRelay
-from lb.relay.splicer import ACCEPT_GO_ON, EXHAUSTED_PAUSE, MOST_WAITING, ConnectingOwner, Handshake, RelayOwner
+from lb.relay.splicer import (
+    ACCEPT_GO_ON,
+    ACCEPTS,
+    EXHAUSTED_PAUSE,
+    MOST_WAITING,
+    ConnectingOwner,
+    Handshake,
+    RelayOwner,
+)
 from lb.tls.layer import Clear, Tls
 
 __all__ = ["PortableSplicer"]
@@ -168,11 +176,13 @@ class PortableAcceptor:
     def detach(self) -> None:
         self._scope.cancel()
 
-    def finish(self) -> None:
-        for _ in range(MOST_WAITING):
+    async def finish(self) -> None:
+        for number in range(1, MOST_WAITING + 1):
             waiting = select.select([self._listening], [], [], 0)[0]
             if not (waiting and self._may_accept() and self._accept_contained()):
                 break
+            if number % ACCEPTS == 0:
+                await trio.lowlevel.checkpoint()
         self._scope.cancel()
         trio.lowlevel.notify_closing(self._listening)
 

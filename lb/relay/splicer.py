@@ -25,6 +25,7 @@ from lb.relay.bandwidth import Bandwidth
 from lb.tls.layer import Tls
 
 __all__ = [
+    "ACCEPTS",
     "ACCEPT_GO_ON",
     "EXHAUSTED_PAUSE",
     "MOST_WAITING",
@@ -59,6 +60,8 @@ ACCEPT_GO_ON = frozenset(
 """``accept`` errors of a single connection that is already gone: accept the next. From accept(2), "Error handling"."""
 EXHAUSTED_PAUSE = 0.1
 """Seconds until accept is retried when the system is out of descriptors. Trio's serve_listeners uses the same pause."""
+ACCEPTS = 16
+"""Clients accepted from one listening socket before other sockets are served: about a millisecond."""
 MOST_WAITING = 4096
 """Maximum clients accepted from the backlog before a listener closes: the usual somaxconn. More may be refused."""
 TIMEOUTS: Mapping[str, Reason] = {"idle": "idle_timeout", "half_close": "half_close_timeout"}
@@ -77,8 +80,8 @@ class Acceptor(Protocol):
     def detach(self) -> None:
         """Stop accepting. The socket keeps listening for another owner."""
 
-    def finish(self) -> None:
-        """Accept the clients in the backlog, while ``may_accept`` allows it. Then detach the socket."""
+    async def finish(self) -> None:
+        """Accept the clients in the backlog, while ``may_accept`` allows it, in turns. Then detach the socket."""
 
 
 class Connecting(Protocol):

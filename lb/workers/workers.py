@@ -21,7 +21,7 @@ from lb.events import Sink, WorkerDied, WorkerStarted
 from lb.model import Config, PoolSpec, ServerSpec
 from lb.model.binds import BindingChanges, Place
 from lb.net.descriptors import Descriptors
-from lb.net.sockets import ListeningSockets, Opened
+from lb.net.sockets import ListeningSockets, Opened, close_all
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
 from lb.pools.pool_set import Pools
@@ -178,7 +178,7 @@ class Workers:
     async def _commit(
         self, workers: Sequence[WorkerProcess], config: Config, changes: BindingChanges, opened: Opened
     ) -> None:
-        self._sockets.change(changes, opened)  # first: so a worker closes it last, with an empty backlog
+        close_all(self._sockets.change(changes, opened))  # first: so a worker closes it last, with an empty backlog
         self._config = config
         for worker, answer in self._order(workers, self._current_state()):
             await answer.wait()
@@ -326,7 +326,7 @@ class Workers:
     def _refuse_new(self) -> None:
         """Close the listening sockets and start no further workers."""
         self._supervisor.replacing = False
-        self._sockets.close()
+        close_all(self._sockets.remove_all())
         for worker in self._supervisor.running.values():
             if worker.index not in self._serving:
                 worker.kill("stopped during startup")

@@ -91,6 +91,7 @@ def imports(module: str) -> frozenset[str]:
     return frozenset(found - {module})
 
 
+@cache
 def module_graph() -> dict[str, set[str]]:
     """Each module with those of ours that it imports."""
     return {module: set(imports(module)) & sources().keys() for module in sources()}

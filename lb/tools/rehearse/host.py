@@ -69,6 +69,11 @@ class VirtualHost(Host):
         """Return all servers with the name ``pool/server``: a reload may give the name to another address."""
         return self._by_name[name]
 
+    @property
+    def stalled(self) -> int:
+        """The number of open sessions whose server is silent."""
+        return sum(len(server.sessions) for server in self._servers.values() if server.stuck)
+
     def open_sockets(
         self,
         address: Address,

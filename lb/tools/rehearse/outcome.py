@@ -149,6 +149,7 @@ def _statistics(
     yield "sessions", recorder.arrived
     yield from ((end, recorder.ends[end]) for end in ("ok", "failed", "cut", "left"))
     yield "open", recorder.open
+    yield "stalled", recorder.stalled
     yield "moved", recorder.moved
     yield "retries", recorder.retries
     yield "ejections", sum(server.ejections for server in servers)

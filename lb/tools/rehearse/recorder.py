@@ -105,6 +105,7 @@ class Recorder:
         self.moved = 0
         self.retries = 0
         self.open = 0
+        self.stalled = 0
         self.faults = 0
         self._per_second = SLICES / duration
         self._current: dict[tuple[End, str, str], Burst] = {}
@@ -185,9 +186,10 @@ class Recorder:
         burst.last = now
         burst.count += 1
 
-    def finish(self, now: float, live: Iterable[LiveConnection]) -> None:
-        """End the recording. ``live`` are the connections still open."""
+    def finish(self, now: float, live: Iterable[LiveConnection], stalled: int) -> None:
+        """End the recording. ``live`` are the connections still open, ``stalled`` of them with a silent server."""
         self.open = self.arrived - self.ends.total()
+        self.stalled = stalled
         for connection in live:
             if connection.state == "open":
                 self._served(now - connection.duration_ms / 1000, f"{connection.pool}/{connection.server}")

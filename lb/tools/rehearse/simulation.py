@@ -70,7 +70,7 @@ class Simulation:
             self._schedule()
             await self._clock.run(self._scenario.duration)
             live = await self._balancer.data_plane.live(ConnectionFilter(most=sys.maxsize))
-            self.recorder.finish(self._clock.now, live)
+            self.recorder.finish(self._clock.now, live, self._host.stalled)
             self._nursery.cancel_scope.cancel()
 
     def _schedule(self) -> None:

@@ -164,6 +164,6 @@ class VirtualAcceptor:
     def detach(self) -> None:
         self._listening.acceptor = None
 
-    def finish(self) -> None:
+    async def finish(self) -> None:
         self.accept()
         self.detach()

@@ -85,6 +85,7 @@ def _sessions(recorder: Recorder, outcome: RehearsalOutcome) -> Iterator[str]:
         )
         yield line(end, "" if end == "left" else ", ".join(reasons))
     yield line("open", "at the end")
+    yield line("stalled", "of these, with a server that is silent")
     yield line("moved", "served by another server than the first one tried")
     median, p99, maximum = map(seconds, outcome.waits)
     yield f"{'wait':<10}{median:>12}  median wait for a server; 99th percentile {p99}, maximum {maximum}"

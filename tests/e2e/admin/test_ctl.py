@@ -53,7 +53,6 @@ async def controlled(tmp_path, text):
 
 
 @pytest.mark.usefixtures("worker_count")
-@pytest.mark.usefixtures("real_command")
 async def test_operators_see_and_steer_servers(tmp_path):
     async with (
         serving(name="a") as a,
@@ -78,6 +77,7 @@ async def test_operators_see_and_steer_servers(tmp_path):
         assert max(map(len, shown.splitlines())) < 120, "padded to the width that a pipe has not"
 
 
+@pytest.mark.usefixtures("real_command")
 async def test_a_weight_that_the_strategy_ignores_says_so(tmp_path):
     async with serving(name="a") as a, serving(name="b") as b:
         text = config(a, b, top=ADMIN, pool='strategy = "round-robin"')

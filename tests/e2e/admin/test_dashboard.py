@@ -1,10 +1,9 @@
-"""The dashboard in a real browser: Debian's chromium, headless, through playwright."""
+"""The dashboard in a real browser."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import threading
 import time
@@ -13,18 +12,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import trio
-from playwright.sync_api import sync_playwright
 
 from tests.support.balancer import PATIENCE, ask, config, connect, request
+from tests.support.browser import CHROMIUM, new_page
 from tests.support.operating import ADMIN, operated
 from tests.support.servers import Named, backends
 
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
 ]
-CHROMIUM_ARGS = ["--no-sandbox", "--host-resolver-rules=MAP *.example 127.0.0.1"]
 SOON = 2.0  # seconds until the page shows a change
 
 
@@ -36,10 +33,7 @@ async def browse(lb, visit, host="127.0.0.1", **options):
 
 def _visit(url, visit, options):
     complaints = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
-        page = browser.new_page(**options)
-        page.set_default_timeout(PATIENCE * 1000)
+    with new_page(**options) as page:
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         asked = []
@@ -47,7 +41,6 @@ def _visit(url, visit, options):
         page.goto(url)
         page.wait_for_selector(".server")
         visit(page)
-        browser.close()
     assert not complaints
     assert not [each for each in asked if not each.startswith((url, "data:"))], (
         "the page sends requests to another host"
@@ -179,8 +172,7 @@ async def test_under_a_plain_http_name_pages_of_other_sites_are_refused(tmp_path
             await browse(lb, visit, **UNDER_A_NAME)
 
 
-@pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "color_scheme"), [(360, "light"), (1280, "dark")])
 async def test_two_hundred_servers_fit_on_any_screen(tmp_path, width, color_scheme):
     servers = [Named(f"server-{number:03}.internal.example", f"127.0.1.{number + 1}:9") for number in range(200)]
     async with operated(tmp_path, config(*servers, top=ADMIN, health=None)) as (lb, _):
@@ -287,21 +279,21 @@ async def test_requests_are_on_the_page_only_where_there_is_a_listener_of_them(t
         await browse(lb, visit)
 
 
-@pytest.mark.parametrize("name", ["constructor", "__proto__", "toString"])
-async def test_a_pool_may_have_any_name_and_go(tmp_path, name):
+async def test_a_pool_may_have_any_name_and_go(tmp_path):
     async with backends("a", "b") as (a, b), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
         before = config(a, top=ADMIN)
-        server = f'{{ name = "{name}", address = "{b.address}" }}'
-        named = f'{before}\n[listeners.{name}]\nbind = "127.0.0.1:0"\nservers = [{server}]\n'
 
         def visit(page):
-            section = page.locator(f'.pool[data-pool="{name}"]')
-            trio.from_thread.run(lb.reload, named)
-            section.locator(".server strong").get_by_text(name).wait_for()
-            assert page.locator(".pool").count() == 2
-            trio.from_thread.run(lb.reload, before)
-            section.wait_for(state="detached")
-            assert page.locator(".pool").count() == 1
+            for name in ("constructor", "__proto__", "toString"):
+                section = page.locator(f'.pool[data-pool="{name}"]')
+                server = f'{{ name = "{name}", address = "{b.address}" }}'
+                named = f'{before}\n[listeners.{name}]\nbind = "127.0.0.1:0"\nservers = [{server}]\n'
+                trio.from_thread.run(lb.reload, named)
+                section.locator(".server strong").get_by_text(name).wait_for()
+                assert page.locator(".pool").count() == 2
+                trio.from_thread.run(lb.reload, before)
+                section.wait_for(state="detached")
+                assert page.locator(".pool").count() == 1
 
         await browse(lb, visit)
 

@@ -12,6 +12,7 @@ import trio
 import trustme
 
 from tests.support.balancer import PATIENCE, balancer, config, connect, read_all
+from tests.support.effort import DEEP
 from tests.support.servers import backends, refusing, reset_at_close, serving
 from tests.support.tls_peers import (
     VERSIONS,
@@ -27,7 +28,7 @@ from tests.support.tls_peers import (
 )
 
 pytestmark = pytest.mark.usefixtures("balancer_kind")
-MIB = 1 << 20
+BULK = (24 if DEEP else 8) << 20
 NAME = "a.example.org"
 
 
@@ -368,7 +369,7 @@ async def test_without_verify_any_certificate_does(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("inner", [False, True], ids=["plain servers", "TLS servers"])
 async def test_bulk_goes_both_ways_unchanged(tmp_path, tls, inner):
-    payload = os.urandom(24 * MIB)
+    payload = os.urandom(BULK)
     handler = tls_server(echo, server_context("127.0.0.1")) if inner else echo
     async with serving(handler) as server:
         pool = in_pool(tmp_path) if inner else ""

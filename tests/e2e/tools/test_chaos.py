@@ -11,8 +11,9 @@ from tests.support.effort import DEEP
 from tests.support.paths import DATA
 
 pytestmark = pytest.mark.slow
-SEED = 20261262
-STORM_SECONDS = 30 if DEEP else 12
+SEED = 1383
+"""Seed of a plan with all kinds of actions within eight seconds, and no reload that waits for a frozen worker."""
+STORM_SECONDS = 30 if DEEP else 8
 SHORT_SEED = 93
 """Seed of a plan that kills a server, and makes others reset and cut replies in half, within three seconds."""
 SABOTAGE = DATA / "sabotage"
@@ -33,7 +34,8 @@ async def test_a_broken_balancer_is_found_out(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(SABOTAGE))
     monkeypatch.setenv("LB_SABOTAGE", "byte lease descriptor record truncation failover")
     monkeypatch.setattr("chaos.balancer.CALM_PATIENCE", 1)  # leaked descriptors are never closed
-    monkeypatch.setattr("chaos.clients.HOLD_PATIENCE", 3)
+    monkeypatch.setattr("chaos.clients.HOLD_PATIENCE", 1)  # nor are leaked leases returned
+    monkeypatch.setattr("chaos.storm.WARM_UP", 100)
     ledger = Ledger()
     outcome = await storm(ledger, SHORT_SEED, 3, lambda _action: None)
     text = "\n".join(each for line in lines(ledger, outcome) for each in line.wrong)

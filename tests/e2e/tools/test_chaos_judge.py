@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from string import Template
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chaos import configs
+from chaos.balancer import RunningBalancer
 from chaos.judge import fates, judge
 from chaos.ledger import ORDERLY_END, Disturbance, Ledger, number_of, source_of
 from chaos.outside import ProcessStats
@@ -121,6 +126,29 @@ def test_an_orderly_end_that_a_server_saw_too_soon_is_accounted_for_by_the_death
         ledger = ledger_of(kind="rude", records=records, disturbances=disturbances)
         ledger.report("a", "short 0")
         assert len(judge(ledger)) == complaints
+
+
+@pytest.mark.parametrize(("ended", "dead", "complaints"), [(20, 0, 0), (25, 0, 1), (20, 1, 1)])
+async def test_a_worker_takes_the_records_since_its_last_one_with_it(ended, dead, complaints):
+    """A worker that was stopped, and killed more than six seconds later, had lost a record without a cause."""
+    ledger = Ledger()
+    balancer = RunningBalancer(Path(), ledger, {})
+
+    def log(event, ago, **fields):
+        when = datetime.now(UTC) - timedelta(seconds=ago)
+        balancer._handle_line(json.dumps({"event": event, "timestamp": when.isoformat(), **fields}).encode())
+
+    for worker in (0, 1):
+        log("worker.started", 100, worker=worker, pid=worker)
+    for number, since in ((1, 21), (2, 1)):
+        with_record = ledger.begin("refused", trio.current_time() - since)
+        with_record.ended = trio.current_time() - since
+        client = f"{source_of(with_record.number)}:5"
+        log("connection.closed", since, id=number, client=client, reason="hold_timeout")
+    without_record = ledger.begin("short", trio.current_time() - 30)
+    without_record.ended = trio.current_time() - ended
+    log("worker.died", 0, worker=dead, pid=dead, reason="did not answer for 5 s")
+    assert len(judge(ledger)) == complaints
 
 
 def test_wrong_bytes_are_found_wherever_they_are_seen():

@@ -8,10 +8,11 @@ from chaos.judge import judge
 from chaos.ledger import Ledger
 from chaos.outside import ProcessStats
 from chaos.soak import CLIENTS, FLAT_KIB, Sample, grown, judge_samples, soak
+from tests.support.effort import DEEP
 from tests.support.paths import DATA
 
 SABOTAGE = DATA / "sabotage"
-CONNECTIONS = 2_000
+CONNECTIONS = 5_000 if DEEP else 1_000
 
 
 @pytest.mark.slow

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 from functools import partial
 
 import pytest
 import trio
-from playwright.sync_api import sync_playwright
 
-from tests.support.balancer import PATIENCE, run_lb
+from tests.support.balancer import run_lb
+from tests.support.browser import CHROMIUM, new_page
 from tests.support.terminals import on_pipe
 
 CONFIG = """
@@ -25,7 +24,6 @@ duration = "1m"
 clients.all = { rate = 20, session = "200ms" }
 events = [{ at = "30s", server = "demo/s1", does = "die" }]
 """
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
@@ -50,15 +48,13 @@ class Dashboard:
 
 def browse(url, visit, *sites):
     """Open the dashboard, and a page for each site, and call ``visit(dashboard, *pages)``."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        pages = []
-        for each in (url, *sites):
-            pages.append(browser.new_page())
-            pages[-1].set_default_timeout(PATIENCE * 1000)
-            pages[-1].goto(each)
-        visit(Dashboard(pages[0]), *pages[1:])
-        browser.close()
+    with new_page() as page:
+        page.goto(url)
+        others = [page.context.browser.new_page() for _ in sites]
+        for other, site in zip(others, sites, strict=True):
+            other.set_default_timeout(PATIENCE * 1000)
+            other.goto(site)
+        visit(Dashboard(page), *others)
 
 
 async def test_the_tour(tmp_path):

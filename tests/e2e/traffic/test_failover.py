@@ -6,10 +6,13 @@ import pytest
 import trio
 
 from tests.support.balancer import QUICK_CHECKS, ask, balancer, by_server, config, connect, read_all, request
+from tests.support.effort import DEEP
 from tests.support.load import load
 from tests.support.servers import backends
 
 pytestmark = pytest.mark.slow
+SOME = 200 if DEEP else 100
+"""Sessions before and after each kill."""
 every_kind = pytest.mark.usefixtures("balancer_kind")
 
 
@@ -29,25 +32,25 @@ async def test_no_session_that_starts_after_a_kill_fails(tmp_path, clients):
         load(lb.port, servers, clients=clients) as sessions,
     ):
         a, b, _ = servers
-        await sessions.sessions(200)
+        await sessions.sessions(SOME)
         assert not sessions.failures, "sessions failed before the kill"
         await a.kill()
         killed = trio.current_time()
         await lb.event("backend.ejected", server="a")
-        await sessions.sessions(200)
+        await sessions.sessions(SOME)
         await a.start()
         await lb.event("backend.restored", server="a")
         await sessions.until_seen(b"a\n")
-        await sessions.sessions(200)
+        await sessions.sessions(SOME)
         assert not sessions.failed_since(killed)
         assert len(sessions.failures) <= clients, "more sessions failed than were open at the kill"
         await b.kill()
         killed = trio.current_time()
         await lb.event("backend.ejected", server="b")
-        await sessions.sessions(300)
+        await sessions.sessions(SOME)
         assert not sessions.failed_since(killed)
         assert len(sessions.failures) <= 2 * clients
-        assert sessions.done >= 900
+        assert sessions.done >= 4 * SOME
     assert not lb.of("backend.ejected", server="c")
     assert not lb.of("connection.closed", reason="no_server")
     assert not lb.of("connection.closed", reason="connect_failed")

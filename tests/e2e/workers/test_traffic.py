@@ -16,12 +16,20 @@ pytestmark = pytest.mark.slow
 
 
 async def test_each_worker_gets_its_part_even_of_clients_who_come_one_by_one(tmp_path):
-    """The kernel would always wake the same worker while it is idle."""
+    """The kernel would always wake the same worker while it is idle.
+
+    Several rounds: on a busy machine, one worker may get no time for a while, and the other has all the clients.
+    """
+    shares = []
     async with serving() as server, balancer(tmp_path, config(server, health=None, top=TWO)) as lb:
-        for _ in range(100):
-            assert await ask(lb.port) == b"s\n"
+        while not shares or (max(shares) < 25 and len(shares) < 10):
+            before = [len(served_by(lb, worker)) for worker in BOTH]
+            for _ in range(100):
+                assert await ask(lb.port) == b"s\n"
+            await lb.event("connection.closed", count=sum(before) + 100)
+            shares.append(min(len(served_by(lb, worker)) - before[worker] for worker in BOTH))
         assert await lb.stop() == 0
-    assert min(len(served_by(lb, worker)) for worker in BOTH) >= 25
+    assert max(shares) >= 25, shares
 
 
 async def test_a_server_that_goes_down_loses_its_connections_in_all_workers(tmp_path):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
 
+import healthcheck.registry
 from lb.config.describe import describe
 from lb.config.load import ConfigError, parse
 from lb.control.plan import plan
@@ -169,6 +173,39 @@ def test_a_renewed_certificate_is_a_change_of_its_listener(files):
     assert plan(old, read(files, text)).changed == ()
     write_certificate(files, "a", issued=certificate.__wrapped__("a.example.org"))
     assert plan(old, read(files, text)).changed == ("web",)
+
+
+CHECKED = POOL.replace("tls", "health") + 'probe = "tls"\nverify = true\n'
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('ca = "none"', "ca: 'none' cannot be read: no such file or directory"),
+        ('ca = "text.pem"', "ca: 'text.pem' holds no certificate that can be read"),
+        ("ca = 1", "ca: must be a string, not 1"),
+    ],
+)
+def test_a_mistake_of_a_check_is_one_clear_line(files, lines, message):
+    assert errors(files, CHECKED + lines) == [f"pools.web.health.{message}"]
+
+
+def test_another_authority_in_the_same_file_is_a_change_of_the_checks(files):
+    """The file was read when the checks began, so a reload kept to the old one."""
+    old = read(files, CHECKED + 'ca = "ca.pem"')
+    assert "ca='ca.pem'" in describe(old)
+    assert plan(old, read(files, CHECKED + 'ca = "ca.pem"')).changed == ()
+    trustme.CA().cert_pem.write_to_path(files / "ca.pem")
+    assert plan(old, read(files, CHECKED + 'ca = "ca.pem"')).changed == ("web",)
+
+
+def test_checks_begin_without_a_look_at_a_disk(files, monkeypatch):
+    """A file system that hangs held the event loop, and with it all traffic."""
+    spec = read(files, CHECKED + 'ca = "ca.pem"').pools["web"].health.probe
+    monkeypatch.setattr(Path, "open", pytest.fail)
+    monkeypatch.setattr("builtins.open", pytest.fail)
+    monkeypatch.setattr("os.open", pytest.fail)
+    assert healthcheck.registry.create(spec)
 
 
 def test_nothing_that_is_printed_holds_a_key(files):

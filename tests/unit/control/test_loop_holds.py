@@ -29,7 +29,7 @@ from tests.support.tls_peers import write_certificate
 pytestmark = pytest.mark.slow
 
 TRIES = 3
-"""The shortest of a few counts: CPU time, too, is longer now and then on a busy machine."""
+"""The shortest of a few at most counts: CPU time, too, is longer now and then on a busy machine."""
 
 
 def fifty_milliseconds():
@@ -73,7 +73,10 @@ async def test_no_step_of_a_reload_of_5000_servers_holds_the_loop():
         await nursery.start(balancer.run, base)
         keep_garbage_collection_short()
         for change, config in TRIES * [*others.items()]:
-            for name, wanted in ((change, config), (f"{change}, back", base)):
+            there, back = change, f"{change}, back"
+            if all(min(holds[name], default=2) <= 1 for name in (there, back)):
+                continue  # an earlier try was short enough
+            for name, wanted in ((there, config), (back, base)):
                 new = reused(wanted, balancer.written)
                 with measured() as hold:
                     await trio.lowlevel.checkpoint()

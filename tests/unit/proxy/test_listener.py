@@ -56,9 +56,6 @@ class FakeAcceptor:
     def detach(self):
         self.state = "detached"
 
-    def finish(self):
-        self.state = "finished"
-
 
 class FakeConnecting:
     def cancel(self):
@@ -115,7 +112,8 @@ class World:
         for connection in list(self.context.open):
             connection.close("stopped")
         for listener in self.listeners:
-            listener.close(*tuple(listener.bound))
+            for address in tuple(listener.bound):
+                listener.close(address)
         for acceptor in self.splicer.acceptors:
             acceptor.sock.close()
 
@@ -242,8 +240,7 @@ async def test_pressure_forgets_a_listener_that_is_closed():
 
 async def test_a_listener_that_is_closed_listens_no_more(world):
     listener, acceptor = world.listen()
-    listener.close(ANYWHERE)
-    assert acceptor.state == "finished"
+    assert listener.close(ANYWHERE) == [acceptor], "to be finished"
     assert not listener.bound
 
 

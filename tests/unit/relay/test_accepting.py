@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import socket
 
 import pytest
 import trio
 import trio.testing
 
+from lb.relay.splicer import ACCEPTS
 from tests.support.splicing import running_splicer
 
 pytestmark = pytest.mark.usefixtures("splicer_kind")
@@ -64,7 +66,7 @@ async def accepting(bench):
     with Listening() as listening:
         clients = Clients(bench, listening)
         yield listening, clients
-        clients.acceptor.finish()
+        await clients.acceptor.finish()
         clients.close()
 
 
@@ -132,7 +134,7 @@ async def test_a_client_that_cannot_be_taken_in_is_a_fault_and_the_listener_goes
         assert [str(exception) for _, exception in bench.faults] == ["boom"]
         bench.faults.clear()
         assert len(taken) == 2
-        acceptor.finish()
+        await acceptor.finish()
         hang_up(callers + taken)
 
 
@@ -157,7 +159,7 @@ async def test_closing_takes_the_clients_in_that_wait(bench):
     with Listening() as listening:
         clients = Clients(bench, listening)
         callers = knock(listening, 3)
-        clients.acceptor.finish()
+        await clients.acceptor.finish()
         assert len(clients.accepted) == 3
         assert listening.fileno() != -1, "it is its owner's to close"
         clients.close()
@@ -169,7 +171,7 @@ async def test_closing_stops_at_what_may_be_accepted_and_survives_faults(bench):
         clients = Clients(bench, listening)
         clients.allowed = 2
         callers = knock(listening, 5)
-        clients.acceptor.finish()
+        await clients.acceptor.finish()
         assert len(clients.accepted) == 2
         clients.close()
         hang_up(callers)
@@ -177,10 +179,34 @@ async def test_closing_stops_at_what_may_be_accepted_and_survives_faults(bench):
         clients = Clients(bench, listening)
         listening.errors = [errno.EBADE]
         callers = knock(listening)
-        clients.acceptor.finish()
+        await clients.acceptor.finish()
         assert listening.fileno() != -1, "it is its owner's to close"
         assert [exception.errno for _, exception in bench.faults] == [errno.EBADE]
         bench.faults.clear()
+        clients.close()
+        hang_up(callers)
+
+
+async def test_closing_serves_others_between_the_clients_that_wait(bench):
+    """A listener closed with thousands of clients in its backlog: their accepts held the loop for half a second."""
+    with Listening() as listening:
+        clients = Clients(bench, listening)
+        clients.acceptor.stand_aside()
+        callers = knock(listening, 5 * ACCEPTS)
+        turns = set()
+
+        async def others():
+            while True:
+                turns.add(len(clients.accepted))
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(others)
+            await clients.acceptor.finish()
+            nursery.cancel_scope.cancel()
+        assert len(clients.accepted) == len(callers)
+        steps = sorted(turns | {0, len(callers)})
+        assert max(later - earlier for earlier, later in itertools.pairwise(steps)) <= 3 * ACCEPTS
         clients.close()
         hang_up(callers)
 
@@ -201,7 +227,7 @@ async def test_a_socket_that_is_let_go_serves_somebody_else(bench):
             await trio.testing.wait_all_tasks_blocked()
             assert len(first.accepted) == accepted_before
             assert len(second.accepted) == 1 - accepted_before
-            second.acceptor.finish()
+            await second.acceptor.finish()
             first.close()
             second.close()
             hang_up(callers)

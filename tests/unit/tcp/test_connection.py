@@ -16,6 +16,7 @@ from lb.model import OutlierSpec, PassiveSpec, PoolSpec
 from lb.model.address import Client
 from lb.net.errors import LOCAL_ERRORS
 from lb.pools.outlier_detection import measure
+from lb.proxy.context import HOLD_RETRY
 from tests.support.connecting import NO_SUCH_SOCKET, REFUSED, target_of, world_maker
 
 
@@ -283,10 +284,16 @@ async def test_without_timeouts_a_connection_lives_for_ever(autojump_clock, make
     world = make_world(listener={"idle_timeout": math.inf, "half_close_timeout": math.inf})
     world.accept()
     world.splicer.under_way[0].succeed()
-    await trio.sleep(1000)
+    autojump_clock.jump(1_000_000)
+    await trio.sleep(5)  # the deadlines are looked at again
     assert not world.records
     world.splicer.joined[0].end()
     world.assert_all_is_given_back()
+
+
+async def test_a_listener_without_limits_does_not_wake_the_process_to_look_at_them(autojump_clock, make_world):
+    """An idle balancer woke fifty times a second, for bandwidth limits that nobody had set."""
+    assert min(timeout for _, timeout in make_world().deadlines._queues) >= HOLD_RETRY
 
 
 @pytest.mark.parametrize("reason", ["stopped", "server_down", "server_removed"])

@@ -11,6 +11,8 @@ import trio
 
 from healthcheck.probe import Passed, ProbeFailed
 from healthcheck.probes.tls import TlsProbe
+from lb.config.tls import pem
+from lb.model import PemSpec
 from lb.model.address import Address
 from lb.net.errors import describe_error
 from tests.support.balancer import balancer, config
@@ -62,7 +64,7 @@ async def test_it_warns_of_a_certificate_that_is_about_to_expire(days, warning):
 
 
 async def test_with_verify_the_certificate_must_be_good(tmp_path):
-    ca = str(tmp_path / write_authority(tmp_path))
+    ca = pem(tmp_path)(write_authority(tmp_path))
     async with server(tls_server(polite, server_context(NAME))) as target:
         assert await TlsProbe(verify=True, ca=ca).check(target)
         assert await TlsProbe(verify=True, ca=ca, server_name=NAME).check(target)
@@ -102,14 +104,12 @@ async def test_a_server_that_goes_away_meanwhile_fails():
         ({"warn_days": -1}, "warn_days: must be 0 or more, not -1"),
         ({"warn_days": True}, "warn_days: must be 0 or more, not True"),
         ({"server_name": 1}, "server_name: must be a string, not 1"),
-        ({"ca": "/x"}, "ca: has no effect without verify = true"),
-        ({"ca": "x", "verify": True}, "ca: must be an absolute path, not 'x'"),
-        ({"ca": "/none", "verify": True}, "ca: '/none' cannot be read: no such file or directory"),
-        ({"ca": "/etc/hostname", "verify": True}, "ca: '/etc/hostname' holds no certificate that can be read"),
+        ({"ca": PemSpec("x", b"")}, "ca: has no effect without verify = true"),
+        ({"ca": PemSpec("x", b"a host"), "verify": True}, "ca: 'x' holds no certificate that can be read"),
     ],
 )
 def test_wrong_options_are_told(options, message):
-    with pytest.raises(ValueError, match="^" + message.replace("/", "[/]")):
+    with pytest.raises(ValueError, match="^" + message):
         TlsProbe(**options)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from lb.tools.rehearse.scenario import ClientsSpec, Reload
@@ -129,6 +131,15 @@ def test_sessions_with_a_server_that_hangs_are_not_ok():
     assert result["left"] > 100
     assert result["ok"] + result["left"] + result["open"] == result["sessions"]
     assert result["open"] < 200
+
+
+@pytest.mark.parametrize("patience", [math.inf, 3600.0])
+def test_sessions_that_hang_at_the_end_are_seen_however_patient_their_clients_are(patience):
+    """Whoever waits for ever is never ``left``: the figures did not tell of the server that hung."""
+    config = config_of("a", "b", pool="health = false")
+    result = rehearsed(config, happens(20, "hang", "b"), patience=patience)
+    assert 300 < result["stalled"] <= result["open"] < result["stalled"] + 100
+    assert rehearsed(config, happens(20, "hang", "b", lasts=10), patience=patience)["stalled"] == 0
 
 
 def test_clients_without_patience_leave_a_server_that_has_fallen_silent():

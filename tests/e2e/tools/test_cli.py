@@ -47,6 +47,7 @@ async def test_a_bad_configuration_tells_all_its_errors_and_exits_2(tmp_path, co
     await check_rejected(path, *command, path)
 
 
+@pytest.mark.usefixtures("real_command")
 async def test_a_syntax_error_has_its_line_and_column(tmp_path):
     path = tmp_path / "lb.toml"
     path.write_text('[listeners.web]\nbind = "127.0.0.1:80\n')
@@ -62,6 +63,7 @@ async def test_a_file_that_is_not_there_is_one_line(tmp_path):
         assert (code, err) == (2, f"{tmp_path / 'none.toml'}: cannot be read: No such file or directory\n")
 
 
+@pytest.mark.usefixtures("real_command")
 async def test_check_prints_what_would_run_and_opens_no_socket(tmp_path):
     path = tmp_path / "lb.toml"
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -139,6 +141,7 @@ async def test_check_opens_no_socket_of_any_kind(tmp_path):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.usefixtures("real_command")
 async def test_diff_prints_what_a_reload_would_do(tmp_path):
     old, new = tmp_path / "old.toml", tmp_path / "new.toml"
     old.write_text(config(A, B))
@@ -209,6 +212,7 @@ async def test_help_is_a_command_too():
     assert await run_lb("help") == await run_lb("--help")
 
 
+@pytest.mark.usefixtures("real_command")
 async def test_version():
     shown = (0, f"trio-lb {version('trio-lb')}\n", "")
     assert await run_lb("--version") == shown
@@ -286,6 +290,7 @@ async def test_a_port_in_use_is_one_line_and_exit_1(tmp_path, command):
     assert err == f"lb: cannot listen on {bind}: address already in use\n"
 
 
+@pytest.mark.usefixtures("real_command")
 async def test_run_says_who_it_is_and_where_it_listens(tmp_path):
     async with serving() as server, balancer(tmp_path, config(server)) as lb:
         assert await lb.stop() == 0
