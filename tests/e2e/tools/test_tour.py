@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import trio
 
-from tests.support.balancer import run_lb
+from tests.support.balancer import PATIENCE, run_lb
 from tests.support.browser import CHROMIUM, new_page
 from tests.support.terminals import on_pipe
 
