@@ -88,8 +88,7 @@ class LocalDataPlane:
             secret=secret,
             workers=workers,
         )
-        self._sink, self._figures = sink, Counters()
-        self._own_addresses, self._closing = OwnAddresses(), trio.Lock()
+        self._sink, self._figures, self._own_addresses, self._closing = sink, Counters(), OwnAddresses(), trio.Lock()
 
     def _fault(self, where: str, exception: Exception) -> None:
         self._sink(Fault(where, exception))
