@@ -1,8 +1,9 @@
 """Files of a directory, opened without waiting for the disk, and kept open for a second.
 
 So a file that is asked for often costs no system call for each request, and a change of it shows within a second. Small
-files are kept in memory instead. What a client gets is always one state of a file. A thread opens what the kernel has
-not in memory, and all of a file system that cannot tell that, such as one of a network.
+files are kept in memory instead. A file that is replaced arrives as it was when it was asked for; one changed in
+place is a reset, unless the kernel has taken its last bytes already: sendfile copies nothing. A thread opens what the
+kernel has not in memory, and all of a file system that cannot tell that, such as one of a network.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ class OpenFile:
 
     def is_intact(self) -> bool:
         """A file that has grown is: the bytes before may be what they were."""
-        return _is_intact(os.fstat(self.fd), self.size, self.modified_ns)
+        now = os.fstat(self.fd)
+        return now.st_size > self.size or (now.st_size == self.size and now.st_mtime_ns == self.modified_ns)
 
     def warm(self, offset: int, length: int, done: Callable[[OSError | None], None]) -> None:
         self._uses += 1
@@ -363,14 +365,12 @@ def _read_small(fd: int, flags: int) -> _Opened:
         before = os.fstat(fd)
         content = bytearray(before.st_size)
         count = os.preadv(fd, [content], 0, flags) if content else 0
-        if count == before.st_size and _is_intact(os.fstat(fd), before.st_size, before.st_mtime_ns):
+        after = os.fstat(fd)
+        unchanged = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+        if unchanged and count == before.st_size:
             return _Opened(None, bytes(content), before.st_size, before.st_mtime_ns)
     number = errno.EAGAIN if flags else errno.EBUSY
     raise OSError(number, os.strerror(number))
-
-
-def _is_intact(now: os.stat_result, size: int, modified_ns: int) -> bool:
-    return now.st_size > size or (now.st_size == size and now.st_mtime_ns == modified_ns)
 
 
 def _represent(opened: _Opened, coding: bytes, media_type: bytes, *, varies: bool) -> Representation:
