@@ -159,8 +159,9 @@ def serve_http_sink(port: int) -> None:
             with connection, contextlib.suppress(ConnectionError):
                 head = _head(connection)
                 if head:
-                    total = _skip_body(connection, head, buffer)
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%d" % total)
+                    total = b"%d" % _skip_body(connection, head, buffer)
+                    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(total)
+                    connection.sendall(head + total)
 
 
 def _head(connection: socket.socket) -> bytes:

@@ -37,6 +37,8 @@ AT_A_TIME = 50
 MUTATED = 20_000 if DEEP else 1_000
 ACCEPTED_ALONE = {
     ("OPTIONS for the server", "nginx"): "RFC 9112, section 3.2.4; nginx has no resource for the server as a whole",
+    ("TRACE", "nginx"): "a method like others, which `methods` of a route can leave out; nginx does not serve it",
+    ("an upgrade to websocket without a key", "haproxy"): "the server knows the protocol, and answers without a switch",
 }
 """What the balancer takes and a peer refuses, with the reason."""
 ALL_TAKEN = {**TAKEN, **{f"body: {name}": post(CHUNKED, body) for name, body in BODIES_TAKEN.items()}}
@@ -83,7 +85,7 @@ async def verdicts(ports, messages):
 async def test_whatever_the_balancer_takes_nginx_and_haproxy_take_too(tmp_path):
     async with http_server() as server, peers(tmp_path, server) as ports, balancer(tmp_path, lb_config(server)) as lb:
         found = await verdicts({**ports, "lb": lb.port}, ALL_TAKEN)
-    assert {key: each for key, each in found.items() if each != "taken"}.keys() == ACCEPTED_ALONE.keys()
+    assert {key for key, each in found.items() if each != "taken"} == set(ACCEPTED_ALONE)
 
 
 async def test_nothing_of_an_attack_reaches_a_server_and_its_connection_ends(tmp_path):
