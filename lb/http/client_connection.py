@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
-from lb.http.exchange import Exchange, ExchangeCarrier
+from lb.http.exchange import CarriedExchange, Exchange, ExchangeCarrier
+from lb.http.fast_path import begin_fast
 from lb.http.file_flow import FilePart, PartsFlow, parts_length, release_parts
 from lb.http.flow import Coding
 from lb.http.forwarded import connection_lines, is_trusted
-from lb.http.frontend import HttpFrontend
+from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
 from lb.http.steps import HeaderFields
 from lb.http1.dates import http_date
@@ -68,7 +69,6 @@ class ClientConnection(ExchangeCarrier):
         "_peer",
         "_serving",
         "accepted_at",
-        "exchange",
         "frontend",
         "relay",
     )
@@ -97,8 +97,7 @@ class ClientConnection(ExchangeCarrier):
         """The bytes of a head that is not complete, and of requests behind it."""
         self._header_queue: DeadlineQueue | None = None
         """The queue in which it waits for the rest of a head."""
-        self.exchange: Exchange | None = None
-        """The request that is served."""
+        self.exchange = None
         self.request_flow = self.response_flow = None
         self.relay: EpollRelay | None = None
         """The client and a server that have switched to another protocol."""
@@ -268,6 +267,11 @@ class ClientConnection(ExchangeCarrier):
         """Begin the exchange of a complete head. Raises MalformedError."""
         frontend = self.frontend
         head = frontend.heads.known.get(data) or frontend.heads.read(data)
+        if head.is_fast and not (self.trusted or self.must_close or frontend.closes or self.buckets):
+            route: RunningRoute | None = head.__dict__.get("route")
+            if route is not None and route.fast is not None:
+                begin_fast(self, frontend, head, route, route.fast)
+                return
         if head.has_body and self._buffer is not None:
             buffer, self._buffer = self._buffer, None
             self.give_back(buffer.take_all())
@@ -282,11 +286,11 @@ class ClientConnection(ExchangeCarrier):
         self.exchange = exchange = Exchange(self, self.frontend, UNREADABLE)
         exchange.fail(error.status, REFUSALS.get(error.status, "bad_request"))
 
-    def _is_read(self, exchange: Exchange) -> bool:
+    def _is_read(self, exchange: CarriedExchange) -> bool:
         """Return True if the whole request was read: what comes is another one."""
         return exchange.body is None or exchange.body.done
 
-    def _look_for_end(self, exchange: Exchange) -> None:
+    def _look_for_end(self, exchange: CarriedExchange) -> None:
         """See whether the client has left. Requests that it has sent ahead are kept."""
         buffer = self._buffer
         try:
@@ -348,6 +352,10 @@ class ClientConnection(ExchangeCarrier):
             image = head.images[framing, connection] = response_image(head, head.block.lines, line, connection)
         return image
 
+    def usual_image(self, head: ResponseHead) -> bytes:
+        image = head.images[None, b""] = response_image(head, head.block.lines, length_line(head.fixed), b"")
+        return image
+
     def write_interim(self, exchange: Exchange, head: ResponseHead) -> None:
         try:
             self.write(response_image(head, head.block.lines, b"", b""))
@@ -407,7 +415,7 @@ class ClientConnection(ExchangeCarrier):
     def flow_ended(self, flow: PartsFlow) -> None:
         """A response of the balancer itself is written."""
         exchange = self.exchange
-        assert exchange is not None  # noqa: S101 - the flow is cancelled with it
+        assert isinstance(exchange, Exchange)  # noqa: S101 - the flow is cancelled with it
         exchange.bytes_out = flow.moved
         self.response_flow = None
         exchange.response_complete()
@@ -415,7 +423,7 @@ class ClientConnection(ExchangeCarrier):
     def flow_failed(self, flow: PartsFlow, error: OSError | EOFError) -> None:
         """The client is gone, or the file is not what it was."""
         exchange = self.exchange
-        assert exchange is not None  # noqa: S101 - the same
+        assert isinstance(exchange, Exchange)  # noqa: S101 - the same
         exchange.bytes_out = flow.moved
         self.response_flow = None
         if isinstance(error, OSError):
@@ -431,6 +439,12 @@ class ClientConnection(ExchangeCarrier):
             super().again()
 
     # Between requests
+
+    def fast_ended(self) -> None:
+        self.exchange = None
+        self._idle_since = self.turn.now
+        if self._buffer is not None or self.readable or self.unread or self._ended:
+            self._serve()
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """The client has the response. Go on with the next request."""
@@ -503,7 +517,7 @@ class ClientConnection(ExchangeCarrier):
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """The splicer has closed both sides."""
-        if self.exchange is not None and self.relay is not None:
+        if isinstance(self.exchange, Exchange) and self.relay is not None:
             self.exchange.relay_ended(self.relay, ended_by, reason)
         self._finish(ended_by, reason)
 
@@ -697,9 +711,10 @@ class ClientConnection(ExchangeCarrier):
         self._buffer = None
         if isinstance(self.response_flow, PartsFlow):
             self.response_flow.cancel()
-        exchange, self.exchange = self.exchange, None
+        exchange = self.exchange
         if exchange is not None and not exchange.ended:
             exchange.client_left()
+        self.exchange = None
         if self._on_close:
             on_close, self._on_close = self._on_close, ()
             for callback in on_close:

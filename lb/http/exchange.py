@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeVarTuple
+from typing import Protocol, TypeVarTuple
 
 import trio
 
@@ -30,11 +30,12 @@ from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model.address import Client, Networks
 from lb.net.deadlines import DeadlineQueue
+from lb.pools.backend import Backend
 from lb.relay.bandwidth import SharedBucket
 from lb.relay.epoll_stream import EpollStream
 from lb.relay.splicer import Relay
 
-__all__ = ["Exchange", "ExchangeCarrier"]
+__all__ = ["CarriedExchange", "Exchange", "ExchangeCarrier"]
 
 Ts = TypeVarTuple("Ts")
 
@@ -48,16 +49,54 @@ _RELAY_REASONS: Mapping[Reason, RequestReason] = {
 }
 
 
+class CarriedExchange(Protocol):
+    """What is served for a client: an :class:`Exchange`, or a request on the fast path."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def body(self) -> MessageBody | None: ...
+
+    @property
+    def route(self) -> RunningRoute | None: ...
+
+    @property
+    def upstream(self) -> CarriedUpstream | None: ...
+
+    def client_writable(self) -> None: ...
+
+    def client_left(self) -> None: ...
+
+    def abort(self, reason: RequestReason) -> None: ...
+
+
+class CarriedUpstream(Protocol):
+    """What serves it."""
+
+    @property
+    def backend(self) -> Backend | None:
+        """The leased server."""
+
+    @property
+    def used(self) -> Backend | None:
+        """The server that has the request; None while it is connected to."""
+
+    def server_removed(self) -> None: ...
+
+
 class ExchangeCarrier(Carrier, abc.ABC):
     """What an exchange needs of its carrier."""
 
-    __slots__ = ("buckets", "scheme", "trusted")
+    __slots__ = ("buckets", "exchange", "scheme", "trusted")
     buckets: Sequence[tuple[SharedBucket, SharedBucket]]
     """The limits of its bandwidth: from the client, to the client."""
     scheme: bytes
     """``http`` or ``https``."""
     trusted: bool
     """The peer is a proxy that is believed."""
+    exchange: CarriedExchange | None
+    """What is served."""
 
     @abc.abstractmethod
     def respond(
@@ -85,6 +124,14 @@ class ExchangeCarrier(Carrier, abc.ABC):
     @abc.abstractmethod
     def lost(self, ended_by: EndedBy, reason: Reason) -> None:
         """The client is gone."""
+
+    @abc.abstractmethod
+    def usual_image(self, head: ResponseHead) -> bytes:
+        """Return a server's head with its own Content-Length, for a connection that stays open."""
+
+    @abc.abstractmethod
+    def fast_ended(self) -> None:
+        """The client has the whole response to a request on the fast path."""
 
     @abc.abstractmethod
     def cut(self, *, reset: bool) -> None:

@@ -54,6 +54,8 @@ class RunningRoute:
     """Of responses of the balancer itself. A pool's target has those of servers."""
     limit: BandwidthLimit | None = None
     """Of each response."""
+    fast: PoolTarget | None = None
+    """The target, if usual requests may take the fast path."""
     free_bytes: int = 0
     """Bytes of a response that pass before the limit applies."""
 
@@ -134,7 +136,9 @@ class HttpFrontend:
         changes = ResponseChanges(route)
         steps = make_steps(spec.name, route, self.context)
         limit = BandwidthLimit(route.limit_rate) if route.limit_rate else None
-        return RunningRoute(route.name, responder, pool, steps, changes, limit, route.limit_rate_after)
+        plain = isinstance(responder, PoolTarget) and responder.is_plain and not (steps or limit)
+        fast = responder if plain and isinstance(responder, PoolTarget) else None
+        return RunningRoute(route.name, responder, pool, steps, changes, limit, fast, route.limit_rate_after)
 
     def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:
         """Return what answers the requests of a route."""

@@ -27,7 +27,7 @@ class RequestImages:
         self._host = b"" if spec.host_header in ("client", "server") else spec.host_header.encode()
         self._to_server = spec.host_header == "server"
         constant = self._edits.constant
-        self._usual = not self._to_server and constant is not None and not constant.names & _FORWARDED_NAMES
+        self.usual = not self._to_server and constant is not None and not constant.names & _FORWARDED_NAMES
         """Most of the head is the same for all clients and servers."""
 
     def image(self, exchange: ExchangeToServe, server: ServerSpec, *, passes_expect: bool) -> bytes:
@@ -39,20 +39,19 @@ class RequestImages:
                 more = b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.upgrade
             if passes_expect and exchange.expects_continue:
                 more += b"Expect: 100-continue\r\n"
-        if self._usual and exchange.told is None and exchange.edits is None:
-            common: bytes | None = head.__dict__.get("image")
-            if common is None:
-                common = head.__dict__["image"] = self._common(head)
+        if self.usual and exchange.told is None and exchange.edits is None:
+            common = head.__dict__.get("image") or self.common(head)
             return b"%s%s%s\r\n%s\r\n" % (common, exchange.carrier.forwarded_lines, exchange.id.encode(), more)
         return b"%s%s%s\r\n" % (self._start(head, server), self._changed_lines(exchange), more)
 
-    def _common(self, head: RequestHead) -> bytes:
-        """Return what is the same for all clients. What servers are told of the client follows it."""
-        found: bytes | None = head.__dict__.get("image")
-        if found is None:
-            lines = self._lines(head) if self._edits else head.block.lines_not_forwarded + _cookie_line(head)
-            found = self._start(head, None) + lines + host_line(head)
-            head.__dict__["image"] = found
+    def common(self, head: RequestHead) -> bytes:
+        """Return what is the same for all clients, and keep it with the head as ``image``.
+
+        What servers are told of the client follows it.
+        """
+        lines = self._lines(head) if self._edits else head.block.lines_not_forwarded + _cookie_line(head)
+        found: bytes = self._start(head, None) + lines + host_line(head)
+        head.__dict__["image"] = found
         return found
 
     def _lines(self, head: RequestHead) -> bytes:

@@ -60,6 +60,9 @@ class PoolTarget:
         self.counted = frozenset(status for first, last in pool.passive.statuses for status in range(first, last + 1))
         """Statuses that count as failures of their server."""
         self.changes_responses = bool(self.changes) or self.sticky is not None
+        reads = any(group.strategy.reads_requests for group in route.pool.groups)
+        self.is_plain = self.images.usual and not (self.changes_responses or self.counted or reads)
+        """Usual requests and responses pass unchanged, and nothing is counted or read of them."""
         self.connections = ConnectionSettings(
             route.pool,
             heads,
@@ -119,11 +122,13 @@ class UpstreamRequest:
 
     # Pick and connect
 
-    def start(self) -> None:
-        """Pick a server, and use a kept connection to it, or connect."""
+    def start(self, picked: Backend | None = None) -> None:
+        """Pick a server, unless one is picked, and use a kept connection to it, or connect."""
         target = self.target
         pool = target.pool
-        backend = None if target.sticky is None else self._pick_sticky(target.sticky)
+        backend = picked
+        if backend is None and target.sticky is not None:
+            backend = self._pick_sticky(target.sticky)
         if backend is None:
             backend = pool.pick(self.client, ())
         if backend is not None:
@@ -133,6 +138,11 @@ class UpstreamRequest:
                 self._use(server)
                 return
         self._connect(backend)
+
+    def take_over(self, backend: Backend, server: ServerConnection, began: float, *, sent: bool) -> None:
+        """Go on with a request that has a server already."""
+        self.used, self.server, self.server_name_used = backend, server, backend.name
+        self._began, self._sent = began, sent
 
     def _pick_sticky(self, sticky: Sticky) -> Backend | None:
         """Pick the server that the client's cookie names, if it may be chosen."""

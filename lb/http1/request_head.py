@@ -59,6 +59,11 @@ class RequestHead:
         return self.keep_alive and self.minor == 1
 
     @functools.cached_property
+    def is_fast(self) -> bool:
+        """True if it has no body, nor needs anything that most requests do not need."""
+        return self.usual and not self.has_body and not self.is_special and self.method != b"HEAD"
+
+    @functools.cached_property
     def is_special(self) -> bool:
         """True if the client offers another protocol, or waits before it sends its body."""
         return bool(self.block.meanings & (UPGRADE | EXPECT))

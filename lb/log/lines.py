@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import threading
 import time
 from collections import deque
@@ -14,7 +15,7 @@ import trio
 
 from lb.net.threads import Threads
 
-__all__ = ["LineOutput", "LineQueue", "LineWriter", "NewOutput"]
+__all__ = ["LineOutput", "LineQueue", "LineWriter", "NewOutput", "whole_lines"]
 
 MAX_QUEUED_LINES = 10_000
 """Maximum queued lines for a slow reader; further lines are dropped and counted. A guess: about 4 MB."""
@@ -82,11 +83,25 @@ class LineOutput(Protocol):
         """Forward the remaining lines now."""
 
 
+def whole_lines(data: memoryview) -> memoryview:
+    """Return the first lines that may be written at once: at most PIPE_BUF bytes, or one line that is longer.
+
+    A pipe takes so much in one piece (pipe(7)). During an upgrade, two processes write, and their lines must not mix.
+    """
+    if len(data) <= select.PIPE_BUF:
+        return data
+    end = bytes(data[: select.PIPE_BUF]).rfind(b"\n") + 1
+    if not end:
+        end = bytes(data).find(b"\n") + 1 or len(data)
+    return data[:end]
+
+
 class LineWriter:
     """Writes lines to a descriptor in a thread: a blocked reader must not stop the traffic."""
 
     def __init__(self, fd: int, dropped: Callable[[int], None]) -> None:
         self._fd = fd
+        self._is_pipe = stat.S_ISFIFO(os.fstat(fd).st_mode)
         self._lines = LineQueue()
         self._batch = b""
         """The next batch for the thread."""
@@ -126,7 +141,7 @@ class LineWriter:
         deadline = time.monotonic() + FLUSH_TIMEOUT
         while data and select.select([], [self._fd], [], max(0, deadline - time.monotonic()))[1]:
             try:
-                data = data[os.write(self._fd, data[: select.PIPE_BUF]) :]
+                data = data[os.write(self._fd, whole_lines(data)) :]
             except OSError:  # the reader is gone or the disk is full, and there is no other place to report it
                 return
 
@@ -140,7 +155,7 @@ class LineWriter:
             data = memoryview(batch)
             while data:
                 try:
-                    data = data[os.write(self._fd, data) :]
+                    data = data[os.write(self._fd, whole_lines(data) if self._is_pipe else data) :]
                 except BlockingIOError:  # another process has made our stderr non-blocking
                     select.select([], [self._fd], [])
                 except OSError:  # as above
