@@ -12,10 +12,6 @@ class MessageBody(Protocol):
     """Follows the bytes of a body that pass. It holds none of them."""
 
     @property
-    def exact(self) -> bool:
-        """``left`` is all that is left of the body."""
-
-    @property
     def left(self) -> int:
         """Bytes that may pass without a look at them."""
 
@@ -37,7 +33,6 @@ class LengthBody:
     """A body with a Content-Length."""
 
     __slots__ = ("left",)
-    exact = True
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -59,7 +54,6 @@ class UntilCloseBody:
     """A response's body that ends with the connection."""
 
     __slots__ = ("done",)
-    exact = False
     left = sys.maxsize
 
     def __init__(self) -> None:

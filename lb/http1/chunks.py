@@ -40,7 +40,6 @@ class ChunkWalker:
         "size",
         "trailers",
     )
-    exact = False
 
     def __init__(
         self, max_trailer: int, payload: Callable[[bytes], object] | None = None, *, max_size: int = 0
