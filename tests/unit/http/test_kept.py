@@ -14,13 +14,19 @@ class Connection:
     def __init__(self, kept, backend, keep_alive=2, pool="web"):
         self.backend = backend
         self.pool = SimpleNamespace(name=pool, spec=SimpleNamespace(http=SimpleNamespace(keep_alive=keep_alive)))
-        self.kept = False
+        self.kept = self.has_options = False
+        self.generation = 0
         self.is_current = True
         self.open = True
         self.idle = False
         self._owner = kept
 
+    def keep_alive(self):
+        assert not self.has_options
+        self.has_options = True
+
     def became_idle(self):
+        assert self.has_options
         assert not self.idle
         self.idle = True
 
@@ -73,7 +79,7 @@ def test_a_connection_in_use_leaves_its_place_to_another_and_keeps_its_descripto
     world = World()
     connection = world.keep(keep_alive=1)
     assert world.kept.take(world.a) is connection
-    connection.idle = False
+    connection.idle = False  # it carries a request
     other = world.keep(keep_alive=1)
     assert world.used == 2
     world.kept.keep(connection)
