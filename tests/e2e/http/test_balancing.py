@@ -114,16 +114,17 @@ async def test_a_sticky_client_keeps_its_server_over_reloads_and_upgrades(tmp_pa
     async with origins("a", "b", "c") as servers:
         text = config(*servers, listener=LISTENER, pool=STICKY, health=None)
         async with balancer(tmp_path, text) as lb:
-            answer = await fetch(lb.port)
+            port = lb.port
+            answer = await fetch(port)
             cookie = cookie_of(answer)
-            async with http_session(lb.port) as client:
+            async with http_session(port) as client:
                 await stays(client, cookie, answer.text)
                 assert len({(await client.ask("/name")).text for _ in range(6)}) == 3, "who has no cookie is spread"
             await lb.reload(config(*reversed(servers), listener=LISTENER, pool=STICKY, health=None))
-            async with http_session(lb.port) as client:
+            async with http_session(port) as client:
                 await stays(client, cookie, answer.text)
             assert (await lb.upgrade())["event"] == "upgrade.done"
-            async with http_session(lb.port) as client:
+            async with http_session(port) as client:
                 await stays(client, cookie, answer.text)
 
 
