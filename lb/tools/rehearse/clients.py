@@ -75,7 +75,7 @@ class Clients:
             listening.connect(VirtualClient(self._clock, length, spec.patience, partial(self._served, peer)), peer)
 
     def _served(self, peer: tuple[str, int]) -> None:
-        """A session was served to its end: its client may have further ones. Their number has a geometric distribution."""
+        """A session was served to its end: its client may have further ones, in geometric distribution."""
         requests = self._spec.requests
         if requests > 1 and self._random.random() >= 1 / requests:
             self._clock.after(self._thinking(), partial(self._begin_session, peer))
