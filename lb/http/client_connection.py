@@ -478,7 +478,7 @@ class ClientConnection(ExchangeCarrier):
                 if not data or exchange.bytes_in > MOST_DROPPED:
                     self._end_orderly("client" if not data else "lb")
                     return
-                taken = body.walk(bytes(data))
+                taken = body.walk(data)
                 if taken < len(data):
                     self.give_back(bytes(data[taken:]))
         except (OSError, MalformedError):

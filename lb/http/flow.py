@@ -149,7 +149,7 @@ class Flow:
         if self.body.left >= len(data):
             self.body.moved(len(data))
         else:
-            taken = self.body.walk(bytes(data))
+            taken = self.body.walk(data)
             if taken < len(data):
                 self.source.give_back(bytes(data[taken:]))
                 data = data[:taken]

@@ -137,7 +137,7 @@ class Response:
         if body.left >= len(rest):
             body.moved(len(rest))
         else:
-            taken = body.walk(bytes(rest))
+            taken = body.walk(rest)
             if taken < len(rest):
                 self._server.give_back(bytes(rest[taken:]))
                 rest = rest[:taken]

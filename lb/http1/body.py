@@ -22,7 +22,7 @@ class MessageBody(Protocol):
     def moved(self, count: int) -> None:
         """``count`` bytes, at most ``left``, have passed elsewhere."""
 
-    def walk(self, data: bytes) -> int:
+    def walk(self, data: bytes | memoryview) -> int:
         """Return how many of these bytes belong to the body. Raises MalformedError.
 
         That is all of them unless the body ends within.
@@ -44,7 +44,7 @@ class LengthBody:
     def moved(self, count: int) -> None:
         self.left -= count
 
-    def walk(self, data: bytes) -> int:
+    def walk(self, data: bytes | memoryview) -> int:
         count = min(self.left, len(data))
         self.left -= count
         return count
@@ -61,5 +61,5 @@ class UntilCloseBody:
 
     def moved(self, count: int) -> None: ...
 
-    def walk(self, data: bytes) -> int:
+    def walk(self, data: bytes | memoryview) -> int:
         return len(data)
