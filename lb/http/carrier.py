@@ -74,22 +74,16 @@ class Carrier(EpollStream, abc.ABC):
 
     __slots__ = (
         "client",
-        "destination",
         "forwarded_lines",
         "id",
         "must_close",
         "request_flow",
         "response_flow",
-        "server_name",
-        "tlvs",
     )
     id: int
     client: Client
-    destination: Client | None
-    """The client's destination, if it is not the socket's own address."""
-    tlvs: bytes
-    """The TLVs of its PROXY header."""
-    server_name: str | None
+    server_name: str | None = None
+    """None: mode http reads no SNI."""
     forwarded_lines: bytes
     """What servers are told of the client in all requests, up to the value of X-Request-Id."""
     must_close: bool
@@ -98,6 +92,16 @@ class Carrier(EpollStream, abc.ABC):
     """The body on its way from the client."""
     response_flow: Flow | PartsFlow | None
     """The body on its way to the client."""
+
+    @property
+    @abc.abstractmethod
+    def destination(self) -> Client | None:
+        """The client's destination, if it is not the socket's own address."""
+
+    @property
+    @abc.abstractmethod
+    def tlvs(self) -> bytes:
+        """The TLVs of its PROXY header."""
 
     @abc.abstractmethod
     def response_image(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
@@ -51,6 +52,16 @@ MOST_DROPPED = 256 * 1024
 """Bytes of a request's body that are read and dropped to keep the connection."""
 
 
+class _Proxied(NamedTuple):
+    """What a PROXY header says. Most connections have none, and need no memory for it."""
+
+    peer: Client
+    """The peer of the client's socket: a proxy."""
+    destination: Client
+    """The client's destination."""
+    tlvs: bytes
+
+
 class ClientConnection(ExchangeCarrier):
     """Implements :class:`lb.proxy.downstream.Downstream` and :class:`lb.proxy.downstream.OpenConnection`."""
 
@@ -66,7 +77,7 @@ class ClientConnection(ExchangeCarrier):
         "_keep_alive_queue",
         "_lingering",
         "_on_close",
-        "_peer",
+        "_proxied",
         "_serving",
         "accepted_at",
         "frontend",
@@ -82,13 +93,8 @@ class ClientConnection(ExchangeCarrier):
         self.frontend = frontend
         self.client = client
         self.id = context.next_id()
-        self.destination: Client | None = None
-        """The client's destination, if it is not the socket's own address."""
-        self.tlvs = b""
-        """The TLVs of its PROXY header."""
-        self.server_name: str | None = None
-        self._peer: Client | None = None
-        """The peer of the client's socket, if it is a proxy and not the client."""
+        self._proxied: _Proxied | None = None
+        """What the PROXY header has said."""
         self._on_close: tuple[Callable[[], None], ...] = ()
         self._handshake: RunningHandshake | None = None
         """The client's socket in the listener's filters."""
@@ -123,7 +129,16 @@ class ClientConnection(ExchangeCarrier):
         self._handshake.wake()
 
     def speaks_for(self, client: Client, destination: Client, tlvs: bytes) -> None:
-        self._peer, self.client, self.destination, self.tlvs = self.client, client, destination, tlvs
+        self._proxied = _Proxied(self.client, destination, tlvs)
+        self.client = client
+
+    @property
+    def destination(self) -> Client | None:
+        return self._proxied.destination if self._proxied is not None else None
+
+    @property
+    def tlvs(self) -> bytes:
+        return self._proxied.tlvs if self._proxied is not None else b""
 
     def secured(self, tls: Tls) -> None:
         self.tls = tls
@@ -159,7 +174,7 @@ class ClientConnection(ExchangeCarrier):
         self.loop.refresh()
         self.scheme = b"http" if self.tls is None else b"https"
         self.trusted = is_trusted(self.client, frontend.trusted_proxies)
-        self.forwarded_lines = connection_lines(self.client, self.scheme)
+        self.forwarded_lines = connection_lines(self.client.host, self.scheme)
         if frontend.is_limited:
             self.buckets = frontend.limits.buckets(self.client, self.on_close)
         self._idle_since = self._context.clock()
@@ -477,7 +492,7 @@ class ClientConnection(ExchangeCarrier):
                 if not data or exchange.bytes_in > MOST_DROPPED:
                     self._end_orderly("client" if not data else "lb")
                     return
-                taken = body.walk(bytes(data))
+                taken = body.walk(data)
                 if taken < len(data):
                     self.give_back(bytes(data[taken:]))
         except (OSError, MalformedError):
@@ -735,6 +750,6 @@ class ClientConnection(ExchangeCarrier):
                 self.sent,
                 ended_by,
                 reason,
-                self._peer,
+                self._proxied.peer if self._proxied is not None else None,
             )
         )

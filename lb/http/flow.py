@@ -65,6 +65,7 @@ class Flow:
         "pace",
         "sink",
         "source",
+        "written",
     )
 
     def __init__(
@@ -75,6 +76,8 @@ class Flow:
         self.body = body
         self.moved = 0
         """Bytes of the body that the source has sent, framing included."""
+        self.written = 0
+        """Bytes of it for the sink: others than those, if there is a coding."""
         self.ended = False
         self.kept: bytearray | None = None
         self.keep = 0
@@ -120,7 +123,7 @@ class Flow:
             return False
         if self._bulk and self.body.left > BULK and self._may_splice():
             return self._splice()
-        most = min(self.body.left, BUFFER) if self.body.exact else BUFFER
+        most = BUFFER  # more than the body's rest: a short read says that nothing is behind it
         if self.pace is not None:
             most = self.pace.allowed(most)
             if not most:
@@ -146,7 +149,7 @@ class Flow:
         if self.body.left >= len(data):
             self.body.moved(len(data))
         else:
-            taken = self.body.walk(bytes(data))
+            taken = self.body.walk(data)
             if taken < len(data):
                 self.source.give_back(bytes(data[taken:]))
                 data = data[:taken]
@@ -158,6 +161,7 @@ class Flow:
             self._write(out)
 
     def _write(self, data: bytes | memoryview) -> None:
+        self.written += len(data)
         try:
             self.sink.write(data)
         except OSError as error:
@@ -215,6 +219,7 @@ class Flow:
             return False
         self.body.moved(count)
         self.moved += count
+        self.written += count
         self._piped = count
         source.received += count
         source.turn.budget -= count

@@ -62,12 +62,14 @@ def is_trusted(peer: Client, trusted: Networks) -> bool:
     return bool(trusted) and address_of(peer.host) in trusted
 
 
-def connection_lines(peer: Client, scheme: bytes) -> bytes:
-    """Return what is the same in all requests of an untrusted peer's connection. It ends within the X-Request-Id line.
+@functools.lru_cache(SEEN_ADDRESSES)
+def connection_lines(host: str, scheme: bytes) -> bytes:
+    """Return what is the same in all requests of an untrusted host. It ends within the X-Request-Id line.
 
     The id, CRLF and :func:`host_line` follow. So usual requests have the fields of :func:`read_forwarding` without it.
+    Connections of one host share the object.
     """
-    client = b"X-Forwarded-For: %s\r\n" % peer.host.encode() if peer.host else b""
+    client = b"X-Forwarded-For: %s\r\n" % host.encode() if host else b""
     return b"%sX-Forwarded-Proto: %s\r\nX-Request-Id: " % (client, scheme)
 
 

@@ -137,15 +137,17 @@ class Response:
         if body.left >= len(rest):
             body.moved(len(rest))
         else:
-            taken = body.walk(bytes(rest))
+            taken = body.walk(rest)
             if taken < len(rest):
                 self._server.give_back(bytes(rest[taken:]))
                 rest = rest[:taken]
-        self._owner.exchange.bytes_out += len(rest)
-        if self._coding is None:
-            return rest
-        out = self._coding.feed(bytes(rest))
-        return out + self._coding.finish() if body.done else out
+        out: bytes | memoryview = rest
+        if self._coding is not None:
+            out = self._coding.feed(bytes(rest))
+            if body.done:
+                out += self._coding.finish()
+        self._owner.exchange.bytes_out += len(out)
+        return out
 
     def _let_flow(self, body: MessageBody) -> None:
         exchange = self._owner.exchange
@@ -161,12 +163,12 @@ class Response:
 
     def _count(self, flow: Flow) -> None:
         exchange = self._owner.exchange
-        exchange.bytes_out += flow.moved
+        exchange.bytes_out += flow.written
         self._flow = exchange.carrier.response_flow = None
 
     def _complete(self) -> None:
         owner, server = self._owner, self._server
-        reusable = self._head.keep_alive and not server.has_input and not isinstance(self.body, UntilCloseBody)
+        reusable = self._head.keep_alive and not isinstance(self.body, UntilCloseBody) and not server.has_more()
         owner.response_complete(reusable=reusable)
         owner.exchange.response_complete(close=self.until_close)
 

@@ -143,6 +143,18 @@ class ServerConnection(EpollStream):
         self.readable = self.until_eagain = True
         self.continue_later()
 
+    def has_more(self) -> bool:
+        """Return True if something has come behind the response: bytes that belong to no request, or the end."""
+        if not self.readable or self.unread or self.tls is not None:
+            return self.has_input
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            self.readable = False
+        except OSError:
+            return True
+        return self.readable
+
     def end(self) -> None:
         """The exchange has ended. The caller keeps or closes the connection."""
         self.exchange = self.request_flow = self.response_flow = self.waiting_since = None

@@ -153,10 +153,13 @@ class UpstreamRequest:
         """Connect to a server that was picked, or to the next one."""
         self.server_name_used = None
         connector = self._connector
-        context = self.target.context
         if connector is None:
-            connector = self._connector = Connector(context, self.target.route, self, context.clock())
+            connector = self._connector = self._make_connector()
         connector.start(picked)
+
+    def _make_connector(self) -> Connector:
+        context = self.target.context
+        return Connector(context, self.target.route, self, context.clock(), self._use_kept)
 
     def connected(self, server: socket.SocketType, tls: Tls | None) -> None:
         connector = self._connector
@@ -174,10 +177,23 @@ class UpstreamRequest:
             backend,
             target.connections,
         )
+        self._use_contained(connection)
+
+    def _use_kept(self, backend: Backend) -> bool:
+        """Use a kept connection to a server that the connector has picked, if there is one."""
+        server = self.target.kept.take(backend)
+        if server is None:
+            return False
+        assert self._connector is not None  # noqa: S101 - it calls
+        self.used = self._connector.hand_over()
+        self._use_contained(server)
+        return True
+
+    def _use_contained(self, server: ServerConnection) -> None:
         try:
-            self._use(connection)
+            self._use(server)
         except Exception as exception:  # noqa: BLE001 - a bug in one request must not reach another
-            loop.fault("http", exception)
+            self.target.loop.fault("http", exception)
             self.failed()
 
     def no_server(self, ended_by: EndedBy, reason: Reason) -> None:
@@ -432,10 +448,10 @@ class UpstreamRequest:
         """Send the request to another server; ``other`` is picked already. The client gets ``failure`` if all fail."""
         self._failure = failure
         self._drop_server()
-        backend, context = self.used, self.target.context
+        backend = self.used
         assert backend is not None  # noqa: S101 - it had the request
         if self._connector is None:
-            self._connector = Connector(context, self.target.route, self, context.clock())
+            self._connector = self._make_connector()
         self._connector.note_failure(backend, text, self._began, FailedResponse)
         self._release()
         self._connect(other)

@@ -12,10 +12,6 @@ class MessageBody(Protocol):
     """Follows the bytes of a body that pass. It holds none of them."""
 
     @property
-    def exact(self) -> bool:
-        """``left`` is all that is left of the body."""
-
-    @property
     def left(self) -> int:
         """Bytes that may pass without a look at them."""
 
@@ -26,7 +22,7 @@ class MessageBody(Protocol):
     def moved(self, count: int) -> None:
         """``count`` bytes, at most ``left``, have passed elsewhere."""
 
-    def walk(self, data: bytes) -> int:
+    def walk(self, data: bytes | memoryview) -> int:
         """Return how many of these bytes belong to the body. Raises MalformedError.
 
         That is all of them unless the body ends within.
@@ -37,7 +33,6 @@ class LengthBody:
     """A body with a Content-Length."""
 
     __slots__ = ("left",)
-    exact = True
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -49,7 +44,7 @@ class LengthBody:
     def moved(self, count: int) -> None:
         self.left -= count
 
-    def walk(self, data: bytes) -> int:
+    def walk(self, data: bytes | memoryview) -> int:
         count = min(self.left, len(data))
         self.left -= count
         return count
@@ -59,7 +54,6 @@ class UntilCloseBody:
     """A response's body that ends with the connection."""
 
     __slots__ = ("done",)
-    exact = False
     left = sys.maxsize
 
     def __init__(self) -> None:
@@ -67,5 +61,5 @@ class UntilCloseBody:
 
     def moved(self, count: int) -> None: ...
 
-    def walk(self, data: bytes) -> int:
+    def walk(self, data: bytes | memoryview) -> int:
         return len(data)

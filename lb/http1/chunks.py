@@ -13,11 +13,13 @@ __all__ = ["ChunkWalker"]
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _MAX_EXTENSIONS = 4096
 """Bytes of all chunk extensions of a body together."""
-_NEXT_CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,%d})\r\n" % MAX_DIGITS)
-"""What stands between the data of two chunks, without an extension."""
-
 _SIZE, _END_OF_DATA, _TRAILER = range(3)
 """What the next line is: a chunk's size, the empty rest after its data, or a trailer."""
+_USUAL_LINES = (
+    re.compile(rb"([0-9A-Fa-f]{1,%d})\r\n" % MAX_DIGITS),
+    re.compile(rb"\r\n([0-9A-Fa-f]{1,%d})\r\n" % MAX_DIGITS),
+)
+"""What stands before the first chunk, and between two, without an extension."""
 
 
 class ChunkWalker:
@@ -40,7 +42,6 @@ class ChunkWalker:
         "size",
         "trailers",
     )
-    exact = False
 
     def __init__(
         self, max_trailer: int, payload: Callable[[bytes], object] | None = None, *, max_size: int = 0
@@ -63,7 +64,7 @@ class ChunkWalker:
         """``count`` bytes of the current chunk, at most ``left``, have passed elsewhere."""
         self.left -= count
 
-    def walk(self, data: bytes) -> int:
+    def walk(self, data: bytes | memoryview) -> int:
         """Return how many of these bytes belong to the body. Raises MalformedError.
 
         That is all of them unless the body ends within.
@@ -73,18 +74,18 @@ class ChunkWalker:
             if self.left:
                 step = min(self.left, end - at)
                 if self._payload is not None:
-                    self._payload(data[at : at + step])
+                    self._payload(bytes(data[at : at + step]))
                 self.left -= step
                 at += step
             else:
                 at = self._next_chunk(data, at) or self._take_line(data, at)
         return at
 
-    def _next_chunk(self, data: bytes, at: int) -> int:
-        """Read what stands between two chunks at once, if it is all there. Return where data begins, else 0."""
-        if self._awaited != _END_OF_DATA or self._line:
+    def _next_chunk(self, data: bytes | memoryview, at: int) -> int:
+        """Read what stands before a chunk at once, if it is all there. Return where its data begins, else 0."""
+        if self._awaited == _TRAILER or self._line:
             return 0
-        match = _NEXT_CHUNK.match(data, at)
+        match = _USUAL_LINES[self._awaited].match(data, at)
         if match is None:
             return 0
         self._begin_chunk(int(match[1], 16))
@@ -97,13 +98,16 @@ class ChunkWalker:
             raise MalformedError("the body is too large", 413)
         self._awaited = _END_OF_DATA if size else _TRAILER
 
-    def _take_line(self, data: bytes, at: int) -> int:
+    def _take_line(self, data: bytes | memoryview, at: int) -> int:
         """Read the line that starts or continues at ``at``. Return where the bytes after it begin."""
-        newline = data.find(b"\n", at)
-        stop = len(data) if newline < 0 else newline + 1
-        piece = data[at:stop]
-        if len(self._line) + len(piece) > self._longest_line():
+        longest = self._longest_line() - len(self._line)
+        piece = bytes(data[at : at + longest + 1])
+        newline = piece.find(b"\n")
+        if newline >= 0:
+            piece = piece[: newline + 1]
+        if len(piece) > longest:
             raise MalformedError("a line of a chunked body is too long", 431 if self._awaited == _TRAILER else 400)
+        stop = at + len(piece)
         if newline < 0:
             self._keep_piece(piece)
             return stop

@@ -8,7 +8,7 @@ import re
 import attrs
 
 from lb.http1.cookies import cookie_value
-from lb.http1.field import AUTHORIZATION, CHUNKED, EXPECT, FRAMING, UPGRADE
+from lb.http1.field import AUTHORIZATION, CHUNKED, COOKIE, EXPECT, FRAMING, UPGRADE
 from lb.http1.field_block import FieldBlock, FieldBlocks
 from lb.http1.grammar import VALUE_BYTES, MalformedError
 from lb.http1.interned import InternTable, SeenOnce
@@ -44,7 +44,7 @@ class RequestHead:
     minor: int
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
     block: FieldBlock
-    """The fields. A Cookie line that was cut out of it is in ``cookie_line``."""
+    """The fields. The Cookie line, if there is but one, was cut out of it."""
     cookie_line: bytes | None = None
 
     @functools.cached_property
@@ -100,9 +100,9 @@ class RequestHead:
     @functools.cached_property
     def cookies(self) -> bytes | None:
         """The value of all Cookie lines together, if there is one."""
-        values = self.block.get_all(b"cookie")
         if self.cookie_line is not None:
-            values.insert(0, self.cookie_line)
+            return self.cookie_line
+        values = self.block.get_all(b"cookie")
         return b"; ".join(values) if values else None
 
     # As lb.model.request.Request
@@ -156,8 +156,10 @@ class RequestHeads:
         cookie = data[at + start : end]
         if cookie.translate(None, VALUE_BYTES):
             raise MalformedError("a header's value has a control character")
-        block = data[len(line) + 2 : at + 2] + data[end + 2 : -2]
-        return _request(line, self._blocks.read(block), cookie.strip(b" \t"))
+        block = self._blocks.read(data[len(line) + 2 : at + 2] + data[end + 2 : -2])
+        if block.meanings & COOKIE:  # more of them: they stay in their order
+            return _request(line, self._blocks.read(data[len(line) + 2 : -2]), None)
+        return _request(line, block, cookie.strip(b" \t"))
 
 
 def _memory(head: RequestHead) -> int:

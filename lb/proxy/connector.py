@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 from lb.events import Attempt, EndedBy, Reason
@@ -44,7 +45,8 @@ class ConnectorOwner(ProxiedClient, Protocol):
 class Connector:
     """Connects its owner to a server, and holds the lease on the server until :meth:`release`.
 
-    ``now`` is the start of the first attempt.
+    ``now`` is the start of the first attempt. ``reuse`` is asked about each server that the connector picks: if it uses
+    a kept connection to it, it calls :meth:`hand_over` and returns True, and there is no connect.
     """
 
     __slots__ = (
@@ -54,6 +56,7 @@ class Connector:
         "_deadline_queue",
         "_in_progress",
         "_pending",
+        "_reuse",
         "_round",
         "_route",
         "_server",
@@ -66,7 +69,14 @@ class Connector:
         "pool",
     )
 
-    def __init__(self, context: ConnectionContext, route: Route, owner: ConnectorOwner, now: float) -> None:
+    def __init__(
+        self,
+        context: ConnectionContext,
+        route: Route,
+        owner: ConnectorOwner,
+        now: float,
+        reuse: Callable[[Backend], bool] | None = None,
+    ) -> None:
         self.owner = owner
         self.pool = route.pool
         self.backend: Backend | None = None
@@ -78,6 +88,7 @@ class Connector:
         self._context = context
         self._route = route
         self._attempt_at = now
+        self._reuse = reuse
         self._tried: tuple[Backend, ...] = ()
         self._round = 0
         """Failed attempts since the start or since the last hold."""
@@ -104,10 +115,12 @@ class Connector:
         spec = self.pool.spec
         while self._round <= spec.retries:
             self.backend = backend = picked or self.pick()
-            picked = None
             if backend is None:
                 self._none_available()
                 return
+            if self._reuse is not None and picked is None and self._reuse(backend):
+                return
+            picked = None
             if self.attempts or self._pending:  # the first attempt began at ``now``
                 self._attempt_at = self._context.clock()
             self._addresses_left = len(backend.targets)
@@ -214,6 +227,7 @@ class Connector:
         """Give the lease to the owner, once connected; keep-alive is the owner's, too. It may be started again."""
         backend, self.backend = self.backend, None
         assert backend is not None  # noqa: S101 - it is connected
+        self._stop_waiting()
         self._forget_server()
         return backend
 

@@ -26,10 +26,11 @@ def free_port():
 
 
 class Backend:
-    """A server in a process of its own that can be killed and frozen. Runs ``tests/support/backend.py``."""
+    """A server in a process of its own that can be killed and frozen. Runs the ``main`` of a module of its kind."""
 
-    def __init__(self, name):
+    def __init__(self, name, module=tests.support.backend):
         self.name = name
+        self.module = module
         self.port = free_port()
         self.process = None
 
@@ -39,8 +40,8 @@ class Backend:
 
     async def start(self):
         """(Re)start on the same port; returns when it listens."""
-        argv = [tests.support.backend.__file__, self.name, str(self.port)]
-        self.process = zygote().start("tests.support.backend", argv, {**os.environ}, stdout=subprocess.PIPE)
+        argv = [self.module.__file__, self.name, str(self.port)]
+        self.process = zygote().start(self.module.__name__, argv, {**os.environ}, stdout=subprocess.PIPE)
         line = b""
         async with self.process.stdout as output:
             while not line.endswith(b"\n"):
@@ -63,9 +64,9 @@ class Backend:
 
 
 @asynccontextmanager
-async def backends(*names):
+async def backends(*names, module=tests.support.backend):
     """Run servers in processes of their own during the block."""
-    servers = [Backend(name) for name in names]
+    servers = [Backend(name, module) for name in names]
     try:
         async with trio.open_nursery() as nursery:
             for server in servers:

@@ -46,7 +46,7 @@ def with_version(context, version):
     return context
 
 
-class Truncated(Exception):  # noqa: N818 - a test outcome, not an error of the program
+class Truncated(ConnectionError):  # noqa: N818 - a test outcome, not an error of the program
     """The connection ended before the TLS stream did."""
 
 
@@ -99,11 +99,11 @@ class TlsEnd:
         if fin:
             await self.stream.send_eof()
 
-    async def receive_some(self):
+    async def receive_some(self, most=65536):
         """Return received bytes, ``b""`` after close_notify. Raises Truncated at a FIN without it."""
         while True:
             try:
-                return self.object.read(65536)
+                return self.object.read(most)
             except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLWantReadError:

@@ -126,7 +126,7 @@ def _interpreter_variables(env):
 
 def _preload():
     """Import all that a command may import: libraries that the product imports late, the tests' server, the product."""
-    for name in ("cryptography.x509", "encodings.utf_8_sig", "tests.support.backend"):
+    for name in ("cryptography.x509", "encodings.utf_8_sig", "tests.support.backend", "tests.support.http_origin"):
         importlib.import_module(name)
     for package in map(importlib.import_module, ("lb", "strategies", "healthcheck")):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

@@ -1,4 +1,4 @@
-"""Simulated clients: arrival times, source addresses and session lengths."""
+"""Simulated clients: arrival times, source addresses, session lengths, and further sessions of the same client."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import math
 import socket
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from lb.tools.rehearse.scenario import ClientsSpec
@@ -23,7 +24,7 @@ SIGMA = 1.0
 class Clients:
     """Clients of one kind. ``find`` returns the socket of their listener; None if there is no such listener.
 
-    ``arrived(was_refused)`` is called for each client.
+    ``arrived(was_refused)`` is called for each session.
     """
 
     def __init__(
@@ -44,7 +45,8 @@ class Clients:
         self._sources = network.num_addresses
         self._family = socket.AF_INET if network.version == 4 else socket.AF_INET6
         self._bytes = network.max_prefixlen // 8
-        self._length = _lengths(spec, random)
+        self._length = _lengths(spec.session, spec.distribution, random)
+        self._thinking = _lengths(spec.pause, spec.distribution, random)
 
     def begin(self) -> None:
         self._clock.at(self._spec.begins + self._pause(), self._arrive)
@@ -60,10 +62,23 @@ class Clients:
         if clock.now >= spec.ends:
             return
         clock.after(self._pause(), self._arrive)
+        self._begin_session(None)
+
+    def _begin_session(self, peer: tuple[str, int] | None) -> None:
+        """Begin a session of a new client, or a further one of a client at ``peer``."""
+        spec = self._spec
         listening = self._find(spec.listener)
         self._arrived(listening is None)
         if listening is not None:
-            listening.connect(VirtualClient(clock, self._length(), spec.patience), self._peer())
+            length = self._length()
+            peer = peer or self._peer()
+            listening.connect(VirtualClient(self._clock, length, spec.patience, partial(self._served, peer)), peer)
+
+    def _served(self, peer: tuple[str, int]) -> None:
+        """A session was served to its end: its client may have further ones, in geometric distribution."""
+        requests = self._spec.requests
+        if requests > 1 and self._random.random() >= 1 / requests:
+            self._clock.after(self._thinking(), partial(self._begin_session, peer))
 
     def _peer(self) -> tuple[str, int]:
         """Return a random address of the network, in the form that accept returns."""
@@ -75,11 +90,11 @@ class Clients:
         )
 
 
-def _lengths(spec: ClientsSpec, random: Random) -> Callable[[], float]:
-    """Return a generator function of session lengths with the specified mean and distribution."""
-    if spec.distribution == "fixed":
-        return lambda: spec.session
-    if spec.distribution == "exponential":
-        return lambda: random.expovariate(1 / spec.session)
-    mu = math.log(spec.session) - SIGMA**2 / 2  # the mean of the distribution is exp(mu + sigma²/2)
+def _lengths(mean: float, distribution: str, random: Random) -> Callable[[], float]:
+    """Return a generator function of lengths with the specified mean and distribution."""
+    if distribution == "fixed":
+        return lambda: mean
+    if distribution == "exponential":
+        return lambda: random.expovariate(1 / mean)
+    mu = math.log(mean) - SIGMA**2 / 2  # the mean of the distribution is exp(mu + sigma²/2)
     return lambda: random.lognormvariate(mu, SIGMA)

@@ -21,7 +21,7 @@ class ClientsSpec:
     name: str
     listener: str
     rate: float
-    """Sessions per second."""
+    """Clients per second: sessions, unless a client has several."""
     session: float = 1.0
     """Mean length in seconds, counted from when the session has a server."""
     distribution: Literal["exponential", "fixed", "lognormal"] = "exponential"
@@ -33,6 +33,11 @@ class ClientsSpec:
     """Seconds that a client waits for a server, or for a server that has become silent."""
     begins: float = 0.0
     ends: float = math.inf
+    requests: float = 1.0
+    """Mean number of sessions of a client, one after another from the same address and port: the requests of one
+    connection in mode ``http``."""
+    pause: float = 1.0
+    """Mean seconds between two of them."""
 
 
 @attrs.frozen

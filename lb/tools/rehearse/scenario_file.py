@@ -37,6 +37,12 @@ def _more_than_zero(value: object) -> float:
     return float(value)
 
 
+def _one_or_more(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 1 <= value < math.inf:
+        raise ValueError(f"must be a number from 1, not {shown(value)}")
+    return float(value)
+
+
 _CLIENTS: Mapping[str, Reader[object]] = {
     "rate": _more_than_zero,
     "session": duration_above_zero,
@@ -46,6 +52,8 @@ _CLIENTS: Mapping[str, Reader[object]] = {
     "patience": duration_or_never,
     "begins": duration,
     "ends": duration_above_zero,
+    "requests": _one_or_more,
+    "pause": duration_above_zero,
 }
 _CONDUCT: Mapping[str, Reader[object]] = {"connect": duration_above_zero, "answer": duration}
 _FAULT: Mapping[str, Reader[object]] = {

@@ -18,15 +18,17 @@ __all__ = ["ListeningSocket", "ServerSocket", "VirtualAcceptor", "VirtualClient"
 class VirtualClient:
     """A client, in the form of the socket that the balancer accepts."""
 
-    __slots__ = ("_clock", "arrived", "gone", "length", "patience", "waiting")
+    __slots__ = ("_clock", "arrived", "gone", "length", "patience", "served", "waiting")
     family = socket.AF_INET
 
-    def __init__(self, clock: VirtualClock, length: float, patience: float) -> None:
+    def __init__(self, clock: VirtualClock, length: float, patience: float, served: Callable[[], None]) -> None:
         self._clock = clock
         self.arrived = clock.now
         self.length = length
         """Seconds of the session, once it has a server."""
         self.patience = patience
+        self.served = served
+        """Called at the end of a session that was served to its end."""
         self.gone = False
         """The client gave up before it had a server."""
         self.waiting: Waiting | None = None

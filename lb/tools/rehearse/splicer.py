@@ -95,6 +95,7 @@ class VirtualRelay:
     def _due(self) -> None:
         if self._clock.now == self._ends_at:
             self._end("client", "eof")
+            self._client.served()
 
     def _patience_over(self) -> None:
         if self._clock.now >= self._stalled_at + self._client.patience:

@@ -6,7 +6,7 @@ import attrs
 
 from lb.config.load import ConfigError
 from lb.discovery.sources import with_servers_files
-from lb.model import Config, HealthSpec, ListenerSpec, PoolSpec, TcpSettings
+from lb.model import Config, HealthSpec, HttpSettings, ListenerSpec, PoolSpec, TcpSettings
 
 __all__ = ["not_simulated", "virtual_config"]
 
@@ -14,6 +14,7 @@ __all__ = ["not_simulated", "virtual_config"]
 def virtual_config(config: Config) -> Config:
     """Return the configuration for a simulation, with the servers of its servers files.
 
+    A listener of mode ``http`` becomes one of mode ``tcp``, to which each request comes as a client of its own.
     Raises ConfigError, also for a pool without servers.
     """
     config = with_servers_files(config)
@@ -26,16 +27,30 @@ def virtual_config(config: Config) -> Config:
         raise ConfigError(empty)
     return attrs.evolve(
         config,
-        listeners={name: _listener(spec) for name, spec in config.listeners.items()},
+        listeners={name: _listener(spec, config) for name, spec in config.listeners.items() if _has_pool(spec)},
         pools={name: _pool(spec) for name, spec in config.pools.items()},
         admin=None,
     )
 
 
-def _listener(spec: ListenerSpec) -> ListenerSpec:
+def _has_pool(spec: ListenerSpec) -> bool:
+    return not isinstance(spec.settings, HttpSettings) or bool(spec.settings.pools)
+
+
+def _listener(spec: ListenerSpec, config: Config) -> ListenerSpec:
     bind = tuple(attrs.evolve(address, path="") for address in spec.bind)  # creates and removes no socket file
-    settings = attrs.evolve(spec.settings, sni=None) if isinstance(spec.settings, TcpSettings) else spec.settings
-    return attrs.evolve(spec, bind=bind, settings=settings, tls=None, accept_proxy=False)
+    settings = spec.settings
+    if isinstance(settings, TcpSettings):
+        settings = attrs.evolve(settings, sni=None)
+    elif isinstance(settings, HttpSettings):
+        pool = _pool_of(settings)
+        settings = TcpSettings(pool, idle_timeout=config.pools[pool].http.response_timeout)
+    return attrs.evolve(spec, mode="tcp", bind=bind, settings=settings, tls=None, accept_proxy=False)
+
+
+def _pool_of(settings: HttpSettings) -> str:
+    """Return the pool of all requests: the listener's own, else that of its first route with one."""
+    return settings.pool or settings.pools[0]
 
 
 def _pool(spec: PoolSpec) -> PoolSpec:
@@ -56,6 +71,17 @@ def not_simulated(config: Config) -> list[str]:
         for listener in config.listeners.values()
         if isinstance(listener.settings, TcpSettings) and listener.settings.sni
     ]
+    for listener in config.listeners.values():
+        if isinstance(listener.settings, HttpSettings):
+            lines += _not_simulated_routes(listener.name, listener.settings)
     for pool in config.pools.values():
         lines += [f"pools.{pool.name}: servers from DNS: {dns}" for dns in pool.dns]
     return lines
+
+
+def _not_simulated_routes(name: str, settings: HttpSettings) -> list[str]:
+    if not settings.pools:
+        return [f"listeners.{name}: no server gets its requests"]
+    if len(settings.routes) == (0 if settings.pool else 1):
+        return []
+    return [f"listeners.{name}.routes: all requests go to pool {_pool_of(settings)}"]

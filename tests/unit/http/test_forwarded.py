@@ -76,7 +76,7 @@ def test_other_fields_pass():
 @pytest.mark.parametrize("host", [b"Host: a.example", b""])
 def test_the_lines_of_a_connection_are_what_is_told_of_each_request(peer, host):
     first = b"GET / HTTP/1.1" if host else b"GET / HTTP/1.0"
-    lines = connection_lines(peer, b"https") + b"own-id\r\n" + host_line(head(first=first, host=host))
+    lines = connection_lines(peer.host, b"https") + b"own-id\r\n" + host_line(head(first=first, host=host))
     assert lines == read(peer=peer, scheme=b"https", first=first, host=host).change.lines
 
 

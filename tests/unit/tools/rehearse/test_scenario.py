@@ -55,6 +55,8 @@ def test_everything_that_one_may_say(tmp_path):
         patience = "5s"
         begins = "1m"
         ends = "2m"
+        requests = 2.5
+        pause = "3s"
         [servers]
         answer = "20ms"
         [servers."web/b"]
@@ -80,7 +82,7 @@ def test_everything_that_one_may_say(tmp_path):
     assert attrs.evolve(scenario, reloads=()) == Scenario(
         duration=600,
         seed=0,
-        clients=(ClientsSpec("few", "web", 0.5, 60, "lognormal", "even", "2001:db8::/64", 5, 60, 120),),
+        clients=(ClientsSpec("few", "web", 0.5, 60, "lognormal", "even", "2001:db8::/64", 5, 60, 120, 2.5, 3),),
         conduct=ConductSpec(answer=0.02),
         conducts={"web/b": ConductSpec(connect=0.002, answer=0.02)},
         fault_specs=(
@@ -98,6 +100,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     rate = 0
     sesion = "2s"
     arrivals = "evne"
+    requests = 0.5
     [servers]
     conect = "1ms"
     [servers."web/x"]
@@ -139,6 +142,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
         "clients.all.arrivals: must be 'random' or 'even', not 'evne', did you mean 'even'?",
         "clients.all.listener: there is no listener 'wbe', did you mean 'web'?",
         "clients.all.rate: must be a number above 0, not 0",
+        "clients.all.requests: must be a number from 1, not 0.5",
         "clients.all.sesion: unknown key, did you mean 'session'?",
         "clients.late.begins: must be less than the duration of the scenario",
         "clients.never.ends: must be after 'begins'",
@@ -204,6 +208,51 @@ def test_what_looks_at_bytes_or_outside_is_left_out(tmp_path):
     assert pool.health.tls is None
     assert [check.tls for check in pool.health.all_checks] == [None]
     assert not_simulated(written) == ["listeners.web.sni: all clients go to pool web"]
+
+
+def http_config(listener):
+    return f"""
+    [listeners.www]
+    mode = "http"
+    bind = "127.0.0.1:0"
+    {listener}
+    [pools.site]
+    servers = ["10.0.0.1:80"]
+    http = {{ response_timeout = "7s" }}
+    [pools.api]
+    servers = ["10.0.0.2:80"]
+    """
+
+
+@pytest.mark.parametrize(
+    ("listener", "pool", "left_out"),
+    [
+        ('pool = "site"', "site", []),
+        ('routes = [{ path = "/api", pool = "api" }]', "api", []),
+        (
+            'pool = "site"\nroutes = [{ path = "/api", pool = "api" }]',
+            "site",
+            ["listeners.www.routes: all requests go to pool site"],
+        ),
+        (
+            'routes = [{ path = "/x", respond = "x" }, { path = "/api", pool = "api" }, { path = "/", pool = "site" }]',
+            "api",
+            ["listeners.www.routes: all requests go to pool api"],
+        ),
+    ],
+)
+def test_requests_of_an_http_listener_are_clients_of_one_pool(listener, pool, left_out):
+    written = parse(http_config(listener), "lb.toml")
+    www = virtual_config(written).listeners["www"]
+    assert (www.mode, www.settings.pool) == ("tcp", pool)
+    assert www.settings.idle_timeout == (7 if pool == "site" else 60), "the pool's response timeout"
+    assert not_simulated(written) == left_out
+
+
+def test_a_listener_whose_requests_no_server_gets_is_left_out():
+    written = parse(http_config('routes = [{ path = "/", respond = "x" }]'), "lb.toml")
+    assert virtual_config(written).listeners == {}
+    assert not_simulated(written) == ["listeners.www: no server gets its requests"]
 
 
 def test_a_pool_whose_servers_are_found_in_dns_only_cannot_be_rehearsed():

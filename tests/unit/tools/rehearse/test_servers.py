@@ -184,3 +184,33 @@ def test_sessions_have_the_length_and_arrivals_the_rate_that_is_wanted(distribut
     result = rehearsed(config_of("a"), clients=[clients], duration=20.0)
     assert result["sessions"] == pytest.approx(4500, rel=0.06)
     assert result["open"] == pytest.approx(450, rel=0.15), "Little's law: 300 a second for 1.5 s"
+
+
+# Clients with several sessions
+
+
+def test_a_client_has_as_many_requests_as_said_on_average_with_pauses_between():
+    several = {"rate": 2.0, "session": 0.2, "requests": 5.0, "pause": 2.0}
+    result = rehearsed(config_of("a", "b"), duration=1000.0, **several)
+    assert result["sessions"] / (2.0 * 1000) == pytest.approx(5, rel=0.1)
+    assert result["failed"] == result["cut"] == 0
+    alone = rehearsed(config_of("a", "b"), duration=1000.0, **{**several, "requests": 1.0})
+    assert alone["sessions"] == pytest.approx(2000, abs=1)
+
+
+def test_requests_of_a_connection_come_from_one_address_and_each_has_a_lease_of_its_own():
+    by_address = config_of("a", "b", pool='strategy = { name = "consistent-hash", key = "source-ip-port" }')
+    one = rehearsed(by_address, rate=0.001, begins=0.0, duration=2000.0, requests=300.0, pause=0.5, session=0.5)
+    assert one["sessions"] > 20
+    assert 100.0 in (one["share.web/a"], one["share.web/b"]), "all requests of the one connection have one address"
+    spread = rehearsed(config_of("a", "b"), rate=0.001, duration=2000.0, requests=300.0, pause=0.5, session=0.5)
+    assert spread["share.web/a"] == pytest.approx(50, abs=1), "round robin over requests"
+
+
+def test_a_client_whose_request_was_cut_has_no_further_ones():
+    result = rehearsed(
+        config_of("a"), happens(5, "die", "a"), rate=10.0, ends=1.0, requests=1e9, pause=0.1, session=1.0
+    )
+    assert result["cut"] > 0
+    assert result["cut"] + result["failed"] == result["sessions"] - result["ok"]
+    assert result["failed"] + result["cut"] <= 10, "no more than the ten clients there were"
