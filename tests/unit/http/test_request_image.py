@@ -37,7 +37,7 @@ def exchange(head, *, edits=None, expects_continue=False, trusted=NOBODY, peer=P
         client=peer,
         scheme=b"http",
         expects_continue=expects_continue,
-        carrier=SimpleNamespace(forwarded_lines=connection_lines(peer, b"http")),
+        carrier=SimpleNamespace(forwarded_lines=connection_lines(peer.host, b"http")),
         forwarded=lambda: read_forwarding(head, peer, b"http", Networks(), b"one").change.fields,
     )
 
