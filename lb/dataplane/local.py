@@ -127,6 +127,7 @@ class LocalDataPlane:
 
         async def commit(left: Sequence[Backend]) -> None:
             self._context.is_counting = config.admin is not None
+            self._context.is_debugging = config.log.level == "debug"
             self._context.sink = self._sink if config.admin is None else self._figures.observing(self._sink)
             self._context.note_connect = self._figures.note_connect
             closed = self._change_listeners(config, changes, opened)

@@ -367,8 +367,9 @@ class ClientConnection(ExchangeCarrier):
             image = head.images[framing, connection] = response_image(head, head.block.lines, line, connection)
         return image
 
-    def usual_image(self, head: ResponseHead) -> bytes:
-        image = head.images[None, b""] = response_image(head, head.block.lines, length_line(head.fixed), b"")
+    def usual_image(self, head: ResponseHead, connection: bytes) -> bytes:
+        image = response_image(head, head.block.lines, length_line(head.fixed), connection)
+        head.images[None, connection] = image
         return image
 
     def write_interim(self, exchange: Exchange, head: ResponseHead) -> None:
@@ -455,10 +456,12 @@ class ClientConnection(ExchangeCarrier):
 
     # Between requests
 
-    def fast_ended(self) -> None:
+    def fast_ended(self, *, keep_alive: bool) -> None:
         self.exchange = None
         self._idle_since = self.turn.now
-        if self._buffer is not None or self.readable or self.unread or self._ended:
+        if not keep_alive:
+            self._end_orderly("client")
+        elif self._buffer is not None or self.readable or self.unread or self._ended:
             self._serve()
 
     def exchange_ended(self, exchange: Exchange) -> None:
@@ -736,10 +739,15 @@ class ClientConnection(ExchangeCarrier):
                 callback()
         context.closed(self)
         frontend.closed()
+        if frontend.records_connections:
+            self._record(ended_by, reason)
+
+    def _record(self, ended_by: EndedBy, reason: Reason) -> None:
+        context = self._context
         context.sink(
             HttpConnectionClosed(
                 self.id,
-                frontend.name,
+                self.frontend.name,
                 "",
                 None,
                 self.client,

@@ -126,11 +126,11 @@ class ExchangeCarrier(Carrier, abc.ABC):
         """The client is gone."""
 
     @abc.abstractmethod
-    def usual_image(self, head: ResponseHead) -> bytes:
-        """Return a server's head with its own Content-Length, for a connection that stays open."""
+    def usual_image(self, head: ResponseHead, connection: bytes) -> bytes:
+        """Return a server's head with its own Content-Length, and a line about the connection, or none."""
 
     @abc.abstractmethod
-    def fast_ended(self) -> None:
+    def fast_ended(self, *, keep_alive: bool) -> None:
         """The client has the whole response to a request on the fast path."""
 
     @abc.abstractmethod

@@ -15,12 +15,11 @@ from lb.http.server_connection import ServerConnection
 from lb.http.upstream_request import PoolTarget, UpstreamRequest
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
+from lb.http1.wire import CLOSE
 from lb.pools.backend import Backend
 
 __all__ = ["FastRequest", "begin_fast"]
 
-USUAL = (None, b"")
-"""The key of a head's image with its own Content-Length, on a connection that stays open."""
 _FIRST_RETRIED = 502
 """Statuses from here on may be tried at another server."""
 
@@ -105,8 +104,10 @@ class FastRequest:
         timing = self.backend.timing
         if timing is not None and timing.first_byte is not None:
             timing.first_byte.add(now - self.began)
+        keep_alive = self.head.keep_alive
+        connection = b"" if keep_alive else CLOSE
         try:
-            carrier.write_two(head.images.get(USUAL) or carrier.usual_image(head), rest)
+            carrier.write_two(head.images.get((None, connection)) or carrier.usual_image(head, connection), rest)
         except OSError:
             self.unfold().exchange.client_left()
             return False
@@ -121,7 +122,7 @@ class FastRequest:
             return False
         if frontend.is_recorded:
             self._record(status, now, len(rest))
-        carrier.fast_ended()
+        carrier.fast_ended(keep_alive=keep_alive)
         return False
 
     def server_failed(self, error: Exception) -> None:

@@ -89,6 +89,8 @@ class HttpFrontend:
     """The record of a request."""
     is_recorded: bool
     """Somebody wants the records."""
+    records_connections: bool
+    """The same, for those of connections."""
 
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self.closed = closed
@@ -119,6 +121,7 @@ class HttpFrontend:
         self.trusted_proxies = settings.trusted_proxies
         self.record = HttpRequest if settings.access_log else UnloggedRequest
         self.is_recorded = settings.access_log or self.context.is_counting
+        self.records_connections = self.context.is_counting or self.context.is_debugging
         self.header_queue = deadlines.queue("header", spec.header_timeout)
         self.keep_alive_queue = deadlines.queue("idle_client", settings.keep_alive or spec.header_timeout)
         self.idle_queue = deadlines.queue("idle", settings.idle_timeout)

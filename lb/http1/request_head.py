@@ -61,7 +61,7 @@ class RequestHead:
     @functools.cached_property
     def is_fast(self) -> bool:
         """True if it has no body, nor needs anything that most requests do not need."""
-        return self.usual and not self.has_body and not self.is_special and self.method != b"HEAD"
+        return self.minor == 1 and not self.has_body and not self.is_special and self.method != b"HEAD"
 
     @functools.cached_property
     def is_special(self) -> bool:

@@ -55,6 +55,8 @@ class ConnectionContext:
         self.sink = sink
         self.is_counting = True
         """The sink counts connections and requests, for an admin endpoint."""
+        self.is_debugging = True
+        """The sink wants events of level debug."""
         self.open: set[OpenConnection] = set()
         self.secret = secret
         """For what clients bring back and must not make themselves; each use derives its own key from it."""
