@@ -38,6 +38,8 @@ async def names(lb, requests):
 async def echo(stream):
     """Switch to WebSocket and send back what comes."""
     head = await read_head(stream)
+    if head is None:  # a health check
+        return
     assert b"Upgrade: websocket" in head
     await stream.send_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
     async for data in stream:
