@@ -43,8 +43,6 @@ ERRORS = ("connect", "read", "write", "status", "timeout")
 CHUNK = 256 * 1024
 SMALL_REQUEST = b"GET /small HTTP/1.1\r\nHost: bench\r\n\r\n"
 PART_OF_A_HEAD = b"GET /small HTTP/1.1\r\nHost: bench\r\nX-Slow: " + b"a" * 100
-DRIPS = 100
-"""Bytes of slow heads between two requests of another client."""
 FLOWING = 10_000_000
 """Bytes after which a download runs at full speed: buffers and windows have grown."""
 
@@ -265,12 +263,10 @@ class SlowHeads:
     connections: tuple[socket.socket, ...]
 
     def drip(self) -> Iterator[None]:
-        """Send one byte on a hundred of them at each step, without end."""
-        while True:
-            for at in range(0, len(self.connections), DRIPS):
-                for connection in self.connections[at : at + DRIPS]:
-                    connection.send(b"a")
-                yield
+        """Send one byte on one of them at each step, without end."""
+        for connection in itertools.cycle(self.connections):
+            connection.send(b"a")
+            yield
 
 
 @contextlib.contextmanager

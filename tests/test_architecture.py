@@ -52,6 +52,7 @@ PURE = (
     "lb.http.route_*",
     "lb.http.routes",
     "lb.http.settings",
+    "lb.http.sticky_values",
     "lb.http.templates",
     "lb.http1.*",
     "lb.model",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from lb.config.load import load
 from tests.support.paths import EXAMPLES
+from tests.support.tls_peers import write_certificate
 
 CONFIGS = sorted(EXAMPLES.glob("*.toml"))
 UNIT = EXAMPLES / "lb.service"
@@ -32,6 +34,24 @@ def unit_lines():
 def test_it_loads(path):
     config = load(path)
     assert all(pool.servers for pool in config.pools.values())
+
+
+def test_the_web_site_loads_without_a_warning(tmp_path):
+    """It names files of a real host: certificates, directories."""
+    text = (EXAMPLES / "http" / "lb.toml").read_text()
+    write_certificate(tmp_path, "site", "www.example.com")
+    (tmp_path / "staff.htpasswd").write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
+    text = re.sub(r'"/etc/[^"]+chain\.pem"', '"site.pem"', re.sub(r'"/etc/[^"]+key\.pem"', '"site.key"', text))
+    path = tmp_path / "lb.toml"
+    path.write_text(re.sub(r'files = "[^"]+"', 'files = "."', text))
+    config = load(path)
+    assert [route.name for route in config.listeners["www"].settings.routes] == [
+        "example.com/",
+        "static",
+        "staff",
+        "api",
+        "app",
+    ]
 
 
 def test_none_is_missing():

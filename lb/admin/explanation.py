@@ -62,7 +62,8 @@ class Explainer:
             return question
         asked = AskedRequest(query["url"][0], query.get("method", ["GET"])[0], tuple(query.get("header", ())))
         try:
-            return routed(question, asked)
+            pools = {name: pool.spec for name, pool in self._balancer.pools.items()}
+            return routed(question, asked, pools, self._balancer.secret)
         except ValueError as error:
             raise HttpError(400, str(error)) from error
 

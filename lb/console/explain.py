@@ -65,7 +65,9 @@ def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
         raise ValueError(f"--source {error}") from error
     question = ExplainQuestion(listener, client, options.name or "", tuple(options.without))
     if options.url is not None:
-        question = routed(question, AskedRequest(options.url, options.method or "GET", tuple(options.header)))
+        question = routed(
+            question, AskedRequest(options.url, options.method or "GET", tuple(options.header)), config.pools
+        )
     name = pool_name(question)
     if not name:
         return finish(explanation(question, None))

@@ -26,6 +26,7 @@ CELL_STYLES = {
 CRITERIA = {
     "client": "by a hash of the client",
     "request": "by a hash of the request",
+    "cookie": "by the cookie of the client",
     "order": "the first in order",
     "load": "by load",
     "turn": "by turn",
@@ -180,6 +181,8 @@ def _of_request(request: Json) -> Iterable[str]:
     for key, value in request["on_the_way"].items():
         effect = EFFECTS.get(key)
         yield f"  {key} = {value}{f': {effect}' if effect else ''}"
+    if request["sticky_server"] is not None:
+        yield f"  the sticky cookie names {request['sticky_server']}"
     if request["server_gets"] is not None:
         target, host = request["server_gets"]["target"], request["server_gets"]["host"]
         yield f"  the server gets {request['method']} {target}, Host {host}"

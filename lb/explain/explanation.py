@@ -77,13 +77,17 @@ def listener_of(listeners: Mapping[str, ListenerSpec], name: str) -> ListenerSpe
     return listeners[name]
 
 
-def routed(question: ExplainQuestion, asked: AskedRequest) -> ExplainQuestion:
+def routed(
+    question: ExplainQuestion, asked: AskedRequest, pools: Mapping[str, PoolSpec], secret: bytes | None = None
+) -> ExplainQuestion:
     """Return the question with what the listener would do with a request.
 
-    Raises ValueError if it is no request, and LookupError if the mode of the listener reads none.
+    ``secret`` is the balancer's, if it is known. Raises ValueError if it is no request, and LookupError if the mode of
+    the listener reads none.
     """
     listener = question.listener
-    return attrs.evolve(question, request=load(listener.mode).explain_request(listener, question.client, asked))
+    found = load(listener.mode).explain_request(listener, question.client, asked, pools, secret)
+    return attrs.evolve(question, request=found)
 
 
 def pool_name(question: ExplainQuestion) -> str:
@@ -143,13 +147,14 @@ def _answer(
     question: ExplainQuestion, pool: Pool, turns: str, notes: Sequence[str]
 ) -> Generator[None, None, dict[str, object]]:
     without, client = frozenset(question.without), question.chosen_for
-    now = yield from explained(pool, client, here=not turns)
+    stays_with = question.request.sticky_server if question.request is not None else ""
+    now = _staying(stays_with, (yield from explained(pool, client, here=not turns)))
     answer = {**_asked(question, pool.name), **(yield from _fields(now))}
     if question.request is not None:
         answer["served"] = not now.otherwise and answer["denied"] is None
     undecided = _undecided(now)
     if without:
-        then = yield from explained(pool, client, without=without, here=not turns)
+        then = _staying(stays_with, (yield from explained(pool, client, without=without, here=not turns)))
         undecided = undecided or _undecided(then)
         answer["without"] = {
             "names": list(dict.fromkeys(question.without)),
@@ -159,6 +164,13 @@ def _answer(
         }
     answer["notes"] = [*_notes(question, pool), *([turns] if turns and undecided else []), *notes]
     return answer
+
+
+def _staying(name: str, decision: Decision) -> Decision:
+    """Return the decision for a client whose cookie names a server; unchanged if that cannot be chosen."""
+    if not any(server.name == name and server.verdict in ("chosen", "candidate") for server in decision.servers):
+        return decision
+    return attrs.evolve(decision.choosing(name, ""), decides="cookie", key={})
 
 
 def _check_known(pool: PoolSpec, names: Collection[str]) -> None:
@@ -221,12 +233,12 @@ def _notes(question: ExplainQuestion, pool: Pool | None) -> Iterator[str]:
         yield "the listener has no sni, so the SNI name has no effect"
     if pool is not None:
         yield from _notes_of_pool(question.chosen_for, pool)
+        if pool.spec.sticky is not None and not (question.request is not None and question.request.sticky_server):
+            yield f"a client with a cookie {pool.spec.sticky.cookie!r} of the pool goes to the server that it names"
 
 
 def _notes_of_pool(client: Client, pool: Pool) -> Iterator[str]:
     if not isinstance(client, RequestClient) and pool.groups[0].strategy.reads_requests:
         yield "the strategy chooses by requests, and this client has none"
-    if pool.spec.sticky is not None:
-        yield f"a client with a cookie {pool.spec.sticky.cookie!r} of the pool goes to the server that set it"
     if ("key", "source-ip-port") in pool.spec.strategy.options and client.host and not client.port:
         yield "the client's port is part of the hash key, and none was given"

@@ -5,18 +5,21 @@ The request is read, judged and routed by the code that serves requests.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import attrs
 
 from lb.http.forwarded import read_forwarding
 from lb.http.locations import Location
 from lb.http.rewriting import TargetChange
 from lb.http.routes import Router, all_routes
+from lb.http.sticky_values import StickyValues
 from lb.http.templates import RequestValues, Template
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HeadBuffer
 from lb.http1.request_head import RequestHead, RequestHeads
 from lb.http1.target import split_absolute
-from lb.model import Files, HttpSettings, ListenerSpec, Redirect, Respond, RouteSpec
+from lb.model import Files, HttpSettings, ListenerSpec, PoolSpec, Redirect, Respond, RouteSpec
 from lb.model.address import Client
 from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.request import client_with
@@ -25,8 +28,10 @@ from lb.model.values import shown
 __all__ = ["explain_request"]
 
 
-def explain_request(listener: ListenerSpec, peer: Client, asked: AskedRequest) -> RoutedRequest:
-    """Return what a listener would do with a request of a peer.
+def explain_request(
+    listener: ListenerSpec, peer: Client, asked: AskedRequest, pools: Mapping[str, PoolSpec], secret: bytes | None
+) -> RoutedRequest:
+    """Return what a listener would do with a request of a peer. ``secret`` is that of sticky cookies, if it is known.
 
     Raises ValueError if the URL is none, or a header is not one line with a name.
     """
@@ -54,7 +59,10 @@ def explain_request(listener: ListenerSpec, peer: Client, asked: AskedRequest) -
     if isinstance(route.target, Files) and head.method not in (b"GET", b"HEAD"):
         return RoutedRequest(asked, client, f"{why}; files take GET and HEAD only", route, error=405)
     found = RoutedRequest(asked, client, why, route, answer=_answer(route, values))
-    return found if found.answer else attrs.evolve(found, target=_target(route, head), host=_host(route, head))
+    if found.answer:
+        return found
+    server = _sticky_server(head, pools[found.pool], secret)
+    return attrs.evolve(found, target=_target(route, head), host=_host(route, head), sticky_server=server)
 
 
 def _answer(route: RouteSpec, values: RequestValues) -> str:
@@ -71,6 +79,14 @@ def _answer(route: RouteSpec, values: RequestValues) -> str:
             return f"a file of {directory}"
         case _:
             return ""
+
+
+def _sticky_server(head: RequestHead, pool: PoolSpec, secret: bytes | None) -> str:
+    """Return the server that a sticky cookie names; empty if there is none."""
+    sticky = pool.sticky
+    if sticky is None or (secret is None and sticky.secret is None):
+        return ""
+    return StickyValues(sticky, pool.name, secret or b"").named(head.cookies, (server.name for server in pool.servers))
 
 
 def _target(route: RouteSpec, head: RequestHead) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from lb.http.client_connection import ClientConnection
 from lb.http.frontend import HttpFrontend
 from lb.http.settings import read_settings
-from lb.model import HttpSettings, ListenerSpec
+from lb.model import HttpSettings, ListenerSpec, PoolSpec
 from lb.model.address import Client
 from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.modes import References
@@ -33,10 +33,17 @@ class HttpMode(Mode):
         return read_settings(listener, table, references)
 
     @classmethod
-    def explain_request(cls, listener: ListenerSpec, peer: Client, asked: AskedRequest) -> RoutedRequest:
+    def explain_request(
+        cls,
+        listener: ListenerSpec,
+        peer: Client,
+        asked: AskedRequest,
+        pools: Mapping[str, PoolSpec],
+        secret: bytes | None,
+    ) -> RoutedRequest:
         from lb.http.explanation import explain_request  # noqa: PLC0415 - not needed to serve requests
 
-        return explain_request(listener, peer, asked)
+        return explain_request(listener, peer, asked, pools, secret)
 
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
         settings = spec.settings

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Iterable, Iterator
+from operator import neg
 from typing import Generic, TypeAlias, TypeVar
 
 import attrs
@@ -36,9 +38,13 @@ class _Paths(Generic[T]):
         else:
             prefix = b"" if spec.path == "/" else spec.path.encode()
             by_method = self.prefixes.setdefault(prefix, {})
+            self._note_length(len(prefix))
         for method in spec.methods or ("",):
             by_method[method.encode()] = route
-        self.lengths = sorted(set(map(len, self.prefixes)), reverse=True)
+
+    def _note_length(self, length: int) -> None:
+        if length not in self.lengths:
+            insort(self.lengths, length, key=neg)
 
     def find(self, path: bytes, method: bytes) -> Routed[T] | None:
         """Return the most specific route for a path and a method."""

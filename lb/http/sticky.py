@@ -7,19 +7,14 @@ value (its hash must be right first), so the time that it takes tells nothing ab
 
 from __future__ import annotations
 
-import hmac
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 
-from lb.http1.cookies import cookie_value
+from lb.http.sticky_values import StickyValues
 from lb.model import StickySpec
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
 
 __all__ = ["Sticky"]
-
-VALUE_SIZE = 16
-"""Bytes of a value before it is text: half of the hash, the least that RFC 2104 recommends."""
 
 
 class Sticky:
@@ -29,11 +24,8 @@ class Sticky:
     """
 
     def __init__(self, spec: StickySpec, pool: Pool, secret: bytes) -> None:
-        self._cookie = spec.cookie.encode()
         self._pool = pool
-        if spec.secret is not None:
-            secret = str(spec.secret.value).encode()
-        self._key = hmac.digest(secret, b"sticky cookies of pool " + pool.name.encode(), "sha256")
+        self._of_pool = StickyValues(spec, pool.name, secret)
         self._backends: Mapping[str, Backend] = {}
         """Those that the values are of. The pool has other ones after each change of its list."""
         self._values: dict[str, bytes] = {}
@@ -41,7 +33,7 @@ class Sticky:
 
     def server_of(self, cookies: bytes | None) -> str | None:
         """Return the name of the server that a request's Cookie field names; None without one of this pool."""
-        value = cookie_value(cookies, self._cookie) if cookies else None
+        value = self._of_pool.sent(cookies)
         if value is None:
             return None
         if self._backends is not self._pool.backends:
@@ -50,13 +42,14 @@ class Sticky:
 
     def set_cookie(self, server: str, *, secure: bool) -> bytes:
         """Return the value of Set-Cookie that names a server. ``secure``: the client came over TLS."""
-        value = self._values.get(server) or self._value(server)
-        return b"%s=%s; Path=/; HttpOnly; SameSite=Lax%s" % (self._cookie, value, b"; Secure" if secure else b"")
+        value = self._values.get(server) or self._of_pool.of(server)
+        return b"%s=%s; Path=/; HttpOnly; SameSite=Lax%s" % (
+            self._of_pool.cookie,
+            value,
+            b"; Secure" if secure else b"",
+        )
 
     def _update(self) -> None:
         self._backends = self._pool.backends
-        self._values = {name: self._values.get(name) or self._value(name) for name in self._backends}
+        self._values = {name: self._values.get(name) or self._of_pool.of(name) for name in self._backends}
         self._servers = {value: name for name, value in self._values.items()}
-
-    def _value(self, server: str) -> bytes:
-        return urlsafe_b64encode(hmac.digest(self._key, server.encode(), "sha256")[:VALUE_SIZE]).rstrip(b"=")

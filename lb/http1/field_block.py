@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 import attrs
 
+from lb.http1.derived import derived
 from lb.http1.field import (
     CHUNKED,
     CONDITION,
@@ -49,7 +49,7 @@ class FieldBlock:
         """About how many bytes it takes, with its fields."""
         return sum(field.memory for field in self.fields)
 
-    @functools.cached_property
+    @derived
     def chunked(self) -> bool:
         return bool(self.meanings & CHUNKED)
 
@@ -64,7 +64,7 @@ class FieldBlock:
         """Return the values of all fields of a name in lower case."""
         return [field.value for field in self.fields if field.name == name]
 
-    @functools.cached_property
+    @derived
     def conditions(self) -> Mapping[bytes, list[bytes]]:
         """The values of Range, and of the fields that make a request conditional, by name."""
         found: dict[bytes, list[bytes]] = {}
@@ -73,12 +73,12 @@ class FieldBlock:
                 found.setdefault(field.name, []).append(field.value)
         return found
 
-    @functools.cached_property
+    @derived
     def lines(self) -> bytes:
         """The lines of :meth:`end_to_end`, written anew."""
         return b"".join([field.wire for field in self.end_to_end()])
 
-    @functools.cached_property
+    @derived
     def lines_not_forwarded(self) -> bytes:
         """The same without what a proxy tells of its client."""
         return b"".join([field.wire for field in self.end_to_end() if field.meaning != FORWARDED])

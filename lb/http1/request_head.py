@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import re
 
 import attrs
 
 from lb.http1.cookies import cookie_value
+from lb.http1.derived import derived
 from lb.http1.field import AUTHORIZATION, CHUNKED, COOKIE, EXPECT, FRAMING, UPGRADE
 from lb.http1.field_block import FieldBlock, FieldBlocks
 from lb.http1.grammar import VALUE_BYTES, MalformedError
@@ -47,33 +47,33 @@ class RequestHead:
     """The fields. The Cookie line, if there is but one, was cut out of it."""
     cookie_line: bytes | None = None
 
-    @functools.cached_property
+    @derived
     def keep_alive(self) -> bool:
         """True if the client does not ask to close the connection after the response."""
         options = self.block.options
         return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
 
-    @functools.cached_property
+    @derived
     def usual(self) -> bool:
         """True if the connection stays open, without a word about it."""
         return self.keep_alive and self.minor == 1
 
-    @functools.cached_property
+    @derived
     def is_fast(self) -> bool:
         """True if it has no body, nor needs anything that most requests do not need."""
         return self.minor == 1 and not self.has_body and not self.is_special and self.method != b"HEAD"
 
-    @functools.cached_property
+    @derived
     def is_special(self) -> bool:
         """True if the client offers another protocol, or waits before it sends its body."""
         return bool(self.block.meanings & (UPGRADE | EXPECT))
 
-    @functools.cached_property
+    @derived
     def path(self) -> bytes:
         """The path for routes (:func:`lb.http1.target.routing_path`). Raises MalformedError."""
         return routing_path(self.target)
 
-    @functools.cached_property
+    @derived
     def upgrade(self) -> bytes:
         """The protocols that the client offers to switch to, without ``h2c``; empty if there are none."""
         if not self.block.meanings & UPGRADE or b"upgrade" not in self.block.options or self.minor == 0:
@@ -81,23 +81,23 @@ class RequestHead:
         offers = b",".join(self.block.get_all(b"upgrade")).split(b",")
         return b", ".join(offer for offer in map(bytes.strip, offers) if offer and offer.lower() != b"h2c")
 
-    @functools.cached_property
+    @derived
     def has_body(self) -> bool:
         """True if a body follows: RFC 9112, section 6.3."""
         return bool(self.block.meanings & CHUNKED or self.block.length)
 
-    @functools.cached_property
+    @derived
     def repeats(self) -> bool:
         """True if the request may be sent again, once a server may have seen it: RFC 9110, section 9.2.2."""
         return self.method in _IDEMPOTENT
 
-    @functools.cached_property
+    @derived
     def described(self) -> tuple[str, str, str, str]:
         """Method, host, path and version, as records have them."""
         version = ("1.1" if self.minor else "1.0") if self.method else ""
         return self.method.decode(), self.host.decode(), self.target.partition(b"?")[0].decode(), version
 
-    @functools.cached_property
+    @derived
     def cookies(self) -> bytes | None:
         """The value of all Cookie lines together, if there is one."""
         if self.cookie_line is not None:

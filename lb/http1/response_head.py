@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-
 import attrs
 
+from lb.http1.derived import derived
 from lb.http1.field import FRAMING, UPGRADE
 from lb.http1.field_block import FieldBlock, FieldBlocks
 from lb.http1.grammar import VALUE_BYTES, MalformedError
@@ -35,19 +34,19 @@ class ResponseHead:
         """True if another head follows: 1xx but for 101."""
         return self.status < 200 and self.status != 101
 
-    @functools.cached_property
+    @derived
     def keep_alive(self) -> bool:
         """True if the server does not say that it closes the connection after the response."""
         options = self.block.options
         return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
 
-    @functools.cached_property
+    @derived
     def fixed(self) -> int:
         """The length of the body, for any method but HEAD, if a Content-Length says it; else -1."""
         length = self.block.length
         return -1 if length is None or self.bodiless(b"GET") else length
 
-    @functools.cached_property
+    @derived
     def images(self) -> dict[tuple[bytes | None, bytes], bytes]:
         """The head as it is sent to clients, by the lines that differ among them. Filled by whoever sends it."""
         return {}

@@ -59,7 +59,8 @@ class Decision:
     """One pick: its inputs, and the verdict on each server."""
 
     strategy: str
-    decides: Decides
+    decides: Decides | Literal["cookie"]
+    """``cookie`` if not the strategy decides, but the pool's sticky cookie."""
     key: Mapping[str, str | int]
     """The hash key of the client or of its request, and its position on the hash table; empty for a strategy that does
     not hash."""

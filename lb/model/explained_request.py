@@ -39,6 +39,8 @@ class RoutedRequest:
     """The target of the request, as the server gets it; empty if none does."""
     host: str = ""
     """The Host that the server gets."""
+    sticky_server: str = ""
+    """The server that a sticky cookie of the request names; empty if there is no such cookie, or no secret for it."""
 
     @property
     def pool(self) -> str:

@@ -44,8 +44,17 @@ class ModeBase(abc.ABC):
         """
 
     @classmethod
-    def explain_request(cls, listener: ListenerSpec, peer: Client, asked: AskedRequest) -> RoutedRequest:  # noqa: ARG003
+    def explain_request(
+        cls,
+        listener: ListenerSpec,
+        peer: Client,  # noqa: ARG003 - subclasses use it
+        asked: AskedRequest,  # noqa: ARG003
+        pools: Mapping[str, PoolSpec],  # noqa: ARG003
+        secret: bytes | None,  # noqa: ARG003
+    ) -> RoutedRequest:
         """Return what a listener of this mode would do with a request of a peer, for ``lb explain``.
+
+        ``secret`` is the balancer's, for what clients bring back; None if it is not known.
 
         Raises ValueError if it is no request, and LookupError if the mode knows no requests.
         """

@@ -143,3 +143,24 @@ async def test_a_running_balancer_does_what_it_says(tmp_path):
             assert "connection refused" in out
             code, _, err = await run_lb(*ask, "other")
             assert (code, err) == (1, "lb: the URL must be like 'https://www.example.com/a', not 'other'\n")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worker_count")
+async def test_a_running_balancer_knows_the_server_of_a_sticky_cookie(tmp_path):
+    async with http_server() as a, http_server() as b:
+        pool = f'[pools.web]\nsticky = {{ cookie = "lb" }}\nservers = ["{a.address}", "{b.address}"]'
+        text = with_workers(f'{ADMIN}\n[listeners.web]\nmode = "http"\nbind = "127.0.0.1:0"\n{pool}\n')
+        async with operated(tmp_path, text) as (lb, operator):
+            for number in range(4):
+                async with httpx.AsyncClient() as web:
+                    url = f"http://127.0.0.1:{lb.port}/"
+                    cookie = f"lb={(await web.get(url)).cookies['lb']}"
+                server = (await lb.event("http.request", count=number + 1))["server"]
+                asked = {"listener": "web", "source": "::1", "url": url, "header": f"Cookie: {cookie}"}
+                answer = await operator.get("/api/v1/explain", **asked)
+                assert (answer["chosen"], answer["decides"], answer["request"]["sticky_server"]) == (
+                    server,
+                    "cookie",
+                    server,
+                )

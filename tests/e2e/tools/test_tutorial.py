@@ -16,7 +16,8 @@ pytestmark = pytest.mark.slow
 FENCE = re.compile(r"^```(console|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = {
     "tutorial": (DOCS / "tutorial.md", "## 2. Two servers", "## Next steps"),
-    "README": (ROOT / "README.md", "## One minute by hand", "## What it does"),
+    "web site": (DOCS / "tutorials" / "web-site.md", "## 1. Two servers and some files", "## Next steps"),
+    "README": (ROOT / "README.md", "## One minute by hand", "## A configuration for each mode"),
 }
 """Pages with the headings between which their commands stand."""
 MARK = "--- next command ---"
@@ -45,7 +46,7 @@ def script(commands):
         lines += [f"echo '{MARK}'", command]
         if port := re.search(r"http\.server (\d+)", command):
             lines.append(f"until curl --silent --output /dev/null http://127.0.0.1:{port[1]}/; do sleep 0.1; done")
-        elif server := re.fullmatch(r"kill \$([AB])", command):
+        elif server := re.fullmatch(r"kill (?:-9 )?\$([AB])", command):
             lines.append(f"wait ${server[1]}")
     return "\n".join(lines)
 
@@ -67,7 +68,7 @@ async def test_the_commands_do_what_the_page_prints(name, tmp_path):
     ports = {port: str(free_port()) for port in ("8080", "9001", "9002", "9003")}
     for port, free in ports.items():
         text = text.replace(port, free)
-    environment = {**os.environ, "PATH": f"{LB.parent}:{os.environ['PATH']}"}
+    environment = {**os.environ, "PATH": f"{LB.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     with trio.fail_after(PATIENCE):
         done = await trio.run_process(
             ["bash", "-c", text], capture_stdout=True, cwd=tmp_path, env=environment, check=False
@@ -75,7 +76,9 @@ async def test_the_commands_do_what_the_page_prints(name, tmp_path):
     said = done.stdout.decode()
     for port, free in ports.items():
         said = said.replace(free, port)
-    printed = re.sub(r".* Terminated .*\n", "", said).split(f"{MARK}\n")[1:]  # bash tells of a job that was killed
+    printed = re.sub(r".* (Terminated|Killed) .*\n", "", said).split(f"{MARK}\n")[
+        1:
+    ]  # bash tells of a job that was killed
     assert len(printed) == len(found)
     for (command, shown), output in zip(found, printed, strict=True):
         assert re.fullmatch(pattern(shown), output), (command, output)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
 
 from lb.config.load import parse
 from lb.explain.explanation import ExplainQuestion, explanation, pool_name, routed
+from lb.http.sticky_values import StickyValues
 from lb.model.address import Client
 from lb.model.explained_request import AskedRequest
 from lb.model.request import RequestClient
@@ -60,9 +62,10 @@ servers = ["10.0.0.3:80"]
 """
 
 
-def asked(url, *headers, method="GET", peer=PEER, config=CONFIG):
-    question = ExplainQuestion(parse(config, "lb.toml").listeners["www"], peer, "", ())
-    return routed(question, AskedRequest(url, method, headers))
+def asked(url, *headers, method="GET", peer=PEER, config=CONFIG, secret=None):
+    parsed = parse(config, "lb.toml")
+    question = ExplainQuestion(parsed.listeners["www"], peer, "", ())
+    return routed(question, AskedRequest(url, method, headers), parsed.pools, secret)
 
 
 def answer(question, harness=None):
@@ -180,15 +183,48 @@ def test_what_cannot_be_asked_is_said():
     with pytest.raises(LookupError, match="has mode 'http': ask with the URL of a request"):
         pool_name(ExplainQuestion(http, PEER, "", ()))
     with pytest.raises(LookupError, match="has mode 'tcp', which reads no requests"):
-        routed(ExplainQuestion(tcp, PEER, "", ()), AskedRequest("http://a/"))
+        routed(ExplainQuestion(tcp, PEER, "", ()), AskedRequest("http://a/"), {})
     question = ExplainQuestion(http, PEER, "", ("a",))
     with pytest.raises(LookupError, match="there is no server to leave out"):
-        explanation(routed(question, AskedRequest("http://any/ip")), None)
+        explanation(routed(question, AskedRequest("http://any/ip"), {}), None)
 
 
-def test_a_sticky_cookie_is_noted():
-    harness = Harness(*servers("a"))
-    question = asked("http://any/")
-    sticky = parse(CONFIG.replace("[pools.web]", '[pools.web]\nsticky = { cookie = "lb" }'), "lb.toml").pools["web"]
-    harness.pool.spec = sticky
-    assert any("a cookie 'lb' of the pool" in note for note in answer(question, harness)["notes"])
+STICKY = CONFIG.replace("[pools.web]\n", '[pools.web]\nsticky = { cookie = "lb" }\n')
+SECRET = b"secret of the balancer"
+
+
+def with_cookie(name, secret=SECRET):
+    """Ask with the cookie that names a server, and whether the secret is known."""
+    web = parse(STICKY, "lb.toml").pools["web"]
+    harness = Harness(*web.servers)
+    harness.pool.spec = web
+    cookie = StickyValues(web.sticky, "web", SECRET).of(name).decode()
+    return asked("http://any/", f"Cookie: a=b; lb={cookie}", config=STICKY, secret=secret), harness
+
+
+@pytest.mark.parametrize("name", ["10.0.0.1:80", "10.0.0.2:80"])
+def test_a_client_with_a_sticky_cookie_stays_with_its_server(name):
+    question, harness = with_cookie(name)
+    told = answer(question, harness)
+    assert (told["request"]["sticky_server"], told["chosen"], told["decides"]) == (name, name, "cookie")
+    assert [each["verdict"] for each in told["servers"] if each["server"] == name] == ["chosen"]
+    assert not any("cookie" in note for note in told["notes"])
+    without = attrs.evolve(question, without=[name])
+    told = answer(without, harness)["without"]
+    assert (told["chosen"] != name, told["decides"]) == (True, "turn"), "another one, until it has a cookie of its own"
+
+
+@pytest.mark.parametrize(("name", "secret"), [("10.0.0.9:80", SECRET), ("10.0.0.1:80", None), ("10.0.0.1:80", b"x")])
+def test_a_cookie_that_names_no_server_decides_nothing(name, secret):
+    question, harness = with_cookie(name, secret)
+    told = answer(question, harness)
+    assert (told["request"]["sticky_server"], told["decides"]) == (None, "turn")
+    assert "a client with a cookie 'lb' of the pool goes to the server that it names" in told["notes"]
+
+
+def test_with_a_secret_file_the_file_alone_knows_the_server(tmp_path):
+    (tmp_path / "secret").write_text("0123456789abcdef0123456789abcdef")
+    config = STICKY.replace('cookie = "lb" }', f'cookie = "lb", secret_file = "{tmp_path}/secret" }}')
+    web = parse(config, "lb.toml").pools["web"]
+    cookie = StickyValues(web.sticky, "web", b"").of("10.0.0.2:80").decode()
+    assert asked("http://any/", f"Cookie: lb={cookie}", config=config).request.sticky_server == "10.0.0.2:80"

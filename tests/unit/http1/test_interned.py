@@ -199,3 +199,10 @@ def test_the_worst_blocks_of_lines_stay_within_their_memory():
         for _ in range(2):
             blocks.read(data)
     assert len(blocks._blocks) < 2 * MAX_MEMORY / (MAX_FIELDS * 300)
+
+
+def test_what_is_derived_of_a_head_is_computed_once():
+    head = RequestHeads().read(b"GET /a/../b HTTP/1.1\r\nHost: a.example\r\nCookie: c=d\r\n\r\n")
+    assert "path" not in vars(head)
+    assert head.path is head.path == b"/b"
+    assert vars(head)["path"] == b"/b"
