@@ -86,7 +86,7 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lb",
-        description="A layer-4 TCP load balancer.",
+        description="A TCP load balancer and HTTP reverse proxy.",
         epilog="`lb --config FILE` is short for `lb run --config FILE`. See also `lb COMMAND --help`.",
     )
     parser.add_argument("--version", action="version", version=f"trio-lb {__version__}")
