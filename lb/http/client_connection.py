@@ -44,6 +44,8 @@ UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozens
 """The head of what is no request."""
 REFUSALS: Mapping[int, RequestReason] = {408: "timeout", 414: "too_large", 431: "too_large"}
 """Reasons by status; any other is a bad request."""
+UNUSUAL = (b"HEAD", b"CONNECT")
+"""Methods that never take the fast path."""
 MOST_IN_TURN = 16
 """Requests of one connection before other sockets are served."""
 MOST_AHEAD = 64 * 1024
@@ -282,8 +284,9 @@ class ClientConnection(ExchangeCarrier):
         """Begin the exchange of a complete head. Raises MalformedError."""
         frontend = self.frontend
         head = frontend.heads.known.get(data) or frontend.heads.read(data)
-        if head.is_fast and not (self.trusted or self.must_close or frontend.closes or self.buckets):
-            route: RunningRoute | None = head.__dict__.get("route")
+        usual = head.minor and head.block.is_bare and head.method not in UNUSUAL
+        if usual and not (self.trusted or self.must_close or frontend.closes or self.buckets):
+            route = head.__dict__.get("route") or self._find_route(head)
             if route is not None and route.fast is not None:
                 begin_fast(self, frontend, head, route, route.fast)
                 return
@@ -292,6 +295,14 @@ class ClientConnection(ExchangeCarrier):
             self.give_back(buffer.take_all())
         self.exchange = exchange = Exchange(self, frontend, head)
         exchange.start()
+
+    def _find_route(self, head: RequestHead) -> RunningRoute | None:
+        """Return the route of a head that was not seen before; None also if its path is refused."""
+        try:
+            route = head.__dict__["route"] = self.frontend.find(head)
+        except MalformedError:  # the exchange answers it
+            return None
+        return route
 
     def _refuse(self, error: MalformedError) -> None:
         """Answer what is no request, and close."""

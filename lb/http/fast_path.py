@@ -104,7 +104,7 @@ class FastRequest:
         timing = self.backend.timing
         if timing is not None and timing.first_byte is not None:
             timing.first_byte.add(now - self.began)
-        keep_alive = self.head.keep_alive
+        keep_alive = b"close" not in self.head.block.options
         connection = b"" if keep_alive else CLOSE
         try:
             carrier.write_two(head.images.get((None, connection)) or carrier.usual_image(head, connection), rest)

@@ -34,7 +34,7 @@ class RequestImages:
         """Return the head for a server."""
         head = exchange.head
         more = b""
-        if head.is_special:
+        if not head.block.is_bare:
             if head.upgrade:
                 more = b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.upgrade
             if passes_expect and exchange.expects_continue:

@@ -53,6 +53,11 @@ class FieldBlock:
     def chunked(self) -> bool:
         return bool(self.meanings & CHUNKED)
 
+    @derived
+    def is_bare(self) -> bool:
+        """True if no body follows, no other protocol is offered, and nothing is waited for."""
+        return not (self.length or self.meanings & (CHUNKED | UPGRADE | EXPECT))
+
     def get(self, name: bytes) -> bytes | None:
         """Return the value of the first field of a name in lower case."""
         for field in self.fields:  # a generator costs more than the search

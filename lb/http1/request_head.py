@@ -59,16 +59,6 @@ class RequestHead:
         return self.keep_alive and self.minor == 1
 
     @derived
-    def is_fast(self) -> bool:
-        """True if it has no body, nor needs anything that most requests do not need."""
-        return self.minor == 1 and not self.has_body and not self.is_special and self.method != b"HEAD"
-
-    @derived
-    def is_special(self) -> bool:
-        """True if the client offers another protocol, or waits before it sends its body."""
-        return bool(self.block.meanings & (UPGRADE | EXPECT))
-
-    @derived
     def path(self) -> bytes:
         """The path for routes (:func:`lb.http1.target.routing_path`). Raises MalformedError."""
         return routing_path(self.target)
