@@ -182,7 +182,7 @@ async def resident(lb):
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 async def test_a_client_that_does_not_read_stops_the_server(tmp_path, framing):
-    size = 24 * MIB
+    size = 48 * MIB
     async with http_origin() as a, proxied(tmp_path, a) as (lb, operator):
         await fetch(lb.port)
         before = await resident(lb)
@@ -199,7 +199,7 @@ async def test_a_client_that_does_not_read_stops_the_server(tmp_path, framing):
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 async def test_a_server_that_does_not_read_stops_the_client(tmp_path, chunked):
-    size, go_on = 24 * MIB, trio.Event()
+    size, go_on = 48 * MIB, trio.Event()
     sent = 0
 
     async def slow(stream):
