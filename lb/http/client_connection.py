@@ -443,7 +443,7 @@ class ClientConnection(ExchangeCarrier):
         """A response of the balancer itself is written."""
         exchange = self.exchange
         assert isinstance(exchange, Exchange)  # noqa: S101 - the flow is cancelled with it
-        exchange.bytes_out = flow.moved
+        exchange.bytes_out = flow.written
         self.response_flow = None
         exchange.response_complete()
 
@@ -451,7 +451,7 @@ class ClientConnection(ExchangeCarrier):
         """The client is gone, or the file is not what it was."""
         exchange = self.exchange
         assert isinstance(exchange, Exchange)  # noqa: S101 - the same
-        exchange.bytes_out = flow.moved
+        exchange.bytes_out = flow.written
         self.response_flow = None
         if isinstance(error, OSError):
             exchange.client_left()

@@ -98,8 +98,8 @@ class PartsFlow:
         "_stream",
         "_warming",
         "ended",
-        "moved",
         "pace",
+        "written",
     )
 
     def __init__(
@@ -110,8 +110,8 @@ class PartsFlow:
         coding: Coding | None = None,
     ) -> None:
         self.ended = False
-        self.moved = 0
-        """Bytes of the parts that have passed."""
+        self.written = 0
+        """Bytes for the client: others than those of the parts, if there is a coding."""
         self._stream = stream
         self._parts = parts
         self._owner = owner
@@ -147,7 +147,7 @@ class PartsFlow:
         """The coding has finished a piece elsewhere."""
         if not self.ended:
             try:
-                self._stream.write(data)
+                self._send(data)
             except OSError as error:
                 self._fail(error)
             else:
@@ -157,13 +157,16 @@ class PartsFlow:
         if self._coding is not None:
             data = self._coding.feed(data)
         if data:
-            self._stream.write(data, more=more)
+            self._send(data, more=more)
+
+    def _send(self, data: bytes, *, more: bool = False) -> None:
+        self._stream.write(data, more=more)
+        self.written += len(data)
 
     def _step(self, part: bytes | FilePart) -> bool:
         """Send some bytes. Return False if that has to wait."""
         if isinstance(part, bytes):
             self._write(part, more=self._position + 1 < len(self._parts))
-            self.moved += len(part)
             self._next_part()
         elif self._sent == part.length:
             self._next_part()
@@ -196,7 +199,6 @@ class PartsFlow:
         send = self._sendfile if self._stream.tls is None and self._coding is None else self._copy
         sent = send(part.fd, offset, count)
         self._sent += sent
-        self.moved += sent
         self._stream.turn.budget -= sent
         if self.pace is not None:
             self.pace.take(sent)
@@ -214,6 +216,7 @@ class PartsFlow:
         if not sent:
             raise EOFError("the file was cut short")
         stream.sent += sent
+        self.written += sent
         return sent
 
     def _copy(self, fd: int, offset: int, count: int) -> int:
@@ -244,7 +247,7 @@ class PartsFlow:
 
     def _end(self) -> None:
         if self._coding is not None:
-            self._stream.write(self._coding.finish())
+            self._send(self._coding.finish())
         self.cancel()
         self._owner.flow_ended(self)
 

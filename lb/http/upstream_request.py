@@ -331,26 +331,26 @@ class UpstreamRequest:
     def response(self, head: ResponseHead, rest: memoryview) -> bool:
         exchange, server = self.exchange, self.server
         assert server is not None  # noqa: S101 - it calls
-        status = head.status
+        status, backend = head.status, server.backend
         if status < 200 and status != 101:
             exchange.interim(head)
             return not exchange.ended
         server.waiting_since = None
         if status == 101:
             self._switch(head, rest)
-        elif status < 502 or not self._try_another(head):
-            timing = server.backend.timing
+            return False
+        if status < 502 or not self._try_another(head):
+            timing = backend.timing
             if timing is not None and timing.first_byte is not None:
                 timing.first_byte.add(server.loop.turn.now - self._began)
-            backend = server.backend
-            variant = self._variant(head, server.backend) if self.target.changes_responses else None
+            variant = self._variant(head, backend) if self.target.changes_responses else None
             if head.fixed == len(rest) and exchange.head.method != b"HEAD" and (variant is None or not variant.coding):
                 self._pass_whole(server, head, rest, variant)
             else:
                 self.response_sent = Response(self, server, head, variant)
                 self.response_sent.begin(rest)
-            if self.target.counted:  # last, as it may end connections
-                self._judge(head.status, backend)
+        if self.target.counted:  # last, as it may end connections
+            self._judge(status, backend)
         return False
 
     def _judge(self, status: int, backend: Backend) -> None:

@@ -55,7 +55,6 @@ KEYS = {
 }
 
 
-@one_process_or_two
 @pytest.mark.parametrize("key", KEYS)
 async def test_requests_with_the_same_key_have_the_same_server_whoever_sends_them(tmp_path, key):
     async with origins("a", "b", "c") as servers:
@@ -227,11 +226,15 @@ async def test_least_conn_counts_requests(tmp_path):
 
 
 @one_process_or_two
-async def test_statuses_eject_a_server(tmp_path):
+@pytest.mark.parametrize("retry_on", ["reset", "503"])
+async def test_statuses_eject_a_server(tmp_path, retry_on):
+    """Whether the client gets them, or the answer of another server."""
+
     async def fail(connection, stream, request, **query):
         await a._answer(connection, stream, b"broken", status=503)
 
-    passive = 'strategy = "round-robin"\npassive = { failures = 3, statuses = ["500-599"] }'
+    passive = 'strategy = "round-robin"\npassive = { failures = 3, statuses = ["500-599"] }\n'
+    passive += f'[pools.web.http]\nretry_on = ["{retry_on}"]'
     async with origins("a", "b") as (a, b):
         a._name = fail
         async with (
@@ -245,7 +248,8 @@ async def test_statuses_eject_a_server(tmp_path):
             ejected = await lb.event("backend.ejected")
             assert ejected["server"] == "a"
             assert "503" in ejected["reason"]
-            assert statuses[503] >= 3
+            assert (statuses[503] >= 3) == (retry_on == "reset")
+            assert {*statuses} <= {200, 503}
             assert [(await client.ask("/name")).text for _ in range(10)] == ["b"] * 10
 
 

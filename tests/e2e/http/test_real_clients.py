@@ -141,7 +141,6 @@ async def websocket_server():
 MESSAGES = ["hello", "", "äöü" * 1000, b"\0\1\2", content(70_000), content(3_000_000)]
 
 
-@one_process_or_two
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 async def test_a_websocket_carries_messages_both_ways(tmp_path, secure):
     tls = "[listeners.web.tls]\n" + write_certificate(tmp_path, "a", NAME) if secure else ""
@@ -239,11 +238,11 @@ async def test_a_browser_loads_a_page_with_what_belongs_to_it_and_opens_a_websoc
             '[[listeners.web.routes]]\npool = "web"\ncompress = true\n'
         )
         pools = f'[pools.sockets]\nhealth = false\nservers = ["{sockets.address}"]\n'
-        text = config(a, listener=f"{LISTENER}\n{routes}{tls}", health=None, top=f"{DEBUG}\n{pools}")
+        text = config(a, listener=f"{LISTENER}\n{routes}{tls}", health=None, top=pools)
         async with balancer(tmp_path, text) as lb:
             await trio.to_thread.run_sync(partial(visit, lb.port))
             assert await lb.stop() == 0
     records = [record for record in lb.of("http.request") if record["path"] != "/favicon.ico"]
     assert {record["reason"] for record in records} <= {"ok", "client_left"}
     assert {record["status"] for record in records} <= {101, 200, 304}
-    assert 0 < len(lb.of("connection.closed")) <= len(records) / 2, "it keeps its connections"
+    assert len({record["client"] for record in records}) <= len(records) / 2, "it keeps its connections"
