@@ -118,7 +118,7 @@ class FastRequest:
             server.close_socket()
         self.target.pool.release(self.backend)
         if carrier.unsent:
-            self._wait_for_client(status, now, len(rest))
+            self._wait_for_client(status, now, len(rest), close=not keep_alive)
             return False
         if frontend.is_recorded:
             self._record(status, now, len(rest))
@@ -170,14 +170,14 @@ class FastRequest:
         self.carrier.exchange = exchange
         return exchange
 
-    def _wait_for_client(self, status: int, now: float, size: int) -> None:
+    def _wait_for_client(self, status: int, now: float, size: int, *, close: bool) -> None:
         """The client does not take all of the response: an exchange waits for it. The server is free."""
         exchange = self._exchange()
         exchange.status, exchange.responded_at, exchange.bytes_out = status, now, size
         exchange.upstream = upstream = UpstreamRequest(exchange, self.target)
         upstream.server_name_used = self.backend.name
         upstream.done = True
-        exchange.response_complete()
+        exchange.response_complete(close=close)
 
     def _record(self, status: int, now: float, size: int) -> None:
         frontend, began = self.frontend, self.began
