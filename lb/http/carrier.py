@@ -61,6 +61,9 @@ class Upstream(Protocol):
     def server_removed(self) -> None:
         """The server was removed from the configuration, and the drain timeout has passed."""
 
+    def server_down(self) -> None:
+        """The server went down or was ejected, and its connections are to end."""
+
     @property
     def done(self) -> bool:
         """Everything is given back."""

@@ -700,10 +700,11 @@ class ClientConnection(ExchangeCarrier):
         if self.relay is not None:
             self.relay.close(reset=True)
             self.relay_ended("lb", reason)
+        elif exchange is not None and exchange.upstream is not None and reason in ("server_down", "primary_back"):
+            exchange.upstream.server_down()
+            return
         elif exchange is not None:
-            exchange.abort("server_down" if reason in ("server_down", "primary_back", "server_removed") else "stopped")
-            if reason in ("server_down", "primary_back", "server_removed"):
-                return
+            exchange.abort("stopped")
         if not self._finished:
             self._finish("lb", reason, reset=True)
 

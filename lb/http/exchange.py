@@ -84,6 +84,8 @@ class CarriedUpstream(Protocol):
 
     def server_removed(self) -> None: ...
 
+    def server_down(self) -> None: ...
+
 
 class ExchangeCarrier(Carrier, abc.ABC):
     """What an exchange needs of its carrier."""

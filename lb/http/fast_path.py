@@ -154,6 +154,9 @@ class FastRequest:
     def server_removed(self) -> None:
         self.unfold().server_removed()
 
+    def server_down(self) -> None:
+        self.unfold().server_down()
+
     # The way to an exchange
 
     def unfold(self, *, sent: bool = True) -> UpstreamRequest:

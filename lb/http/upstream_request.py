@@ -528,7 +528,16 @@ class UpstreamRequest:
         if self.server is None and self._connector is not None:
             self._connector.server_removed()
         else:
-            self.exchange.abort("server_down")
+            self.server_down()
+
+    def server_down(self) -> None:
+        """The server must not be used any more: another one gets the request, if it may be sent again."""
+        if self.server is not None and self.exchange.status is None:
+            self._drop_server()
+            if "reset" in self.target.pool.spec.http.retry_on and self._repeatable and self._retries_left:
+                self._retry("server down", (502, "server_down"))
+                return
+        self.exchange.abort("server_down")
 
     def end(self) -> None:
         """The exchange has ended: give back what is left."""
