@@ -51,12 +51,14 @@ bench-quick: $(READY)  ## the same in a minute, printed only
 chaos: $(READY)  ## five minutes of failures under load (ARGS="--seed N --seconds N")
 	$(BIN)/python -m chaos $(ARGS)
 
-soak: $(READY)  ## 100,000 connections, and nothing that grows (ARGS="--connections N --workers N")
+soak: $(READY)  ## 100,000 connections, 100,000 requests, and nothing that grows (ARGS="--connections N --workers N")
 	$(BIN)/python -m chaos.soak $(ARGS)
+	$(BIN)/python -m chaos.soak --http $(ARGS)
 
-fuzz: $(READY)  ## the configuration under guided fuzzing, a minute (ARGS="-max_total_time=600")
+fuzz: $(READY)  ## the configuration under guided fuzzing, then mutated HTTP, a minute each (ARGS="-max_total_time=600")
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.support.fuzz_config -max_total_time=60 $(ARGS)
+	$(BIN)/python -m chaos.http_fuzz --seconds 60
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

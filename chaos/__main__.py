@@ -33,7 +33,7 @@ def main() -> int:
     ledger = Ledger()
     outcome = trio.run(storm, ledger, seed, options.seconds, report)
     results = lines(ledger, outcome)
-    print(f"{len(outcome.actions)} actions, {len(ledger.sessions)} sessions, seed {seed}")
+    print(f"{len(outcome.actions)} actions, {len(ledger.sessions)} sessions and requests, seed {seed}")
     print(table(results))
     return 1 if any(line.wrong for line in results) else 0
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import trio
 
+from chaos import configs
 from chaos.ledger import Disturbance, Ledger
 from chaos.outside import ProcessStats, process_stats
 
@@ -44,7 +45,8 @@ class RunningBalancer:
         """Lines of the log per event."""
         self.workers: dict[int, int] = {}
         """Process ids of the running workers, by number."""
-        self.port = 0
+        self.ports: dict[str, int] = {}
+        """The port of each listener."""
         self.stopping: Mapping[str, Any] = {}
         """The event ``server.stopping``."""
         self._ledger = ledger
@@ -96,7 +98,9 @@ class RunningBalancer:
             return
         name = event["event"]
         self.counts[name] += 1
-        if name == "connection.closed":
+        if name == "http.request":
+            self._ledger.record(event)
+        elif name == "connection.closed":
             self._ledger.record(event)
             self._heard[(event["id"] - 1) % max(1, len(self._heard))] = event["timestamp"]
         elif name in ("fault", "log.dropped"):
@@ -104,7 +108,7 @@ class RunningBalancer:
         elif name in VERDICTS:
             self._verdict = VERDICTS[name]
         elif name == "listener.started":
-            self.port = int(event["bind"].rpartition(":")[2])
+            self.ports[event["listener"]] = int(event["bind"].rpartition(":")[2])
         elif name == "server.stopping":
             self.stopping = event
         else:
@@ -141,7 +145,7 @@ class RunningBalancer:
     async def records(self) -> None:
         """Wait until each session has its record, for a limited time. The judge reports those without."""
         with trio.move_on_after(2 * EVENT_SKEW):
-            while self._ledger.sessions.keys() - self._ledger.records.keys():
+            while self._ledger.sessions.keys() - self._ledger.records.keys() - self._ledger.unserved():
                 await self._changed.wait()
 
     async def reload(self, text: str, *, accepted: bool) -> None:
@@ -164,12 +168,17 @@ class RunningBalancer:
         roles = {"supervisor": self._process.pid, **{f"worker {number}": pid for number, pid in self.workers.items()}}
         return {role: process_stats(pid) for role, pid in roles.items()}
 
+    async def calm_stats(self) -> dict[str, ProcessStats]:
+        """Return the statistics once no idle connection to a server is kept."""
+        await trio.sleep(configs.KEPT_TIME + 0.5)
+        return self.stats()
+
     async def settled_stats(self, before: Mapping[str, ProcessStats]) -> dict[str, ProcessStats]:
         """Return the statistics when there are no more descriptors than before, or after CALM_PATIENCE.
 
         A probe has a descriptor for a moment, and so has a connection that is just being closed.
         """
-        await trio.sleep(0.5)
+        await trio.sleep(configs.KEPT_TIME + 0.5)
         current = self.stats()
         with trio.move_on_after(CALM_PATIENCE):
             while any(current[role].descriptors > before[role].descriptors for role in current):

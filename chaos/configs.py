@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 __all__ = ["base", "invalid", "valid"]
 
 STRATEGIES = ("round-robin", "weighted", "least-conn", "random-two", "consistent-hash", "ketama")
+KEPT_TIME = 1.0
+"""Seconds in which an idle connection to a server is kept."""
 CALM_LIMIT = 60
 """The minimum of ``max_connections``: below it clients would wait just because of the limit."""
 
@@ -30,7 +32,7 @@ def valid(rng: random.Random, members: Collection[str]) -> str:
     for name in rng.sample(sorted(members), len(members)):
         limit = rng.choice((0, 0, rng.randint(CALM_LIMIT, 3 * CALM_LIMIT)))
         servers.append((name, f"weight = {rng.randint(1, 5)}\nmax_connections = {limit}"))
-    return _text(rng.choice(STRATEGIES), pool, servers)
+    return _text(rng.choice(STRATEGIES), pool, servers, rng.choice(("1s", "2s")))
 
 
 def invalid(rng: random.Random, members: Collection[str], listening: str) -> str:
@@ -50,7 +52,7 @@ def invalid(rng: random.Random, members: Collection[str], listening: str) -> str
     )
 
 
-def _text(strategy: str, pool: str, servers: Sequence[tuple[str, str]]) -> str:
+def _text(strategy: str, pool: str, servers: Sequence[tuple[str, str]], response_timeout: str = "2s") -> str:
     name = f'"{strategy}"' if strategy != "ketama" else '{ name = "consistent-hash", table = "ketama" }'
     tables = "".join(f'[[pools.web.servers]]\nname = "{each}"\naddress = "${each}"\n{more}\n' for each, more in servers)
     return f"""\
@@ -60,12 +62,20 @@ stop_timeout = "10s"
 [listeners.web]
 bind = "127.0.0.1:0"
 pool = "web"
+[listeners.www]
+mode = "http"
+bind = "127.0.0.1:0"
+pool = "web"
 [pools.web]
 strategy = {name}
 retries = {len(servers)}
 when_all_down = "hold"
 hold_timeout = "20s"
 {pool}
+[pools.web.http]
+keep_alive_timeout = "{KEPT_TIME:g}s"
+response_timeout = "{response_timeout}"
+retry_on = ["reset", "timeout", "502", "503", "504"]
 [pools.web.health]
 probe = "exchange"
 send = "ping\\n"

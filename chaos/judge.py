@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chaos.ledger import ORDERLY_END, Disturbance, Ledger, Session
+from chaos.http_judge import request_fate, request_violations
+from chaos.ledger import ORDERLY_END, Disturbance, Ledger, RequestSession, Session
 
 __all__ = ["LATE", "fates", "judge"]
 
@@ -39,6 +40,8 @@ def fates(ledger: Ledger) -> Counter[str]:
 
 
 def _fate(session: Session, ledger: Ledger) -> str:
+    if isinstance(session, RequestSession):
+        return request_fate(session, ledger)
     if session.kind == "rude":
         return "reset by their clients"
     if session.kind == "refused":
@@ -57,6 +60,9 @@ def _fate(session: Session, ledger: Ledger) -> str:
 def _violations(session: Session, ledger: Ledger) -> Iterator[str]:
     if session.ended is None:
         yield "it did not end"
+        return
+    if isinstance(session, RequestSession):
+        yield from request_violations(session, ledger, with_worker=_died_with_worker(session, ledger))
         return
     records = ledger.records.get(session.number, [])
     if len(records) > 1:

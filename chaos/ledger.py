@@ -7,7 +7,9 @@ from typing import Any
 
 import attrs
 
-__all__ = ["ORDERLY_END", "Disturbance", "Ledger", "Session", "number_of", "source_of"]
+from chaos.http_talk import FOREIGN, number_in
+
+__all__ = ["ORDERLY_END", "Disturbance", "Ledger", "RequestSession", "Session", "number_of", "source_of"]
 
 ORDERLY_END = "an orderly end too soon"
 """The failure of a session that ended without a reset."""
@@ -44,9 +46,33 @@ class Session:
     """Correct bytes."""
 
 
+@attrs.define
+class RequestSession(Session):
+    """A request to the http listener. ``received`` counts the body of its response."""
+
+    connection: int = 0
+    """The number of its connection."""
+    connected: float = 0.0
+    """When its connection began."""
+    method: str = "GET"
+    up: int = 0
+    """Bytes of its body."""
+    chunked: bool = False
+    status: int | None = None
+    is_answer: bool = False
+    """The response began, and is that of a server."""
+    unserved: bool = False
+    """The connection ended before its turn."""
+    closed_before: bool = False
+    """A response before it has closed the connection in order."""
+    rude: bool = False
+    """Its client resets the connection in the middle."""
+
+
 @attrs.frozen
 class Disturbance:
-    """A cause of cut sessions: ``kill``, ``refuse``, ``remove``, ``down`` of a server, or ``death`` of a worker.
+    """A cause of cut sessions: ``kill``, ``refuse``, ``freeze``, ``remove``, ``down`` of a server, or
+    ``death`` of a worker.
 
     A death begins with the last record of the worker: it takes with it the records of what has ended since then.
     """
@@ -57,9 +83,10 @@ class Disturbance:
     ended: float
 
     def during(self, session: Session, after: float = 0.0) -> bool:
-        """Return whether it happened during the session, or up to ``after`` seconds later."""
+        """Return whether it happened during the session (of a request: its connection), or ``after`` seconds later."""
         assert session.ended is not None
-        return self.began <= session.ended + after and session.began <= self.ended
+        since = session.connected if isinstance(session, RequestSession) else session.began
+        return self.began <= session.ended + after and since <= self.ended
 
 
 @attrs.define
@@ -68,10 +95,14 @@ class Ledger:
 
     sessions: dict[int, Session] = attrs.field(factory=dict)
     records: dict[int, list[Mapping[str, Any]]] = attrs.field(factory=dict)
-    """``connection.closed`` lines, by number of the session."""
+    """``connection.closed`` and ``http.request`` lines, by number of the session."""
     disturbances: list[Disturbance] = attrs.field(factory=list)
     cuts: dict[int, str] = attrs.field(factory=dict)
     """Sessions that a server cut on purpose -> name of the server."""
+    http_connections: int = 0
+    """Connections of clients to the http listener."""
+    busy: int = 0
+    """Requests that servers have answered with 503."""
     short: list[int] = attrs.field(factory=list)
     """Sessions whose server saw an orderly end before the last byte."""
     wrong: list[str] = attrs.field(factory=list)
@@ -85,15 +116,33 @@ class Ledger:
         self.sessions[session.number] = session
         return session
 
+    def begin_request(self, kind: str, now: float, connection: int, connected: float) -> RequestSession:
+        """Add and return the next session, a request."""
+        request = RequestSession(len(self.sessions), kind, now, connection=connection, connected=connected)
+        self.sessions[request.number] = request
+        return request
+
     def record(self, line: Mapping[str, Any]) -> None:
-        """Add a ``connection.closed`` line."""
-        self.records.setdefault(number_of(line["client"]), []).append(line)
+        """Add a ``connection.closed`` or ``http.request`` line."""
+        number = number_of(line["client"]) if line["event"] == "connection.closed" else number_in(line["path"])
+        if number != FOREIGN:
+            self.records.setdefault(number, []).append(line)
+
+    def unserved(self) -> set[int]:
+        """Return the numbers of the requests that need no record."""
+        return {
+            each.number
+            for each in self.sessions.values()
+            if isinstance(each, RequestSession) and (each.unserved or each.rude)
+        }
 
     def report(self, server: str, line: str) -> None:
         """Add a report of a server, see :mod:`chaos.server`."""
         kind, number, *text = line.split(maxsplit=2)
         if kind == "cut":
             self.cuts[int(number)] = server
+        elif kind == "busy":
+            self.busy += 1
         elif kind == "short":
             self.short.append(int(number))
         else:

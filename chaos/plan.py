@@ -23,10 +23,17 @@ LONGEST = 3.0
 WORKERS = 2
 BURST = (50, 400)
 """Minimum and maximum clients of a burst."""
-FAILURES = {"kill": "start", "freeze": "thaw", "refuse": "listen", "reset": "normal", "half": "normal"}
+FAILURES = {
+    "kill": "start",
+    "freeze": "thaw",
+    "refuse": "listen",
+    "reset": "normal",
+    "half": "normal",
+    "busy": "normal",
+}
 """Failures of servers -> the action that ends each."""
 WEIGHTS = {
-    "kill": 4, "freeze": 3, "refuse": 3, "reset": 2, "half": 2, "slow": 2,
+    "kill": 4, "freeze": 3, "refuse": 3, "reset": 2, "half": 2, "slow": 2, "busy": 2,
     "apply": 4, "reject": 3, "kill worker": 2, "freeze worker": 1, "burst": 2,
 }  # fmt: skip
 

@@ -1,8 +1,10 @@
 """A server that fails on command: ``python -m chaos.server PORT``. Commands come on stdin, reports go to stdout.
 
-Commands, each answered by ``ok``: ``refuse`` (stop listening), ``listen``, and the modes ``normal``, ``slow``, ``half``
-(half a reply, then a reset) and ``reset`` (instead of a reply). Reports: ``cut NUMBER`` for a session that it cut,
-``short NUMBER`` for one whose client seems to have ended early, ``wrong NUMBER TEXT`` for wrong bytes.
+It speaks the protocol of :mod:`chaos.talk`, and HTTP. Commands, each answered by ``ok``: ``refuse`` (stop listening),
+``listen``, and the modes ``normal``, ``slow``, ``half`` (half a reply, then a reset), ``reset`` (instead of a reply)
+and ``busy`` (503 to requests). Reports: ``cut NUMBER`` for a session that it cut, ``busy NUMBER`` for a request
+answered by 503, ``short NUMBER`` for a session whose client seems to have ended early, ``wrong NUMBER TEXT`` for wrong
+bytes.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ import sys
 import trio
 import trio.lowlevel
 
+from chaos.http_service import HttpService
+from chaos.http_talk import HTTP_VERSION
 from chaos.talk import PING, PONG, Checked, Talk
 
 PIECES = 10
@@ -92,6 +96,8 @@ class Server:
             if self.mode == "reset":
                 raise CutError
             await stream.send_all(PONG)
+        elif line.endswith(HTTP_VERSION + b"\r"):
+            await HttpService(stream, lambda: self.mode, report, send_slowly, CutError).serve(start)
         else:
             await self._talk(stream, Talk.of(line), rest)
 
@@ -120,12 +126,17 @@ class Server:
                 await stream.send_all(reply[: len(reply) // 2])
             raise CutError
         if self.mode == "slow":
-            size = len(reply) // PIECES + 1
-            for start in range(0, len(reply), size):
-                await stream.send_all(reply[start : start + size])
-                await trio.sleep(PAUSE)
+            await send_slowly(stream, reply)
         else:
             await stream.send_all(reply)
+
+
+async def send_slowly(stream: trio.SocketStream, reply: bytes) -> None:
+    """Send in pieces, with pauses."""
+    size = len(reply) // PIECES + 1
+    for start in range(0, len(reply), size):
+        await stream.send_all(reply[start : start + size])
+        await trio.sleep(PAUSE)
 
 
 def report(line: str) -> None:

@@ -1,4 +1,6 @@
-"""``python -m chaos.soak``: very many connections of mixed kinds. Exit code 1 if memory or descriptors grow.
+"""``python -m chaos.soak``: very many sessions of mixed kinds. Exit code 1 if memory or descriptors grow.
+
+They are connections of the tcp listener, or with ``--http`` requests of the http listener, on kept connections and not.
 
 No server fails here: every session must succeed, its record must match, and in the second half neither memory nor
 descriptors may grow.
@@ -20,6 +22,7 @@ import trio
 from chaos import configs
 from chaos.balancer import RunningBalancer
 from chaos.clients import Clients
+from chaos.http_clients import HttpClients
 from chaos.judge import fates, judge
 from chaos.ledger import Ledger
 from chaos.outside import ProcessStats
@@ -48,8 +51,11 @@ class Sample:
     stats: Mapping[str, ProcessStats]
 
 
-async def soak(ledger: Ledger, connections: int, workers: int, seed: int = 1) -> list[Sample]:
-    """Run a soak test. The first sample is from before it, the last from after. Raises chaos.balancer.BrokenError."""
+async def soak(ledger: Ledger, count: int, workers: int, seed: int = 1, *, http: bool = False) -> list[Sample]:
+    """Run a soak test of this many connections, or requests.
+
+    The first sample is from before it, the last from after. Raises chaos.balancer.BrokenError.
+    """
     samples: list[Sample] = []
     servers = {name: ServerProcess(name, partial(ledger.report, name)) for name in SERVERS}
     addresses = {name: f"127.0.0.1:{server.port}" for name, server in servers.items()}
@@ -60,9 +66,14 @@ async def soak(ledger: Ledger, connections: int, workers: int, seed: int = 1) ->
                 await server.start(nursery)
             text = configs.base(SERVERS).replace("workers = 2", f"workers = {workers}")
             await balancer.start(nursery, text, DESCRIPTORS)
-            clients = Clients(ledger, balancer.port, seed)
+            clients = (
+                HttpClients(ledger, balancer.ports["www"], seed)
+                if http
+                else Clients(ledger, balancer.ports["web"], seed)
+            )
+            record = "http.request" if http else "connection.closed"
             try:
-                await _run(ledger, balancer, clients, connections, samples)
+                await _run(ledger, balancer, clients, record, count, samples)
                 await balancer.stop()
             finally:
                 nursery.cancel_scope.cancel()
@@ -74,7 +85,12 @@ async def soak(ledger: Ledger, connections: int, workers: int, seed: int = 1) ->
 
 
 async def _run(
-    ledger: Ledger, balancer: RunningBalancer, clients: Clients, connections: int, samples: list[Sample]
+    ledger: Ledger,
+    balancer: RunningBalancer,
+    clients: Clients | HttpClients,
+    record: str,
+    count: int,
+    samples: list[Sample],
 ) -> None:
     def take_sample() -> None:
         samples.append(Sample(len(ledger.sessions), balancer.stats()))
@@ -85,7 +101,7 @@ async def _run(
         for _ in range(CLIENTS):
             nursery.start_soon(clients.one_after_another, enough)
         for number in range(1, SAMPLES + 1):
-            await balancer.lines("connection.closed", number * connections // SAMPLES)
+            await balancer.lines(record, number * count // SAMPLES)
             take_sample()
         enough.set()
     await balancer.records()
@@ -124,10 +140,11 @@ def main() -> int:
     """Run the command and return the exit code."""
     parser = argparse.ArgumentParser(prog="chaos.soak", description=__doc__)
     parser.add_argument("--connections", type=int, default=100_000, help="number of connections (default: %(default)s)")
+    parser.add_argument("--http", action="store_true", help="requests of the http listener, as many")
     parser.add_argument("--workers", type=int, default=2, help="worker processes (default: %(default)s)")
     options = parser.parse_args()
     ledger = Ledger()
-    samples = trio.run(soak, ledger, options.connections, options.workers)
+    samples = trio.run(partial(soak, ledger, options.connections, options.workers, http=options.http))
     results_text = ", ".join(f"{count} {result}" for result, count in fates(ledger).most_common())
     results = [Line("every session succeeds, with one record", results_text, tuple(judge(ledger)))]
     results += judge_samples(samples)

@@ -16,9 +16,10 @@ import trio
 from chaos import configs
 from chaos.balancer import BrokenError, RunningBalancer
 from chaos.clients import Clients
+from chaos.http_clients import HttpClients
 from chaos.ledger import Disturbance, Ledger
 from chaos.outside import ProcessStats
-from chaos.plan import WORKERS, Action, plan
+from chaos.plan import LONGEST, WORKERS, Action, plan
 from chaos.servers import ServerProcess
 
 __all__ = ["SERVERS", "Outcome", "storm"]
@@ -26,6 +27,8 @@ __all__ = ["SERVERS", "Outcome", "storm"]
 SERVERS = ("a", "b", "c", "d")
 CLIENTS = 30
 """Concurrent clients, besides bursts."""
+HTTP_CLIENTS = 15
+"""The same of the http listener."""
 DESCRIPTORS = 300
 """Limit of each process of the balancer: fewer than a burst needs."""
 WARM_UP = 300
@@ -61,8 +64,9 @@ async def storm(ledger: Ledger, seed: int, seconds: float, report: Callable[[Act
                 await server.start(nursery)
             try:
                 await balancer.start(nursery, configs.base(SERVERS), DESCRIPTORS)
-                clients = Clients(ledger, balancer.port, seed)
-                await Storm(ledger, balancer, servers, clients, nursery, report).run(outcome)
+                clients = Clients(ledger, balancer.ports["web"], seed)
+                http_clients = HttpClients(ledger, balancer.ports["www"], seed)
+                await Storm(ledger, balancer, servers, clients, http_clients, nursery, report).run(outcome)
             except BrokenError as error:
                 ledger.broken.append(str(error))
             finally:
@@ -83,6 +87,7 @@ class Storm:
         balancer: RunningBalancer,
         servers: dict[str, ServerProcess],
         clients: Clients,
+        http_clients: HttpClients,
         nursery: trio.Nursery,
         report: Callable[[Action], None],
     ) -> None:
@@ -90,16 +95,19 @@ class Storm:
         self._balancer = balancer
         self._servers = servers
         self._clients = clients
+        self._http_clients = http_clients
         self._nursery = nursery
         self._report = report
 
     async def run(self, outcome: Outcome) -> None:
         await self._warm_up()
-        outcome.before = self._balancer.stats()
+        outcome.before = await self._balancer.calm_stats()
         over = trio.Event()
         async with trio.open_nursery() as sessions:
             for _ in range(CLIENTS):
                 sessions.start_soon(self._clients.one_after_another, over)
+            for _ in range(HTTP_CLIENTS):
+                sessions.start_soon(self._http_clients.one_after_another, over)
             began = trio.current_time()
             for action in outcome.actions:
                 await trio.sleep_until(began + action.at)
@@ -119,6 +127,8 @@ class Storm:
             enough = trio.Event()
             for _ in range(CLIENTS):
                 sessions.start_soon(self._clients.one_after_another, enough)
+            for _ in range(HTTP_CLIENTS):
+                sessions.start_soon(self._http_clients.one_after_another, enough)
             while len(self._ledger.sessions) < WARM_UP:
                 await self._balancer.lines("connection.closed", self._balancer.counts["connection.closed"] + 1)
             enough.set()
@@ -131,8 +141,11 @@ class Storm:
             case (("apply" | "reject"), _):
                 await self._reload(action)
             case "burst", int(count):
-                for _ in range(count):
-                    sessions.start_soon(self._clients.session, "short")
+                for number in range(count):
+                    if number % 4:
+                        sessions.start_soon(self._clients.session, "short")
+                    else:
+                        sessions.start_soon(self._http_clients.session, "single")
             case "kill worker", int(number):
                 self._balancer.signal_worker(number, signal.SIGKILL)
             case "freeze worker", int(number):
@@ -161,6 +174,8 @@ class Storm:
             case "start":
                 await server.start(self._nursery)
             case "freeze":
+                now = trio.current_time()
+                self._ledger.disturbances.append(Disturbance("freeze", server.name, now, now + LONGEST))
                 server.freeze()
             case "thaw":
                 server.thaw()

@@ -1,7 +1,8 @@
 """Breaks the balancer in every process that has this folder in PYTHONPATH, to see whether a storm finds out.
 
 ``LB_SABOTAGE`` says how, in words: ``byte`` loses one of every so many reads, ``lease`` and ``descriptor`` are not
-given back, ``record`` is written twice, ``truncation`` makes what was cut look complete, ``failover`` does not happen,
+given back, ``record`` and ``request-record`` are written twice, ``answer`` is that of the request before,
+``truncation`` makes what was cut look complete, ``failover`` does not happen,
 ``memory`` is kept for each connection.
 """
 
@@ -9,14 +10,16 @@ import itertools
 import os
 import socket
 
+from lb.http import exchange, upstream_request
 from lb.pools import pool
 from lb.proxy import connector, listener
 from lb.relay import epoll_relay
 from lb.tcp import connection
 
 SOMETIMES = 40
+OFTEN = 10
 KEPT = 4096
-BYTES, LEASES, ENDS, RECORDS = (itertools.count(1) for _ in range(4))
+BYTES, LEASES, ENDS, RECORDS, REQUESTS, ANSWERS = (itertools.count(1) for _ in range(6))
 
 
 def loses_bytes():
@@ -82,6 +85,33 @@ def doubles_records():
     connection.Connection._finish = finish
 
 
+def doubles_records_of_requests():
+    original = exchange.Exchange._record
+
+    def record(self):
+        event = original(self)
+        if not next(REQUESTS) % SOMETIMES:
+            self.frontend.context.sink(event)
+        return event
+
+    exchange.Exchange._record = record
+
+
+def swaps_answers():
+    original = upstream_request.UpstreamRequest._pass_whole
+    last = []
+
+    def pass_whole(self, server, head, rest, variant):
+        last.append((head, bytes(rest)))
+        if len(last) > 1 and not next(ANSWERS) % OFTEN:
+            head, before = last[-2]
+            rest = memoryview(before)
+        del last[:-1]
+        original(self, server, head, rest, variant)
+
+    upstream_request.UpstreamRequest._pass_whole = pass_whole
+
+
 def truncates():
     def end_orderly(sock):
         sock.shutdown(socket.SHUT_RDWR)
@@ -100,6 +130,8 @@ WAYS = {
     "descriptor": leaks_descriptors,
     "memory": keeps_memory,
     "record": doubles_records,
+    "request-record": doubles_records_of_requests,
+    "answer": swaps_answers,
     "truncation": truncates,
     "failover": does_not_fail_over,
 }

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
 
+import h11
 import pytest
 import trio
 from hypothesis import given
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from chaos import configs
 from chaos.balancer import RunningBalancer
+from chaos.http_talk import FRAMINGS, Ask, number_in
 from chaos.judge import fates, judge
 from chaos.ledger import ORDERLY_END, Disturbance, Ledger, number_of, source_of
 from chaos.outside import ProcessStats
@@ -33,7 +35,15 @@ def ledger_of(*, failure=None, kind="short", records=1, disturbances=(), **recor
     ledger = Ledger(disturbances=list(disturbances))
     session = ledger.begin(kind, 10.0)
     session.ended, session.failure, session.sent, session.received = 11.0, failure, 3, 4
-    line = {"client": "127.1.0.0:5", "server": "a", "reason": "eof", "bytes_in": 3, "bytes_out": 4, **record}
+    line = {
+        "event": "connection.closed",
+        "client": "127.1.0.0:5",
+        "server": "a",
+        "reason": "eof",
+        "bytes_in": 3,
+        "bytes_out": 4,
+        **record,
+    }
     for _ in range(records):
         ledger.record(line)
     return ledger
@@ -276,3 +286,88 @@ def test_no_two_sessions_are_alike():
 @given(st.integers(0, 2**23))
 def test_a_session_is_known_by_its_address(number):
     assert number_of(f"{source_of(number)}:1234") == number
+
+
+# Requests
+
+
+def requests_of(*, records=1, disturbances=(), reports=(), request=None, **record):
+    """Return a ledger of one request, from second 10 to 11, with an upload of 3 bytes and a response of 4."""
+    ledger = Ledger(disturbances=list(disturbances))
+    session = ledger.begin_request("single", 10.0, connection=1, connected=9.0)
+    session.ended, session.up, session.sent, session.received = 11.0, 3, 3, 4
+    session.status, session.is_answer, session.method = 200, True, "GET"
+    for name, value in (request or {}).items():
+        setattr(session, name, value)
+    line = {"event": "http.request", "path": "/a/0/3/4/length", "server": "a", "attempts": [], **record}
+    for _ in range(records):
+        ledger.record({"reason": "ok", "status": 200, "bytes_in": 3, "bytes_out": 4, **line})
+    for each in reports:
+        ledger.report("a", each)
+    return ledger
+
+
+CUT = {"failure": "an unfinished response"}
+FAILED = {"failure": "status 502", "status": 502, "is_answer": False}
+BUSY = {"failure": "status 503", "status": 503}
+POSTED = {"method": "POST"}
+KILLED = Disturbance("kill", "a", 10.1, 10.2)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "complaint"),
+    [
+        (requests_of(records=0), "no record, and no worker died"),
+        (requests_of(records=2), "2 records"),
+        (requests_of(status=502), "it succeeded"),
+        (requests_of(reason="client_left"), "it succeeded"),
+        (requests_of(bytes_in=2), "it sent 3 bytes"),
+        (requests_of(bytes_out=3), "received 4"),
+        (requests_of(request=CUT, reason="server_reset"), "nothing explains it"),
+        (requests_of(request=CUT, reason="server_reset", server="b", disturbances=[KILLED]), "nothing explains it"),
+        (requests_of(request=FAILED, reason="server_reset", status=502, disturbances=[KILLED]), "nothing explains it"),
+        (requests_of(request=FAILED, reason="timeout", status=504), "nothing explains it"),
+        (requests_of(request={**FAILED, **POSTED}, reason="server_reset", status=502), "nothing explains it"),
+        (requests_of(request={**FAILED, **POSTED}, reason="no_server", disturbances=[KILLED]), "nothing explains it"),
+        (requests_of(request=BUSY, status=503), "nothing explains it"),
+        (requests_of(request={"unserved": True, "closed_before": True}), "served, though"),
+        (requests_of(path="/a/1/3/4/length"), "a record of an unknown client"),
+    ],
+)
+def test_what_must_not_become_of_a_request_is_found(ledger, complaint):
+    assert any(complaint in each for each in judge(ledger)), judge(ledger)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "fate"),
+    [
+        (requests_of(), "responses"),
+        (requests_of(request=CUT, reason="server_reset", disturbances=[KILLED]), "a busy or failing server"),
+        (requests_of(request=CUT, reason="server_reset", reports=["cut 0"]), "a busy or failing server"),
+        (requests_of(request={**FAILED, **POSTED}, reason="server_reset", disturbances=[KILLED]), "failed with 502"),
+        (requests_of(request={**BUSY, **POSTED}, status=503), "a busy or failing server"),
+        (
+            requests_of(request=BUSY, status=503, disturbances=[Disturbance("kill", "b", 8, 9)]),
+            "a busy or failing server",
+        ),
+        (requests_of(records=0, request=CUT, disturbances=[Disturbance("death", "0", 9.5, 9.6)]), "a worker that died"),
+        (requests_of(records=0, request={"unserved": True, "closed_before": True}), "behind a closed connection"),
+        (requests_of(records=0, request={"rude": True}), "reset by their clients"),
+    ],
+)
+def test_what_was_done_to_a_request_accounts_for_its_end(ledger, fate):
+    assert judge(ledger) == []
+    assert [each for each in fates(ledger) if fate in each]
+
+
+@given(st.integers(0, 10**6), st.integers(0, 30_000), st.sampled_from(FRAMINGS), st.booleans())
+def test_a_server_reads_the_request_that_a_client_has_made(number, size, framing, chunked):
+    ask = Ask(number, "PUT", size, 5, framing, chunked)
+    reader = h11.Connection(h11.SERVER)
+    reader.receive_data(ask.request(close=False))
+    request, data = reader.next_event(), []
+    while not isinstance(event := reader.next_event(), h11.EndOfMessage):
+        data.append(event)
+    assert Ask.of(request.method, request.target) == ask._replace(chunked=False)
+    assert b"".join(bytes(each.data) for each in data) == ask.upload
+    assert number_in(request.target.decode()) == number

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from chaos.http_clients import HTTP_KINDS
 from chaos.judge import judge
 from chaos.ledger import Ledger
 from chaos.outside import ProcessStats
 from chaos.soak import CLIENTS, FLAT_KIB, Sample, grown, judge_samples, soak
 from tests.support.effort import DEEP
-from tests.support.paths import DATA
+from tests.support.sabotage import sabotage
 
-SABOTAGE = DATA / "sabotage"
 CONNECTIONS = 5_000 if DEEP else 1_000
 
 
@@ -26,10 +26,18 @@ async def test_every_session_is_answered_and_nothing_grows(workers):
 
 
 @pytest.mark.slow
+async def test_every_request_is_answered_and_nothing_grows():
+    ledger = Ledger()
+    samples = await soak(ledger, CONNECTIONS, 2, http=True)
+    assert judge(ledger) == []
+    assert {session.kind for session in ledger.sessions.values()} == HTTP_KINDS.keys()
+    assert not any(line.wrong for line in judge_samples(samples)), judge_samples(samples)
+
+
+@pytest.mark.slow
 async def test_memory_that_is_kept_for_each_connection_is_found_out(monkeypatch):
     """Validates the test above. The leak is 4 KiB per connection, see ``tests/data/sabotage/sitecustomize.py``."""
-    monkeypatch.setenv("PYTHONPATH", str(SABOTAGE))
-    monkeypatch.setenv("LB_SABOTAGE", "memory")
+    sabotage(monkeypatch, "memory")
     memory, _ = judge_samples(await soak(Ledger(), CONNECTIONS, 1))
     assert len(memory.wrong) == 1
     assert "has grown by" in memory.wrong[0]
