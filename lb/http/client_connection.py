@@ -158,11 +158,11 @@ class ClientConnection(ExchangeCarrier):
     def let_in(self) -> None:
         fd = self.sock.fileno()
         handler = self.loop.handlers.get(fd)
+        self._handshake = None
         self._begin_requests()
         if not isinstance(handler, EpollHandshake):
             self.loop.watch(fd, self)
             return
-        self._handshake = None
         self.readable = handler.ready & READABLE != 0
         self.until_eagain = handler.ready & UNTIL_EAGAIN != 0
         if self.tls is not None and (self.tls.early or self.tls.ended):
@@ -182,6 +182,8 @@ class ClientConnection(ExchangeCarrier):
         self._idle_since = self._context.clock()
         self._keep_alive_queue = frontend.keep_alive_queue
         self._keep_alive_queue.enter(self, self._idle_since)
+        if frontend.draining:
+            self.drain()
 
     # Requests
 
@@ -230,6 +232,9 @@ class ClientConnection(ExchangeCarrier):
             self._refuse(error)
         except OSError:
             self.lost("client", "reset")
+        except Exception as exception:  # noqa: BLE001 - the turn may be that of the server of the request before
+            self.loop.fault("http", exception)
+            self.failed(exception)
         finally:
             self._serving = False
 
@@ -271,7 +276,10 @@ class ClientConnection(ExchangeCarrier):
         """There is no complete head: wait for the rest, unless the client has sent its end."""
         if self._ended:
             self._end_orderly("client")
-        elif self._buffer is not None and self._header_queue is None:
+        elif self._buffer is None:
+            if self.frontend.draining:
+                self.drain()
+        elif self._header_queue is None:
             self._header_queue = self.frontend.header_queue
             self._header_queue.enter(self, self._context.clock())
 
@@ -437,6 +445,7 @@ class ClientConnection(ExchangeCarrier):
     def _coded(self, data: bytes) -> None:
         """A thread has compressed a piece."""
         if isinstance(self.response_flow, PartsFlow):
+            self.loop.refresh()
             self.response_flow.coded(data)
 
     def flow_ended(self, flow: PartsFlow) -> None:
@@ -489,9 +498,10 @@ class ClientConnection(ExchangeCarrier):
         elif body is not None and not body.done:
             self._drop = exchange
             self._drop_body(exchange)
-        else:
-            if self._buffer is not None or self.readable or self.unread or self._ended:
-                self._serve()
+        elif self._buffer is not None or self.readable or self.unread or self._ended:
+            self._serve()
+        elif self.frontend.draining:
+            self.drain()
 
     def _drop_body(self, exchange: Exchange) -> None:
         """Read and drop the rest of a request's body, if that is little; else end the connection."""
@@ -543,6 +553,7 @@ class ClientConnection(ExchangeCarrier):
         self.relay.begin_with(ahead, rest, self.unsent)
         self._buffer = None
         self.unread = self.unsent = b""
+        self.closed = True  # for a turn that was requested before: it would read what is the relay's
 
     def relay_ended(self, ended_by: EndedBy, reason: Reason) -> None:
         """The splicer has closed both sides."""
@@ -633,6 +644,7 @@ class ClientConnection(ExchangeCarrier):
                 if not data:
                     self._finish("lb", "eof")
                     return
+                self.turn.budget -= len(data)
         except OSError:
             self._finish("lb", "eof")
             return
@@ -688,7 +700,9 @@ class ClientConnection(ExchangeCarrier):
         return "greeting" if self._handshake is not None else "open"
 
     def server_removed(self) -> None:
-        if self.exchange is not None and self.exchange.upstream is not None:
+        if self.relay is not None:
+            self.close("server_removed")
+        elif self.exchange is not None and self.exchange.upstream is not None:
             self.exchange.upstream.server_removed()
 
     def close(self, reason: Reason) -> None:
@@ -728,7 +742,6 @@ class ClientConnection(ExchangeCarrier):
         elif relay is not None:
             self.received += relay.bytes_in
             self.sent += relay.bytes_out
-            self.closed = True
         else:
             self.close_socket(reset=reset)
 

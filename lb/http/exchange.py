@@ -320,7 +320,8 @@ class Exchange:
     @property
     def expects_continue(self) -> bool:
         """The client waits for ``100 Continue`` before it sends its body."""
-        return bool(self.head.block.meanings & EXPECT) and not self.continue_sent
+        head = self.head
+        return bool(head.block.meanings & EXPECT) and head.minor == 1 and not self.continue_sent
 
     def response_begins(self, status: int) -> None:
         """The first byte of the response is sent next."""
@@ -348,10 +349,12 @@ class Exchange:
             self.carrier.exchange_ended(self)
 
     def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
-        assert self.upstream is not None  # noqa: S101 - it has the socket
+        if self._idle_queue is not None:
+            self._idle_queue.discard(self)  # the relay has its own deadlines
         self.response_begins(head.status)
-        self.upstream.let_go()
         self.carrier.switch(self, head, server, rest)
+        if self.upstream is not None:  # the client is still there
+            self.upstream.let_go()
 
     def relay_ended(self, relay: Relay, ended_by: EndedBy, reason: Reason) -> None:
         """The relay of another protocol has ended."""
@@ -432,7 +435,7 @@ class Exchange:
 
     def request_pace(self, resume: Callable[[], None]) -> Pace | None:
         buckets = [inwards for inwards, _ in self.carrier.buckets]
-        return Pace(buckets, 0, resume) if buckets else None
+        return Pace(buckets, 0, partial(self._resume, resume)) if buckets else None
 
     def response_pace(self, resume: Callable[[], None]) -> Pace | None:
         buckets = [outwards for _, outwards in self.carrier.buckets]
@@ -440,7 +443,13 @@ class Exchange:
         if route is not None and route.limit is not None:
             free = route.free_bytes
             buckets.insert(0, self.frontend.limits.bucket(route.limit))
-        return Pace(buckets, free, resume) if buckets else None
+        return Pace(buckets, free, partial(self._resume, resume)) if buckets else None
+
+    def _resume(self, resume: Callable[[], None]) -> None:
+        """Bytes of a body may pass again. Nobody was idle while they might not."""
+        self.carrier.loop.refresh()
+        self.carrier.last_activity = self.carrier.turn.now
+        resume()
 
     # The idle timeout: no byte moved within the request or the response
 

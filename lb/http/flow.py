@@ -105,8 +105,9 @@ class Flow:
                     return
         except MalformedError as error:
             self._fail(source, error)
-        if self.pace is not None:
-            self.pace.pause()
+        finally:
+            if self.pace is not None and not source.queued:
+                self.pace.pause()
 
     def coded(self, data: bytes) -> None:
         """The coding has finished a piece elsewhere."""

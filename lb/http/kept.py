@@ -66,7 +66,7 @@ class KeptConnections:
         self._idle[connection.backend].remove(connection)
 
     def closed(self, connection: ServerConnection) -> None:
-        """A connection that was kept once has been closed. It had a descriptor of its own until then."""
+        """A connection that was kept once ends, or is relayed. It had a descriptor of its own until then."""
         self._descriptors.give(1)
         backend = connection.backend
         if backend.leaving and not self._idle.get(backend):

@@ -125,6 +125,7 @@ class Response:
     def _resume(self, data: bytes) -> None:
         """A thread has compressed a piece."""
         if self._flow is not None:
+            self._server.loop.refresh()
             self._flow.coded(data)
 
     def _take(self, rest: memoryview) -> bytes | memoryview:

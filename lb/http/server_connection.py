@@ -52,7 +52,7 @@ class ServerConnectionOwner(Protocol):
         """An idle connection ends."""
 
     def closed(self, connection: ServerConnection) -> None:
-        """A connection that was kept once has been closed."""
+        """A connection that was kept once will never be kept again: it is closed, or relayed from now on."""
 
 
 @attrs.frozen(eq=False)
@@ -216,16 +216,18 @@ class ServerConnection(EpollStream):
             if not data:
                 exchange.server_failed(EOFError("the server has ended the connection"))
                 return
-            self._take_heads(exchange, data)
-            if self.readable and self.exchange is exchange and self.response_flow is None:
+            self._take_heads(data)
+            if self.readable and self.exchange is not None and self.response_flow is None:
                 self.continue_later()  # no other edge tells of what has come together with these bytes
         except (OSError, MalformedError) as error:
-            exchange.server_failed(error)
+            (self.exchange or exchange).server_failed(error)
 
-    def _take_heads(self, exchange: ServerExchange, data: memoryview) -> None:
+    def _take_heads(self, data: memoryview) -> None:
         """Pass on the head, and those of interim responses before it. Raises MalformedError."""
         another = True
         while another and data:
+            exchange = self.exchange  # an interim response may have put another one in its place
+            assert exchange is not None  # noqa: S101 - it waits for a head
             if self._partial is None:
                 start = bytes(data[:USUAL_HEAD])
                 end = start.find(b"\r\n\r\n") + 4
@@ -276,11 +278,12 @@ class ServerConnection(EpollStream):
 
     def detach(self) -> None:
         """Leave the socket to another handler."""
+        self.closed = True  # for a turn that was requested before
         self._settings.response_queue.discard(self)
         self._settings.kept_queue.discard(self)
+        if self.kept:
+            self._settings.owner.closed(self)
 
     def close_socket(self, *, reset: bool = False) -> None:
         self.detach()
-        if self.kept:
-            self._settings.owner.closed(self)
         super().close_socket(reset=reset)

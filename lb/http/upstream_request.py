@@ -38,6 +38,9 @@ from lb.tls.layer import Tls
 
 __all__ = ["PoolTarget", "UpstreamRequest"]
 
+INTERIM_LINE = 25
+"""Bytes that count for an interim response beside its fields."""
+
 
 class PoolTarget:
     """Sends the requests of a route to the servers of a pool. Implements :class:`lb.http.carrier.Responder`."""
@@ -101,6 +104,8 @@ class UpstreamRequest:
     _failure: tuple[int, RequestReason] | None = None
     """Status and reason of the last attempt, if a server had the request."""
     _began = 0.0
+    _interim_size = 0
+    """Bytes of interim responses so far."""
 
     def __init__(self, exchange: ExchangeToServe, target: PoolTarget) -> None:
         head = exchange.head
@@ -198,6 +203,7 @@ class UpstreamRequest:
 
     def no_server(self, ended_by: EndedBy, reason: Reason) -> None:
         exchange = self.exchange
+        self.target.loop.refresh()
         if ended_by == "client":
             exchange.client_left()
         elif self._failure is not None:
@@ -258,6 +264,8 @@ class UpstreamRequest:
                 return
             if self._kept is not None and exchange.expects_continue:
                 exchange.send_continue()
+                if exchange.ended:
+                    return
         try:
             server.begin(self, data)
         except OSError as error:
@@ -268,7 +276,7 @@ class UpstreamRequest:
             server.waiting_since = server.turn.now
         else:
             self._send_body(server)
-        if server.readable and self.server is server and self._request_flow is None:
+        if server.readable and self.server is server:
             server.continue_later()  # it may have closed, or answered, before the request
 
     def _take_first_part(self) -> bytes:
@@ -305,7 +313,8 @@ class UpstreamRequest:
         self._request_flow = exchange.carrier.request_flow = None
         if self.server is not None:
             self.server.request_flow = None
-            self.server.waiting_since = self.server.turn.now
+            if self.response_sent is None:  # else it has answered before it had all
+                self.server.waiting_since = self.server.turn.now
 
     def flow_failed(self, flow: Flow, stream: EpollStream, error: Exception) -> None:
         """The request's body cannot pass."""
@@ -333,8 +342,7 @@ class UpstreamRequest:
         assert server is not None  # noqa: S101 - it calls
         status, backend = head.status, server.backend
         if status < 200 and status != 101:
-            exchange.interim(head)
-            return not exchange.ended
+            return self._pass_interim(head)
         server.waiting_since = None
         if status == 101:
             self._switch(head, rest)
@@ -352,6 +360,14 @@ class UpstreamRequest:
         if self.target.counted:  # last, as it may end connections
             self._judge(status, backend)
         return False
+
+    def _pass_interim(self, head: ResponseHead) -> bool:
+        """Pass on an interim response, unless there are too many: all together have the room of one head."""
+        self._interim_size += INTERIM_LINE + len(head.block.lines)
+        if self._interim_size > self.max_header:
+            raise MalformedError("too many interim responses")
+        self.exchange.interim(head)
+        return not self.exchange.ended
 
     def _judge(self, status: int, backend: Backend) -> None:
         """Let the status of a response count for the server's passive health."""
@@ -389,7 +405,8 @@ class UpstreamRequest:
     def _switch(self, head: ResponseHead, rest: memoryview) -> None:
         exchange, server = self.exchange, self.server
         assert server is not None  # noqa: S101 - see response
-        if not exchange.head.upgrade or not head.block.meanings & UPGRADE:
+        agreed = exchange.head.upgrade and head.block.meanings & UPGRADE
+        if not agreed or self._request_flow is not None or server.unsent:  # the rest of a body is of no other protocol
             exchange.fail(502, "bad_response")
         else:
             exchange.switch(head, server, bytes(rest))
@@ -516,6 +533,7 @@ class UpstreamRequest:
         server, self.server = self.server, None
         if server is not None:
             server.end()
+            server.keep_alive()
             server.detach()
 
     @property

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 import trio
 
-from tests.support.balancer import PATIENCE, balancer
+from tests.support.balancer import PATIENCE, balancer, read_all
 from tests.support.http_attacks import HOST, post, request
 from tests.support.http_client import client, receive_request, scripted, until_ended
 from tests.support.http_peers import lb_config
@@ -261,3 +263,26 @@ async def test_a_client_that_leaves_frees_its_server(tmp_path):
         assert (record["reason"], record["status"]) == ("client_left", None)
         with trio.fail_after(PATIENCE):
             await server.until(lambda server: server.open == 0)
+
+
+async def test_a_drain_ends_connections_whose_response_began_before_it(tmp_path):
+    goes_on = trio.Event()
+
+    async def answer(stream, _request):
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+        await goes_on.wait()
+        await stream.send_all(b"k")
+
+    async with scripted(answer) as server, balancer(tmp_path, lb_config(server)) as lb, client(lb) as visitor:
+        await visitor.send(GET)
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += await visitor.stream.receive_some()
+        assert b"onnection" not in received
+        lb.signal(signal.SIGTERM)
+        await lb.event("server.stopping")
+        goes_on.set()
+        began = trio.current_time()
+        with trio.fail_after(PATIENCE):
+            assert (received + await read_all(visitor.stream)).endswith(b"ok")
+        assert trio.current_time() - began < 10

@@ -246,3 +246,13 @@ async def test_options_of_a_server_and_a_url_as_target(tmp_path):
             assert (await visitor.ask(request(asked))).status == 200
         assert [seen.target for seen in server.requests] == [b"*", b"*", b"/b?c"]
         assert {seen[b"host"] for seen in server.requests} == {b"a.example"}
+
+
+@pytest.mark.parametrize("method", [b"PUT", b"POST"])
+async def test_a_client_of_http_1_0_gets_no_100_whatever_it_expects(tmp_path, method):
+    asked = request(method + b" / HTTP/1.0", HOST + b"Expect: 100-continue\r\nContent-Length: 2\r\n", b"ab")
+    async with scripted(OK) as server, balancer(tmp_path, lb_config(server)) as lb, client(lb) as visitor:
+        found = await visitor.ask(asked)
+        assert (found.status, found.interim) == (200, [])
+        (seen,) = server.requests
+        assert (b"expect" in seen, seen.body) == (False, b"ab")

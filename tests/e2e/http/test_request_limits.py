@@ -267,3 +267,62 @@ async def test_a_server_that_reads_no_body_holds_back_the_client(tmp_path):
                 await visitor.send(bytes(100_000))
                 sent += 100_000
     assert sent < 60_000_000
+
+
+LIMITED = """
+idle_timeout = "300ms"
+[[listeners.web.routes]]
+path = "/"
+limit_rate = "20KiB"
+"""
+
+
+@pytest.mark.parametrize("source", ["server", "file"])
+async def test_a_response_that_only_its_limit_slows_down_is_not_idle(tmp_path, source):
+    async def answer(stream, _request):
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 30000\r\n\r\n")
+        await trio.sleep(0.05)
+        await stream.send_all(bytes(30000))
+
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www" / "file").write_bytes(bytes(30000))
+    target = 'pool = "web"' if source == "server" else f'files = "{tmp_path}/www"'
+    async with scripted(answer) as server, balancer(tmp_path, lb_config(server, listener=LIMITED + target)) as lb:
+        async with client(lb) as visitor:
+            assert len((await visitor.ask(request(b"GET /file HTTP/1.1"))).body) == 30000
+        assert (await lb.event("http.request"))["duration_ms"] > 1000
+
+
+async def test_a_response_that_began_before_the_whole_request_came_has_no_response_timeout(tmp_path):
+    async def handler(stream):
+        received = b""
+        while not received.endswith(b"\r\n\r\nab"):
+            received += await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        assert await stream.receive_some() == b"cd"
+        for _ in range(5):
+            await trio.sleep(0.1)
+            await stream.send_all(b"!")
+        await until_ended(stream)
+
+    pool = '[pools.web.http]\nresponse_timeout = "200ms"'
+    async with (
+        serving(handler) as server,
+        balancer(tmp_path, lb_config(server, pool=pool)) as lb,
+        client(lb) as visitor,
+    ):
+        await visitor.send(post(b"Content-Length: 4\r\n", b"ab"))
+        await server.until(lambda server: server.connections == 1)
+        await trio.sleep(0.1)
+        await visitor.send(b"cd")
+        assert (await visitor.answer()).body == b"hello!!!!!"
+
+
+async def test_interim_responses_without_end_are_502(tmp_path):
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    async with scripted(hints * 10 + OK, hints * 20_000 + OK) as server, balancer(tmp_path, lb_config(server)) as lb:
+        async with client(lb) as visitor:
+            found = await visitor.ask(GET)
+            assert (found.status, found.interim) == (200, [103] * 10)
+            assert (await visitor.ask(GET)).status == 502
+        assert (await lb.event("http.request", count=2))["reason"] == "bad_response"

@@ -13,6 +13,7 @@ from tests.support.servers import serving
 
 pytestmark = pytest.mark.slow
 
+AGREED = HOST + b"Connection: Upgrade\r\nUpgrade: echo\r\n"
 UPGRADE = request(fields=HOST + b"Connection: Upgrade\r\nUpgrade: echo, h2c\r\n")
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\nX-Echo: 1\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -108,3 +109,65 @@ async def test_a_relay_of_another_protocol_ends_with_either_side_and_has_no_limi
         with trio.fail_after(PATIENCE):
             await read_head(visitor.stream)
             assert await read_all(visitor.stream) == b"bye"
+
+
+async def test_the_idle_timeout_of_a_request_with_a_body_ends_with_its_switch(tmp_path):
+    async def handler(stream):
+        _, body = await read_head(stream)
+        while len(body) < 4:
+            body += await stream.receive_some()
+        await stream.send_all(SWITCH)
+        async for chunk in stream:
+            await stream.send_all(chunk)
+
+    asked = request(b"POST / HTTP/1.1", AGREED + b"Content-Length: 4\r\n", b"ab")
+    listener = 'idle_timeout = "300ms"'
+    async with serving(handler) as server, balancer(tmp_path, lb_config(server, listener=listener)) as lb:
+        async with client(lb) as visitor:
+            await visitor.send(asked, b"cd")
+            with trio.fail_after(PATIENCE):
+                await read_head(visitor.stream)
+                for _ in range(10):
+                    await visitor.send(b"x")
+                    assert await visitor.stream.receive_some() == b"x"
+                    await trio.sleep(0.1)
+        assert (await lb.event("http.request"))["reason"] == "ok"
+
+
+async def test_a_switch_before_the_whole_body_is_502_as_the_rest_of_the_body_is_of_no_other_protocol(tmp_path):
+    async def handler(stream):
+        await read_head(stream)
+        await stream.send_all(SWITCH)
+        async for _ in stream:
+            pass
+
+    async with serving(handler) as server, balancer(tmp_path, lb_config(server)) as lb:
+        async with client(lb) as visitor:
+            await visitor.send(request(b"POST / HTTP/1.1", AGREED + b"Content-Length: 4\r\n", b"ab"))
+            assert (await visitor.answer()).status == 502
+        assert (await lb.event("http.request"))["reason"] == "bad_response"
+        await server.until(lambda server: server.open == 0)
+
+
+async def test_a_relay_to_a_server_that_is_removed_ends_at_its_drain_timeout(tmp_path):
+    async def handler(stream):
+        await read_head(stream)
+        await stream.send_all(SWITCH)
+        async for _ in stream:
+            pass
+
+    pool = 'drain_timeout = "100ms"'
+    async with (
+        serving(handler, name="a") as old,
+        scripted(OK, name="b") as new,
+        balancer(tmp_path, lb_config(old, pool=pool)) as lb,
+        client(lb) as visitor,
+    ):
+        await visitor.send(UPGRADE)
+        with trio.fail_after(PATIENCE):
+            await read_head(visitor.stream)
+            await lb.reload(lb_config(new, pool=pool))
+            with pytest.raises(trio.BrokenResourceError):
+                await visitor.stream.receive_some()
+        await old.until(lambda server: server.open == 0)
+        assert (await lb.event("http.request"))["reason"] == "server_down"
