@@ -177,6 +177,10 @@ class ExchangeToServe(ExchangeView, Protocol):
     def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
         """The server has agreed to another protocol: relay the bytes from now on. ``rest`` has come behind the head."""
 
+    @property
+    def is_limited(self) -> bool:
+        """A limit of bandwidth applies: bodies have a pace, also those that have come at once."""
+
     def request_pace(self, resume: Callable[[], None]) -> Pace | None:
         """Return the limits of the request's body, if there are any. ``resume`` is called when bytes may pass again."""
 

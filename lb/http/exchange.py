@@ -433,6 +433,10 @@ class Exchange:
 
     # Limits
 
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.carrier.buckets) or (self.route is not None and self.route.limit is not None)
+
     def request_pace(self, resume: Callable[[], None]) -> Pace | None:
         buckets = [inwards for inwards, _ in self.carrier.buckets]
         return Pace(buckets, 0, partial(self._resume, resume)) if buckets else None

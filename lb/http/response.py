@@ -131,7 +131,7 @@ class Response:
     def _take(self, rest: memoryview) -> bytes | memoryview:
         """Return what the client gets of the bytes that came with the head."""
         body = self.body
-        if body is None or not rest or self._content_coding:
+        if body is None or not rest or self._content_coding or self._owner.exchange.is_limited:
             if rest:
                 self._server.give_back(bytes(rest))
             return b""

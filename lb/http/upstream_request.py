@@ -285,7 +285,7 @@ class UpstreamRequest:
         body, carrier = exchange.body, exchange.carrier
         if self._kept:
             return bytes(self._kept)
-        if not self._first_part and carrier.unread and body is not None:
+        if not self._first_part and carrier.unread and body is not None and not exchange.is_limited:
             data, carrier.unread = carrier.unread, b""
             taken = body.walk(data)
             self._first_part, carrier.unread = data[:taken], data[taken:]
@@ -338,7 +338,7 @@ class UpstreamRequest:
         return self.exchange.max_header
 
     def response(self, head: ResponseHead, rest: memoryview) -> bool:
-        exchange, server = self.exchange, self.server
+        server = self.server
         assert server is not None  # noqa: S101 - it calls
         status, backend = head.status, server.backend
         if status < 200 and status != 101:
@@ -352,7 +352,7 @@ class UpstreamRequest:
             if timing is not None and timing.first_byte is not None:
                 timing.first_byte.add(server.loop.turn.now - self._began)
             variant = self._variant(head, backend) if self.target.changes_responses else None
-            if head.fixed == len(rest) and exchange.head.method != b"HEAD" and (variant is None or not variant.coding):
+            if self._may_pass_whole(head, rest, variant):
                 self._pass_whole(server, head, rest, variant)
             else:
                 self.response_sent = Response(self, server, head, variant)
@@ -386,6 +386,12 @@ class UpstreamRequest:
         cookie = sticky.set_cookie(backend.name, secure=exchange.scheme == b"https")
         change = FieldChange(fields=((b"Set-Cookie", cookie),))
         return Variant(b"", change) if variant is None else Variant(variant.coding, variant.change.then(change))
+
+    def _may_pass_whole(self, head: ResponseHead, rest: memoryview, variant: Variant | None) -> bool:
+        """Return True if the body is all there, and passes at once as it is."""
+        exchange = self.exchange
+        coded = variant is not None and variant.coding
+        return head.fixed == len(rest) and exchange.head.method != b"HEAD" and not (coded or exchange.is_limited)
 
     def _pass_whole(
         self, server: ServerConnection, head: ResponseHead, rest: memoryview, variant: Variant | None

@@ -326,3 +326,17 @@ async def test_interim_responses_without_end_are_502(tmp_path):
             assert (found.status, found.interim) == (200, [103] * 10)
             assert (await visitor.ask(GET)).status == 502
         assert (await lb.event("http.request", count=2))["reason"] == "bad_response"
+
+
+@pytest.mark.parametrize("asked", [GET, post(b"Content-Length: 3000\r\n", bytes(3000))], ids=["response", "request"])
+async def test_bodies_that_come_at_once_come_under_the_limit_of_the_bandwidth_too(tmp_path, asked):
+    response = b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + bytes(3000)
+    async with (
+        scripted(response if asked is GET else OK) as server,
+        balancer(tmp_path, lb_config(server, listener='bandwidth = "20KiB"')) as lb,
+        client(lb) as visitor,
+    ):
+        began = trio.current_time()
+        for _ in range(10):
+            assert (await visitor.ask(asked)).status == 200
+        assert trio.current_time() - began > 0.8
