@@ -55,6 +55,8 @@ class RunningBalancer:
         self._process: trio.Process
         self._changed = trio.Event()
         self._verdict: bool | None = None
+        self._frozen: dict[int, float] = {}
+        """Since when workers are frozen."""
         self._heard: dict[int, str] = {}
         """By worker, the time of its last record, or of its start: with it die the records of what ended since then."""
         self._ended = False
@@ -162,6 +164,10 @@ class RunningBalancer:
         if number in self.workers:
             with suppress(ProcessLookupError):
                 os.kill(self.workers[number], sig)
+        if sig == signal.SIGSTOP:
+            self._frozen[number] = trio.current_time()
+        elif sig == signal.SIGCONT:
+            self._ledger.thawed(self._frozen.pop(number), trio.current_time() + EVENT_SKEW)
 
     def stats(self) -> dict[str, ProcessStats]:
         """Return the statistics of its processes, by role."""

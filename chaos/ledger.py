@@ -136,6 +136,13 @@ class Ledger:
             if isinstance(each, RequestSession) and (each.unserved or each.rude)
         }
 
+    def thawed(self, frozen: float, until: float) -> None:
+        """A worker was frozen since then: it may be late to act on what it has not heard, that a server is down."""
+        self.disturbances = [
+            attrs.evolve(each, ended=max(each.ended, until)) if each.kind == "down" and each.ended >= frozen else each
+            for each in self.disturbances
+        ]
+
     def report(self, server: str, line: str) -> None:
         """Add a report of a server, see :mod:`chaos.server`."""
         kind, number, *text = line.split(maxsplit=2)

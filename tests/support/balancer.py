@@ -138,10 +138,15 @@ class RunningBalancer:
             os.close(pidfd)
 
     async def reload(self, text):
-        """Write another configuration, send SIGHUP, wait for the result and return its event."""
+        """Write another configuration, send SIGHUP, wait for the result and return its event.
+
+        The file is replaced: discovery reports changes, too, so an earlier reload may still read it.
+        """
         results = ("config.applied", "config.rejected")
         before = len(self.of(*results))
-        self.config_file.write_text(text)
+        new = self.config_file.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.config_file)
         self.signal(signal.SIGHUP)
         return await self.event(*results, count=before + 1)
 

@@ -161,6 +161,16 @@ async def test_a_worker_takes_the_records_since_its_last_one_with_it(ended, dead
     assert len(judge(ledger)) == complaints
 
 
+def test_a_worker_that_was_frozen_may_learn_late_that_a_server_is_down():
+    """It accepts clients first, and then closes what it has given to the server."""
+    ledger = ledger_of(failure="reset", reason="server_down", disturbances=[Disturbance("down", "a", 5, 9)])
+    assert any("no disturbance explains it" in each for each in judge(ledger))
+    ledger.thawed(frozen=9.5, until=12)
+    assert judge(ledger), "the worker was frozen later"
+    ledger.thawed(frozen=8, until=12)
+    assert judge(ledger) == []
+
+
 def test_wrong_bytes_are_found_wherever_they_are_seen():
     ledger = ledger_of()
     ledger.report("a", "wrong 0 byte 5 is 0x00, not 0x01")
