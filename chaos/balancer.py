@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -141,8 +142,12 @@ class RunningBalancer:
             raise BrokenError(f"the balancer has not {text} in {PATIENCE:g} s")
 
     async def lines(self, name: str, count: int) -> None:
-        """Wait for this number of events. Raises BrokenError."""
-        await self._until(lambda: self.counts[name] >= count, f"logged {name} {count} times")
+        """Wait for this number of events, as long as they come. Raises BrokenError."""
+        while (before := self.counts[name]) < count:
+            await self._until(partial(self._more_than, name, before), f"logged {name} {before + 1} times")
+
+    def _more_than(self, name: str, count: int) -> bool:
+        return self.counts[name] > count
 
     async def records(self) -> None:
         """Wait until each session has its record, for a limited time. The judge reports those without."""

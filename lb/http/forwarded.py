@@ -28,6 +28,8 @@ _MAX_HOPS = 64
 _MAX_FORWARDED = 4096
 """Bytes of Forwarded that are read. A longer one counts as malformed."""
 _LONGEST_NODE = 64
+_SHARED = 256
+"""Hosts whose connections share their lines. Few hosts, such as proxies, have many connections at a time."""
 _NODE = re.compile(
     rb"\[(?P<six>[0-9A-Fa-f:.]{2,45})\](?::(?P<port>[0-9]{1,5}))?"
     rb"|(?P<four>[0-9.]{7,15})(?::(?P<port_of_four>[0-9]{1,5}))?"
@@ -62,7 +64,7 @@ def is_trusted(peer: Client, trusted: Networks) -> bool:
     return bool(trusted) and address_of(peer.host) in trusted
 
 
-@functools.lru_cache(SEEN_ADDRESSES)
+@functools.lru_cache(_SHARED)
 def connection_lines(host: str, scheme: bytes) -> bytes:
     """Return what is the same in all requests of an untrusted host. It ends within the X-Request-Id line.
 
