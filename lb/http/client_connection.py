@@ -28,6 +28,7 @@ from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
+from lb.proxy.bandwidth_limits import bandwidth_of
 from lb.proxy.context import ConnectionContext
 from lb.relay.epoll_handshake import EpollHandshake
 from lb.relay.epoll_relay import READABLE, UNTIL_EAGAIN, EpollRelay
@@ -549,6 +550,7 @@ class ClientConnection(ExchangeCarrier):
             first_byte=None,
             client_tls=self.tls,
             server_tls=server.tls,
+            bandwidth=bandwidth_of(self.buckets) if self.buckets else None,
         )
         self.relay.begin_with(ahead, rest, self.unsent)
         self._buffer = None

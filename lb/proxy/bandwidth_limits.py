@@ -6,7 +6,7 @@ part of the listener's limit; a source's limit holds in each worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from lb.model import BandwidthSpec
@@ -16,13 +16,18 @@ from lb.proxy.source_limits import source_of
 from lb.relay.bandwidth import Bandwidth, Meter, SharedBucket
 from lb.relay.token_bucket import BandwidthLimit
 
-__all__ = ["BandwidthLimits"]
+__all__ = ["BandwidthLimits", "bandwidth_of"]
 
 WAITS = (0.02, 0.1)
 """Seconds after which a bucket is looked at again: the first that is long enough for a portion, or the last."""
 
 Pair = tuple[SharedBucket, SharedBucket]
 """The buckets of both directions: from clients, to clients."""
+
+
+def bandwidth_of(pairs: Sequence[Pair]) -> Bandwidth:
+    """Return the limits of a relay under these buckets."""
+    return Bandwidth(Meter([inwards for inwards, _ in pairs]), Meter([outwards for _, outwards in pairs]))
 
 
 class _Source:
@@ -52,8 +57,7 @@ class BandwidthLimits:
 
     def begin(self, client: Client, on_close: Callable[[Callable[[], None]], None]) -> Bandwidth:
         """Return the limits of a new connection. ``on_close`` takes what is to be called at its end."""
-        pairs = self.buckets(client, on_close)
-        return Bandwidth(Meter([inwards for inwards, _ in pairs]), Meter([outwards for _, outwards in pairs]))
+        return bandwidth_of(self.buckets(client, on_close))
 
     def buckets(self, client: Client, on_close: Callable[[Callable[[], None]], None]) -> list[Pair]:
         """Return the buckets of a new connection: its own before those that others share."""

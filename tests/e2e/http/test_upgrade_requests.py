@@ -171,3 +171,24 @@ async def test_a_relay_to_a_server_that_is_removed_ends_at_its_drain_timeout(tmp
                 await visitor.stream.receive_some()
         await old.until(lambda server: server.open == 0)
         assert (await lb.event("http.request"))["reason"] == "server_down"
+
+
+async def test_a_relay_of_another_protocol_keeps_the_limit_of_its_connections_bandwidth(tmp_path):
+    async def handler(stream):
+        await read_head(stream)
+        await stream.send_all(SWITCH)
+        await stream.receive_some()
+        await stream.send_all(bytes(30_000))
+
+    async with (
+        serving(handler) as server,
+        balancer(tmp_path, lb_config(server, listener='bandwidth = "20KiB"')) as lb,
+        client(lb) as visitor,
+    ):
+        began = trio.current_time()
+        await visitor.send(UPGRADE)
+        with trio.fail_after(PATIENCE):
+            await read_head(visitor.stream)
+            await visitor.send(b"go")
+            assert len(await read_all(visitor.stream)) == 30_000
+        assert trio.current_time() - began > 0.8
