@@ -181,8 +181,7 @@ async def test_max_connections_counts_requests_and_not_idle_connections(tmp_path
     assert Counter(record["reason"] for record in records) == {"ok": 12, "no_server": 1}
 
 
-@one_process_or_two
-async def test_requests_wait_in_the_queue_for_a_server_with_room(tmp_path):
+async def test_requests_wait_in_the_queue_for_a_server_with_room(tmp_path, worker_count):
     async with origins("a") as (a,):
         text = config((a, "max_connections = 2"), listener=LISTENER, pool=QUEUE, health=None, top=ADMIN)
         async with operated(tmp_path, text) as (lb, operator), sent(lb.port, "/wait", 10) as clients:
@@ -192,7 +191,7 @@ async def test_requests_wait_in_the_queue_for_a_server_with_room(tmp_path):
             assert len(a.requests) == 2
             a.go_on.set()
             assert [(await client.answer()).text for client in clients] == ["a"] * 10
-            assert a.served.most_open <= 2
+            assert a.served.most_open <= 2 * worker_count  # each worker may keep idle ones
             await operator.until(operator.servers, lambda servers: servers["a"]["active"] == 0)
 
 

@@ -144,7 +144,7 @@ class Silent:
     pid = 7
     killed = False
 
-    def __init__(self, sockets, given):
+    def __init__(self, sockets, given, secret):
         pass
 
     async def ready(self, runtime_state):
@@ -156,6 +156,7 @@ class Silent:
 
 class Serving:
     stop_begun = False
+    secret = b""
     listening: ClassVar = {}
 
     def __init__(self):
