@@ -12,7 +12,7 @@ from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import CarriedExchange, Exchange, ExchangeCarrier
 from lb.http.fast_path import begin_fast
 from lb.http.file_flow import FilePart, PartsFlow, parts_length, release_parts
-from lb.http.flow import Coding
+from lb.http.flow import Coding, part_of_body
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
@@ -31,7 +31,7 @@ from lb.pools.backend import Backend
 from lb.proxy.bandwidth_limits import bandwidth_of
 from lb.proxy.context import ConnectionContext
 from lb.relay.epoll_handshake import EpollHandshake
-from lb.relay.epoll_relay import READABLE, UNTIL_EAGAIN, EpollRelay
+from lb.relay.epoll_relay import EpollRelay
 from lb.relay.epoll_stream import EpollStream
 from lb.relay.splicer import Handshake, RunningHandshake
 from lb.tls.layer import Tls
@@ -164,10 +164,7 @@ class ClientConnection(ExchangeCarrier):
         if not isinstance(handler, EpollHandshake):
             self.loop.watch(fd, self)
             return
-        self.readable = handler.ready & READABLE != 0
-        self.until_eagain = handler.ready & UNTIL_EAGAIN != 0
-        if self.tls is not None and (self.tls.early or self.tls.ended):
-            self.readable = True
+        self.take_ready(handler.ready)
         self.loop.handlers[fd] = self
         if self.readable:
             self.loop.later(self)
@@ -378,7 +375,7 @@ class ClientConnection(ExchangeCarrier):
         usual = exchange.head.usual and exchange.body is None and not self.must_close and not self.frontend.closes
         connection = b"" if usual else self._connection_line(exchange)
         if change is not None:
-            fields = [(field.line[: len(field.name)], field.value) for field in head.block.end_to_end()]
+            fields = [(field.written_name, field.value) for field in head.block.end_to_end()]
             line = length_line(head.fixed) if framing is None else framing
             return response_image(head, field_lines(change.apply(fields)), line, connection)
         image = head.images.get((framing, connection))
@@ -517,9 +514,7 @@ class ClientConnection(ExchangeCarrier):
                 if not data or exchange.bytes_in > MOST_DROPPED:
                     self._end_orderly("client" if not data else "lb")
                     return
-                taken = body.walk(data)
-                if taken < len(data):
-                    self.give_back(bytes(data[taken:]))
+                part_of_body(body, data, self)
         except (OSError, MalformedError):
             self.lost("client", "reset")
             return

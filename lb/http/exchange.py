@@ -398,9 +398,7 @@ class Exchange:
             self._idle_queue.discard(self)
         for scope in self._scopes:
             scope.cancel()
-        upstream = self.upstream
-        if upstream is not None and not upstream.done:
-            upstream.end()
+        self._leave_server()
         if self.frontend.is_recorded:
             self.frontend.context.sink(self._record())
         self.upstream = None  # break the reference cycle

@@ -26,7 +26,7 @@ _FIRST_RETRIED = 502
 
 def begin_fast(
     carrier: ExchangeCarrier, frontend: HttpFrontend, head: RequestHead, route: RunningRoute, target: PoolTarget
-) -> Exchange | FastRequest:
+) -> None:
     """Begin a request on the fast path, or an exchange if it has no kept connection.
 
     The caller has looked: route, head and carrier are usual.
@@ -40,11 +40,10 @@ def begin_fast(
         exchange.upstream = UpstreamRequest(exchange, target)
         carrier.exchange = exchange
         exchange.upstream.start(backend)
-        return exchange
+        return
     request = FastRequest(carrier, frontend, head, route, target, backend, server)
     carrier.exchange = request
     request.send()
-    return request
 
 
 class FastRequest:

@@ -18,7 +18,7 @@ from lb.relay.epoll_relay import BULK, SPLICE, SUSTAINED
 from lb.relay.epoll_stream import EpollStream
 from lb.relay.pipes import Pipe
 
-__all__ = ["Coding", "Flow", "FlowOwner"]
+__all__ = ["Coding", "Flow", "FlowOwner", "part_of_body"]
 
 
 class Coding(Protocol):
@@ -43,6 +43,20 @@ class FlowOwner(Protocol):
 
     def flow_failed(self, flow: Flow, stream: EpollStream, error: Exception) -> None:
         """One side failed: OSError, EOFError if it ended too early, or MalformedError."""
+
+
+def part_of_body(body: MessageBody, data: memoryview, source: EpollStream) -> memoryview:
+    """Return what of these bytes belongs to the body; what is behind it goes back to their source.
+
+    Raises MalformedError.
+    """
+    if body.left >= len(data):
+        body.moved(len(data))
+        return data
+    taken = body.walk(data)
+    if taken < len(data):
+        source.give_back(bytes(data[taken:]))
+    return data[:taken]
 
 
 class Flow:
@@ -147,13 +161,7 @@ class Flow:
         return True
 
     def _pass_on(self, data: memoryview) -> None:
-        if self.body.left >= len(data):
-            self.body.moved(len(data))
-        else:
-            taken = self.body.walk(data)
-            if taken < len(data):
-                self.source.give_back(bytes(data[taken:]))
-                data = data[:taken]
+        data = part_of_body(self.body, data, self.source)
         self.moved += len(data)
         if self.kept is not None:
             self._keep(data)

@@ -83,8 +83,6 @@ class HttpFrontend:
     keep_alive_queue: DeadlineQueue
     idle_queue: DeadlineQueue
     trusted_proxies: Networks
-    secure: bool
-    """The listener's clients speak TLS."""
     record: type[HttpRequest]
     """The record of a request."""
     is_recorded: bool
@@ -95,7 +93,7 @@ class HttpFrontend:
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self.closed = closed
         self.context = context
-        assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - see lb.http.mode
+        assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - read_settings has looked
         self.splicer = context.splicer
         self.loop = context.splicer.loop
         self.kept = context.of_mode(KeptConnections)
@@ -117,7 +115,6 @@ class HttpFrontend:
         deadlines = self.context.deadlines
         self.name = spec.name
         self.settings = settings
-        self.secure = spec.tls is not None
         self.trusted_proxies = settings.trusted_proxies
         self.record = HttpRequest if settings.access_log else UnloggedRequest
         self.is_recorded = settings.access_log or self.context.is_counting
@@ -139,8 +136,9 @@ class HttpFrontend:
         changes = ResponseChanges(route)
         steps = make_steps(spec.name, route, self.context)
         limit = BandwidthLimit(route.limit_rate) if route.limit_rate else None
-        plain = isinstance(responder, PoolTarget) and responder.is_plain and not (steps or limit)
-        fast = responder if plain and isinstance(responder, PoolTarget) else None
+        fast = None
+        if isinstance(responder, PoolTarget) and responder.is_plain and not (steps or limit):
+            fast = responder
         return RunningRoute(route.name, responder, pool, steps, changes, limit, fast, route.limit_rate_after)
 
     def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:

@@ -36,30 +36,22 @@ class KeptConnections:
         if idle is None:
             idle = self._idle[backend] = []
         enough = len(idle) >= connection.pool.spec.http.keep_alive
-        if connection.generation == self.generation and not (enough or backend.leaving):
-            idle.append(connection)  # the usual case: it was kept before
-            connection.became_idle()
-        else:
-            self._keep_first(connection, idle)
-
-    def _keep_first(self, connection: ServerConnection, idle: list[ServerConnection]) -> None:
-        """Keep a connection for the first time, or for the first time after a change of the configuration."""
-        backend = connection.backend
-        if (
-            len(idle) >= connection.pool.spec.http.keep_alive
-            or backend.leaving
-            or not connection.is_current
-            or not (connection.kept or self._descriptors.has(1))
-        ):
+        if enough or backend.leaving or not (connection.generation == self.generation or self._admit(connection)):
             connection.close_socket()
             return
+        idle.append(connection)
+        connection.became_idle()
+
+    def _admit(self, connection: ServerConnection) -> bool:
+        """Look at a connection that was not kept yet, or not since a change of the configuration: may it be kept?"""
+        if not connection.is_current or not (connection.kept or self._descriptors.has(1)):
+            return False
         if not connection.kept:
             connection.kept = True
             connection.keep_alive()
             self._descriptors.take(1)
         connection.generation = self.generation
-        idle.append(connection)
-        connection.became_idle()
+        return True
 
     def forget(self, connection: ServerConnection) -> None:
         """An idle connection ends."""

@@ -56,7 +56,7 @@ class RequestImages:
 
     def _lines(self, head: RequestHead) -> bytes:
         constant = self._edits.constant
-        assert constant is not None  # noqa: S101 - see _usual
+        assert constant is not None  # noqa: S101 - see usual
         return field_lines(constant.apply(_fields(head, forwarded=False)))
 
     def _start(self, head: RequestHead, server: ServerSpec | None) -> bytes:
@@ -86,7 +86,7 @@ class RequestImages:
 def _fields(head: RequestHead, *, forwarded: bool) -> list[tuple[bytes, bytes]]:
     """Return the fields to pass on. ``forwarded``: with what a proxy tells of its client."""
     fields = [
-        (field.line[: len(field.name)], field.value)
+        (field.written_name, field.value)
         for field in head.block.end_to_end()
         if forwarded or field.meaning != FORWARDED
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lb.http.carrier import ExchangeToServe
-from lb.http.flow import Coding, Flow
+from lb.http.flow import Coding, Flow, part_of_body
 from lb.http.response_changes import Variant
 from lb.http.server_connection import ServerConnection
 from lb.http1.body import LengthBody, MessageBody, UntilCloseBody
@@ -135,13 +135,7 @@ class Response:
             if rest:
                 self._server.give_back(bytes(rest))
             return b""
-        if body.left >= len(rest):
-            body.moved(len(rest))
-        else:
-            taken = body.walk(rest)
-            if taken < len(rest):
-                self._server.give_back(bytes(rest[taken:]))
-                rest = rest[:taken]
+        rest = part_of_body(body, rest, self._server)
         out: bytes | memoryview = rest
         if self._coding is not None:
             out = self._coding.feed(bytes(rest))

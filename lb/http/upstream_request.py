@@ -307,10 +307,7 @@ class UpstreamRequest:
 
     def flow_ended(self, flow: Flow) -> None:
         """The request's body has passed."""
-        exchange = self.exchange
-        exchange.bytes_in += flow.moved
-        self._kept = flow.kept
-        self._request_flow = exchange.carrier.request_flow = None
+        self._leave_request_flow(flow)
         if self.server is not None:
             self.server.request_flow = None
             if self.response_sent is None:  # else it has answered before it had all
@@ -319,9 +316,7 @@ class UpstreamRequest:
     def flow_failed(self, flow: Flow, stream: EpollStream, error: Exception) -> None:
         """The request's body cannot pass."""
         exchange, server = self.exchange, self.server
-        exchange.bytes_in += flow.moved
-        self._kept = flow.kept
-        self._request_flow = exchange.carrier.request_flow = None
+        self._leave_request_flow(flow)
         if server is not None:
             server.request_flow = None
         if isinstance(error, MalformedError):
@@ -330,6 +325,12 @@ class UpstreamRequest:
             exchange.client_left()
         elif server is not None and self.response_sent is None:
             server.look_for_response()  # it may have answered without reading on
+
+    def _leave_request_flow(self, flow: Flow) -> None:
+        """The flow has ended."""
+        self.exchange.bytes_in += flow.moved
+        self._kept = flow.kept
+        self._request_flow = self.exchange.carrier.request_flow = None
 
     # The response
 
@@ -420,9 +421,7 @@ class UpstreamRequest:
     def _try_another(self, head: ResponseHead) -> bool:
         """Try another server if the response is one that the pool does not accept while there are others."""
         status = head.status
-        if str(status) not in self.target.pool.spec.http.retry_on:
-            return False
-        if not self._repeatable or not self._retries_left:
+        if not self._may_retry(str(status)):
             return False
         assert self.used is not None  # noqa: S101 - it has responded
         tried = self._connector.tried if self._connector is not None else ()
@@ -440,29 +439,29 @@ class UpstreamRequest:
         kept = self.exchange.body is None or self._kept is not None
         return self._repeats and kept and self.exchange.status is None
 
-    @property
-    def _retries_left(self) -> bool:
-        return self._connector is None or self._connector.retries_left
+    def _may_retry(self, condition: str) -> bool:
+        """The pool's ``retry_on`` names the condition, and the request can be sent to another server."""
+        retries_left = self._connector is None or self._connector.retries_left
+        return condition in self.target.pool.spec.http.retry_on and self._repeatable and retries_left
 
     def server_failed(self, error: Exception) -> None:
         server = self.server
         assert server is not None  # noqa: S101 - it calls
         stale = server.requests > 1 and not server.has_partial_head and not isinstance(error, MalformedError)
         self._drop_server()
-        http = self.target.pool.spec.http
         if stale and (self._repeatable or not self._sent):
             backend, self.used = self.used, None
             self._connect(backend)
         elif isinstance(error, MalformedError):
             self.exchange.fail(502, "bad_response")
-        elif "reset" in http.retry_on and self._repeatable and self._retries_left:
+        elif self._may_retry("reset"):
             text = describe_error(error) if isinstance(error, OSError) else "no response"
             self._retry(text, (502, "server_reset"))
         else:
             self.exchange.fail(502, "server_reset")
 
     def response_timed_out(self) -> None:
-        if "timeout" in self.target.pool.spec.http.retry_on and self._repeatable and self._retries_left:
+        if self._may_retry("timeout"):
             self._retry("no response in time", (504, "timeout"))
         else:
             self.exchange.fail(504, "timeout")
@@ -482,11 +481,7 @@ class UpstreamRequest:
     def _drop_server(self) -> None:
         """Close the connection to the server: its response does not count."""
         server, self.server = self.server, None
-        if self._request_flow is not None:
-            self._request_flow.cancel()
-            self.exchange.bytes_in += self._request_flow.moved
-            self._kept = self._request_flow.kept
-            self._request_flow = self.exchange.carrier.request_flow = None
+        self._stop_request()
         if server is not None:
             server.end()
             server.close_socket(reset=True)
@@ -502,25 +497,24 @@ class UpstreamRequest:
         """The whole response was read: the server is free, and its connection too if the whole request was read."""
         server, self.server = self.server, None
         assert server is not None  # noqa: S101 - it has responded
-        flow = self._request_flow
-        if flow is not None:
+        if self._request_flow is not None:
             reusable = False
-            self._stop_request(flow)
+            self._stop_request()
         target = self.target
         server.end()
         if reusable and target.keeps_connections:
             target.kept.keep(server)
         else:
             server.close_socket()
-        backend, self.used = self.used, None
-        if backend is not None:
-            target.pool.release(backend)
+        self._release()
         self.done = True
 
-    def _stop_request(self, flow: Flow) -> None:
-        flow.cancel()
-        self.exchange.bytes_in += flow.moved
-        self._request_flow = self.exchange.carrier.request_flow = None
+    def _stop_request(self) -> None:
+        """The rest of the request's body is not sent."""
+        flow = self._request_flow
+        if flow is not None:
+            flow.cancel()
+            self._leave_request_flow(flow)
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -558,7 +552,7 @@ class UpstreamRequest:
         """The server must not be used any more: another one gets the request, if it may be sent again."""
         if self.server is not None and self.exchange.status is None:
             self._drop_server()
-            if "reset" in self.target.pool.spec.http.retry_on and self._repeatable and self._retries_left:
+            if self._may_retry("reset"):
                 self._retry("server down", (502, "server_down"))
                 return
         self.exchange.abort("server_down")

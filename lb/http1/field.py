@@ -93,9 +93,14 @@ class Field:
     """The names that Connection lists, in lower case."""
 
     @property
+    def written_name(self) -> bytes:
+        """The name as it came."""
+        return self.line[: len(self.name)]
+
+    @property
     def wire(self) -> bytes:
         """The line to pass on, with its CRLF: the name as it came, and the value without white space around it."""
-        return b"%s: %s\r\n" % (self.line[: len(self.name)], self.line[len(self.name) + 1 :].strip(b" \t"))
+        return b"%s: %s\r\n" % (self.written_name, self.line[len(self.name) + 1 :].strip(b" \t"))
 
     @property
     def may_trail(self) -> bool:

@@ -226,10 +226,7 @@ class Pool:
             backend = self._primary.pick_any(client, tried) or self._backups.pick_any(client, tried)
             if backend is None:
                 return None
-        backend.leases.add(1)
-        backend.total += 1
-        if self._load_matters:
-            self._load_changed(backend)
+        self._acquire(backend)
         return backend
 
     def pick_server(self, name: str, tried: Collection[Server]) -> Backend | None:
@@ -241,11 +238,14 @@ class Pool:
         backend = self.backends.get(name)
         if backend is None or backend in tried or not self._could_choose(backend, tried):
             return None
+        self._acquire(backend)
+        return backend
+
+    def _acquire(self, backend: Backend) -> None:
         backend.leases.add(1)
         backend.total += 1
         if self._load_matters:
             self._load_changed(backend)
-        return backend
 
     def _could_choose(self, backend: Backend, tried: Collection[Server]) -> bool:
         if self._primary.has_any(tried):

@@ -50,8 +50,7 @@ class EpollStream:
         self.turn = loop.turn
         self.sock = sock
         self.tls = tls
-        self.readable = ready & READABLE != 0 or (tls is not None and bool(tls.early or tls.ended))
-        self.until_eagain = ready & UNTIL_EAGAIN != 0
+        self.take_ready(ready)
         self.writable = True
         self.closed = False
         self.queued = False
@@ -66,6 +65,12 @@ class EpollStream:
         self.received = self.sent = 0
         """Bytes of the socket, TLS included."""
         self.last_activity = loop.turn.now
+
+    def take_ready(self, ready: int) -> None:
+        """Take over what the handler before this one gets no further edge for, as an epoll mask."""
+        tls = self.tls
+        self.readable = ready & READABLE != 0 or (tls is not None and bool(tls.early or tls.ended))
+        self.until_eagain = ready & UNTIL_EAGAIN != 0
 
     @property
     def ready(self) -> int:
