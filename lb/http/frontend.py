@@ -93,7 +93,7 @@ class HttpFrontend:
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self.closed = closed
         self.context = context
-        assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - read_settings has looked
+        assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - HttpMode.read_settings has looked
         self.splicer = context.splicer
         self.loop = context.splicer.loop
         self.kept = context.of_mode(KeptConnections)

@@ -16,6 +16,7 @@ from lb.model.table import Table
 from lb.pools.pool import Pool
 from lb.proxy.context import ConnectionContext
 from lb.proxy.mode import Mode
+from lb.relay.factory import has_fast_splicer
 
 __all__ = ["HttpMode"]
 
@@ -30,6 +31,8 @@ class HttpMode(Mode):
 
     @classmethod
     def read_settings(cls, listener: str, table: Table, references: References) -> HttpSettings:
+        if not has_fast_splicer():
+            raise ValueError("mode 'http' needs the fast splicer: it runs on Linux, without LB_SPLICER=portable")
         return read_settings(listener, table, references)
 
     @classmethod

@@ -176,6 +176,13 @@ def test_a_listener_needs_something_to_answer_with(directory):
     ]
 
 
+def test_the_portable_splicer_has_no_mode_http(directory, monkeypatch):
+    monkeypatch.setenv("LB_SPLICER", "portable")
+    assert errors(listener("pool = 'web'"), directory) == [
+        "listeners.www.mode: mode 'http' needs the fast splicer: it runs on Linux, without LB_SPLICER=portable"
+    ]
+
+
 def test_the_order_of_the_file_does_not_matter(directory):
     routes = (
         "path = '/a'\npool = 'web'",
