@@ -384,10 +384,14 @@ class Pool:
 
     def may_queue(self, tried: Collection[Server]) -> bool:
         """Return whether a connection without a server may wait for a full server that is not in ``tried``."""
-        return self._wait_queue.count.total < self.spec.queue and not self._limited.issubset(tried)
+        return self._wait_queue.has_room(self.spec.queue) and not self._limited.issubset(tried)
+
+    def enqueue(self, waiter: Waiter) -> bool:
+        """Append a connection to the queue, as :meth:`wait` does, unless other workers have filled it meanwhile."""
+        return self._wait_queue.join_within(self.spec.queue, waiter)
 
     def wait(self, waiter: Waiter) -> None:
-        """Append a connection to the queue; ``waiter.server_available()`` is called when it may retry."""
+        """Append a connection, even to a full queue. ``waiter.server_available()`` is called when it may retry."""
         self._wait_queue.join(waiter)
 
     def stop_waiting(self, waiter: Waiter) -> None:

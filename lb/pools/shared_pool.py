@@ -180,8 +180,17 @@ class SharedPool(Pool):
 
     # Queued connections
 
+    def enqueue(self, waiter: Waiter) -> bool:
+        queued = super().enqueue(waiter)
+        if queued:
+            self._look_for_room()
+        return queued
+
     def wait(self, waiter: Waiter) -> None:
         super().wait(waiter)
+        self._look_for_room()
+
+    def _look_for_room(self) -> None:
         self._holding.wait()
         if self._poll_all_loads():
             self._holding.again()

@@ -270,7 +270,7 @@ class Connector:
         """All servers are down, ejected, draining, full or already tried: queue, hold or end the connection."""
         queued = self._round <= self.pool.spec.retries and self.pool.may_queue(self._tried)
         if not queued and self.pool.spec.when_all_down != "hold":
-            self.owner.no_server("lb", "connect_failed" if self.attempts else "no_server")
+            self._refuse()
             return
         now = self._context.clock()
         if self._pending is None:
@@ -279,12 +279,17 @@ class Connector:
         elif self._pending.timed_out(now):
             self.owner.no_server("lb", "hold_timeout")
             return
-        if queued:
-            self._pending.wait_for_slot()
-        else:
-            self._round = 0
-            self._tried = ()
-            self._pending.wait(now)
+        if queued and self._pending.wait_for_slot():
+            return
+        if self.pool.spec.when_all_down != "hold":
+            self._refuse()
+            return
+        self._round = 0
+        self._tried = ()
+        self._pending.wait(now)
+
+    def _refuse(self) -> None:
+        self.owner.no_server("lb", "connect_failed" if self.attempts else "no_server")
 
     def hold_timed_out(self) -> None:
         """The hold timed out. An attempt in progress continues and is the last."""

@@ -57,13 +57,16 @@ class Pending:
 
     def wait(self, now: float) -> None:
         """Wait for an available server or the next retry."""
-        self.wait_for_slot()
-        self._retry.touch(self, now)
-
-    def wait_for_slot(self) -> None:
-        """Wait until a full server has a free slot. Only the pool ends this wait."""
         self._disconnects.watch(self._client, self._connection)
         self._pool.wait(self)
+        self._retry.touch(self, now)
+
+    def wait_for_slot(self) -> bool:
+        """Wait until a full server has a free slot. Only the pool ends this wait. Return False if the queue is full."""
+        if not self._pool.enqueue(self):
+            return False
+        self._disconnects.watch(self._client, self._connection)
+        return True
 
     def server_available(self) -> None:
         """The pool reports an available server: retry."""

@@ -216,6 +216,32 @@ def test_all_processes_wait_in_one_queue_as_far_as_its_length_goes():
     assert one.holding.counters.total(1) == 0
 
 
+def test_processes_that_queue_at_the_same_moment_do_not_exceed_the_length():
+    one, other = processes(2, server("a", max_connections=1), queue=2)
+    one.pick()
+    assert one.pool.enqueue(Held(one))
+    assert one.pool.may_queue(())
+    assert other.pool.may_queue(())
+    assert one.pool.enqueue(Held(one))
+    assert not other.pool.enqueue(Held(other))
+    assert one.holding.counters.total(1) == 2
+
+
+def test_a_queued_connection_that_tries_keeps_its_place_from_other_processes():
+    one, other = processes(2, server("a", max_connections=1), queue=1)
+    lease = one.pick()
+    seen = []
+
+    class Trying(Held):
+        def server_available(self):
+            seen.append((other.pool.may_queue(()), one.pool.may_queue(()), one.pool.enqueue(self)))
+
+    one.pool.enqueue(Trying(one))
+    one.pool.release(lease)
+    assert seen == [(False, True, True)]
+    assert one.holding.counters.total(1) == 1
+
+
 def test_a_process_heeds_what_it_is_told_that_a_server_wants_and_says_nothing_of_it():
     (process,) = processes(1, server("a"), server("b"), strategy="weighted")
     process.pool.judged("a", HealthStatus(advice=Advice(share=50)), 0.0)
