@@ -16,7 +16,7 @@ import trio
 from lb.events import EndedBy, HttpRequest, Reason, RequestReason
 from lb.http.carrier import Carrier, Upstream
 from lb.http.error_page import error_page
-from lb.http.file_flow import FilePart, parts_length, release_parts
+from lb.http.file_flow import BodyPart, parts_length, release_parts
 from lb.http.forwarded import read_forwarding
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
@@ -106,7 +106,7 @@ class ExchangeCarrier(Carrier, abc.ABC):
         exchange: Exchange,
         status: int,
         fields: HeaderFields,
-        parts: Sequence[bytes | FilePart],
+        parts: Sequence[BodyPart],
         content_coding: bytes,
     ) -> None:
         """Send a response of the balancer itself, compressed if there is a content coding."""

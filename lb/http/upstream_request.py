@@ -227,7 +227,7 @@ class UpstreamRequest:
         return self.exchange.carrier.id
 
     @property
-    def sock(self) -> socket.SocketType:
+    def sock(self) -> socket.SocketType | None:
         return self.exchange.carrier.sock
 
     @property
@@ -352,15 +352,24 @@ class UpstreamRequest:
             timing = backend.timing
             if timing is not None and timing.first_byte is not None:
                 timing.first_byte.add(server.loop.turn.now - self._began)
-            variant = self._variant(head, backend) if self.target.changes_responses else None
-            if self._may_pass_whole(head, rest, variant):
-                self._pass_whole(server, head, rest, variant)
-            else:
-                self.response_sent = Response(self, server, head, variant)
-                self.response_sent.begin(rest)
+            self.deliver(server, head, rest)
         if self.target.counted:  # last, as it may end connections
             self._judge(status, backend)
         return False
+
+    def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+        """Pass on a response. Raises MalformedError before anything is sent."""
+        variant = self.variant(head, server.backend) if self.changes_responses else None
+        if self._may_pass_whole(head, rest, variant):
+            self._pass_whole(server, head, rest, variant)
+        else:
+            self.response_sent = Response(self, server, head, variant)
+            self.response_sent.begin(rest)
+
+    @property
+    def changes_responses(self) -> bool:
+        """Responses do not pass as they are."""
+        return self.target.changes_responses
 
     def _pass_interim(self, head: ResponseHead) -> bool:
         """Pass on an interim response, unless there are too many: all together have the room of one head."""
@@ -378,7 +387,7 @@ class UpstreamRequest:
         else:
             pool.request_succeeded(backend, now)
 
-    def _variant(self, head: ResponseHead, backend: Backend) -> Variant | None:
+    def variant(self, head: ResponseHead, backend: Backend) -> Variant | None:
         """Return how the response is changed for the client."""
         exchange, sticky = self.exchange, self.target.sticky
         variant = self.target.changes.of(exchange, head, backend)

@@ -1,0 +1,112 @@
+"""A stored response."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import attrs
+
+from lb.cache.content import Content
+from lb.cache.memory_file import MemoryFile
+from lb.cache.policy import Freshness
+
+__all__ = ["Entry", "HeaderFields", "digest_of", "identity", "packed_head", "unpacked_head"]
+
+HeaderFields: TypeAlias = Sequence[tuple[bytes, bytes]]
+_OVERHEAD = 900
+"""Bytes of the objects of an entry, without its texts and its body."""
+
+
+@attrs.define(eq=False)
+class Entry:
+    """A response that the cache may serve. Only its freshness and fields change, when the server confirms it."""
+
+    key: bytes
+    variant: bytes
+    """The values of the request's fields that Vary names, as one text; empty without Vary."""
+    status: int
+    fields: HeaderFields
+    """As they are sent, without Age."""
+    freshness: Freshness
+    body: bytes | Content
+    tags: tuple[bytes, ...] = ()
+    """What it can be purged by, beside its key."""
+    last_used: float = 0.0
+    """Seconds since 1970."""
+    removed = False
+
+    @property
+    def identity(self) -> bytes:
+        return identity(self.key, self.variant)
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body; None as long as that is not known."""
+        return len(self.body) if isinstance(self.body, bytes) else self.body.length
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes of memory it takes."""
+        fields = sum(len(name) + len(value) + 100 for name, value in self.fields)
+        if isinstance(self.body, bytes):
+            body = len(self.body)
+        else:
+            body = self.body.size if isinstance(self.body.file, MemoryFile) else 0
+        return _OVERHEAD + 2 * len(self.key) + fields + body
+
+
+def identity(key: bytes, variant: bytes) -> bytes:
+    """Return what names one stored response: a key, and the variant of it if there are several."""
+    return key + b"\n" + variant if variant else key
+
+
+def digest_of(identified: bytes) -> bytes:
+    """Return the name of a stored response on disk, 32 bytes."""
+    return hashlib.sha256(identified).digest()
+
+
+def packed_head(entry: Entry, vary: Sequence[bytes] = ()) -> bytes:
+    """Return all of an entry but its body, for a file. ``vary``: see :func:`unpacked_head`."""
+    return json.dumps(
+        {
+            "key": _text(entry.key),
+            "variant": _text(entry.variant),
+            "status": entry.status,
+            "fields": [(_text(name), _text(value)) for name, value in entry.fields],
+            "freshness": _text(entry.freshness.packed()),
+            "tags": [_text(tag) for tag in entry.tags],
+            "vary": [_text(name) for name in vary],
+        }
+    ).encode()
+
+
+def unpacked_head(head: bytes, body: bytes | Content) -> tuple[Entry, tuple[bytes, ...]]:
+    """Return an entry, and the names of the request's fields by which its variants are told, from a file.
+
+    If there are such names, the file holds no response: only which names these are. Raises ValueError.
+    """
+    try:
+        read = json.loads(head)
+        entry = Entry(
+            key=_bytes(read["key"]),
+            variant=_bytes(read["variant"]),
+            status=int(read["status"]),
+            fields=[(_bytes(name), _bytes(value)) for name, value in read["fields"]],
+            freshness=Freshness.unpacked(_bytes(read["freshness"])),
+            body=body,
+            tags=tuple(_bytes(tag) for tag in read["tags"]),
+        )
+        return entry, tuple(_bytes(name) for name in read["vary"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("not the head of a stored response") from error
+
+
+def _text(data: bytes) -> str:
+    return data.decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")
