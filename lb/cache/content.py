@@ -150,12 +150,6 @@ class Content:
         self.size += count
         self._tell()
 
-    def move_to(self, file: ContentFile) -> None:
-        """The bytes in memory are in a file now, and so is what comes."""
-        self.file = file
-        self.data_at = self.size
-        self.data = bytearray()
-
     def pass_on(self) -> None:
         """It will not be stored: what comes goes to its readers only."""
         self.passes = True

@@ -10,7 +10,6 @@ from typing import TypeAlias
 import attrs
 
 from lb.cache.content import Content
-from lb.cache.memory_file import MemoryFile
 from lb.cache.policy import Freshness
 
 __all__ = ["Entry", "HeaderFields", "digest_of", "identity", "packed_head", "unpacked_head"]
@@ -49,12 +48,9 @@ class Entry:
 
     @property
     def memory(self) -> int:
-        """About how many bytes of memory it takes."""
+        """About how many bytes of memory it takes. A file in memory counts itself."""
         fields = sum(len(name) + len(value) + 100 for name, value in self.fields)
-        if isinstance(self.body, bytes):
-            body = len(self.body)
-        else:
-            body = self.body.size if isinstance(self.body.file, MemoryFile) else 0
+        body = len(self.body) if isinstance(self.body, bytes) else 0
         return _OVERHEAD + 2 * len(self.key) + fields + body
 
 

@@ -4,17 +4,40 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Protocol
 
-__all__ = ["MemoryFile"]
+__all__ = ["MemoryFile", "Room"]
+
+
+class Room(Protocol):
+    """A number of bytes that several share."""
+
+    def reserve(self, count: int) -> bool:
+        """Take some. Return False if there are not so many."""
+
+    def give_back(self, count: int) -> None:
+        """Need them no more."""
 
 
 class MemoryFile:
-    """Implements :class:`lb.cache.content.ContentFile`. Raises OSError if there is no room for it."""
+    """Implements :class:`lb.cache.content.ContentFile`. Its bytes count in the room of a store.
+
+    Raises OSError if the process has no descriptor left.
+    """
 
     body_at = 0
 
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
         self.fd = os.memfd_create("lb-cache", os.MFD_CLOEXEC)
+        self._room = room
+        self._reserved = 0
+
+    def reserve(self, count: int) -> bool:
+        """Make room for so many more bytes. Return False if there is none."""
+        if not self._room.reserve(count):
+            return False
+        self._reserved += count
+        return True
 
     def is_intact(self) -> bool:
         return True
@@ -28,3 +51,4 @@ class MemoryFile:
 
     def release(self) -> None:
         os.close(self.fd)
+        self._room.give_back(self._reserved)

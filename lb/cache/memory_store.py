@@ -46,9 +46,21 @@ class MemoryStore:
         self.shrink()
         return True
 
+    def reserve(self, count: int) -> bool:
+        """Take room for a long body, in place of entries if need be. Implements :class:`lb.cache.memory_file.Room`."""
+        self.used += count
+        self.shrink()
+        if self.used <= self.limit:
+            return True
+        self.used -= count
+        return False
+
+    def give_back(self, count: int) -> None:
+        self.used -= count
+
     def shrink(self) -> None:
-        """Let entries go until the limit holds."""
-        while self.used > self.limit:
+        """Let entries go until the limit holds, or none is left."""
+        while self.used > self.limit and self._entries:
             _, (entry, size) = self._entries.popitem(last=False)
             self.used -= size
             self._evicted(entry)

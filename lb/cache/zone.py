@@ -37,12 +37,12 @@ class Filling(Protocol):
 
 
 class CacheZone:
-    """One zone, in one process. ``clock()`` returns seconds since 1970."""
+    """One zone, in one process, with ``memory`` bytes of it. ``clock()`` returns seconds since 1970."""
 
-    def __init__(self, spec: CacheSpec, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, spec: CacheSpec, memory: int, clock: Callable[[], float] = time.time) -> None:
         self.spec = spec
         self.clock = clock
-        self.memory = MemoryStore(spec.memory, self._evicted)
+        self.memory = MemoryStore(memory, self._evicted)
         self.fills: dict[bytes, Filling] = {}
         """The fills that requests may join, by identity."""
         self.results: Counter[CacheResult] = Counter()
@@ -56,10 +56,10 @@ class CacheZone:
         self._uses: OrderedDict[bytes, int] = OrderedDict()
         self._passed: OrderedDict[bytes, float] = OrderedDict()
 
-    def configure(self, spec: CacheSpec) -> None:
-        """Apply another configuration with the same path."""
+    def configure(self, spec: CacheSpec, memory: int) -> None:
+        """Apply other limits."""
         self.spec = spec
-        self.memory.limit = spec.memory
+        self.memory.limit = memory
         self.memory.shrink()
 
     # Look-ups
@@ -107,12 +107,12 @@ class CacheZone:
         else:
             self._vary.pop(key, None)
 
-    def new_file(self) -> MemoryFile | None:
-        """Return a file for a body that is too long for one object; None if there is no room."""
-        if self.spec.memory <= IN_MEMORY:
+    def new_file(self, length: int | None) -> MemoryFile | None:
+        """Return a file for a long body; None if there is no room. ``length``: None = not known."""
+        if (length or IN_MEMORY) > self.memory.limit // 2:
             return None
         try:
-            return MemoryFile()
+            return MemoryFile(self.memory)
         except OSError:
             return None
 

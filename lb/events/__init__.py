@@ -42,7 +42,7 @@ from lb.events.process import (
     WorkerDied,
     WorkerStarted,
 )
-from lb.events.request import FailedResponse, ForwardAuthFailed, HttpRequest, RequestReason, UnloggedRequest
+from lb.events.request import CacheFillFailed, FailedResponse, ForwardAuthFailed, HttpRequest, RequestReason, UnloggedRequest
 
 __all__ = [
     "AcceptPaused",
@@ -55,6 +55,7 @@ __all__ = [
     "BackendOverridden",
     "BackendRestored",
     "BackendSlow",
+    "CacheFillFailed",
     "CheckWarning",
     "ChecksLate",
     "ConfigApplied",

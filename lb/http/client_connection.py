@@ -294,9 +294,12 @@ class ClientConnection(ExchangeCarrier):
         usual = head.minor and head.block.is_bare and head.method not in UNUSUAL
         if usual and not (self.trusted or self.must_close or frontend.closes or self.buckets):
             route = head.__dict__.get("route") or self._find_route(head)
-            if route is not None and route.fast is not None:
-                begin_fast(self, frontend, head, route, route.fast)
-                return
+            if route is not None:
+                if route.fast is not None:
+                    begin_fast(self, frontend, head, route, route.fast)
+                    return
+                if route.hits is not None and route.hits(self, frontend, head, route):
+                    return
         if head.has_body and self._buffer is not None:
             buffer, self._buffer = self._buffer, None
             self.give_back(buffer.take_all())

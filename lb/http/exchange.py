@@ -151,6 +151,8 @@ class Exchange:
     """The request's body, if it has one."""
     upstream: Upstream | None = None
     """What serves it, if that is not the balancer itself."""
+    cache: str | None = None
+    """What the cache did, if it was asked."""
     edits: FieldChange | None = None
     """What steps have changed of the fields for the server."""
     bytes_in = 0
@@ -425,7 +427,7 @@ class Exchange:
             route.pool if route is not None else "",
             upstream.server_name_used if upstream is not None else None,
             upstream.attempts if upstream is not None else (),
-            None,
+            self.cache,
             self._reason,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import attrs
 
@@ -56,6 +57,8 @@ class RunningRoute:
     """Of each response."""
     fast: PoolTarget | None = None
     """The target, if usual requests may take the fast path."""
+    hits: Callable[..., bool] | None = None
+    """:func:`lb.http.cache_hit.serve_hit` for the target, if usual hits may take theirs."""
     free_bytes: int = 0
     """Bytes of a response that pass before the limit applies."""
 
@@ -136,10 +139,18 @@ class HttpFrontend:
         changes = ResponseChanges(route)
         steps = make_steps(spec.name, route, self.context)
         limit = BandwidthLimit(route.limit_rate) if route.limit_rate else None
-        fast = None
-        if isinstance(responder, PoolTarget) and responder.is_plain and not (steps or limit):
-            fast = responder
-        return RunningRoute(route.name, responder, pool, steps, changes, limit, fast, route.limit_rate_after)
+        running = RunningRoute(
+            route.name, responder, pool, steps, changes, limit, free_bytes=route.limit_rate_after
+        )
+        if steps or limit:
+            return running
+        if isinstance(responder, PoolTarget):
+            return attrs.evolve(running, fast=responder) if responder.is_plain else running
+        if route.cache is not None and not changes:
+            from lb.http.cache_hit import serve_hit  # noqa: PLC0415 - only who has a cache needs it
+
+            return attrs.evolve(running, hits=partial(serve_hit, responder))
+        return running
 
     def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:
         """Return what answers the requests of a route."""
@@ -155,7 +166,14 @@ class HttpFrontend:
                 self.context.of_mode(_directories).of(target.directory), route.strip_prefix, route.add_prefix
             )
         made = make_route(pools[target.pool], spec, self.context.deadlines, self.context.tls)
-        return PoolTarget(self.context, self.loop, made, route, self._response_heads)
+        pool_target = PoolTarget(self.context, self.loop, made, route, self._response_heads)
+        if route.cache is None:
+            return pool_target
+        from lb.http.cache_target import CacheTarget  # noqa: PLC0415 - only who has a cache needs it
+        from lb.http.cache_zones import CacheZones  # noqa: PLC0415 - the same
+
+        zone = self.context.of_mode(CacheZones).of(route.cache.zone)
+        return CacheTarget(route.cache, zone, pool_target, spec.name, self.idle_queue, self.settings.max_header)
 
     def find(self, head: RequestHead) -> RunningRoute | None:
         """Return the route of a request; None if no route takes it. Raises MalformedError for a refused path."""

@@ -103,6 +103,8 @@ class UpstreamRequest:
     """Something of the request was sent."""
     _failure: tuple[int, RequestReason] | None = None
     """Status and reason of the last attempt, if a server had the request."""
+    _attempts_before: tuple[Attempt, ...] = ()
+    """Failed attempts of the request that it was taken over from."""
     _began = 0.0
     _interim_size = 0
     """Bytes of interim responses so far."""
@@ -148,6 +150,16 @@ class UpstreamRequest:
         """Go on with a request that has a server already."""
         self.used, self.server, self.server_name_used = backend, server, backend.name
         self._began, self._sent = began, sent
+
+    def take_over_from(self, other: UpstreamRequest, server: ServerConnection) -> None:
+        """Go on with the response to the request of another exchange. It gives back nothing any more."""
+        backend = other.used
+        assert backend is not None  # noqa: S101 - it has responded
+        self.take_over(backend, server, other._began, sent=True)  # noqa: SLF001 - own class
+        self._attempts_before = other.attempts
+        other.used = other.server = None
+        other.done = True
+        server.exchange = self
 
     def _pick_sticky(self, sticky: Sticky) -> Backend | None:
         """Pick the server that the client's cookie names, if it may be chosen."""
@@ -227,8 +239,12 @@ class UpstreamRequest:
         return self.exchange.carrier.id
 
     @property
-    def sock(self) -> socket.SocketType | None:
+    def sock(self) -> socket.SocketType:
         return self.exchange.carrier.sock
+
+    @property
+    def watched(self) -> socket.SocketType | None:
+        return self.exchange.carrier.watched
 
     @property
     def destination(self) -> Client | None:
@@ -527,7 +543,8 @@ class UpstreamRequest:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        return self._connector.attempts if self._connector is not None else ()
+        attempts = self._connector.attempts if self._connector is not None else ()
+        return self._attempts_before + attempts
 
     @property
     def last_activity(self) -> float:

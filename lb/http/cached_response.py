@@ -1,0 +1,73 @@
+"""The response to one request from what the cache has: all of it, a part, or that it has not changed."""
+
+from __future__ import annotations
+
+import os
+
+from lb.cache.entry import Entry, HeaderFields
+from lb.http.content_part import ContentPart
+from lb.http.file_flow import BodyPart
+from lb.http.steps import ExchangeView
+from lb.http1.conditions import Validators, is_unmodified
+from lb.http1.dates import parse_date
+from lb.http1.field import CONDITION
+from lb.http1.ranges import ByteRange, content_range, multipart, requested_ranges, unsatisfied
+
+__all__ = ["respond_from"]
+
+BOUNDARY = 16
+"""Random bytes of the line between the parts of a body."""
+VIA = (b"Via", b"1.1 trio-lb")
+_OF_304 = frozenset((b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"))
+"""Fields of the stored response that a 304 has: RFC 9110, section 15.4.5."""
+
+
+def respond_from(exchange: ExchangeView, entry: Entry, added: HeaderFields, now: float) -> None:
+    """Answer a request from an entry, whose body may still be coming. ``added`` are further fields."""
+    head = exchange.head
+    age = (b"Age", b"%d" % max(0, int(entry.freshness.age(now))))
+    fields = [*entry.fields, age, VIA, *added]
+    if head.block.meanings & CONDITION and 200 <= entry.status < 300:
+        validators = _validators_of(entry, now)
+        if is_unmodified(head.block, validators, now):
+            exchange.respond(304, [field for field in fields if field[0].lower() in _OF_304] + [age, VIA, *added])
+            return
+        if entry.status == 200 and entry.length is not None:
+            ranges = requested_ranges(head.method, head.block, validators, entry.length, now)
+            if ranges is not None:
+                _respond_with_ranges(exchange, entry, fields, ranges)
+                return
+    exchange.respond(entry.status, fields, _whole(entry))
+
+
+def _validators_of(entry: Entry, now: float) -> Validators:
+    values = {name.lower(): value for name, value in entry.fields if name.lower() in (b"etag", b"last-modified")}
+    modified = values.get(b"last-modified")
+    return Validators(values.get(b"etag"), parse_date(modified, now) if modified is not None else None)
+
+
+def _whole(entry: Entry) -> bytes | tuple[BodyPart]:
+    return entry.body if isinstance(entry.body, bytes) else (ContentPart(entry.body),)
+
+
+def _part(entry: Entry, part: ByteRange) -> BodyPart:
+    if isinstance(entry.body, bytes):
+        return entry.body[part.offset : part.offset + part.length]
+    return ContentPart(entry.body, *part)
+
+
+def _respond_with_ranges(
+    exchange: ExchangeView, entry: Entry, fields: HeaderFields, ranges: tuple[ByteRange, ...]
+) -> None:
+    size = entry.length or 0
+    if not ranges:
+        exchange.fail(416, "ok", ((b"Content-Range", unsatisfied(size)),))
+    elif len(ranges) == 1:
+        content = (b"Content-Range", content_range(ranges[0], size))
+        exchange.respond(206, (*fields, content), (_part(entry, ranges[0]),))
+    else:
+        media_type = next((value for name, value in fields if name.lower() == b"content-type"), b"")
+        parts = multipart(ranges, size, media_type, os.urandom(BOUNDARY).hex().encode())
+        kept = [field for field in fields if field[0].lower() != b"content-type"]
+        body = [piece for head, part in zip(parts.heads, ranges, strict=True) for piece in (head, _part(entry, part))]
+        exchange.respond(206, [(b"Content-Type", parts.content_type), *kept], (*body, parts.end))
