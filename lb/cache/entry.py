@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import attrs
 
 from lb.cache.content import Content
-from lb.cache.policy import Freshness
+from lb.cache.freshness import Freshness
+from lb.cache.header_fields import HeaderFields
 
-__all__ = ["Entry", "HeaderFields", "digest_of", "identity", "packed_head", "unpacked_head"]
+__all__ = ["Entry", "digest_of", "identity", "packed_head", "unpacked_head"]
 
-HeaderFields: TypeAlias = Sequence[tuple[bytes, bytes]]
 _OVERHEAD = 900
 """Bytes of the objects of an entry, without its texts and its body."""
 
@@ -35,7 +34,8 @@ class Entry:
     """What it can be purged by, beside its key."""
     last_used: float = 0.0
     """Seconds since 1970."""
-    removed = False
+    removed: bool = False
+    """It is no longer in the cache: nobody may keep it."""
 
     @property
     def identity(self) -> bytes:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
+from lb.cache.cache_key import CachedRequest
 from lb.cache.content import IN_MEMORY, Content
 from lb.cache.entry import Entry, identity
 from lb.cache.memory_file import MemoryFile
 from lb.cache.memory_store import MemoryStore
-from lb.cache.policy import variant_key
+from lb.cache.vary import variant_key
 from lb.model.cache import CacheSpec
-from lb.model.request import Request
 
 __all__ = ["CacheResult", "CacheZone", "Filling"]
+
+T = TypeVar("T")
 
 CacheResult: TypeAlias = Literal["HIT", "MISS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", "BYPASS"]
 """What the cache did for a request, in nginx's words."""
@@ -64,7 +66,7 @@ class CacheZone:
 
     # Look-ups
 
-    def identity(self, key: bytes, request: Request) -> bytes:
+    def identity(self, key: bytes, request: CachedRequest) -> bytes:
         """Return what names the response to this request, as far as is known."""
         vary = self._vary.get(key)
         return key if vary is None else identity(key, variant_key(vary, request))
@@ -125,6 +127,10 @@ class CacheZone:
             _drop(previous)
         return self.memory.put(entry)
 
+    def refreshed(self, entry: Entry) -> None:
+        """The server has confirmed an entry: its freshness and fields are new."""
+        entry.last_used = self.clock()
+
     def _evicted(self, entry: Entry) -> None:
         self.evictions["size"] += 1
         _drop(entry)
@@ -167,7 +173,7 @@ def _drop(entry: Entry) -> None:
         entry.body.drop()
 
 
-def _remember(table: OrderedDict[bytes, object], key: bytes, value: object) -> None:
+def _remember(table: OrderedDict[bytes, T], key: bytes, value: T) -> None:
     """Enter a value as the newest one; the oldest goes if there are too many."""
     table[key] = value
     table.move_to_end(key)

@@ -42,7 +42,14 @@ from lb.events.process import (
     WorkerDied,
     WorkerStarted,
 )
-from lb.events.request import CacheFillFailed, FailedResponse, ForwardAuthFailed, HttpRequest, RequestReason, UnloggedRequest
+from lb.events.request import (
+    CacheFillFailed,
+    FailedResponse,
+    ForwardAuthFailed,
+    HttpRequest,
+    RequestReason,
+    UnloggedRequest,
+)
 
 __all__ = [
     "AcceptPaused",

@@ -12,21 +12,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVarTuple
 
 from lb.cache.content import IN_MEMORY, Content
-from lb.cache.entry import Entry, HeaderFields, identity
-from lb.cache.policy import serves_stale, stored_fields, storing, tags_of, updated, validators_of, variant_key, vary_of
-from lb.events import CacheFillFailed, EndedBy, Reason, RequestReason
-from lb.http.cache_sink import CacheSink
-from lb.http.carrier import ExchangeToServe
+from lb.cache.entry import Entry, identity
+from lb.cache.header_fields import HeaderFields
+from lb.cache.policy import serves_stale, storing
+from lb.cache.stored_fields import stored_fields, tags_of, updated, validators_of
+from lb.cache.vary import variant_key, vary_of
+from lb.events import CacheFillFailed, Reason, RequestReason
+from lb.http.cache_sink import BodyFile, CacheSink
+from lb.http.carrier import ExchangeToServe, Upstream
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
 from lb.http.response import Response
 from lb.http.server_connection import ServerConnection
 from lb.http.steps import Body
 from lb.http.upstream_request import UpstreamRequest
-from lb.http1.body import MessageBody, UntilCloseBody
+from lb.http1.body import MessageBody
 from lb.http1.coding import PlainCoding
 from lb.http1.field import CONDITION
-from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model.connection import LiveConnection
@@ -72,12 +74,12 @@ class FillReader(Protocol):
 
 
 class Fill:
-    """Implements ExchangeToServe, for a request whose client is the cache, and OpenConnection.
+    """Implements ExchangeToServe, for a request whose client is the cache.
 
     ``exchange`` is the request that it begins with; ``stale`` is what the server is asked to confirm.
     """
 
-    upstream: UpstreamRequest | None = None
+    upstream: Upstream | None = None
     body: MessageBody | None = None
     """The request has none."""
     bytes_in = bytes_out = 0
@@ -111,7 +113,8 @@ class Fill:
         self.carrier = CacheSink(target.loop, exchange.carrier, self.content, self._new_file)
         self._idle_queue: DeadlineQueue | None = None
         self._forgotten = False
-        target.context.open.add(self)
+        self._open = _OpenFill(self)
+        target.context.open.add(self._open)
 
     def _edits(self, exchange: ExchangeToServe, stale: Entry | None) -> FieldChange | None:
         """Return the changes of the request: without the client's conditions, with those of the cache."""
@@ -124,7 +127,7 @@ class Fill:
     def start(self) -> None:
         """Ask the server."""
         self.target.zone.fill_count += 1
-        self.upstream = request = _FillRequest(self, self.target.pool_target)
+        self.upstream = request = _FillRequest(self)
         request.start()
 
     def forget(self) -> None:
@@ -162,9 +165,7 @@ class Fill:
 
     def may_serve_stale(self, failure: str) -> bool:
         stale = self.stale
-        return stale is not None and serves_stale(
-            self.target.rules, stale.freshness, failure, self.target.zone.clock()
-        )
+        return stale is not None and serves_stale(self.target.rules, stale.freshness, failure, self.target.zone.clock())
 
     def serve_stale(self) -> None:
         """The server has failed: those who wait get what was stored."""
@@ -176,8 +177,8 @@ class Fill:
         """The server says that the stored response is still what it was."""
         stale, zone, rules = self.stale, self.target.zone, self.target.rules
         assert stale is not None  # noqa: S101 - it was asked to confirm it
-        fields = updated(stale.fields, _fields_of(head))
-        freshness = storing(rules, self.asked, stale.status, fields, self.requested_at, zone.clock())
+        fields = updated(rules, stale.fields, _fields_of(head))
+        freshness = storing(rules, self.head, stale.status, fields, self.requested_at, zone.clock())
         if freshness is None:
             zone.remove(stale.identity)
         else:
@@ -189,7 +190,7 @@ class Fill:
         """Return True if the response is stored, or at least read by all who wait."""
         target, zone = self.target, self.target.zone
         rules, fields = target.rules, _fields_of(head)
-        freshness = storing(rules, self.asked, head.status, fields, self.requested_at, zone.clock())
+        freshness = storing(rules, self.head, head.status, fields, self.requested_at, zone.clock())
         vary = vary_of(rules, fields)
         length = head.block.length
         if freshness is None or vary is None or self._is_too_large(length):
@@ -209,7 +210,7 @@ class Fill:
         most = self.target.rules.max_object
         return bool(most and length is not None and length > most)
 
-    def _new_file(self):
+    def _new_file(self) -> BodyFile | None:
         return self.target.zone.new_file(self.content.length)
 
     def _rename(self, identified: bytes) -> None:
@@ -375,7 +376,7 @@ class Fill:
             self._idle_queue.discard(self)
         if self.upstream is not None and not self.upstream.done:
             self.upstream.end()
-        self.target.context.closed(self)
+        self.target.context.closed(self._open)
 
     # The idle timeout
 
@@ -397,53 +398,68 @@ class Fill:
         self._idle_queue = None
         self.abort("timeout")
 
-    # As OpenConnection
+
+class _OpenFill:
+    """A fill as the process lists and ends it. Implements :class:`lb.proxy.downstream.OpenConnection`."""
+
+    bytes_in = 0
+
+    def __init__(self, fill: Fill) -> None:
+        self.id = fill.target.context.next_id()
+        self._fill = fill
+
+    @property
+    def bytes_out(self) -> int:
+        return self._fill.content.size
 
     @property
     def backend(self) -> Backend | None:
-        return self.upstream.backend if self.upstream is not None else None
+        upstream = self._fill.upstream
+        return upstream.backend if upstream is not None else None
 
     @property
     def server(self) -> Backend | None:
-        return self.upstream.used if self.upstream is not None else None
+        upstream = self._fill.upstream
+        return upstream.used if upstream is not None else None
 
     def live(self) -> LiveConnection:
-        backend = self.backend
+        fill, backend = self._fill, self.backend
+        target = fill.target
         return LiveConnection(
-            self.carrier.id,
-            self.target.listener,
-            self.target.pool_target.pool.name,
+            self.id,
+            target.listener,
+            target.pool_target.pool.name,
             backend.name if backend is not None else None,
-            f"cache {self.target.zone.spec.name}",
+            f"cache {target.zone.spec.name}",
             "open",
-            (self.target.loop.turn.now - self.began) * 1000,
+            (target.loop.turn.now - fill.began) * 1000,
             self.bytes_in,
-            self.content.size,
+            self.bytes_out,
         )
 
     def server_removed(self) -> None:
-        if self.upstream is not None:
-            self.upstream.server_removed()
+        if self._fill.upstream is not None:
+            self._fill.upstream.server_removed()
 
     def close(self, reason: Reason) -> None:
-        """End now."""
-        self.target.loop.refresh()
-        if reason in ("server_down", "primary_back") and self.upstream is not None:
-            self.upstream.server_down()
+        """End the fill now, or let another server go on with it."""
+        fill = self._fill
+        fill.target.loop.refresh()
+        if reason in ("server_down", "primary_back") and fill.upstream is not None:
+            fill.upstream.server_down()
         else:
-            self.abort("stopped")
-
-    def drain(self) -> None:
-        """It ends with its response."""
+            fill.abort("stopped")
 
 
 class _FillRequest(UpstreamRequest):
     """The request of a fill. The response goes into the cache, or to those who wait for it."""
 
-    exchange: Fill
+    def __init__(self, fill: Fill) -> None:
+        super().__init__(fill, fill.target.pool_target)
+        self._fill = fill
 
     def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
-        fill, status = self.exchange, head.status
+        fill, status = self._fill, head.status
         if status == 304 and fill.stale is not None:
             fill.confirm(head)
             self._drop_response(head, rest)
@@ -459,7 +475,7 @@ class _FillRequest(UpstreamRequest):
 
     def _drop_response(self, head: ResponseHead, rest: memoryview) -> None:
         """Its body, if there is one, is not wanted."""
-        server, fill = self.server, self.exchange
+        server, fill = self.server, self._fill
         assert server is not None  # noqa: S101 - it has responded
         bodiless = head.fixed == len(rest) or (head.bodiless(b"GET") and not rest)
         self.response_complete(reusable=bodiless and head.keep_alive and not server.has_more())
@@ -467,7 +483,7 @@ class _FillRequest(UpstreamRequest):
 
     def _pass_on(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
         """The response is not stored: it goes to the first who waits."""
-        fill = self.exchange
+        fill = self._fill
         fill.refuse()
         taken = fill.pass_to_reader(self, server)
         fill.release_waiting()

@@ -5,8 +5,9 @@ The response is kept as it goes over the wire, with the head that asked for it: 
 
 from __future__ import annotations
 
+from lb.cache.cache_status import cache_status
 from lb.cache.entry import Entry
-from lb.cache.policy import Use, cache_status, use
+from lb.cache.policy import Use, use
 from lb.http.cache_target import CacheTarget
 from lb.http.cached_response import VIA
 from lb.http.exchange import Exchange, ExchangeCarrier
@@ -82,9 +83,8 @@ def _make(head: RequestHead, target: CacheTarget, scheme: bytes, now: float) -> 
     freshness = entry.freshness
     if use(target.rules, freshness, head, now) is not Use.FRESH:
         return None
-    age = freshness.age(now)
-    ttl = freshness.lifetime - age
-    fields = [*entry.fields, (b"Age", b"%d" % max(0, int(age))), VIA, *target.added("HIT", cache_status("hit", ttl=ttl))]
+    age, ttl = freshness.age(now), freshness.time_left(now)
+    fields = [*entry.fields, (b"Age", b"%d" % max(0, int(age))), VIA, *target.added("HIT", cache_status(ttl=ttl))]
     wire = status_line(entry.status) + field_lines(fields) + _framing(entry.status, len(entry.body))
     return _Hit(entry, entry.body, wire, now + min(1 - age % 1, ttl))
 

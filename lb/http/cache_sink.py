@@ -68,7 +68,7 @@ class CacheSink(Carrier):
     ) -> bytes:
         return b""
 
-    def write_two(self, head: bytes, data: bytes | memoryview) -> None:
+    def write_two(self, head: bytes, data: bytes | memoryview) -> None:  # noqa: ARG002 - no head is written
         self.write(data)
 
     def write(self, data: bytes | memoryview, *, more: bool = False) -> None:  # noqa: ARG002 - no packets

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from lb.cache.cache_key import KeyTemplate
-from lb.cache.entry import Entry, HeaderFields
-from lb.cache.policy import (
-    Use,
-    also_invalidated,
-    cache_status,
-    invalidates,
-    may_look_up,
-    only_if_cached,
-    serves_stale,
-    use,
-    wanted,
-)
+from lb.cache.cache_status import Forward, cache_status
+from lb.cache.entry import Entry
+from lb.cache.header_fields import HeaderFields
+from lb.cache.invalidation import also_invalidated, invalidates
+from lb.cache.policy import Use, may_look_up, only_if_cached, serves_stale, use, wanted
 from lb.cache.zone import CacheResult, CacheZone
 from lb.events import Attempt, RequestReason
 from lb.http.cache_fill import Fill
@@ -36,13 +31,22 @@ __all__ = ["CacheTarget"]
 
 _FOR_THE_SERVER = (b"if-match", b"if-unmodified-since")
 """Conditions that only the server evaluates: RFC 9111, section 4.3.2."""
+_FORWARD: Mapping[CacheResult, Forward] = {"MISS": "miss", "EXPIRED": "stale", "BYPASS": "bypass"}
+"""Why the server was asked."""
 
 
 class CacheTarget:
-    """Implements :class:`lb.http.carrier.Responder`. ``idle`` and ``max_header`` are those of the listener."""
+    """Implements :class:`lb.http.carrier.Responder`. ``idle_queue`` and ``max_header`` are those of ``listener``."""
 
     def __init__(
-        self, rules: RouteCache, zone: CacheZone, target: PoolTarget, listener: str, idle: DeadlineQueue, max_header: int
+        self,
+        rules: RouteCache,
+        zone: CacheZone,
+        target: PoolTarget,
+        *,
+        listener: str,
+        idle_queue: DeadlineQueue,
+        max_header: int,
     ) -> None:
         self.rules = rules
         self.zone = zone
@@ -50,7 +54,7 @@ class CacheTarget:
         self.context = target.context
         self.loop = target.loop
         self.listener = listener
-        self.idle_queue = idle
+        self.idle_queue = idle_queue
         self.max_header = max_header
         self._key = KeyTemplate(rules.key)
         self._status_header = rules.status_header.encode()
@@ -59,7 +63,7 @@ class CacheTarget:
         head = exchange.head
         if head.method == b"PURGE" and self.rules.purge:
             self._purge(exchange)
-        elif may_look_up(self.rules, head) and exchange.body is None and not head.upgrade and not _asks_server(head):
+        elif may_look_up(head) and exchange.body is None and not head.upgrade and not _asks_server(head):
             exchange.upstream = read = CacheRead(self, exchange)
             read.start()
         else:
@@ -146,7 +150,7 @@ class CacheRead:
         now = zone.clock()
         use_ = use(target.rules, entry.freshness, self.head, now)
         if use_ is Use.FRESH:
-            self._serve(entry, "HIT", cache_status("hit", ttl=entry.freshness.lifetime - entry.freshness.age(now)))
+            self._serve(entry, "HIT", cache_status(ttl=entry.freshness.time_left(now)))
         elif use_ is Use.STALE_WHILE_UPDATE:
             self._serve_and_update(entry)
         elif entry.identity in zone.fills and serves_stale(target.rules, entry.freshness, "updating", now):
@@ -207,22 +211,19 @@ class CacheRead:
         respond_from(exchange, entry, target.added(result, status), target.zone.clock())
 
     def _serve_stale(self, entry: Entry, result: CacheResult) -> None:
-        freshness = entry.freshness
-        ttl = freshness.lifetime - freshness.age(self.target.zone.clock())
-        self._serve(entry, result, cache_status("hit", ttl=ttl))
+        self._serve(entry, result, cache_status(ttl=entry.freshness.time_left(self.target.zone.clock())))
 
     # Calls of the fill
 
     def filled(self, fill: Fill, entry: Entry) -> None:
         self._note_server(fill)
-        why = {"EXPIRED": "stale", "BYPASS": "bypass"}.get(self._result, "miss")
-        status = cache_status(f"fwd={why}", stored=self._own, collapsed=not self._own)
+        status = cache_status(forward=_FORWARD[self._result], stored=self._own, collapsed=not self._own)
         result: CacheResult = self._result if self._own else "HIT"
         self._serve(entry, result, status)
 
     def confirmed(self, entry: Entry) -> None:
         result: CacheResult = "REVALIDATED" if self._own else "HIT"
-        self._serve(entry, result, cache_status("fwd=stale", fwd_status=304, collapsed=not self._own))
+        self._serve(entry, result, cache_status(forward="stale", server_status=304, collapsed=not self._own))
 
     def stale(self, entry: Entry) -> None:
         self._serve_stale(entry, "STALE")
@@ -296,8 +297,9 @@ class PassedRequest(UpstreamRequest):
     def variant(self, head: ResponseHead, backend: Backend) -> Variant | None:
         """Add what the cache did."""
         found = super().variant(head, backend) if super().changes_responses else None
-        why = {"MISS": "miss", "EXPIRED": "stale", "BYPASS": "bypass", None: "method"}[self._result]
-        change = FieldChange(fields=tuple(self._cache.added(self._result or "BYPASS", cache_status(f"fwd={why}"))))
+        result = self._result
+        status = cache_status(forward="method" if result is None else _FORWARD[result])
+        change = FieldChange(fields=tuple(self._cache.added(result or "BYPASS", status)))
         return Variant(b"", change) if found is None else Variant(found.coding, found.change.then(change))
 
     def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
@@ -309,7 +311,9 @@ class PassedRequest(UpstreamRequest):
         """A request that changes something has succeeded: what is stored may be wrong now."""
         cache, exchange = self._cache, self.exchange
         keys = {cache.key(exchange.scheme, exchange.head)}
-        for uri in also_invalidated(exchange.head, [(field.name, field.value) for field in head.block.fields]):
+        for uri in also_invalidated(
+            exchange.scheme, exchange.head, [(field.name, field.value) for field in head.block.fields]
+        ):
             keys.add(cache.key_of(exchange, uri))
         cache.zone.purge(lambda key, _tags: key in keys)
 

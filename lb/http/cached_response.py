@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 
-from lb.cache.entry import Entry, HeaderFields
+from lb.cache.entry import Entry
+from lb.cache.header_fields import HeaderFields
 from lb.http.content_part import ContentPart
 from lb.http.file_flow import BodyPart
 from lb.http.steps import ExchangeView
 from lb.http1.conditions import Validators, is_unmodified
-from lb.http1.dates import parse_date
 from lb.http1.field import CONDITION
 from lb.http1.ranges import ByteRange, content_range, multipart, requested_ranges, unsatisfied
+from lb.model.http_dates import parse_date
 
 __all__ = ["respond_from"]
 

@@ -18,7 +18,6 @@ from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
 from lb.http.steps import HeaderFields
 from lb.http1.coding import ChunkedCoding
-from lb.http1.dates import http_date
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HeadBuffer
@@ -27,6 +26,7 @@ from lb.http1.response_head import ResponseHead
 from lb.http1.wire import CHUNKED, CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
 from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
+from lb.model.http_dates import http_date
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.proxy.bandwidth_limits import bandwidth_of
@@ -439,9 +439,7 @@ class ClientConnection(ExchangeCarrier):
             return self._compressing(exchange, content_coding)
         return ChunkedCoding() if framing == CHUNKED else None
 
-    def _write_parts(
-        self, exchange: Exchange, head: bytes, parts: Sequence[BodyPart], coding: Coding | None
-    ) -> None:
+    def _write_parts(self, exchange: Exchange, head: bytes, parts: Sequence[BodyPart], coding: Coding | None) -> None:
         if coding is None and all(isinstance(part, bytes) for part in parts):
             body = b"".join(parts)  # type: ignore[arg-type]  # the line above
             exchange.bytes_out = len(body)

@@ -139,18 +139,18 @@ class HttpFrontend:
         changes = ResponseChanges(route)
         steps = make_steps(spec.name, route, self.context)
         limit = BandwidthLimit(route.limit_rate) if route.limit_rate else None
-        running = RunningRoute(
-            route.name, responder, pool, steps, changes, limit, free_bytes=route.limit_rate_after
-        )
+        running = RunningRoute(route.name, responder, pool, steps, changes, limit, free_bytes=route.limit_rate_after)
         if steps or limit:
             return running
         if isinstance(responder, PoolTarget):
             return attrs.evolve(running, fast=responder) if responder.is_plain else running
-        if route.cache is not None and not changes:
-            from lb.http.cache_hit import serve_hit  # noqa: PLC0415 - only who has a cache needs it
+        if route.cache is None or changes:
+            return running
+        from lb.http.cache_hit import serve_hit  # noqa: PLC0415 - only who has a cache needs it
+        from lb.http.cache_target import CacheTarget  # noqa: PLC0415 - the same
 
-            return attrs.evolve(running, hits=partial(serve_hit, responder))
-        return running
+        assert isinstance(responder, CacheTarget)  # noqa: S101 - see _responder
+        return attrs.evolve(running, hits=partial(serve_hit, responder))
 
     def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:
         """Return what answers the requests of a route."""
@@ -173,7 +173,14 @@ class HttpFrontend:
         from lb.http.cache_zones import CacheZones  # noqa: PLC0415 - the same
 
         zone = self.context.of_mode(CacheZones).of(route.cache.zone)
-        return CacheTarget(route.cache, zone, pool_target, spec.name, self.idle_queue, self.settings.max_header)
+        return CacheTarget(
+            route.cache,
+            zone,
+            pool_target,
+            listener=spec.name,
+            idle_queue=self.idle_queue,
+            max_header=self.settings.max_header,
+        )
 
     def find(self, head: RequestHead) -> RunningRoute | None:
         """Return the route of a request; None if no route takes it. Raises MalformedError for a refused path."""

@@ -155,7 +155,7 @@ class UpstreamRequest:
         """Go on with the response to the request of another exchange. It gives back nothing any more."""
         backend = other.used
         assert backend is not None  # noqa: S101 - it has responded
-        self.take_over(backend, server, other._began, sent=True)  # noqa: SLF001 - own class
+        self.take_over(backend, server, other._began, sent=True)
         self._attempts_before = other.attempts
         other.used = other.server = None
         other.done = True

@@ -11,7 +11,7 @@ __all__ = ["Gate", "ask", "cache_config", "response", "results"]
 
 
 def cache_config(*servers, route="", zone="", pool="", top="", listener=""):
-    """Return a configuration: the listener ``web``, the pool ``web``, the cache ``zone``. Arguments are lines of TOML."""
+    """Return a configuration: the listener and pool ``web``, the cache ``zone``. Arguments are lines of TOML."""
     addresses = ", ".join(f'"{each.address}"' for each in servers)
     return with_workers(
         f'{top}\n[listeners.web]\nmode = "http"\nbind = "127.0.0.1:0"\n{listener}\n'

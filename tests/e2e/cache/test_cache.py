@@ -24,6 +24,7 @@ async def test_a_fresh_response_is_served_without_the_server(tmp_path, size, chu
     async with scripted(response(body, chunked=chunked and size > 0)) as server:
         async with balancer(tmp_path, cache_config(server)) as lb:
             answers = [await ask(lb, b"/a") for _ in range(4)]
+            await lb.event("http.request", count=4)
         assert len(server.requests) == 1
     assert results(answers) == ["MISS", "HIT", "HIT", "HIT"]
     assert all((answer.status, answer.body) == (200, body) for answer in answers)
@@ -223,8 +224,7 @@ async def test_a_fetch_that_is_cut_short_looks_complete_to_nobody_and_is_not_sto
                 await visitor.answer()
         answer = await ask(lb)
         assert answer.body == b"whole"
-        (failed,) = lb.of("cache.fill_failed")
-        assert failed["reason"] == "server_reset"
+        assert (await lb.event("cache.fill_failed"))["reason"] == "server_reset"
 
 
 async def test_requests_for_what_cannot_be_stored_do_not_wait_for_each_other(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.http1.conditions import NO_VALIDATORS, Validators, is_unmodified, may_use_range, precondition
-from lb.http1.dates import http_date
+from lb.model.http_dates import http_date
 from lb.http1.field_block import FieldBlocks
 
 NOW = 1_764_000_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.http1.dates import http_date, parse_date
+from lb.model.http_dates import http_date, parse_date
 
 EXAMPLE = 784111777
 """Sun, 06 Nov 1994 08:49:37 GMT: the example of RFC 9110."""
