@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import attrs
 
-from lb.http.content_part import ContentPart
 from lb.http.flow import Coding
 from lb.http.pace import Pace
 from lb.relay.epoll_stream import EpollStream
+
+if TYPE_CHECKING:
+    from lb.http.content_part import ContentPart
 
 __all__ = [
     "BodyPart",
@@ -70,7 +72,8 @@ class FilePart:
         self.file.release()
 
 
-BodyPart: TypeAlias = bytes | FilePart | ContentPart
+BodyPart: TypeAlias = "bytes | FilePart | ContentPart"
+"""Only who has a cache needs the last one."""
 
 
 def parts_length(parts: Iterable[BodyPart]) -> int | None:
@@ -187,17 +190,17 @@ class PartsFlow:
         if isinstance(part, bytes):
             self._write(part, more=self._position + 1 < len(self._parts))
             self._next_part()
-        elif part.is_sent(self._sent) if isinstance(part, ContentPart) else self._sent == part.length:
+        elif self._sent == part.length if isinstance(part, FilePart) else part.is_sent(self._sent):
             self._next_part()
         elif self._stream.turn.budget <= 0:
             self._stream.continue_later()
             return False
-        elif isinstance(part, ContentPart):
-            return self._send_content(part)
-        else:
+        elif isinstance(part, FilePart):
             left = part.length - self._sent
             sent = self._send_file(part.file, part.offset + self._sent, left, to_end=True)
             return sent > 0 or not self._stream.writable
+        else:
+            return self._send_content(part)
         return True
 
     def _next_part(self) -> None:
