@@ -91,6 +91,14 @@ class Content:
         self._readers: dict[ContentReader, None] = {}
         self._waiting: dict[ContentReader, None] = {}
 
+    @classmethod
+    def of(cls, data: bytes) -> Content:
+        """Return a content that is complete."""
+        content = cls(len(data))
+        content.data += data
+        content.size, content.complete = len(data), True
+        return content
+
     # Readers
 
     def enter(self, reader: ContentReader) -> None:

@@ -12,10 +12,21 @@ from lb.cache.content import Content
 from lb.cache.freshness import Freshness
 from lb.cache.header_fields import HeaderFields
 
-__all__ = ["Entry", "digest_of", "identity", "packed_head", "unpacked_head"]
+__all__ = ["Entry", "Part", "digest_of", "identity", "packed_head", "slice_identity", "unpacked_head"]
 
 _OVERHEAD = 900
 """Bytes of the objects of an entry, without its texts and its body."""
+
+
+@attrs.frozen
+class Part:
+    """A slice of a body."""
+
+    offset: int
+    slice_size: int
+    """Bytes of each slice but the last."""
+    total: int
+    """Bytes of the whole body."""
 
 
 @attrs.define(eq=False)
@@ -34,12 +45,15 @@ class Entry:
     """What it can be purged by, beside its key."""
     last_used: float = 0.0
     """Seconds since 1970."""
+    part: Part | None = None
+    """Which part of the whole body this is; None = all of it."""
     removed: bool = False
     """It is no longer in the cache: nobody may keep it."""
 
     @property
     def identity(self) -> bytes:
-        return identity(self.key, self.variant)
+        whole = identity(self.key, self.variant)
+        return whole if self.part is None else slice_identity(whole, self.part.offset, self.part.slice_size)
 
     @property
     def length(self) -> int | None:
@@ -59,6 +73,11 @@ def identity(key: bytes, variant: bytes) -> bytes:
     return key + b"\n" + variant if variant else key
 
 
+def slice_identity(whole: bytes, offset: int, slice_size: int) -> bytes:
+    """Return what names a slice of a response. ``whole`` names the response."""
+    return b"%s\nslice %d/%d" % (whole, offset, slice_size)
+
+
 def digest_of(identified: bytes) -> bytes:
     """Return the name of a stored response on disk, 32 bytes."""
     return hashlib.sha256(identified).digest()
@@ -75,6 +94,7 @@ def packed_head(entry: Entry, vary: Sequence[bytes] = ()) -> bytes:
             "freshness": _text(entry.freshness.packed()),
             "tags": [_text(tag) for tag in entry.tags],
             "vary": [_text(name) for name in vary],
+            "part": None if entry.part is None else attrs.astuple(entry.part),
         }
     ).encode()
 
@@ -94,6 +114,7 @@ def unpacked_head(head: bytes, body: bytes | Content) -> tuple[Entry, tuple[byte
             freshness=Freshness.unpacked(_bytes(read["freshness"])),
             body=body,
             tags=tuple(_bytes(tag) for tag in read["tags"]),
+            part=None if read["part"] is None else Part(*map(int, read["part"])),
         )
         return entry, tuple(_bytes(name) for name in read["vary"])
     except (KeyError, TypeError, AttributeError) as error:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVarTuple
 
 from lb.cache.content import IN_MEMORY, Content
-from lb.cache.entry import Entry, identity
+from lb.cache.entry import Entry, Part, identity, slice_identity
 from lb.cache.header_fields import HeaderFields
 from lb.cache.policy import serves_stale, storing
 from lb.cache.stored_fields import stored_fields, tags_of, updated, validators_of
@@ -29,6 +29,7 @@ from lb.http.upstream_request import UpstreamRequest
 from lb.http1.body import MessageBody
 from lb.http1.coding import PlainCoding
 from lb.http1.field import CONDITION
+from lb.http1.ranges import parse_content_range
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model.connection import LiveConnection
@@ -76,7 +77,8 @@ class FillReader(Protocol):
 class Fill:
     """Implements ExchangeToServe, for a request whose client is the cache.
 
-    ``exchange`` is the request that it begins with; ``stale`` is what the server is asked to confirm.
+    ``exchange`` is the request that it begins with; ``stale`` is what the server is asked to confirm. ``slice_at`` is
+    the offset of the slice to fetch; None = the whole body.
     """
 
     upstream: Upstream | None = None
@@ -93,9 +95,17 @@ class Fill:
     entry: Entry | None = None
     """The response, once its head was accepted."""
 
-    def __init__(self, target: CacheTarget, exchange: ExchangeToServe, key: bytes, stale: Entry | None) -> None:
+    def __init__(
+        self,
+        target: CacheTarget,
+        exchange: ExchangeToServe,
+        key: bytes,
+        stale: Entry | None = None,
+        slice_at: int | None = None,
+    ) -> None:
         self.target = target
         self.key = key
+        self._slice_at = slice_at
         self.asked = exchange.head
         """The head of the request that it began with."""
         self.stale = stale
@@ -106,7 +116,7 @@ class Fill:
         self._forwarded = exchange.forwarded
         self.began = target.loop.turn.now
         self.requested_at = target.zone.clock()
-        self.identity = target.zone.identity(key, exchange.head)
+        self.identity = self._identity(target.zone.identity(key, exchange.head))
         self.waiting: dict[FillReader, None] = {}
         self.content = Content(None)
         self.content.unread = self._unread
@@ -116,9 +126,15 @@ class Fill:
         self._open = _OpenFill(self)
         target.context.open.add(self._open)
 
+    def _identity(self, whole: bytes) -> bytes:
+        return whole if self._slice_at is None else slice_identity(whole, self._slice_at, self.target.rules.slice)
+
     def _edits(self, exchange: ExchangeToServe, stale: Entry | None) -> FieldChange | None:
         """Return the changes of the request: without the client's conditions, with those of the cache."""
         own = tuple(validators_of(stale.fields)) if stale is not None and self.target.rules.revalidate else ()
+        if self._slice_at is not None:
+            last = self._slice_at + self.target.rules.slice - 1
+            own = (*own, (b"Range", b"bytes=%d-%d" % (self._slice_at, last)))
         if not own and not exchange.head.block.meanings & CONDITION:
             return exchange.edits
         change = FieldChange(_CONDITIONS, own)
@@ -188,23 +204,37 @@ class Fill:
 
     def accept(self, head: ResponseHead) -> bool:
         """Return True if the response is stored, or at least read by all who wait."""
-        target, zone = self.target, self.target.zone
-        rules, fields = target.rules, _fields_of(head)
-        freshness = storing(rules, self.head, head.status, fields, self.requested_at, zone.clock())
+        zone, rules, fields = self.target.zone, self.target.rules, _fields_of(head)
+        status, part = self._part_of(head)
+        freshness = storing(rules, self.head, status, fields, self.requested_at, zone.clock())
         vary = vary_of(rules, fields)
         length = head.block.length
-        if freshness is None or vary is None or self._is_too_large(length):
+        if freshness is None or vary is None or self._is_too_large(part.total if part is not None else length):
             return False
+        if part is not None:
+            length = min(part.slice_size, part.total - part.offset)
         self.content.length = length
         if length is not None and length > IN_MEMORY and not self.carrier.move_to_file():
             return False
         zone.vary_by(self.key, vary)
         variant = variant_key(vary, self.asked) if vary else b""
-        self._rename(identity(self.key, variant))
-        self.entry = Entry(
-            self.key, variant, head.status, stored_fields(rules, fields), freshness, self.content, tags_of(fields)
-        )
+        self._rename(self._identity(identity(self.key, variant)))
+        kept = [field for field in stored_fields(rules, fields) if part is None or field[0].lower() != b"content-range"]
+        self.entry = Entry(self.key, variant, status, kept, freshness, self.content, tags_of(fields), part=part)
         return True
+
+    def _part_of(self, head: ResponseHead) -> tuple[int, Part | None]:
+        """Return the status to store, and the slice that the response is. A server may answer with the whole body."""
+        if self._slice_at is None or head.status != 206:
+            self._slice_at = None
+            return head.status, None
+        found = parse_content_range(head.block.get(b"content-range") or b"")
+        size = self.target.rules.slice
+        if found is None or found[0] != (self._slice_at, min(size, found[1] - self._slice_at)):
+            return head.status, None
+        if head.block.length is not None and head.block.length != found[0].length:
+            return head.status, None
+        return 200, Part(self._slice_at, size, found[1])
 
     def _is_too_large(self, length: int | None) -> bool:
         most = self.target.rules.max_object
@@ -230,7 +260,7 @@ class Fill:
         zone = self.target.zone
 
         def tell(reader: FillReader) -> None:
-            if zone.identity(self.key, reader.head) == self.identity:
+            if self._identity(zone.identity(self.key, reader.head)) == self.identity:
                 reader.filled(self, entry)
             else:
                 reader.released()
@@ -276,6 +306,9 @@ class Fill:
     def response_complete(self, *, close: bool = False) -> None:  # noqa: ARG002 - there is no client's connection
         """All has come."""
         content, entry, zone = self.content, self.entry, self.target.zone
+        if content.length not in (None, content.size):  # a slice in chunks
+            self.abort("bad_response")
+            return
         content.end()
         if entry is not None:
             if content.file is None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lb.cache.cache_key import KeyTemplate
 from lb.cache.cache_status import Forward, cache_status
-from lb.cache.entry import Entry
+from lb.cache.entry import Entry, slice_identity
 from lb.cache.header_fields import HeaderFields
 from lb.cache.invalidation import also_invalidated, invalidates
 from lb.cache.policy import Use, may_look_up, only_if_cached, serves_stale, use, wanted
@@ -18,8 +18,10 @@ from lb.http.carrier import ExchangeToServe
 from lb.http.header_edits import FieldChange
 from lb.http.response_changes import Variant
 from lb.http.server_connection import ServerConnection
+from lb.http.slices import Slices
 from lb.http.upstream_request import PoolTarget, UpstreamRequest
 from lb.http1.field import CONDITION
+from lb.http1.ranges import first_byte
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model import RouteCache
@@ -73,6 +75,15 @@ class CacheTarget:
         """Return True if what the request says may keep it from a stored response."""
         rules = self.rules
         return rules.obey_client or (bool(rules.bypass) and wanted(rules.bypass, head))
+
+    def slice_of(self, head: RequestHead) -> int | None:
+        """Return the offset of the slice in which the range begins that a request asks for; None: no slices."""
+        size = self.rules.slice
+        if not size or not head.block.meanings & CONDITION or head.method != b"GET":
+            return None
+        ranges = head.block.conditions.get(b"range", ())
+        first = first_byte(ranges[0]) if len(ranges) == 1 else None
+        return None if first is None else first - first % size
 
     def key(self, scheme: bytes, head: RequestHead) -> bytes:
         """Return the key of a request. ``scheme``: what the client used."""
@@ -130,6 +141,8 @@ class CacheRead:
         self.exchange = exchange
         self.head = exchange.head
         self._key = target.key(exchange.scheme, exchange.head)
+        self._slice_at = target.slice_of(exchange.head)
+        """The offset of the slice that the response begins in, for a range."""
 
     def start(self) -> None:
         """Look for a stored response, and serve it or ask the server."""
@@ -138,8 +151,24 @@ class CacheRead:
             self._result = "BYPASS"
             self._fetch(None, joins=False)
             return
-        zone = target.zone
-        self.found(zone.find(zone.identity(self._key, self.head)))
+        zone, whole = target.zone, target.zone.identity(self._key, self.head)
+        entry = zone.find(whole)
+        if entry is None and self._slice_at is not None and not self._comes_soon(whole, self._slice_at):
+            entry = zone.find(self._identity)
+        else:
+            self._slice_at = None
+        self.found(entry)
+
+    def _comes_soon(self, whole: bytes, offset: int) -> bool:
+        """Return True if a fill of the whole body has come so far."""
+        fill = self.target.zone.fills.get(whole)
+        return isinstance(fill, Fill) and not fill.content.passes and fill.content.size >= offset
+
+    @property
+    def _identity(self) -> bytes:
+        """What names the response, or the slice that it begins in."""
+        whole = self.target.zone.identity(self._key, self.head)
+        return whole if self._slice_at is None else slice_identity(whole, self._slice_at, self.target.rules.slice)
 
     def found(self, entry: Entry | None) -> None:
         """The look-up has ended."""
@@ -168,7 +197,7 @@ class CacheRead:
         elif (
             wanted(rules.no_store, self.head)
             or not zone.is_wanted_often(self._key, rules.min_uses)
-            or zone.passes(zone.identity(self._key, self.head))
+            or zone.passes(self._identity)
         ):
             target.pass_through(self.exchange, "MISS")
         else:
@@ -177,7 +206,7 @@ class CacheRead:
     def _fetch(self, stale: Entry | None, *, joins: bool = True) -> None:
         """Join the fill that is under way, or begin one."""
         target, zone = self.target, self.target.zone
-        fill = zone.fills.get(zone.identity(self._key, self.head))
+        fill = zone.fills.get(self._identity)
         if isinstance(fill, Fill) and joins and target.rules.collapse and not fill.content.passes:
             self._fill = fill
             fill.join(self)
@@ -185,7 +214,7 @@ class CacheRead:
             target.pass_through(self.exchange, self._result)
         else:
             self._own = True
-            self._fill = fill = Fill(target, self.exchange, self._key, stale)
+            self._fill = fill = Fill(target, self.exchange, self._key, stale, self._slice_at)
             zone.fills[fill.identity] = fill
             fill.join(self)
             fill.start()
@@ -196,7 +225,7 @@ class CacheRead:
         if entry.identity in zone.fills:
             self._serve_stale(entry, "UPDATING")
             return
-        fill = Fill(target, self.exchange, self._key, entry)
+        fill = Fill(target, self.exchange, self._key, entry, self._slice_at)
         zone.fills[fill.identity] = fill
         self._serve_stale(entry, "STALE")
         fill.start()
@@ -208,7 +237,8 @@ class CacheRead:
         target.zone.results[result] += 1
         exchange.cache = result
         self.done = True
-        respond_from(exchange, entry, target.added(result, status), target.zone.clock())
+        slices = Slices(target, exchange, entry) if entry.part is not None else None
+        respond_from(exchange, entry, target.added(result, status), target.zone.clock(), slices)
 
     def _serve_stale(self, entry: Entry, result: CacheResult) -> None:
         self._serve(entry, result, cache_status(ttl=entry.freshness.time_left(self.target.zone.clock())))

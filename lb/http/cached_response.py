@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 
+import attrs
+
 from lb.cache.entry import Entry
 from lb.cache.header_fields import HeaderFields
 from lb.http.content_part import ContentPart
 from lb.http.file_flow import BodyPart
+from lb.http.slices import Slices
 from lb.http.steps import ExchangeView
 from lb.http1.conditions import Validators, is_unmodified
 from lb.http1.field import CONDITION
@@ -23,8 +26,13 @@ _OF_304 = frozenset((b"cache-control", b"content-location", b"date", b"etag", b"
 """Fields of the stored response that a 304 has: RFC 9110, section 15.4.5."""
 
 
-def respond_from(exchange: ExchangeView, entry: Entry, added: HeaderFields, now: float) -> None:
-    """Answer a request from an entry, whose body may still be coming. ``added`` are further fields."""
+def respond_from(
+    exchange: ExchangeView, entry: Entry, added: HeaderFields, now: float, slices: Slices | None = None
+) -> None:
+    """Answer a request from an entry, whose body may still be coming. ``added`` are further fields.
+
+    ``slices`` has the others if the entry is a slice.
+    """
     head = exchange.head
     age = (b"Age", b"%d" % max(0, int(entry.freshness.age(now))))
     fields = [*entry.fields, age, VIA, *added]
@@ -33,12 +41,38 @@ def respond_from(exchange: ExchangeView, entry: Entry, added: HeaderFields, now:
         if is_unmodified(head.block, validators, now):
             exchange.respond(304, [field for field in fields if field[0].lower() in _OF_304] + [age, VIA, *added])
             return
-        if entry.status == 200 and entry.length is not None:
-            ranges = requested_ranges(head.method, head.block, validators, entry.length, now)
+        size = _size(entry)
+        if entry.status == 200 and size is not None:
+            ranges = requested_ranges(head.method, head.block, validators, size, now)
             if ranges is not None:
-                _respond_with_ranges(exchange, entry, fields, ranges)
+                _respond_with_ranges(exchange, _Source(entry, size, slices), fields, ranges)
                 return
-    exchange.respond(entry.status, fields, _whole(entry))
+    if slices is not None:
+        exchange.respond(entry.status, fields, (slices.part(0, _size(entry) or 0),))
+    else:
+        exchange.respond(entry.status, fields, _whole(entry))
+
+
+@attrs.frozen
+class _Source:
+    """What parts are taken from."""
+
+    entry: Entry
+    size: int
+    """Bytes of the whole body."""
+    slices: Slices | None
+
+    def part(self, wanted: ByteRange) -> BodyPart:
+        body = self.entry.body
+        if self.slices is not None:
+            return self.slices.part(*wanted)
+        if isinstance(body, bytes):
+            return body[wanted.offset : wanted.offset + wanted.length]
+        return ContentPart(body, *wanted)
+
+
+def _size(entry: Entry) -> int | None:
+    return entry.length if entry.part is None else entry.part.total
 
 
 def _validators_of(entry: Entry, now: float) -> Validators:
@@ -51,24 +85,18 @@ def _whole(entry: Entry) -> bytes | tuple[BodyPart]:
     return entry.body if isinstance(entry.body, bytes) else (ContentPart(entry.body),)
 
 
-def _part(entry: Entry, part: ByteRange) -> BodyPart:
-    if isinstance(entry.body, bytes):
-        return entry.body[part.offset : part.offset + part.length]
-    return ContentPart(entry.body, *part)
-
-
 def _respond_with_ranges(
-    exchange: ExchangeView, entry: Entry, fields: HeaderFields, ranges: tuple[ByteRange, ...]
+    exchange: ExchangeView, source: _Source, fields: HeaderFields, ranges: tuple[ByteRange, ...]
 ) -> None:
-    size = entry.length or 0
+    size = source.size
     if not ranges:
         exchange.fail(416, "ok", ((b"Content-Range", unsatisfied(size)),))
     elif len(ranges) == 1:
         content = (b"Content-Range", content_range(ranges[0], size))
-        exchange.respond(206, (*fields, content), (_part(entry, ranges[0]),))
+        exchange.respond(206, (*fields, content), (source.part(ranges[0]),))
     else:
         media_type = next((value for name, value in fields if name.lower() == b"content-type"), b"")
         parts = multipart(ranges, size, media_type, os.urandom(BOUNDARY).hex().encode())
         kept = [field for field in fields if field[0].lower() != b"content-type"]
-        body = [piece for head, part in zip(parts.heads, ranges, strict=True) for piece in (head, _part(entry, part))]
+        body = [piece for head, part in zip(parts.heads, ranges, strict=True) for piece in (head, source.part(part))]
         exchange.respond(206, [(b"Content-Type", parts.content_type), *kept], (*body, parts.end))

@@ -25,6 +25,11 @@ class ContentPart:
         self._stream: EpollStream | None = None
         content.enter(self)
 
+    @property
+    def failed(self) -> bool:
+        """The rest will never come."""
+        return self.content.failed
+
     def ready(self, sent: int) -> int:
         """Return how many bytes can be sent now, after the ``sent`` first ones."""
         ready = self.content.size - self.position

@@ -18,6 +18,7 @@ from lb.relay.epoll_stream import EpollStream
 
 if TYPE_CHECKING:
     from lb.http.content_part import ContentPart
+    from lb.http.sliced_part import SlicedPart
 
 __all__ = [
     "BodyPart",
@@ -72,8 +73,8 @@ class FilePart:
         self.file.release()
 
 
-BodyPart: TypeAlias = "bytes | FilePart | ContentPart"
-"""Only who has a cache needs the last one."""
+BodyPart: TypeAlias = "bytes | FilePart | ContentPart | SlicedPart"
+"""Only who has a cache needs the last two."""
 
 
 def parts_length(parts: Iterable[BodyPart]) -> int | None:
@@ -112,6 +113,7 @@ class PartsFlow:
 
     __slots__ = (
         "_coding",
+        "_file",
         "_owner",
         "_parts",
         "_position",
@@ -141,6 +143,8 @@ class PartsFlow:
         self._position = 0
         self._sent = 0
         """Bytes of the part at ``_position``."""
+        self._file: FileSource | None = None
+        """The file of the content at ``_position``."""
         self._resident_until = 0
         """The offset in the file of that part up to which it is known to be in the page cache."""
         self._warming = False
@@ -207,14 +211,16 @@ class PartsFlow:
         self._position += 1
         self._sent = self._resident_until = 0
 
-    def _send_content(self, part: ContentPart) -> bool:
-        content = part.content
+    def _send_content(self, part: ContentPart | SlicedPart) -> bool:
         count = part.ready(self._sent)
         if not count:
-            if content.failed:
+            if part.failed:
                 raise EOFError("the server has not sent all")
             part.wait(self._stream)
             return False
+        content = part.content
+        if content.file is not self._file:
+            self._file, self._resident_until = content.file, 0
         if part.position >= content.data_at:
             sent = self._send_data(content.read(part.position, min(count, MAX_READ)))
         else:

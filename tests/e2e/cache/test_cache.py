@@ -83,10 +83,9 @@ async def test_each_variant_that_vary_names_is_stored(tmp_path):
     def coded(name):
         return response(name, b"Cache-Control: max-age=60\r\nVary: Accept-Encoding\r\n")
 
-    async with scripted(coded(b"gzip"), coded(b"br")) as server:
-        async with balancer(tmp_path, cache_config(server)) as lb:
-            asked = [b"Accept-Encoding: gzip\r\n", b"Accept-Encoding: br\r\n"] * 2
-            answers = [await ask(lb, fields=fields) for fields in asked]
+    async with scripted(coded(b"gzip"), coded(b"br")) as server, balancer(tmp_path, cache_config(server)) as lb:
+        asked = [b"Accept-Encoding: gzip\r\n", b"Accept-Encoding: br\r\n"] * 2
+        answers = [await ask(lb, fields=fields) for fields in asked]
     assert [answer.body for answer in answers] == [b"gzip", b"br"] * 2
     assert results(answers) == ["MISS", "MISS", "HIT", "HIT"]
 
@@ -276,7 +275,70 @@ async def test_bypass_asks_the_server_and_stores(tmp_path):
 
 async def test_old_clients_get_a_body_of_unknown_length_until_the_end(tmp_path):
     body = bytes(200_000)
-    async with scripted(response(body, chunked=True)) as server:
-        async with balancer(tmp_path, cache_config(server)) as lb:
-            answers = [await ask(lb, version=b"1.0"), await ask(lb, version=b"1.0")]
+    async with scripted(response(body, chunked=True)) as server, balancer(tmp_path, cache_config(server)) as lb:
+        answers = [await ask(lb, version=b"1.0"), await ask(lb, version=b"1.0")]
     assert [answer.body == body for answer in answers] == [True, True]
+
+
+FILM = bytes(range(256)) * 4096 * 3
+"""3 MiB."""
+
+
+def film_server(film=FILM, tag=b'"a"', total=None):
+    """Return a function that serves ranges of a film."""
+
+    async def serve(stream, request):
+        asked = request[b"range"]
+        fields = b"Cache-Control: max-age=60\r\nETag: %s\r\n" % tag
+        if asked is None:
+            await stream.send_all(response(film, fields))
+            return
+        first, last = map(int, asked.removeprefix(b"bytes=").split(b"-"))
+        piece = film[first : last + 1]
+        fields += b"Content-Range: bytes %d-%d/%d\r\n" % (first, first + len(piece) - 1, len(film))
+        await stream.send_all(response(piece, fields, status=b"206 Partial Content"))
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "slices"),
+    [(0, 0, 1), (100, 200, 1), (1_000_000, 1_100_000, 2), (1 << 20, (1 << 21) - 1, 1), (0, 3 * (1 << 20) - 1, 3)],
+)
+async def test_a_range_fetches_only_the_slices_that_it_touches(tmp_path, first, last, slices):
+    async with scripted(film_server()) as server, balancer(tmp_path, cache_config(server)) as lb:
+        asked = b"Range: bytes=%d-%d\r\n" % (first, last)
+        answers = [await ask(lb, b"/film", asked) for _ in range(2)]
+        assert len(server.requests) == slices
+        assert all(request[b"range"] is not None for request in server.requests)
+    assert results(answers) == ["MISS", "HIT"]
+    for answer in answers:
+        assert (answer.status, answer.body == FILM[first : last + 1]) == (206, True)
+        assert answer[b"content-range"] == b"bytes %d-%d/%d" % (first, last, len(FILM))
+
+
+async def test_an_open_range_at_the_end_of_a_film_fetches_its_last_slice(tmp_path):
+    async with scripted(film_server()) as server, balancer(tmp_path, cache_config(server)) as lb:
+        answer = await ask(lb, b"/film", b"Range: bytes=%d-\r\n" % (len(FILM) - 10))
+        assert answer.body == FILM[-10:]
+        assert [request[b"range"] for request in server.requests] == [b"bytes=2097152-3145727"]
+
+
+async def test_slices_of_two_states_are_never_mixed(tmp_path):
+    async def changed(stream, request):
+        await film_server(bytes(len(FILM)), b'"b"')(stream, request)
+
+    async with scripted(film_server(), changed) as server, balancer(tmp_path, cache_config(server)) as lb:
+        async with client(lb) as visitor:
+            await visitor.send(b"GET / HTTP/1.1\r\nHost: a.example\r\nRange: bytes=0-2000000\r\n\r\n")
+            with pytest.raises(Exception):  # noqa: B017, PT011 - reset or cut
+                await visitor.answer()
+        again = await ask(lb, fields=b"Range: bytes=0-2000000\r\n")
+        assert again.body == bytes(2_000_001)
+
+
+async def test_a_server_without_ranges_is_asked_for_the_whole_once(tmp_path):
+    async with scripted(response(FILM)) as server, balancer(tmp_path, cache_config(server)) as lb:
+        answers = [await ask(lb, fields=b"Range: bytes=10-19\r\n") for _ in range(2)]
+        assert len(server.requests) == 1
+    assert [answer.body for answer in answers] == [FILM[10:20]] * 2
