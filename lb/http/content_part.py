@@ -32,7 +32,7 @@ class ContentPart:
 
     def ready(self, sent: int) -> int:
         """Return how many bytes can be sent now, after the ``sent`` first ones."""
-        ready = self.content.size - self.position
+        ready = max(0, self.content.size - self.position)
         return ready if self.length is None else min(ready, self.length - sent)
 
     def is_sent(self, sent: int) -> bool:
