@@ -16,8 +16,6 @@ from lb.http.flow import Coding, part_of_body
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
-from lb.http.steps import HeaderFields
-from lb.http1.dates import http_date
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HeadBuffer
@@ -26,6 +24,8 @@ from lb.http1.response_head import ResponseHead
 from lb.http1.wire import CHUNKED, CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
 from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
+from lb.model.http_dates import http_date
+from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.proxy.bandwidth_limits import bandwidth_of
