@@ -16,14 +16,15 @@ _DIRECTIVE = re.compile(rb'(?:%b|[^",])++' % _QUOTED)
 _ESCAPE = re.compile(rb"\\(.)")
 
 _KEY = rb"[a-z*][a-z0-9_\-.*]*+"
-_BARE = (
-    rb'(?:-?[0-9]{1,15}(?:\.[0-9]{1,3})?|"(?:[ !#-\[\]-~]|\\["\\])*+"'
-    rb"|[A-Za-z*][!#$%%&'*+\-.^_`|~0-9A-Za-z:/]*+|:[A-Za-z0-9+/=]*+:|\?[01])"
-)
-_PARAMETERS = rb"(?:; *%b(?:=%b)?)*+" % (_KEY, _BARE.replace(b"%%", b"%"))
-_ITEM = _BARE.replace(b"%%", b"%") + _PARAMETERS
-_INNER_LIST = rb"\( *(?:%b(?: +%b)*+)? *\)%b" % (_ITEM, _ITEM, _PARAMETERS)
-_MEMBER = re.compile(rb"(%b)(?:=(?:(%b)|%b))?%b" % (_KEY, _ITEM, _INNER_LIST, _PARAMETERS))
+_NUMBER = rb"-?[0-9]{1,15}(?:\.[0-9]{1,3})?"
+_STRING = rb'"(?:[ !#-\[\]-~]|\\["\\])*+"'
+_TOKEN = rb"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*+"
+_BYTES_OR_BOOLEAN = rb":[A-Za-z0-9+/=]*+:|\?[01]"
+_BARE = rb"(?:" + b"|".join((_NUMBER, _STRING, _TOKEN, _BYTES_OR_BOOLEAN)) + rb")"
+_PARAMETERS = rb"(?:; *" + _KEY + rb"(?:=" + _BARE + rb")?)*+"
+_ITEM = _BARE + _PARAMETERS
+_INNER_LIST = rb"\( *(?:" + _ITEM + rb"(?: +" + _ITEM + rb")*+)? *\)" + _PARAMETERS
+_MEMBER = re.compile(rb"(" + _KEY + rb")(?:=(?:(" + _ITEM + rb")|" + _INNER_LIST + rb"))?" + _PARAMETERS)
 _COMMA = re.compile(rb"[ \t]*,[ \t]*")
 _INTEGER = re.compile(rb"(-?[0-9]+)(?:;.*)?")
 _OF_SECONDS = (b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error")
@@ -77,11 +78,8 @@ def cache_control(values: Sequence[bytes]) -> CacheControl:
 
 
 def _directives(value: bytes) -> Iterable[tuple[bytes, bytes | None]]:
-    if b'"' not in value or not _BALANCED.fullmatch(value):
-        parts = value.split(b",")  # a quote that does not end hides no directive
-    else:
-        parts = _DIRECTIVE.findall(value)
-    for part in parts:
+    is_quoted = b'"' in value and _BALANCED.fullmatch(value)  # a quote that does not end hides no directive
+    for part in _DIRECTIVE.findall(value) if is_quoted else value.split(b","):
         name, equals, argument = part.partition(b"=")
         yield name.strip().lower(), argument.rstrip() if equals else None
 

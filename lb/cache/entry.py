@@ -10,7 +10,7 @@ import attrs
 
 from lb.cache.content import Content
 from lb.cache.freshness import Freshness
-from lb.cache.header_fields import HeaderFields
+from lb.model.request import HeaderFields
 
 __all__ = ["Entry", "Part", "digest_of", "identity", "packed_head", "slice_identity", "unpacked_head"]
 

@@ -12,7 +12,7 @@ from lb.cache.cache_control import NO_DIRECTIVES, CacheControl, cache_control, d
 from lb.cache.header_fields import by_name
 from lb.model import RouteCache
 from lb.model.http_dates import parse_date
-from lb.cache.header_fields import HeaderFields
+from lb.model.request import HeaderFields
 
 __all__ = ["Freshness", "ServerWord", "freshness_of"]
 

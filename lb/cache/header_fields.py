@@ -1,13 +1,12 @@
-"""Header fields of responses, as the cache gets them: pairs of a name as sent and a value."""
+"""Reads header fields by their names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Mapping
 
-__all__ = ["HeaderFields", "by_name", "list_members"]
+from lb.model.request import HeaderFields
 
-HeaderFields: TypeAlias = Sequence[tuple[bytes, bytes]]
+__all__ = ["by_name", "list_members"]
 
 
 def by_name(fields: HeaderFields) -> dict[bytes, list[bytes]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from urllib.parse import urljoin, urlsplit
 
 from lb.cache.cache_key import CachedRequest
-from lb.cache.header_fields import HeaderFields, by_name
+from lb.cache.header_fields import by_name
+from lb.model.request import HeaderFields
 
 __all__ = ["also_invalidated", "invalidates"]
 

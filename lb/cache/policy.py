@@ -7,16 +7,17 @@ import enum
 from lb.cache.cache_control import CacheControl, cache_control
 from lb.cache.cache_key import CachedRequest
 from lb.cache.freshness import Freshness, ServerWord, freshness_of
-from lb.cache.header_fields import HeaderFields, list_members
+from lb.cache.header_fields import list_members
 from lb.model import RouteCache
+from lb.model.request import HeaderFields
 
 __all__ = [
-    "Use",
+    "Reuse",
     "may_look_up",
     "only_if_cached",
+    "reuse",
     "serves_stale",
     "storing",
-    "use",
     "wanted",
 ]
 
@@ -32,7 +33,7 @@ _FOR_AUTHORIZED = (b"public", b"must-revalidate", b"s-maxage")
 _ABSENT = (None, b"", b"0")
 
 
-class Use(enum.Enum):
+class Reuse(enum.Enum):
     """What is done with a stored response."""
 
     FRESH = "fresh"
@@ -116,21 +117,21 @@ def _is_for_all(word: ServerWord, status: int, request: CachedRequest) -> bool:
     return request.header(b"authorization") is None or any(name in control for name in _FOR_AUTHORIZED)
 
 
-def use(rules: RouteCache, freshness: Freshness, request: CachedRequest, now: float) -> Use:
+def reuse(rules: RouteCache, freshness: Freshness, request: CachedRequest, now: float) -> Reuse:
     """Return what is done with a stored response for a GET or HEAD."""
     if freshness.no_cache:
-        return Use.REVALIDATE
+        return Reuse.REVALIDATE
     if rules.obey_client:
         asked = _asked(request)
         if _is_refused(asked, freshness, now):
-            return Use.REVALIDATE
+            return Reuse.REVALIDATE
         if _is_accepted_stale(asked, freshness, now):
-            return Use.FRESH
+            return Reuse.FRESH
     if freshness.is_fresh(now):
-        return Use.FRESH
+        return Reuse.FRESH
     if rules.background_update and serves_stale(rules, freshness, "updating", now):
-        return Use.STALE_WHILE_UPDATE
-    return Use.REVALIDATE
+        return Reuse.STALE_WHILE_UPDATE
+    return Reuse.REVALIDATE
 
 
 def _is_refused(asked: CacheControl, freshness: Freshness, now: float) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lb.cache.freshness import ServerWord
-from lb.cache.header_fields import HeaderFields, by_name, list_members
+from lb.cache.header_fields import by_name, list_members
 from lb.model import RouteCache
+from lb.model.request import HeaderFields
 
 __all__ = ["is_same", "stored_fields", "tags_of", "updated", "validators_of"]
 

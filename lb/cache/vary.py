@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 from lb.cache.cache_key import CachedRequest
-from lb.cache.header_fields import HeaderFields, by_name, list_members
+from lb.cache.header_fields import by_name, list_members
 from lb.model import RouteCache
+from lb.model.request import HeaderFields
 
 __all__ = ["variant_key", "vary_of"]
 

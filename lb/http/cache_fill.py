@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Protocol, TypeVarTuple
 
 from lb.cache.content import IN_MEMORY, Content
 from lb.cache.entry import Entry, Part, identity, slice_identity
-from lb.cache.header_fields import HeaderFields
 from lb.cache.policy import serves_stale, storing
 from lb.cache.stored_fields import stored_fields, tags_of, updated, validators_of
 from lb.cache.vary import variant_key, vary_of
@@ -33,6 +32,7 @@ from lb.http1.ranges import parse_content_range
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model.connection import LiveConnection
+from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.relay.epoll_stream import EpollStream

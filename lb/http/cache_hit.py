@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lb.cache.cache_status import cache_status
 from lb.cache.entry import Entry
-from lb.cache.policy import Use, use
+from lb.cache.policy import Reuse, reuse
 from lb.http.cache_target import CacheTarget
 from lb.http.cached_response import VIA
 from lb.http.exchange import Exchange, ExchangeCarrier
@@ -81,7 +81,7 @@ def _make(head: RequestHead, target: CacheTarget, scheme: bytes, now: float) -> 
     if entry is None or not isinstance(entry.body, bytes):
         return None
     freshness = entry.freshness
-    if use(target.rules, freshness, head, now) is not Use.FRESH:
+    if reuse(target.rules, freshness, head, now) is not Reuse.FRESH:
         return None
     age, ttl = freshness.age(now), freshness.time_left(now)
     fields = [*entry.fields, (b"Age", b"%d" % max(0, int(age))), VIA, *target.added("HIT", cache_status(ttl=ttl))]

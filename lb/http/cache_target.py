@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from lb.cache.cache_key import KeyTemplate
 from lb.cache.cache_status import Forward, cache_status
 from lb.cache.entry import Entry, slice_identity
-from lb.cache.header_fields import HeaderFields
 from lb.cache.invalidation import also_invalidated, invalidates
-from lb.cache.policy import Use, may_look_up, only_if_cached, serves_stale, use, wanted
+from lb.cache.policy import Reuse, may_look_up, only_if_cached, reuse, serves_stale, wanted
 from lb.cache.zone import CacheResult, CacheZone
 from lb.events import Attempt, RequestReason
 from lb.http.cache_fill import Fill
@@ -26,6 +25,7 @@ from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model import RouteCache
 from lb.model.address import address_of
+from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 
@@ -177,10 +177,10 @@ class CacheRead:
             self._missed()
             return
         now = zone.clock()
-        use_ = use(target.rules, entry.freshness, self.head, now)
-        if use_ is Use.FRESH:
+        found = reuse(target.rules, entry.freshness, self.head, now)
+        if found is Reuse.FRESH:
             self._serve(entry, "HIT", cache_status(ttl=entry.freshness.time_left(now)))
-        elif use_ is Use.STALE_WHILE_UPDATE:
+        elif found is Reuse.STALE_WHILE_UPDATE:
             self._serve_and_update(entry)
         elif entry.identity in zone.fills and serves_stale(target.rules, entry.freshness, "updating", now):
             self._serve_stale(entry, "UPDATING")

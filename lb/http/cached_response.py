@@ -7,7 +7,6 @@ import os
 import attrs
 
 from lb.cache.entry import Entry
-from lb.cache.header_fields import HeaderFields
 from lb.http.content_part import ContentPart
 from lb.http.file_flow import BodyPart
 from lb.http.slices import Slices
@@ -16,6 +15,7 @@ from lb.http1.conditions import Validators, is_unmodified
 from lb.http1.field import CONDITION
 from lb.http1.ranges import ByteRange, content_range, multipart, requested_ranges, unsatisfied
 from lb.model.http_dates import parse_date
+from lb.model.request import HeaderFields
 
 __all__ = ["respond_from"]
 

@@ -16,7 +16,6 @@ from lb.http.flow import Coding, part_of_body
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
-from lb.http.steps import HeaderFields
 from lb.http1.coding import ChunkedCoding
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
@@ -27,6 +26,7 @@ from lb.http1.wire import CHUNKED, CLOSE, KEEP_ALIVE, field_lines, length_line, 
 from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
 from lb.model.http_dates import http_date
+from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.proxy.bandwidth_limits import bandwidth_of

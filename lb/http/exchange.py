@@ -21,7 +21,7 @@ from lb.http.forwarded import read_forwarding
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
-from lb.http.steps import Body, HeaderFields, Step
+from lb.http.steps import Body, Step
 from lb.http1.body import LengthBody, MessageBody
 from lb.http1.chunks import ChunkWalker
 from lb.http1.field import EXPECT, FORWARDED
@@ -29,6 +29,7 @@ from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model.address import Client, Networks
+from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.relay.bandwidth import SharedBucket

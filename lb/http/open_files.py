@@ -21,9 +21,10 @@ import attrs
 
 from lb.http.file_flow import FilePart, can_tell
 from lb.http.media_types import content_type
-from lb.http.steps import Body, HeaderFields
+from lb.http.steps import Body
 from lb.http1.conditions import Validators
 from lb.model.http_dates import http_date
+from lb.model.request import HeaderFields
 from lb.net.beneath import open_beneath, open_directory
 from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.descriptors import Descriptors

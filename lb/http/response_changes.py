@@ -5,10 +5,10 @@ from __future__ import annotations
 from lb.http.carrier import ExchangeToServe
 from lb.http.compression import Variant, choose
 from lb.http.header_edits import FieldEdits
-from lb.http.steps import HeaderFields
 from lb.http.templates import RequestValues
 from lb.http1.response_head import ResponseHead
 from lb.model import RouteSpec
+from lb.model.request import HeaderFields
 from lb.pools.backend import Backend
 
 __all__ = ["ResponseChanges", "Variant"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lb.cache.entry import Entry, slice_identity
-from lb.cache.header_fields import HeaderFields
-from lb.cache.policy import Use, use
+from lb.cache.policy import Reuse, reuse
 from lb.cache.stored_fields import is_same
 from lb.events import RequestReason
 from lb.http.cache_fill import Fill
@@ -14,6 +13,7 @@ from lb.http.carrier import ExchangeToServe
 from lb.http.server_connection import ServerConnection
 from lb.http.sliced_part import SlicedPart
 from lb.http.upstream_request import UpstreamRequest
+from lb.model.request import HeaderFields
 
 if TYPE_CHECKING:
     from lb.http.cache_target import CacheTarget
@@ -45,7 +45,7 @@ class Slices:
         size = target.rules.slice
         identified = slice_identity(zone.identity(self._first.key, head), offset, size)
         entry = zone.find(identified)
-        if entry is not None and use(target.rules, entry.freshness, head, zone.clock()) is not Use.REVALIDATE:
+        if entry is not None and reuse(target.rules, entry.freshness, head, zone.clock()) is not Reuse.REVALIDATE:
             self.take(entry, part)
             return
         reader = self._waiting[part] = _SliceReader(self, part)
