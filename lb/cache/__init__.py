@@ -1,0 +1,1 @@
+"""Responses kept for later: what may be kept, and where it is."""
