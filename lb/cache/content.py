@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["IN_MEMORY", "Content", "ContentFile", "ContentReader"]
+__all__ = ["IN_MEMORY", "BodyWriter", "Content", "ContentFile", "ContentReader"]
 
 IN_MEMORY = 64 * 1024
 """Bytes of a body that stay in memory; a longer one needs a file."""
@@ -36,8 +36,31 @@ class ContentFile(Protocol):
     def is_warmed(self, offset: int, length: int) -> bool:
         """Return True if these bytes were warmed a moment ago. For file systems that cannot tell what is in memory."""
 
+    def acquire(self) -> None:
+        """Begin to use it."""
+
     def release(self) -> None:
         """End the use of it."""
+
+
+class BodyWriter(Protocol):
+    """Writes a body as it comes. It ends with ``commit`` or ``abort``, once."""
+
+    @property
+    def file(self) -> ContentFile:
+        """What is written. Who acquires it may read it, also after the end."""
+
+    def reserve(self, count: int) -> bool:
+        """Make room for so many more bytes. Return False if there is none yet."""
+
+    def wait_for_room(self, count: int, done: Callable[[bool], None]) -> None:
+        """As ``reserve``, but wait until others have made room. ``done(False)``: there is none."""
+
+    def commit(self, length: int, done: Callable[[bool], None]) -> None:
+        """Keep the body, of so many bytes. ``done(False)``: it could not be kept."""
+
+    def abort(self, error: OSError | None = None) -> None:
+        """Keep nothing. ``error``: what a write has raised."""
 
 
 class ContentReader(Protocol):
@@ -99,6 +122,15 @@ class Content:
         content.size, content.complete = len(data), True
         return content
 
+    @classmethod
+    def in_whole_file(cls, file: ContentFile, length: int) -> Content:
+        """Return a content that is complete in a file. It takes over the use of the file."""
+        content = cls(length)
+        content.file = file
+        content.size = content.data_at = length
+        content.complete = True
+        return content
+
     # Readers
 
     def enter(self, reader: ContentReader) -> None:
@@ -157,6 +189,11 @@ class Content:
         """Bytes have come; those that are not in memory are in the file."""
         self.size += count
         self._tell()
+
+    def in_file(self) -> None:
+        """All bytes that were in memory are in the file now."""
+        self.data_at = self.size
+        self.data = bytearray()
 
     def pass_on(self) -> None:
         """It will not be stored: what comes goes to its readers only."""

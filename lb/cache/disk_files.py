@@ -37,6 +37,8 @@ DIRECTORY = BLOCK
 DIRECTORIES = 3 * BLOCK
 """Bytes charged for the directory itself, the one of temporary files, and the file that names the shared memory."""
 TEMPORARY = "tmp"
+SHORT_BODY = 64 * 1024
+"""Bytes of a body that is read with its head."""
 MODE = 0o700
 TRIES = 8
 """Tries to place a file while others place the same object."""
@@ -131,6 +133,20 @@ class DiskFiles:
         return {int(each, 16) for each in os.listdir(self.path) if re.fullmatch(r"[0-9a-f]{2}", each)}
 
     # Objects
+
+    def open_with_body(self, digest: bytes) -> tuple[int, ObjectInfo, bytes | None] | None:
+        """Open an object, as :meth:`open` does, and read its body if it is short."""
+        opened = self.open(digest)
+        if opened is None:
+            return None
+        fd, info = opened
+        if info.length > SHORT_BODY:
+            return fd, info, None
+        try:
+            return fd, info, os.pread(fd, info.length, info.body_at)
+        except BaseException:
+            os.close(fd)
+            raise
 
     def open(self, digest: bytes) -> tuple[int, ObjectInfo] | None:
         """Open an object. Return None if there is none. Raises DamagedError."""

@@ -131,13 +131,13 @@ class DiskStore:
             return
         self._opening += 1
         self._descriptors.take(1)
-        self._reading.call(partial(attached.files.open, digest), partial(self._opened, digest, done), _close)
+        self._reading.call(partial(attached.files.open_with_body, digest), partial(self._opened, digest, done), _close)
 
     def _opened(
         self,
         digest: bytes,
         done: Callable[[ObjectFile | None], None],
-        result: tuple[int, ObjectInfo] | OSError | None,
+        result: tuple[int, ObjectInfo, bytes | None] | OSError | None,
     ) -> None:
         self._opening -= 1
         if not isinstance(result, tuple):
@@ -146,7 +146,7 @@ class DiskStore:
                 self._unreadable(digest, result)
             done(None)
             return
-        fd, info = result
+        fd, info, body = result
         file = ObjectFile(
             self._reading,
             fd,
@@ -156,6 +156,7 @@ class DiskStore:
             head=info.head,
             body_at=info.body_at,
             length=info.length,
+            body=body,
         )
         if digest in self._changes.removing:
             file.release()
@@ -381,7 +382,7 @@ def _detach(attached: DiskAttached) -> None:
     attached.cells.detach()
 
 
-def _close(opened: tuple[int, ObjectInfo] | None) -> None:
+def _close(opened: tuple[int, ObjectInfo, bytes | None] | None) -> None:
     if opened is not None:
         os.close(opened[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import attrs
 
@@ -12,10 +12,28 @@ from lb.cache.content import Content
 from lb.cache.freshness import Freshness
 from lb.model.request import HeaderFields
 
-__all__ = ["Entry", "Part", "digest_of", "identity", "packed_head", "slice_identity", "unpacked_head"]
+__all__ = [
+    "Entry",
+    "Mark",
+    "Part",
+    "SliceAt",
+    "digest_of",
+    "identity",
+    "packed_entry",
+    "packed_mark",
+    "slice_identity",
+    "unpacked",
+]
 
 _OVERHEAD = 900
 """Bytes of the objects of an entry, without its texts and its body."""
+
+
+class SliceAt(NamedTuple):
+    """Which slice: its offset, and the bytes of each slice but the last."""
+
+    offset: int
+    size: int
 
 
 @attrs.frozen
@@ -27,6 +45,16 @@ class Part:
     """Bytes of each slice but the last."""
     total: int
     """Bytes of the whole body."""
+
+
+@attrs.frozen
+class Mark:
+    """What is known of a key whose responses are stored under other names: variants, and slices."""
+
+    names: tuple[bytes, ...] = ()
+    """The names of the request's fields that Vary names."""
+    since: float = 0.0
+    """Responses that came before this time, in seconds since 1970, were purged."""
 
 
 @attrs.define(eq=False)
@@ -47,13 +75,21 @@ class Entry:
     """Seconds since 1970."""
     part: Part | None = None
     """Which part of the whole body this is; None = all of it."""
+    _digest: bytes = b""
     removed: bool = False
     """It is no longer in the cache: nobody may keep it."""
 
     @property
     def identity(self) -> bytes:
         whole = identity(self.key, self.variant)
-        return whole if self.part is None else slice_identity(whole, self.part.offset, self.part.slice_size)
+        return whole if self.part is None else slice_identity(whole, SliceAt(self.part.offset, self.part.slice_size))
+
+    @property
+    def digest(self) -> bytes:
+        """Its name on disk."""
+        if not self._digest:
+            self._digest = digest_of(self.identity)
+        return self._digest
 
     @property
     def length(self) -> int | None:
@@ -73,9 +109,9 @@ def identity(key: bytes, variant: bytes) -> bytes:
     return key + b"\n" + variant if variant else key
 
 
-def slice_identity(whole: bytes, offset: int, slice_size: int) -> bytes:
+def slice_identity(whole: bytes, at: SliceAt) -> bytes:
     """Return what names a slice of a response. ``whole`` names the response."""
-    return b"%s\nslice %d/%d" % (whole, offset, slice_size)
+    return b"%s\nslice %d/%d" % (whole, *at)
 
 
 def digest_of(identified: bytes) -> bytes:
@@ -83,9 +119,9 @@ def digest_of(identified: bytes) -> bytes:
     return hashlib.sha256(identified).digest()
 
 
-def packed_head(entry: Entry, vary: Sequence[bytes] = ()) -> bytes:
-    """Return all of an entry but its body, for a file. ``vary``: see :func:`unpacked_head`."""
-    return json.dumps(
+def packed_entry(entry: Entry) -> bytes:
+    """Return all of an entry but its body, for a file."""
+    return _packed(
         {
             "key": _text(entry.key),
             "variant": _text(entry.variant),
@@ -93,20 +129,24 @@ def packed_head(entry: Entry, vary: Sequence[bytes] = ()) -> bytes:
             "fields": [(_text(name), _text(value)) for name, value in entry.fields],
             "freshness": _text(entry.freshness.packed()),
             "tags": [_text(tag) for tag in entry.tags],
-            "vary": [_text(name) for name in vary],
             "part": None if entry.part is None else attrs.astuple(entry.part),
         }
-    ).encode()
+    )
 
 
-def unpacked_head(head: bytes, body: bytes | Content) -> tuple[Entry, tuple[bytes, ...]]:
-    """Return an entry, and the names of the request's fields by which its variants are told, from a file.
+def packed_mark(key: bytes, mark: Mark) -> bytes:
+    """Return a mark for a file."""
+    return _packed({"key": _text(key), "names": [_text(name) for name in mark.names], "since": mark.since})
 
-    If there are such names, the file holds no response: only which names these are. Raises ValueError.
-    """
+
+def unpacked(head: bytes, body: bytes | Content) -> Entry | tuple[bytes, Mark]:
+    """Return an entry with this body, or a mark and its key, from a file. Raises ValueError if it is neither."""
     try:
         read = json.loads(head)
-        entry = Entry(
+        if "names" in read:
+            names = tuple(_bytes(name) for name in read["names"])
+            return _bytes(read["key"]), Mark(names, float(read["since"]))
+        return Entry(
             key=_bytes(read["key"]),
             variant=_bytes(read["variant"]),
             status=int(read["status"]),
@@ -116,9 +156,12 @@ def unpacked_head(head: bytes, body: bytes | Content) -> tuple[Entry, tuple[byte
             tags=tuple(_bytes(tag) for tag in read["tags"]),
             part=None if read["part"] is None else Part(*map(int, read["part"])),
         )
-        return entry, tuple(_bytes(name) for name in read["vary"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not the head of a stored response") from error
+
+
+def _packed(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _text(data: bytes) -> str:

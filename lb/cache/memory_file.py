@@ -20,7 +20,7 @@ class Room(Protocol):
 
 
 class MemoryFile:
-    """Implements :class:`lb.cache.content.ContentFile`. Its bytes count in the room of a store.
+    """Implements ContentFile and BodyWriter of :mod:`lb.cache.content`. Its bytes count in the room of a store.
 
     Raises OSError if the process has no descriptor left.
     """
@@ -31,6 +31,7 @@ class MemoryFile:
         self.fd = os.memfd_create("lb-cache", os.MFD_CLOEXEC)
         self._room = room
         self._reserved = 0
+        self._uses = 0
 
     def reserve(self, count: int) -> bool:
         """Make room for so many more bytes. Return False if there is none."""
@@ -38,6 +39,24 @@ class MemoryFile:
             return False
         self._reserved += count
         return True
+
+    def wait_for_room(self, count: int, done: Callable[[bool], None]) -> None:  # noqa: ARG002 - none comes
+        """Entries that others read take their room until these have ended."""
+        done(False)
+
+    def commit(self, length: int, done: Callable[[bool], None]) -> None:  # noqa: ARG002 - all is there
+        done(True)
+
+    def abort(self, error: OSError | None = None) -> None:
+        """Nothing is left of it when its readers have ended."""
+
+    @property
+    def file(self) -> MemoryFile:
+        """Itself, as what is written."""
+        return self
+
+    def acquire(self) -> None:
+        self._uses += 1
 
     def is_intact(self) -> bool:
         return True
@@ -50,5 +69,8 @@ class MemoryFile:
         return True
 
     def release(self) -> None:
+        self._uses -= 1
+        if self._uses:
+            return
         os.close(self.fd)
         self._room.give_back(self._reserved)

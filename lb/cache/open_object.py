@@ -13,7 +13,7 @@ __all__ = ["ObjectFile"]
 class ObjectFile(UsedFile):
     """An object with one user at first: see ``acquire`` and ``release``."""
 
-    __slots__ = ("body_at", "digest", "head", "key", "length", "tags")
+    __slots__ = ("body", "body_at", "digest", "head", "key", "length", "tags")
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class ObjectFile(UsedFile):
         head: bytes,
         body_at: int,
         length: int,
+        body: bytes | None = None,
     ) -> None:
         super().__init__(calls, fd)
         self.digest = digest
@@ -34,6 +35,8 @@ class ObjectFile(UsedFile):
         self.head = head
         self.body_at = body_at
         """The offset of the body in the file."""
+        self.body = body
+        """The body, if it is short."""
         self.length = length
         """Bytes of the body; of an object that is being written, those for which room is reserved."""
 

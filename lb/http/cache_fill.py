@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVarTuple
 
-from lb.cache.content import IN_MEMORY, Content
-from lb.cache.entry import Entry, Part, identity, slice_identity
+from lb.cache.content import IN_MEMORY, BodyWriter, Content
+from lb.cache.entry import Entry, Part, SliceAt, identity, slice_identity
 from lb.cache.policy import serves_stale, storing
 from lb.cache.stored_fields import stored_fields, tags_of, updated, validators_of
 from lb.cache.vary import variant_key, vary_of
 from lb.events import CacheFillFailed, Reason, RequestReason
-from lb.http.cache_sink import BodyFile, CacheSink
+from lb.http.cache_sink import CacheSink
 from lb.http.carrier import ExchangeToServe, Upstream
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
@@ -78,7 +78,7 @@ class Fill:
     """Implements ExchangeToServe, for a request whose client is the cache.
 
     ``exchange`` is the request that it begins with; ``stale`` is what the server is asked to confirm. ``slice_at`` is
-    the offset of the slice to fetch; None = the whole body.
+    the slice to fetch; None = the whole body.
     """
 
     upstream: Upstream | None = None
@@ -101,7 +101,7 @@ class Fill:
         exchange: ExchangeToServe,
         key: bytes,
         stale: Entry | None = None,
-        slice_at: int | None = None,
+        slice_at: SliceAt | None = None,
     ) -> None:
         self.target = target
         self.key = key
@@ -120,21 +120,21 @@ class Fill:
         self.waiting: dict[FillReader, None] = {}
         self.content = Content(None)
         self.content.unread = self._unread
-        self.carrier = CacheSink(target.loop, exchange.carrier, self.content, self._new_file)
+        self.carrier = CacheSink(target.loop, exchange.carrier, self.content, self._create_writer)
         self._idle_queue: DeadlineQueue | None = None
         self._forgotten = False
         self._open = _OpenFill(self)
         target.context.open.add(self._open)
 
     def _identity(self, whole: bytes) -> bytes:
-        return whole if self._slice_at is None else slice_identity(whole, self._slice_at, self.target.rules.slice)
+        return whole if self._slice_at is None else slice_identity(whole, self._slice_at)
 
     def _edits(self, exchange: ExchangeToServe, stale: Entry | None) -> FieldChange | None:
         """Return the changes of the request: without the client's conditions, with those of the cache."""
         own = tuple(validators_of(stale.fields)) if stale is not None and self.target.rules.revalidate else ()
         if self._slice_at is not None:
-            last = self._slice_at + self.target.rules.slice - 1
-            own = (*own, (b"Range", b"bytes=%d-%d" % (self._slice_at, last)))
+            offset, size = self._slice_at
+            own = (*own, (b"Range", b"bytes=%d-%d" % (offset, offset + size - 1)))
         if not own and not exchange.head.block.meanings & CONDITION:
             return exchange.edits
         change = FieldChange(_CONDITIONS, own)
@@ -209,18 +209,18 @@ class Fill:
         freshness = storing(rules, self.head, status, fields, self.requested_at, zone.clock())
         vary = vary_of(rules, fields)
         length = head.block.length
-        if freshness is None or vary is None or self._is_too_large(part.total if part is not None else length):
-            return False
         if part is not None:
             length = min(part.slice_size, part.total - part.offset)
-        self.content.length = length
-        if length is not None and length > IN_MEMORY and not self.carrier.move_to_file():
+        if freshness is None or vary is None or self._is_too_long(part.total if part is not None else length):
             return False
-        zone.vary_by(self.key, vary)
+        self.content.length = length
+        zone.mark(self.key, vary, sliced=part is not None)
         variant = variant_key(vary, self.asked) if vary else b""
         self._rename(self._identity(identity(self.key, variant)))
         kept = [field for field in stored_fields(rules, fields) if part is None or field[0].lower() != b"content-range"]
         self.entry = Entry(self.key, variant, status, kept, freshness, self.content, tags_of(fields), part=part)
+        if length is not None and length > IN_MEMORY:
+            self.carrier.open_file()
         return True
 
     def _part_of(self, head: ResponseHead) -> tuple[int, Part | None]:
@@ -229,19 +229,21 @@ class Fill:
             self._slice_at = None
             return head.status, None
         found = parse_content_range(head.block.get(b"content-range") or b"")
-        size = self.target.rules.slice
-        if found is None or found[0] != (self._slice_at, min(size, found[1] - self._slice_at)):
+        offset, size = self._slice_at
+        if found is None or found[0] != (offset, min(size, found[1] - offset)):
             return head.status, None
-        if head.block.length is not None and head.block.length != found[0].length:
+        if head.block.length not in (None, found[0].length):
             return head.status, None
-        return 200, Part(self._slice_at, size, found[1])
+        return 200, Part(offset, size, found[1])
 
-    def _is_too_large(self, length: int | None) -> bool:
+    def _is_too_long(self, length: int | None) -> bool:
+        """``length``: of the whole body in bytes; None = not known."""
         most = self.target.rules.max_object
-        return bool(most and length is not None and length > most)
+        return length is not None and (0 < most < length or not self.target.zone.may_store(length))
 
-    def _new_file(self) -> BodyFile | None:
-        return self.target.zone.new_file(self.content.length)
+    def _create_writer(self, done: Callable[[BodyWriter | None], None]) -> None:
+        assert self.entry is not None  # noqa: S101 - its body comes
+        self.target.zone.create_writer(self.entry, self.content.length, done)
 
     def _rename(self, identified: bytes) -> None:
         """The response names the fields by which its variants are told: it is a variant of its own."""
@@ -305,17 +307,25 @@ class Fill:
 
     def response_complete(self, *, close: bool = False) -> None:  # noqa: ARG002 - there is no client's connection
         """All has come."""
-        content, entry, zone = self.content, self.entry, self.target.zone
+        content, entry = self.content, self.entry
         if content.length not in (None, content.size):  # a slice in chunks
             self.abort("bad_response")
             return
         content.end()
-        if entry is not None:
+        if self._forgotten or entry is None:
+            self._finished(False)
+        else:
+            self.carrier.finish(self._finished)
+
+    def _finished(self, stored: bool) -> None:
+        """The body is in memory or in a file, or it could not be kept."""
+        content, entry = self.content, self.entry
+        if stored and entry is not None and not self._forgotten:
             if content.file is None:
                 entry.body = bytes(content.data)
-            stored = not (content.passes or self._forgotten) and zone.store(entry)
-            if not stored:
-                content.drop()
+            stored = self.target.zone.store(entry)
+        if not stored:
+            content.drop()
         self._end()
 
     def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
@@ -404,6 +414,7 @@ class Fill:
         if self.ended:
             return
         self.ended = True
+        self.carrier.cancel()
         self._leave_zone()
         if self._idle_queue is not None:
             self._idle_queue.discard(self)

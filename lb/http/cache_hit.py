@@ -25,10 +25,11 @@ _JOINED = 16 * 1024
 class _Hit:
     """A response as it is sent in this second: Age changes."""
 
-    __slots__ = ("body", "closing", "entry", "image", "until")
+    __slots__ = ("body", "closing", "entry", "generation", "image", "until")
 
-    def __init__(self, entry: Entry, body: bytes, head: bytes, until: float) -> None:
+    def __init__(self, entry: Entry, body: bytes, head: bytes, until: float, generation: int) -> None:
         self.entry = entry
+        self.generation = generation
         joined = len(body) <= _JOINED
         self.body = b"" if joined else body
         """What is sent behind the image."""
@@ -46,7 +47,7 @@ def serve_hit(
     zone = target.zone
     now = zone.clock()
     hit: _Hit | None = head.__dict__.get("hit")
-    if hit is None or now >= hit.until or hit.entry.removed:
+    if hit is None or now >= hit.until or hit.entry.removed or hit.generation != zone.generation:
         hit = _make(head, target, carrier.scheme, now)
         if hit is None:
             return False
@@ -86,7 +87,7 @@ def _make(head: RequestHead, target: CacheTarget, scheme: bytes, now: float) -> 
     age, ttl = freshness.age(now), freshness.time_left(now)
     fields = [*entry.fields, (b"Age", b"%d" % max(0, int(age))), VIA, *target.added("HIT", cache_status(ttl=ttl))]
     wire = status_line(entry.status) + field_lines(fields) + _framing(entry.status, len(entry.body))
-    return _Hit(entry, entry.body, wire, now + min(1 - age % 1, ttl))
+    return _Hit(entry, entry.body, wire, now + min(1 - age % 1, ttl), zone.generation)
 
 
 def _framing(status: int, length: int) -> bytes:

@@ -5,57 +5,50 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import TypeAlias, cast
 
-from lb.cache.content import IN_MEMORY, Content, ContentFile
+from lb.cache.content import IN_MEMORY, BodyWriter, Content
 from lb.http.carrier import Carrier, ExchangeToServe
 from lb.http.header_edits import FieldChange
 from lb.http1.response_head import ResponseHead
-from lb.model.address import Client
 from lb.relay.epoll_loop import EpollLoop
 
-__all__ = ["BodyFile", "CacheSink"]
+__all__ = ["CacheSink", "CreateWriter"]
 
-
-class BodyFile(ContentFile, Protocol):
-    """A new file for a body."""
-
-    def reserve(self, count: int) -> bool:
-        """Make room for so many more bytes. Return False if there is none."""
-
+CreateWriter: TypeAlias = Callable[[Callable[[BodyWriter | None], None]], None]
+"""Creates a writer for a long body, and passes it on, now or later; None: the body cannot be stored."""
 
 _NO_SOCKET = cast("socket.SocketType", None)
 
 
 class CacheSink(Carrier):
-    """Takes a body, whose framing is undone. ``new_file`` makes the file that a long one goes to, if there is room.
+    """Takes a body whose framing is undone. Few bytes stay in memory, more go to what ``create_writer`` makes.
 
-    It implements what a response and a flow need of a carrier; it has no socket.
+    While it waits for a file, or for room in it, it is not writable, as a socket that takes no more. If there is no
+    room, the body passes to those who read along, and is not stored. It has what a response and a flow need of a
+    carrier, but no socket.
     """
 
-    __slots__ = ("_new_file", "_written", "content")
+    __slots__ = ("_create_writer", "_finished", "_waits", "_writer", "content")
     spliced = False
     watched = None
     destination = None
     tlvs = b""
 
-    def __init__(
-        self,
-        loop: EpollLoop,
-        carrier: Carrier,
-        content: Content,
-        new_file: Callable[[], BodyFile | None],
-    ) -> None:
+    def __init__(self, loop: EpollLoop, carrier: Carrier, content: Content, create_writer: CreateWriter) -> None:
         super().__init__(loop, _NO_SOCKET, None, 0)
         self.id = carrier.id
-        self.client: Client = carrier.client
+        self.client = carrier.client
         self.forwarded_lines = carrier.forwarded_lines
         self.must_close = False
         self.request_flow = self.response_flow = None
         self.content = content
-        content.more_wanted = self._resume
-        self._new_file = new_file
-        self._written: BodyFile | None = None
+        content.more_wanted = self._go_on
+        self._create_writer = create_writer
+        self._writer: BodyWriter | None = None
+        self._waits = False
+        """For a writer, or for room."""
+        self._finished: Callable[[bool], None] | None = None
 
     def response_image(
         self,
@@ -72,60 +65,125 @@ class CacheSink(Carrier):
         self.write(data)
 
     def write(self, data: bytes | memoryview, *, more: bool = False) -> None:  # noqa: ARG002 - no packets
-        """Take bytes of the body. If they cannot be stored, they pass to those that read along."""
-        content = self.content
-        if content.passes or not self._store(data):
-            content.keep(data)
+        """Take bytes of the body."""
+        content, writer = self.content, self._writer
+        if writer is not None and not content.data and not self._waits and writer.reserve(len(data)):
+            error = _append(writer, content.size, data)
+            if error is None:
+                content.data_at += len(data)
+                content.came(len(data))
+                return
+            self._give_up(error)
+        content.keep(data)
+        self._move_to_file()
+
+    def open_file(self) -> None:
+        """The body will be long: it goes to a file from the begin."""
+        self._waits = True
+        self.writable = False
+        self._create_writer(self._created)
+
+    def _created(self, writer: BodyWriter | None) -> None:
+        self._waits = False
+        if self.closed:
+            if writer is not None:
+                writer.abort()
+            return
+        if writer is None:
+            self.content.pass_on()
+        else:
+            self._writer = writer
+            self.content.file = writer.file
+            writer.file.acquire()
+        self._go_on()
+
+    def _move_to_file(self) -> None:
+        """Write what is in memory to the file, unless it is little, or passes only."""
+        content, writer = self.content, self._writer
+        if self._waits:
+            return
+        if content.passes:
             self.writable = not content.is_full
+        elif writer is None:
+            if content.size > IN_MEMORY:
+                self.open_file()
+        elif not writer.reserve(len(content.data)):
+            self._waits = True
+            self.writable = False
+            writer.wait_for_room(len(content.data), self._has_room)
+        else:
+            self._write_out(writer)
 
-    def _store(self, data: bytes | memoryview) -> bool:
-        """Keep bytes in memory if they are few, else in a file. Return False if there is no room."""
+    def _has_room(self, room: bool) -> None:
+        self._waits = False
+        if self.closed or self._writer is None:
+            return
+        if room:
+            self._write_out(self._writer)
+        else:
+            self._give_up(None)
+        self._go_on()
+
+    def _write_out(self, writer: BodyWriter) -> None:
         content = self.content
-        if self._written is None:
-            if content.size + len(data) <= IN_MEMORY:
-                content.keep(data)
-                return True
-            if not self.move_to_file():
-                return False
-        file = self._written
-        if file is not None and file.reserve(len(data)) and _append(file, content.size, data):
-            content.data_at += len(data)
-            content.came(len(data))
-            return True
-        content.pass_on()
-        return False
+        error = _append(writer, content.data_at, content.data)
+        if error is None:
+            content.in_file()
+        else:
+            self._give_up(error)
 
-    def move_to_file(self) -> bool:
-        """Let the body go to a file. Return False if there is no room: it passes without being stored."""
-        content = self.content
-        file = self._new_file()
-        if file is None:
-            content.pass_on()
-            return False
-        content.file = self._written = file
-        if content.data and not (file.reserve(len(content.data)) and _append(file, 0, content.data)):
-            content.pass_on()
-            return False
-        content.data_at = content.size
-        content.data = bytearray()
-        return True
+    def _give_up(self, error: OSError | None) -> None:
+        """The disk does not take the body: it passes only."""
+        assert self._writer is not None  # noqa: S101 - it was written to
+        self._writer.abort(error)
+        self._writer = None
+        self.content.pass_on()
 
-    def _resume(self) -> None:
-        """The window has room again."""
-        self.writable = True
-        if self.response_flow is not None:
+    def _go_on(self) -> None:
+        """There is a file, or room, or it will pass without."""
+        self._move_to_file()
+        if self._waits:
+            return
+        self.writable = not self.content.is_full
+        if self._finished is not None:
+            self._commit(self._finished)
+        elif self.writable and self.response_flow is not None:
             self.loop.refresh()
             self.response_flow.pump()
 
+    # The end
 
-def _append(file: ContentFile, at: int, data: bytes | bytearray | memoryview) -> bool:
-    """Write bytes of a body at their place. Return False if the disk does not take them."""
+    def finish(self, finished: Callable[[bool], None]) -> None:
+        """All has come: store it. ``finished(False)``: it is not stored."""
+        self._finished = finished
+        if not self._waits:
+            self._commit(finished)
+
+    def _commit(self, finished: Callable[[bool], None]) -> None:
+        self._finished = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.commit(self.content.size, finished)
+        else:
+            finished(not self.content.passes)
+
+    def cancel(self) -> None:
+        """The rest will not come, or must not be stored."""
+        self.closed = True
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.abort()
+
+
+def _append(writer: BodyWriter, at: int, data: bytes | bytearray | memoryview) -> OSError | None:
+    """Write bytes of a body at their place. Return what the disk says if it does not take them."""
+    file = writer.file
     at += file.body_at
     rest = memoryview(data)
     try:
         while rest:
             count = os.pwrite(file.fd, rest, at)
             rest, at = rest[count:], at + count
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error
+    return None

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from lb.cache.cache_key import KeyTemplate
 from lb.cache.cache_status import Forward, cache_status
-from lb.cache.entry import Entry, slice_identity
+from lb.cache.entry import Entry, SliceAt
 from lb.cache.invalidation import also_invalidated, invalidates
+from lb.cache.look_up import look_up
 from lb.cache.policy import Reuse, may_look_up, only_if_cached, reuse, serves_stale, wanted
 from lb.cache.zone import CacheResult, CacheZone
 from lb.events import Attempt, RequestReason
@@ -76,14 +77,14 @@ class CacheTarget:
         rules = self.rules
         return rules.obey_client or (bool(rules.bypass) and wanted(rules.bypass, head))
 
-    def slice_of(self, head: RequestHead) -> int | None:
-        """Return the offset of the slice in which the range begins that a request asks for; None: no slices."""
+    def slice_of(self, head: RequestHead) -> SliceAt | None:
+        """Return the slice in which the range begins that a request asks for; None: no slices."""
         size = self.rules.slice
         if not size or not head.block.meanings & CONDITION or head.method != b"GET":
             return None
         ranges = head.block.conditions.get(b"range", ())
         first = first_byte(ranges[0]) if len(ranges) == 1 else None
-        return None if first is None else first - first % size
+        return None if first is None else SliceAt(first - first % size, size)
 
     def key(self, scheme: bytes, head: RequestHead) -> bytes:
         """Return the key of a request. ``scheme``: what the client used."""
@@ -114,7 +115,7 @@ class CacheTarget:
             prefix = key[:-1]
             count = self.zone.purge(lambda each, _tags: each.startswith(prefix))
         else:
-            count = self.zone.purge(lambda each, _tags: each == key)
+            count = self.zone.purge_key(key)
         if count:
             exchange.respond(200, ((b"Content-Type", b"text/plain"),), b"%d purged\n" % count)
         else:
@@ -142,7 +143,7 @@ class CacheRead:
         self.head = exchange.head
         self._key = target.key(exchange.scheme, exchange.head)
         self._slice_at = target.slice_of(exchange.head)
-        """The offset of the slice that the response begins in, for a range."""
+        """The slice that the response begins in, for a range."""
 
     def start(self) -> None:
         """Look for a stored response, and serve it or ask the server."""
@@ -151,27 +152,27 @@ class CacheRead:
             self._result = "BYPASS"
             self._fetch(None, joins=False)
             return
-        zone, whole = target.zone, target.zone.identity(self._key, self.head)
-        entry = zone.find(whole)
-        if entry is None and self._slice_at is not None and not self._comes_soon(whole, self._slice_at):
-            entry = zone.find(self._identity)
-        else:
+        if self._slice_at is not None and self._comes_soon(self._slice_at.offset):
             self._slice_at = None
-        self.found(entry)
+        look_up(target.zone, self._key, self.head, self._slice_at, self.found)
 
-    def _comes_soon(self, whole: bytes, offset: int) -> bool:
+    def _comes_soon(self, offset: int) -> bool:
         """Return True if a fill of the whole body has come so far."""
-        fill = self.target.zone.fills.get(whole)
+        zone = self.target.zone
+        fill = zone.fills.get(zone.identity(self._key, self.head))
         return isinstance(fill, Fill) and not fill.content.passes and fill.content.size >= offset
 
     @property
     def _identity(self) -> bytes:
         """What names the response, or the slice that it begins in."""
-        whole = self.target.zone.identity(self._key, self.head)
-        return whole if self._slice_at is None else slice_identity(whole, self._slice_at, self.target.rules.slice)
+        return self.target.zone.identities(self._key, self.head, self._slice_at)[-1]
 
     def found(self, entry: Entry | None) -> None:
         """The look-up has ended."""
+        if self.exchange.ended:
+            return
+        if entry is not None and entry.part is None:
+            self._slice_at = None
         target, zone = self.target, self.target.zone
         if entry is None:
             self._missed()
@@ -345,7 +346,8 @@ class PassedRequest(UpstreamRequest):
             exchange.scheme, exchange.head, [(field.name, field.value) for field in head.block.fields]
         ):
             keys.add(cache.key_of(exchange, uri))
-        cache.zone.purge(lambda key, _tags: key in keys)
+        for key in keys:
+            cache.zone.purge_key(key)
 
 
 def _asks_server(head: RequestHead) -> bool:

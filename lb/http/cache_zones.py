@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from weakref import WeakValueDictionary, ref
+from weakref import WeakValueDictionary, finalize, ref
 
+import trio
+
+from lb.cache.disk_store import DiskStore
 from lb.cache.zone import CacheZone
 from lb.model import CacheSpec
 from lb.net.deadlines import DeadlineQueue
 from lb.proxy.context import ConnectionContext
+from lb.relay.epoll_loop import EpollLoop
+from lb.relay.epoll_splicer import EpollSplicer
 
 __all__ = ["CacheZones"]
 
@@ -29,11 +34,28 @@ class CacheZones:
         zone = self._zones.get((spec.name, spec.path))
         memory = spec.memory // self._context.workers
         if zone is None:
-            zone = self._zones[spec.name, spec.path] = CacheZone(spec, memory)
+            zone = self._zones[spec.name, spec.path] = CacheZone(spec, memory, self._disk(spec) if spec.path else None)
             _Upkeep(self._context, zone)
+            if zone.disk is not None:
+                self._run(zone, zone.disk)
         else:
             zone.configure(spec, memory)
         return zone
+
+    def _disk(self, spec: CacheSpec) -> DiskStore:
+        context = self._context
+        return DiskStore(spec, _loop_of(context), context.descriptors, context.sink)
+
+    def _run(self, zone: CacheZone, disk: DiskStore) -> None:
+        """Let the disk's tasks run as long as the zone is in use."""
+        scope = trio.CancelScope()
+        finalize(zone, scope.cancel)
+
+        async def run() -> None:
+            with scope:
+                await disk.run()
+
+        _loop_of(self._context).spawn(run)
 
     def all(self) -> list[CacheZone]:
         """Return the zones in use."""
@@ -57,3 +79,8 @@ class _Upkeep:
         if zone is not None:
             zone.remove_inactive()
             self._enter(zone)
+
+
+def _loop_of(context: ConnectionContext) -> EpollLoop:
+    assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - HttpMode.read_settings has looked
+    return context.splicer.loop

@@ -82,7 +82,7 @@ class SlicedPart:
     def found(self, entry: Entry) -> None:
         """A slice is there, or comes."""
         self._waits = False
-        start = self._offset % self._size
+        start = self._offset if entry.part is None else self._offset - entry.part.offset
         content = entry.body if isinstance(entry.body, Content) else Content.of(entry.body)
         self._inner = ContentPart(content, start, self._end_of_slice() - self._offset)
         self._wake()

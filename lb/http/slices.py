@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from lb.cache.entry import Entry, slice_identity
+from lb.cache.entry import Entry, SliceAt
+from lb.cache.look_up import look_up
 from lb.cache.policy import Reuse, reuse
 from lb.cache.stored_fields import is_same
 from lb.events import RequestReason
@@ -31,7 +33,10 @@ class Slices:
         self._target = target
         self._exchange = exchange
         self._first = first
+        self._looking: set[SlicedPart] = set()
+        """Parts whose next slice is looked up."""
         self._waiting: dict[SlicedPart, _SliceReader] = {}
+        """Parts whose next slice is fetched."""
 
     def part(self, offset: int, length: int) -> SlicedPart:
         """Return a range of the whole body."""
@@ -41,35 +46,46 @@ class Slices:
         return SlicedPart(self, part.slice_size, offset, length, self._first if holds else None)
 
     def find(self, offset: int, part: SlicedPart) -> None:
-        target, zone, head = self._target, self._target.zone, self._exchange.head
-        size = target.rules.slice
-        identified = slice_identity(zone.identity(self._first.key, head), offset, size)
-        entry = zone.find(identified)
-        if entry is not None and reuse(target.rules, entry.freshness, head, zone.clock()) is not Reuse.REVALIDATE:
-            self.take(entry, part)
+        assert self._first.part is not None  # noqa: S101 - it is a slice
+        at = SliceAt(offset, self._first.part.slice_size)
+        self._looking.add(part)
+        found = partial(self._looked_up, at, part)
+        look_up(self._target.zone, self._first.key, self._exchange.head, at, found)
+
+    def _looked_up(self, at: SliceAt, part: SlicedPart, entry: Entry | None) -> None:
+        if part not in self._looking:
             return
+        self._looking.discard(part)
+        target, zone = self._target, self._target.zone
+        if entry is None or reuse(target.rules, entry.freshness, self._exchange.head, zone.clock()) is Reuse.REVALIDATE:
+            self._fetch(at, part, entry)
+        else:
+            self.take(entry, part)
+
+    def _fetch(self, at: SliceAt, part: SlicedPart, stale: Entry | None) -> None:
+        """Join the fill of a slice that is under way, or begin one."""
+        target, zone, key = self._target, self._target.zone, self._first.key
+        identified = zone.identities(key, self._exchange.head, at)[-1]
         reader = self._waiting[part] = _SliceReader(self, part)
         fill = zone.fills.get(identified)
-        if not isinstance(fill, Fill) or fill.content.passes:
-            fill = Fill(target, self._exchange, self._first.key, entry, offset)
-            zone.fills.setdefault(identified, fill)
-            fill.join(reader)
-            reader.fill = fill
-            fill.start()
-        else:
+        if isinstance(fill, Fill) and not fill.content.passes:
             reader.fill = fill
             fill.join(reader)
+            return
+        reader.fill = fill = Fill(target, self._exchange, key, stale, at)
+        zone.fills.setdefault(identified, fill)
+        fill.join(reader)
+        fill.start()
 
     def take(self, entry: Entry, part: SlicedPart) -> None:
-        """A slice is there, or comes. It is of no use if the response has changed since."""
+        """A slice is there, or comes, or even the whole. It is of no use if the response has changed since."""
         self._waiting.pop(part, None)
         first = self._first
-        same = entry.part is not None and first.part is not None and entry.part.total == first.part.total
-        if same and is_same(first.fields, entry.fields):
+        if _total(entry) == _total(first) and is_same(first.fields, entry.fields):
             part.found(entry)
-            return
-        self._target.zone.remove(first.identity)
-        part.fail()
+        else:
+            self._target.zone.remove(first.identity)
+            part.fail()
 
     def fail(self, part: SlicedPart) -> None:
         """A slice cannot be had."""
@@ -77,6 +93,7 @@ class Slices:
         part.fail()
 
     def leave(self, part: SlicedPart) -> None:
+        self._looking.discard(part)
         reader = self._waiting.pop(part, None)
         if reader is not None and reader.fill is not None:
             reader.fill.leave(reader)
@@ -110,3 +127,8 @@ class _SliceReader:
 
     def fill_failed(self, status: int, reason: RequestReason, fields: HeaderFields) -> None:  # noqa: ARG002
         self._slices.fail(self._part)
+
+
+def _total(entry: Entry) -> int | None:
+    """Return the bytes of the whole body."""
+    return entry.length if entry.part is None else entry.part.total

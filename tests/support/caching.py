@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import trio
 
 from tests.support.balancer import PATIENCE, with_workers
@@ -12,6 +15,9 @@ __all__ = ["Gate", "ask", "cache_config", "response", "results"]
 
 def cache_config(*servers, route="", zone="", pool="", top="", listener=""):
     """Return a configuration: the listener and pool ``web``, the cache ``zone``. Arguments are lines of TOML."""
+    path = os.environ.get("LB_TEST_CACHE")
+    if path is not None and "path" not in zone:
+        zone += f"\npath = {json.dumps(path)}"
     addresses = ", ".join(f'"{each.address}"' for each in servers)
     return with_workers(
         f'{top}\n[listeners.web]\nmode = "http"\nbind = "127.0.0.1:0"\n{listener}\n'

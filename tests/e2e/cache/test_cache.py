@@ -9,7 +9,15 @@ from tests.support.balancer import PATIENCE, balancer
 from tests.support.caching import Gate, ask, cache_config, response, results
 from tests.support.http_client import client, scripted
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tier")]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def tier(request, tmp_path, monkeypatch):
+    """Run a test with a cache in memory, and with one on disk."""
+    if request.param == "disk":
+        monkeypatch.setenv("LB_TEST_CACHE", str(tmp_path / "cache"))
+
 
 FRESH = response()
 SHORT = b"Cache-Control: max-age=1\r\n"
