@@ -212,9 +212,7 @@ class CacheZone:
 
     def may_store(self, length: int) -> bool:
         """Return False if a body of this length is surely too long."""
-        if self.disk is not None:
-            return self.disk.is_storing and length <= self.spec.max_size
-        return length <= self.memory.limit // 2
+        return length <= (self.memory.limit // 2 if self.disk is None else self.spec.max_size)
 
     def create_writer(self, entry: Entry, length: int | None, done: Callable[[BodyWriter | None], None]) -> None:
         """Make what writes a long body, and pass it on, now or later; None if there is no room."""
