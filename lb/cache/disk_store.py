@@ -50,6 +50,10 @@ SCAN_SHARE = 0.5
 """The part of the time that the count at the start may take."""
 RECOUNTS = 3
 """Counts at the start, if objects are removed meanwhile."""
+EARLY = 1.0
+"""Seconds after the start in which what is to be stored waits for the count."""
+MAX_EARLY = 256
+"""Maximum objects that wait for it."""
 JOIN_TRIES, JOIN_PAUSE = 100, 0.05
 """While others join at the same moment."""
 
@@ -80,6 +84,8 @@ class DiskStore:
         self._changes = DiskChanges(self._state, self._room, self._writing)
         self._opening = 0
         self._rest_until = 0.0
+        self._early: list[Callable[[], object]] | None = []
+        """What waits for the count at the start; None once that has ended, or takes too long."""
 
     # Figures
 
@@ -172,6 +178,8 @@ class DiskStore:
 
     def store(self, digest: bytes, head: bytes, body: bytes, key: bytes = b"", tags: tuple[bytes, ...] = ()) -> bool:
         """Write a whole object of at most SMALL_OBJECT bytes soon. False: it is not stored."""
+        if self._is_early:
+            return self._wait_for_count(partial(self.store, digest, head, body, key, tags))
         layout = ObjectLayout.of(digest, head, key, tags)
         if layout is None or len(body) > SMALL_OBJECT or self._state.storing is None:
             return False
@@ -187,6 +195,8 @@ class DiskStore:
         tags: tuple[bytes, ...] = (),
     ) -> None:
         """Create an object whose body has ``length`` bytes, if that is known. ``done(None)``: it is not stored."""
+        if self._is_early and self._wait_for_count(partial(self.create, digest, head, length, done, key, tags)):
+            return
         layout = ObjectLayout.of(digest, head, key, tags)
         attached = self._state.storing
         if layout is None or attached is None or not self._descriptors.has(1):
@@ -251,6 +261,26 @@ class DiskStore:
         )
         done(Writer(self._state, self._room, self._writing, files, layout, reservation, length, file, temporary))
 
+    @property
+    def _is_early(self) -> bool:
+        return self._early is not None and self._state.storing is None
+
+    def _wait_for_count(self, store: Callable[[], object]) -> bool:
+        """Call ``store`` when the files are counted, or that takes too long. False: too many wait."""
+        if self._early is None or len(self._early) == MAX_EARLY:
+            return False
+        self._early.append(store)
+        return True
+
+    def _end_early(self) -> None:
+        early, self._early = self._early, None
+        for store in early or ():
+            store()
+
+    async def _end_early_in_time(self) -> None:
+        await trio.sleep(EARLY)
+        self._end_early()
+
     def remove(self, digest: bytes, done: Callable[[bool], None] = _ignore) -> bool:
         """Remove an object: from now on, this process does not find it. ``done`` gets whether there was one.
 
@@ -290,6 +320,7 @@ class DiskStore:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._room.run)
             nursery.start_soon(self._changes.run)
+            nursery.start_soon(self._end_early_in_time)
             try:
                 while True:
                     await self._state.guard(self._keep)
@@ -302,6 +333,8 @@ class DiskStore:
         """Use the directory until that fails. Raises OSError."""
         attached = self._state.attached = await self._join()
         self._state.enable()
+        if attached.cells.counted:
+            self._end_early()
         while True:
             try:
                 await self._upkeep(attached)
@@ -351,6 +384,7 @@ class DiskStore:
             if cells.removals == removals:
                 break
         cells.set_counted(walk.bytes, walk.objects)
+        self._end_early()
         self._emit(CacheScanned(self._spec.name, walk.objects, walk.bytes, round(trio.current_time() - began, 3)))
 
     async def _remove_unused(self, attached: DiskAttached) -> None:

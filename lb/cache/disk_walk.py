@@ -84,7 +84,7 @@ class DiskWalk:
             names = self._measure(shard, names, table)
         self.objects += len(names)
         found = [(table[int(name[2:5], 16)] or self._enter(table, shard, name), name) for name in names]
-        if not self._most:
+        if not (self._most or measure):
             self._clear(table, names)
         before = self._now - self._inactive
         self.inactive += [bytes.fromhex(name) for used, name in found if used < before]

@@ -258,10 +258,14 @@ class CacheZone:
         _drop(entry)
 
     def remove(self, identified: bytes) -> bool:
-        """Forget an entry. Return True if it was in memory, or open."""
-        entry = self.memory.remove(identified) or self._open.pop(identified, None)
+        """Remove an entry. Return True if it was in memory, or open."""
         if self.disk is not None and self.may_open(identified):
             self.disk.remove(digest_of(identified))
+        return self._forget(identified)
+
+    def _forget(self, identified: bytes) -> bool:
+        """Forget what is in memory of an entry, or open. Return True if there was something."""
+        entry = self.memory.remove(identified) or self._open.pop(identified, None)
         if entry is None:
             return False
         _drop(entry)
@@ -281,13 +285,20 @@ class CacheZone:
             if self.disk is None:
                 self.evictions["inactive"] += 1
 
-    def purge(self, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
-        """Forget all entries in memory whose key and tags match, and what is on its way. Return how many there were."""
+    async def purge(self, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
+        """Forget all entries whose key and tags match, and what is on its way. Return how many there were.
+
+        ``matches`` is called in threads too. Raises OSError if the disk cannot be read.
+        """
         self.generation += 1
         for fill in [fill for fill in self.fills.values() if matches(fill.key, ())]:
             fill.forget()
         entries = [entry for entry in (*self.memory, *self._open.values()) if matches(entry.key, entry.tags)]
-        return self._remove_all(entries)
+        if self.disk is None:
+            return self._remove_all(entries)
+        for entry in entries:
+            self._forget(entry.identity)
+        return await self.disk.purge(matches)
 
     def purge_key(self, key: bytes) -> int:
         """Forget all that is stored for a key. Return how many entries are known."""

@@ -112,14 +112,19 @@ class CacheTarget:
             return
         key = self.key(exchange.scheme, exchange.head)
         if key.endswith(b"*"):
-            prefix = key[:-1]
-            count = self.zone.purge(lambda each, _tags: each.startswith(prefix))
+            exchange.spawn(self._purge_prefix, exchange, key[:-1])
         else:
-            count = self.zone.purge_key(key)
-        if count:
-            exchange.respond(200, ((b"Content-Type", b"text/plain"),), b"%d purged\n" % count)
-        else:
-            exchange.fail(404, "ok")
+            _answer_purge(exchange, self.zone.purge_key(key))
+
+    async def _purge_prefix(self, exchange: ExchangeToServe, prefix: bytes) -> None:
+        _answer_purge(exchange, await self.zone.purge(lambda key, _tags: key.startswith(prefix)))
+
+
+def _answer_purge(exchange: ExchangeToServe, count: int) -> None:
+    if count:
+        exchange.respond(200, ((b"Content-Type", b"text/plain"),), b"%d purged\n" % count)
+    else:
+        exchange.fail(404, "ok")
 
 
 class CacheRead:
