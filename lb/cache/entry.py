@@ -13,7 +13,7 @@ from lb.cache.freshness import Freshness
 from lb.model.request import HeaderFields
 
 __all__ = [
-    "Entry",
+    "CacheEntry",
     "Mark",
     "Part",
     "SliceAt",
@@ -58,7 +58,7 @@ class Mark:
 
 
 @attrs.define(eq=False)
-class Entry:
+class CacheEntry:
     """A response that the cache may serve. Only its freshness and fields change, when the server confirms it."""
 
     key: bytes
@@ -119,7 +119,7 @@ def digest_of(identified: bytes) -> bytes:
     return hashlib.sha256(identified).digest()
 
 
-def packed_entry(entry: Entry) -> bytes:
+def packed_entry(entry: CacheEntry) -> bytes:
     """Return all of an entry but its body, for a file."""
     return _packed(
         {
@@ -139,14 +139,14 @@ def packed_mark(key: bytes, mark: Mark) -> bytes:
     return _packed({"key": _text(key), "names": [_text(name) for name in mark.names], "since": mark.since})
 
 
-def unpacked(head: bytes, body: bytes | Content) -> Entry | tuple[bytes, Mark]:
+def unpacked(head: bytes, body: bytes | Content) -> CacheEntry | tuple[bytes, Mark]:
     """Return an entry with this body, or a mark and its key, from a file. Raises ValueError if it is neither."""
     try:
         read = json.loads(head)
         if "names" in read:
             names = tuple(_bytes(name) for name in read["names"])
             return _bytes(read["key"]), Mark(names, float(read["since"]))
-        return Entry(
+        return CacheEntry(
             key=_bytes(read["key"]),
             variant=_bytes(read["variant"]),
             status=int(read["status"]),

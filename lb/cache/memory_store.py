@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
-from lb.cache.entry import Entry
+from lb.cache.entry import CacheEntry
 
 __all__ = ["MemoryStore"]
 
@@ -13,21 +13,21 @@ __all__ = ["MemoryStore"]
 class MemoryStore:
     """``evicted(entry)`` is called for an entry that has to go because others need its room."""
 
-    def __init__(self, limit: int, evicted: Callable[[Entry], None]) -> None:
+    def __init__(self, limit: int, evicted: Callable[[CacheEntry], None]) -> None:
         self.limit = limit
         """Bytes."""
         self.used = 0
         self._evicted = evicted
-        self._entries: OrderedDict[bytes, tuple[Entry, int]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[CacheEntry, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[CacheEntry]:
         """Iterate from the one used least lately."""
         return (entry for entry, _ in self._entries.values())
 
-    def find(self, identity: bytes) -> Entry | None:
+    def find(self, identity: bytes) -> CacheEntry | None:
         """Return an entry, which counts as used now."""
         found = self._entries.get(identity)
         if found is None:
@@ -35,7 +35,7 @@ class MemoryStore:
         self._entries.move_to_end(identity)
         return found[0]
 
-    def put(self, entry: Entry) -> bool:
+    def put(self, entry: CacheEntry) -> bool:
         """Keep an entry, in place of the one with the same identity. Return False if it is too large."""
         identity, size = entry.identity, entry.memory
         self.remove(identity)
@@ -65,7 +65,7 @@ class MemoryStore:
             self.used -= size
             self._evicted(entry)
 
-    def remove(self, identity: bytes) -> Entry | None:
+    def remove(self, identity: bytes) -> CacheEntry | None:
         """Forget an entry, and return it."""
         entry, size = self._entries.pop(identity, (None, 0))
         self.used -= size

@@ -11,7 +11,7 @@ from lb.cache.cache_key import CachedRequest
 from lb.cache.content import BodyWriter, Content
 from lb.cache.disk_store import DiskStore
 from lb.cache.entry import (
-    Entry,
+    CacheEntry,
     Mark,
     SliceAt,
     digest_of,
@@ -36,7 +36,7 @@ CacheResult: TypeAlias = Literal["HIT", "MISS", "EXPIRED", "STALE", "UPDATING", 
 
 PASSED_FOR = 10.0
 """Seconds in which requests do not wait for each other, after a response that could not be stored."""
-MOST_REMEMBERED = 65_536
+MOST_KEYS = 65_536
 """Maximum keys of each table of what is remembered of requests."""
 MOST_OPEN = 256
 """Maximum files of long responses that are kept open, so that a hit need not open them."""
@@ -52,10 +52,10 @@ class Filling(Protocol):
         """Its response must not be stored: what it stands for has changed."""
 
 
-class Opened(Protocol):
+class OnOpened(Protocol):
     """Gets what a file holds: an entry, or a mark, which is remembered; or neither."""
 
-    def __call__(self, entry: Entry | None, *, is_mark: bool) -> None: ...
+    def __call__(self, entry: CacheEntry | None, *, is_mark: bool) -> None: ...
 
 
 class CacheZone:
@@ -83,8 +83,8 @@ class CacheZone:
         """As ``since`` of a mark, for all keys whose marks were forgotten."""
         self._uses: OrderedDict[bytes, int] = OrderedDict()
         self._passed: OrderedDict[bytes, float] = OrderedDict()
-        self._opening: dict[bytes, list[Opened]] = {}
-        self._open: OrderedDict[bytes, Entry] = OrderedDict()
+        self._opening: dict[bytes, list[OnOpened]] = {}
+        self._open: OrderedDict[bytes, CacheEntry] = OrderedDict()
         """Long responses on disk whose files are open."""
 
     def configure(self, spec: CacheSpec, memory: int) -> None:
@@ -105,9 +105,9 @@ class CacheZone:
         whole = self.identity(key, request)
         return [whole] if slice_at is None else [whole, slice_identity(whole, slice_at)]
 
-    # Look-ups. See also :mod:`lb.cache.look_up`
+    # Look-ups. See also :mod:`lb.cache.find_stored`
 
-    def find(self, identified: bytes) -> Entry | None:
+    def find(self, identified: bytes) -> CacheEntry | None:
         """Return an entry whose body is in memory, or in a file that is open."""
         entry = self.memory.find(identified) or self._open.get(identified)
         if entry is None:
@@ -120,7 +120,7 @@ class CacheZone:
             self.disk.touch(entry.digest)
         return entry
 
-    def _is_current(self, entry: Entry) -> bool:
+    def _is_current(self, entry: CacheEntry) -> bool:
         """Return False if the entry was purged with all variants and slices of its key."""
         if not entry.variant and entry.part is None:
             return True
@@ -131,7 +131,7 @@ class CacheZone:
         """Return False if the response is surely not on disk."""
         return self.disk is not None and self.disk.may_have(digest_of(identified))
 
-    def open(self, digest: bytes, opened: Opened) -> None:
+    def open(self, digest: bytes, opened: OnOpened) -> None:
         """Open a file of the disk, and pass on what it holds."""
         waiting = self._opening.get(digest)
         if waiting is not None:
@@ -143,25 +143,25 @@ class CacheZone:
 
     def _opened(self, digest: bytes, file: ObjectFile | None) -> None:
         found = self._read(file)
-        entry = found if isinstance(found, Entry) else None
+        entry = found if isinstance(found, CacheEntry) else None
         if isinstance(found, tuple):
             _remember(self._marks, *found)
         for opened in self._opening.pop(digest):
             opened(entry, is_mark=isinstance(found, tuple))
 
-    def _read(self, file: ObjectFile | None) -> Entry | tuple[bytes, Mark] | None:
+    def _read(self, file: ObjectFile | None) -> CacheEntry | tuple[bytes, Mark] | None:
         """Return what a file holds. A short body is read, a long one stays in its file."""
         if file is None:
             return None
         body = file.body if file.body is not None else Content.in_whole_file(file, file.length)
-        found: Entry | tuple[bytes, Mark] | None
+        found: CacheEntry | tuple[bytes, Mark] | None
         try:
             found = unpacked(file.head, body) if _length(body) == file.length else None
         except ValueError:
             found = None
-        if isinstance(body, bytes) or not isinstance(found, Entry):
+        if isinstance(body, bytes) or not isinstance(found, CacheEntry):
             file.release()
-        if isinstance(found, Entry):
+        if isinstance(found, CacheEntry):
             if not self._is_current(found):
                 _drop(found)
                 return None
@@ -203,7 +203,7 @@ class CacheZone:
     def _set_mark(self, key: bytes, mark: Mark) -> None:
         self._marks[key] = mark
         self._marks.move_to_end(key)
-        if len(self._marks) > MOST_REMEMBERED:
+        if len(self._marks) > MOST_KEYS:
             _, forgotten = self._marks.popitem(last=False)
             if self.disk is None:
                 self._purged_before = max(self._purged_before, forgotten.since)
@@ -214,7 +214,7 @@ class CacheZone:
         """Return False if a body of this length is surely too long."""
         return length <= (self.memory.limit // 2 if self.disk is None else self.spec.max_size)
 
-    def create_writer(self, entry: Entry, length: int | None, done: Callable[[BodyWriter | None], None]) -> None:
+    def create_writer(self, entry: CacheEntry, length: int | None, done: Callable[[BodyWriter | None], None]) -> None:
         """Make what writes a long body, and pass it on, now or later; None if there is no room."""
         if self.disk is not None:
             self.disk.create(entry.digest, packed_entry(entry), length, done, key=entry.key, tags=entry.tags)
@@ -224,7 +224,7 @@ class CacheZone:
         except OSError:
             done(None)
 
-    def store(self, entry: Entry) -> bool:
+    def store(self, entry: CacheEntry) -> bool:
         """Keep an entry whose body is complete. Return False if there is no room for it."""
         entry.last_used = self.clock()
         self._passed.pop(entry.identity, None)
@@ -233,7 +233,7 @@ class CacheZone:
             stored = self.disk.store(entry.digest, packed_entry(entry), entry.body, entry.key, entry.tags) or stored
         return stored
 
-    def _keep(self, entry: Entry) -> bool:
+    def _keep(self, entry: CacheEntry) -> bool:
         """Keep an entry in memory, or its file open."""
         identified = entry.identity
         for previous in (self.memory.remove(identified), self._open.pop(identified, None)):
@@ -246,13 +246,13 @@ class CacheZone:
             _drop(self._open.popitem(last=False)[1])
         return True
 
-    def refreshed(self, entry: Entry) -> None:
+    def refreshed(self, entry: CacheEntry) -> None:
         """The server has confirmed an entry: its freshness and fields are new."""
         entry.last_used = self.clock()
         if self.disk is not None:
             self.disk.update_head(entry.digest, packed_entry(entry))
 
-    def _evicted(self, entry: Entry) -> None:
+    def _evicted(self, entry: CacheEntry) -> None:
         if self.disk is None:
             self.evictions["size"] += 1
         _drop(entry)
@@ -312,7 +312,7 @@ class CacheZone:
         known = self.may_open(key)
         return self.remove(key) or known
 
-    def _remove_all(self, entries: Iterable[Entry]) -> int:
+    def _remove_all(self, entries: Iterable[CacheEntry]) -> int:
         count = 0
         for entry in entries:
             count += self.remove(entry.identity)
@@ -324,7 +324,7 @@ def _length(body: bytes | Content) -> int:
     return len(body) if isinstance(body, bytes) else body.size
 
 
-def _drop(entry: Entry) -> None:
+def _drop(entry: CacheEntry) -> None:
     entry.removed = True
     if isinstance(entry.body, Content):
         entry.body.drop()
@@ -334,5 +334,5 @@ def _remember(table: OrderedDict[bytes, T], key: bytes, value: T) -> None:
     """Enter a value as the newest one; the oldest goes if there are too many."""
     table[key] = value
     table.move_to_end(key)
-    if len(table) > MOST_REMEMBERED:
+    if len(table) > MOST_KEYS:
         table.popitem(last=False)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeVarTuple
+from typing import Protocol, TypeVarTuple
 
 from lb.cache.content import IN_MEMORY, BodyWriter, Content
-from lb.cache.entry import Entry, Part, SliceAt, identity, slice_identity
+from lb.cache.entry import CacheEntry, Part, SliceAt, identity, slice_identity
 from lb.cache.policy import serves_stale, storing
 from lb.cache.stored_fields import stored_fields, tags_of, updated, validators_of
 from lb.cache.vary import variant_key, vary_of
 from lb.events import CacheFillFailed, Reason, RequestReason
 from lb.http.cache_sink import CacheSink
+from lb.http.cached_route import CachedRoute
 from lb.http.carrier import ExchangeToServe, Upstream
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
@@ -37,9 +38,6 @@ from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.relay.epoll_stream import EpollStream
 
-if TYPE_CHECKING:
-    from lb.http.cache_target import CacheTarget
-
 __all__ = ["Fill", "FillReader"]
 
 Ts = TypeVarTuple("Ts")
@@ -55,13 +53,13 @@ class FillReader(Protocol):
     @property
     def head(self) -> RequestHead: ...
 
-    def filled(self, fill: Fill, entry: Entry) -> None:
+    def filled(self, fill: Fill, entry: CacheEntry) -> None:
         """The response comes: its head, and as much of its body as is there."""
 
-    def confirmed(self, entry: Entry) -> None:
+    def confirmed(self, entry: CacheEntry) -> None:
         """The server has confirmed what was stored."""
 
-    def stale(self, entry: Entry) -> None:
+    def stale(self, entry: CacheEntry) -> None:
         """The server has failed, and the stale response may be served."""
 
     def released(self) -> None:
@@ -92,18 +90,18 @@ class Fill:
     ended = False
     cache: str | None = None
     """It is the cache."""
-    entry: Entry | None = None
+    entry: CacheEntry | None = None
     """The response, once its head was accepted."""
 
     def __init__(
         self,
-        target: CacheTarget,
+        cached: CachedRoute,
         exchange: ExchangeToServe,
         key: bytes,
-        stale: Entry | None = None,
+        stale: CacheEntry | None = None,
         slice_at: SliceAt | None = None,
     ) -> None:
-        self.target = target
+        self.cached = cached
         self.key = key
         self._slice_at = slice_at
         self.asked = exchange.head
@@ -114,24 +112,24 @@ class Fill:
         self.told = exchange.told
         self.edits = self._edits(exchange, stale)
         self._forwarded = exchange.forwarded
-        self.began = target.loop.turn.now
-        self.requested_at = target.zone.clock()
-        self.identity = self._identity(target.zone.identity(key, exchange.head))
+        self.began = cached.loop.turn.now
+        self.requested_at = cached.zone.clock()
+        self.identity = self._identity(cached.zone.identity(key, exchange.head))
         self.waiting: dict[FillReader, None] = {}
         self.content = Content(None)
         self.content.unread = self._unread
-        self.carrier = CacheSink(target.loop, exchange.carrier, self.content, self._create_writer)
+        self.carrier = CacheSink(cached.loop, exchange.carrier, self.content, self._create_writer)
         self._idle_queue: DeadlineQueue | None = None
         self._forgotten = False
         self._open = _OpenFill(self)
-        target.context.open.add(self._open)
+        cached.context.open.add(self._open)
 
     def _identity(self, whole: bytes) -> bytes:
         return whole if self._slice_at is None else slice_identity(whole, self._slice_at)
 
-    def _edits(self, exchange: ExchangeToServe, stale: Entry | None) -> FieldChange | None:
+    def _edits(self, exchange: ExchangeToServe, stale: CacheEntry | None) -> FieldChange | None:
         """Return the changes of the request: without the client's conditions, with those of the cache."""
-        own = tuple(validators_of(stale.fields)) if stale is not None and self.target.rules.revalidate else ()
+        own = tuple(validators_of(stale.fields)) if stale is not None and self.cached.rules.revalidate else ()
         if self._slice_at is not None:
             offset, size = self._slice_at
             own = (*own, (b"Range", b"bytes=%d-%d" % (offset, offset + size - 1)))
@@ -142,7 +140,7 @@ class Fill:
 
     def start(self) -> None:
         """Ask the server."""
-        self.target.zone.fill_count += 1
+        self.cached.zone.fill_count += 1
         self.upstream = request = _FillRequest(self)
         request.start()
 
@@ -152,7 +150,7 @@ class Fill:
         self._leave_zone()
 
     def _leave_zone(self) -> None:
-        fills = self.target.zone.fills
+        fills = self.cached.zone.fills
         if fills.get(self.identity) is self:
             del fills[self.identity]
 
@@ -175,13 +173,13 @@ class Fill:
             try:
                 call(reader)
             except Exception as exception:  # noqa: BLE001 - a bug in one request must not reach another
-                self.target.loop.fault("http", exception)
+                self.cached.loop.fault("http", exception)
 
     # The response
 
     def may_serve_stale(self, failure: str) -> bool:
         stale = self.stale
-        return stale is not None and serves_stale(self.target.rules, stale.freshness, failure, self.target.zone.clock())
+        return stale is not None and serves_stale(self.cached.rules, stale.freshness, failure, self.cached.zone.clock())
 
     def serve_stale(self) -> None:
         """The server has failed: those who wait get what was stored."""
@@ -191,7 +189,7 @@ class Fill:
 
     def confirm(self, head: ResponseHead) -> None:
         """The server says that the stored response is still what it was."""
-        stale, zone, rules = self.stale, self.target.zone, self.target.rules
+        stale, zone, rules = self.stale, self.cached.zone, self.cached.rules
         assert stale is not None  # noqa: S101 - it was asked to confirm it
         fields = updated(rules, stale.fields, _fields_of(head))
         freshness = storing(rules, self.head, stale.status, fields, self.requested_at, zone.clock())
@@ -204,7 +202,7 @@ class Fill:
 
     def accept(self, head: ResponseHead) -> bool:
         """Return True if the response is stored, or at least read by all who wait."""
-        zone, rules, fields = self.target.zone, self.target.rules, _fields_of(head)
+        zone, rules, fields = self.cached.zone, self.cached.rules, _fields_of(head)
         status, part = self._part_of(head)
         freshness = storing(rules, self.head, status, fields, self.requested_at, zone.clock())
         vary = vary_of(rules, fields)
@@ -218,7 +216,7 @@ class Fill:
         variant = variant_key(vary, self.asked) if vary else b""
         self._rename(self._identity(identity(self.key, variant)))
         kept = [field for field in stored_fields(rules, fields) if part is None or field[0].lower() != b"content-range"]
-        self.entry = Entry(self.key, variant, status, kept, freshness, self.content, tags_of(fields), part=part)
+        self.entry = CacheEntry(self.key, variant, status, kept, freshness, self.content, tags_of(fields), part=part)
         if length is not None and length > IN_MEMORY:
             self.carrier.open_file()
         return True
@@ -238,16 +236,16 @@ class Fill:
 
     def _is_too_long(self, length: int | None) -> bool:
         """``length``: of the whole body in bytes; None = not known."""
-        most = self.target.rules.max_object
-        return length is not None and (0 < most < length or not self.target.zone.may_store(length))
+        most = self.cached.rules.max_object
+        return length is not None and (0 < most < length or not self.cached.zone.may_store(length))
 
     def _create_writer(self, done: Callable[[BodyWriter | None], None]) -> None:
         assert self.entry is not None  # noqa: S101 - its body comes
-        self.target.zone.create_writer(self.entry, self.content.length, done)
+        self.cached.zone.create_writer(self.entry, self.content.length, done)
 
     def _rename(self, identified: bytes) -> None:
         """The response names the fields by which its variants are told: it is a variant of its own."""
-        fills = self.target.zone.fills
+        fills = self.cached.zone.fills
         if identified != self.identity:
             registered = fills.get(self.identity) is self
             self._leave_zone()
@@ -259,7 +257,7 @@ class Fill:
         """Let those who wait read the response. A request with other fields that Vary names asks for itself."""
         entry = self.entry
         assert entry is not None  # noqa: S101 - it was accepted
-        zone = self.target.zone
+        zone = self.cached.zone
 
         def tell(reader: FillReader) -> None:
             if self._identity(zone.identity(self.key, reader.head)) == self.identity:
@@ -271,10 +269,10 @@ class Fill:
 
     def refuse(self) -> None:
         """The response must not be stored: the stored one, if any, is no longer valid."""
-        self.target.zone.pass_on(self.identity)
+        self.cached.zone.pass_on(self.identity)
         self._leave_zone()
         if self.stale is not None:
-            self.target.zone.remove(self.stale.identity)
+            self.cached.zone.remove(self.stale.identity)
 
     def pass_to_reader(self, request: UpstreamRequest, server: ServerConnection) -> UpstreamRequest | None:
         """Let the first who waits go on with the server's response; return its request. The others ask themselves."""
@@ -293,7 +291,7 @@ class Fill:
 
     @property
     def max_header(self) -> int:
-        return self.target.max_header
+        return self.cached.max_header
 
     def forwarded(self) -> HeaderFields:
         return self._forwarded()
@@ -303,7 +301,7 @@ class Fill:
 
     def response_begins(self, status: int) -> None:
         self.status = status
-        self.responded_at = self.target.loop.turn.now
+        self.responded_at = self.cached.loop.turn.now
 
     def response_complete(self, *, close: bool = False) -> None:  # noqa: ARG002 - there is no client's connection
         """All has come."""
@@ -323,7 +321,7 @@ class Fill:
         if stored and entry is not None and not self._forgotten:
             if content.file is None:
                 entry.body = bytes(content.data)
-            stored = self.target.zone.store(entry)
+            stored = self.cached.zone.store(entry)
         if not stored:
             content.drop()
         self._end()
@@ -350,7 +348,7 @@ class Fill:
         """It has no steps."""
 
     def spawn(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
-        self.target.loop.spawn(partial(self._run, async_fn, *args))
+        self.cached.loop.spawn(partial(self._run, async_fn, *args))
 
     async def _run(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
         await async_fn(*args)
@@ -393,8 +391,8 @@ class Fill:
 
     def _note_failure(self, reason: RequestReason) -> None:
         path = self.asked.target.partition(b"?")[0].decode()
-        self.target.context.sink(
-            CacheFillFailed(self.target.zone.spec.name, self.asked.host.decode(), path, self._server_name, reason)
+        self.cached.context.sink(
+            CacheFillFailed(self.cached.zone.spec.name, self.asked.host.decode(), path, self._server_name, reason)
         )
 
     @property
@@ -420,19 +418,19 @@ class Fill:
             self._idle_queue.discard(self)
         if self.upstream is not None and not self.upstream.done:
             self.upstream.end()
-        self.target.context.closed(self._open)
+        self.cached.context.closed(self._open)
 
     # The idle timeout
 
     def watch_idle(self) -> None:
         if self._idle_queue is None and not self.ended:
-            self._idle_queue = self.target.idle_queue
-            self._idle_queue.enter(self, self.target.loop.turn.now)
+            self._idle_queue = self.cached.idle_queue
+            self._idle_queue.enter(self, self.cached.loop.turn.now)
 
     def expired(self, queue: DeadlineQueue) -> None:
         """The idle timeout has passed, unless something has moved since."""
-        self.target.loop.refresh()
-        now = self.target.loop.turn.now
+        self.cached.loop.refresh()
+        now = self.cached.loop.turn.now
         active = self.upstream.last_activity if self.upstream is not None else 0.0
         if self.content.is_full:  # it waits for a reader, who has an idle timeout of its own
             active = now
@@ -449,7 +447,7 @@ class _OpenFill:
     bytes_in = 0
 
     def __init__(self, fill: Fill) -> None:
-        self.id = fill.target.context.next_id()
+        self.id = fill.cached.context.next_id()
         self._fill = fill
 
     @property
@@ -468,15 +466,15 @@ class _OpenFill:
 
     def live(self) -> LiveConnection:
         fill, backend = self._fill, self.backend
-        target = fill.target
+        cached = fill.cached
         return LiveConnection(
             self.id,
-            target.listener,
-            target.pool_target.pool.name,
+            cached.listener,
+            cached.pool_target.pool.name,
             backend.name if backend is not None else None,
-            f"cache {target.zone.spec.name}",
+            f"cache {cached.zone.spec.name}",
             "open",
-            (target.loop.turn.now - fill.began) * 1000,
+            (cached.loop.turn.now - fill.began) * 1000,
             self.bytes_in,
             self.bytes_out,
         )
@@ -488,7 +486,7 @@ class _OpenFill:
     def close(self, reason: Reason) -> None:
         """End the fill now, or let another server go on with it."""
         fill = self._fill
-        fill.target.loop.refresh()
+        fill.cached.loop.refresh()
         if reason in ("server_down", "primary_back") and fill.upstream is not None:
             fill.upstream.server_down()
         else:
@@ -499,7 +497,7 @@ class _FillRequest(UpstreamRequest):
     """The request of a fill. The response goes into the cache, or to those who wait for it."""
 
     def __init__(self, fill: Fill) -> None:
-        super().__init__(fill, fill.target.pool_target)
+        super().__init__(fill, fill.cached.pool_target)
         self._fill = fill
 
     def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:

@@ -6,10 +6,10 @@ The response is kept as it goes over the wire, with the head that asked for it: 
 from __future__ import annotations
 
 from lb.cache.cache_status import cache_status
-from lb.cache.entry import Entry
+from lb.cache.entry import CacheEntry
 from lb.cache.policy import Reuse, reuse
-from lb.http.cache_target import CacheTarget
-from lb.http.cached_response import VIA
+from lb.http.cached_response import VIA_FIELD
+from lb.http.cached_route import CachedRoute
 from lb.http.exchange import Exchange, ExchangeCarrier
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http1.field import CONDITION
@@ -27,7 +27,7 @@ class _Hit:
 
     __slots__ = ("body", "closing", "entry", "generation", "image", "until")
 
-    def __init__(self, entry: Entry, body: bytes, head: bytes, until: float, generation: int) -> None:
+    def __init__(self, entry: CacheEntry, body: bytes, head: bytes, until: float, generation: int) -> None:
         self.entry = entry
         self.generation = generation
         joined = len(body) <= _JOINED
@@ -41,14 +41,14 @@ class _Hit:
 
 
 def serve_hit(
-    target: CacheTarget, carrier: ExchangeCarrier, frontend: HttpFrontend, head: RequestHead, route: RunningRoute
+    cached: CachedRoute, carrier: ExchangeCarrier, frontend: HttpFrontend, head: RequestHead, route: RunningRoute
 ) -> bool:
     """Serve a request if it is a hit. The caller has looked: route, head and carrier are usual."""
-    zone = target.zone
+    zone = cached.zone
     now = zone.clock()
     hit: _Hit | None = head.__dict__.get("hit")
     if hit is None or now >= hit.until or hit.entry.removed or hit.generation != zone.generation:
-        hit = _make(head, target, carrier.scheme, now)
+        hit = _make(head, cached, carrier.scheme, now)
         if hit is None:
             return False
         head.__dict__["hit"] = hit
@@ -73,19 +73,19 @@ def serve_hit(
     return True
 
 
-def _make(head: RequestHead, target: CacheTarget, scheme: bytes, now: float) -> _Hit | None:
+def _make(head: RequestHead, cached: CachedRoute, scheme: bytes, now: float) -> _Hit | None:
     """Return the response to a request; None if it is no hit that has all of its body in memory."""
-    if head.block.meanings & CONDITION or head.upgrade or head.method != b"GET" or target.is_unusual(head):
+    if head.block.meanings & CONDITION or head.upgrade or head.method != b"GET" or cached.is_unusual(head):
         return None
-    zone = target.zone
-    entry = zone.find(zone.identity(target.key(scheme, head), head))
+    zone = cached.zone
+    entry = zone.find(zone.identity(cached.key(scheme, head), head))
     if entry is None or not isinstance(entry.body, bytes):
         return None
     freshness = entry.freshness
-    if reuse(target.rules, freshness, head, now) is not Reuse.FRESH:
+    if reuse(cached.rules, freshness, head, now) is not Reuse.FRESH:
         return None
     age, ttl = freshness.age(now), freshness.time_left(now)
-    fields = [*entry.fields, (b"Age", b"%d" % max(0, int(age))), VIA, *target.added("HIT", cache_status(ttl=ttl))]
+    fields = [*entry.fields, (b"Age", b"%d" % max(0, int(age))), VIA_FIELD, *cached.added("HIT", cache_status(ttl=ttl))]
     wire = status_line(entry.status) + field_lines(fields) + _framing(entry.status, len(entry.body))
     return _Hit(entry, entry.body, wire, now + min(1 - age % 1, ttl), zone.generation)
 

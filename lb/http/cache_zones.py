@@ -18,7 +18,7 @@ __all__ = ["CacheZones"]
 
 MOST_OFTEN, LEAST_OFTEN = 1.0, 60.0
 """Seconds between two looks for what nobody asks for any more."""
-LOOKS = 4
+LOOKS_A_LIFE = 4
 """Looks in the time after which such a response is removed."""
 
 
@@ -71,7 +71,7 @@ class _Upkeep:
         self._enter(zone)
 
     def _enter(self, zone: CacheZone) -> None:
-        interval = min(max(zone.spec.inactive / LOOKS, MOST_OFTEN), LEAST_OFTEN)
+        interval = min(max(zone.spec.inactive / LOOKS_A_LIFE, MOST_OFTEN), LEAST_OFTEN)
         self._context.deadlines.queue("cache", interval).enter(self, self._context.clock())
 
     def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - it is in one only

@@ -6,28 +6,26 @@ import os
 
 import attrs
 
-from lb.cache.entry import Entry
+from lb.cache.entry import CacheEntry
 from lb.http.content_part import ContentPart
 from lb.http.file_flow import BodyPart
 from lb.http.slices import Slices
 from lb.http.steps import ExchangeView
 from lb.http1.conditions import Validators, is_unmodified
 from lb.http1.field import CONDITION
-from lb.http1.ranges import ByteRange, content_range, multipart, requested_ranges, unsatisfied
+from lb.http1.ranges import BOUNDARY, ByteRange, content_range, multipart, requested_ranges, unsatisfied
 from lb.model.http_dates import parse_date
 from lb.model.request import HeaderFields
 
 __all__ = ["respond_from"]
 
-BOUNDARY = 16
-"""Random bytes of the line between the parts of a body."""
-VIA = (b"Via", b"1.1 trio-lb")
+VIA_FIELD = (b"Via", b"1.1 trio-lb")
 _OF_304 = frozenset((b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"))
 """Fields of the stored response that a 304 has: RFC 9110, section 15.4.5."""
 
 
 def respond_from(
-    exchange: ExchangeView, entry: Entry, added: HeaderFields, now: float, slices: Slices | None = None
+    exchange: ExchangeView, entry: CacheEntry, added: HeaderFields, now: float, slices: Slices | None = None
 ) -> None:
     """Answer a request from an entry, whose body may still be coming. ``added`` are further fields.
 
@@ -35,11 +33,11 @@ def respond_from(
     """
     head = exchange.head
     age = (b"Age", b"%d" % max(0, int(entry.freshness.age(now))))
-    fields = [*entry.fields, age, VIA, *added]
+    fields = [*entry.fields, age, VIA_FIELD, *added]
     if head.block.meanings & CONDITION and 200 <= entry.status < 300:
         validators = _validators_of(entry, now)
         if is_unmodified(head.block, validators, now):
-            exchange.respond(304, [field for field in fields if field[0].lower() in _OF_304] + [age, VIA, *added])
+            exchange.respond(304, [field for field in fields if field[0].lower() in _OF_304] + [age, VIA_FIELD, *added])
             return
         size = _size(entry)
         if entry.status == 200 and size is not None:
@@ -57,7 +55,7 @@ def respond_from(
 class _Source:
     """What parts are taken from."""
 
-    entry: Entry
+    entry: CacheEntry
     size: int
     """Bytes of the whole body."""
     slices: Slices | None
@@ -71,17 +69,17 @@ class _Source:
         return ContentPart(body, *wanted)
 
 
-def _size(entry: Entry) -> int | None:
+def _size(entry: CacheEntry) -> int | None:
     return entry.length if entry.part is None else entry.part.total
 
 
-def _validators_of(entry: Entry, now: float) -> Validators:
+def _validators_of(entry: CacheEntry, now: float) -> Validators:
     values = {name.lower(): value for name, value in entry.fields if name.lower() in (b"etag", b"last-modified")}
     modified = values.get(b"last-modified")
     return Validators(values.get(b"etag"), parse_date(modified, now) if modified is not None else None)
 
 
-def _whole(entry: Entry) -> bytes | tuple[BodyPart]:
+def _whole(entry: CacheEntry) -> bytes | tuple[BodyPart]:
     return entry.body if isinstance(entry.body, bytes) else (ContentPart(entry.body),)
 
 

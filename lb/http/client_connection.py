@@ -298,7 +298,7 @@ class ClientConnection(ExchangeCarrier):
                 if route.fast is not None:
                     begin_fast(self, frontend, head, route, route.fast)
                     return
-                if route.hits is not None and route.hits(self, frontend, head, route):
+                if route.cached is not None and frontend.serve_hit(route.cached, self, frontend, head, route):
                     return
         if head.has_body and self._buffer is not None:
             buffer, self._buffer = self._buffer, None

@@ -11,7 +11,7 @@ __all__ = ["ContentPart"]
 class ContentPart:
     """``length`` bytes from ``offset``; None: all to the end. Whoever has it releases it once.
 
-    Implements :class:`lb.cache.content.ContentReader`.
+    Implements :class:`lb.cache.content.ContentReader` and :class:`lb.http.file_flow.ComingPart`.
     """
 
     __slots__ = ("_stream", "content", "length", "position")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -16,12 +16,9 @@ from lb.http.flow import Coding
 from lb.http.pace import Pace
 from lb.relay.epoll_stream import EpollStream
 
-if TYPE_CHECKING:
-    from lb.http.content_part import ContentPart
-    from lb.http.sliced_part import SlicedPart
-
 __all__ = [
     "BodyPart",
+    "ComingPart",
     "FilePart",
     "FileSource",
     "PartsFlow",
@@ -73,8 +70,63 @@ class FilePart:
         self.file.release()
 
 
-BodyPart: TypeAlias = "bytes | FilePart | ContentPart | SlicedPart"
-"""Only who has a cache needs the last two."""
+class ComingFile(FileSource, Protocol):
+    """A file with the first bytes of a body that is still coming."""
+
+    @property
+    def body_at(self) -> int:
+        """Where the body begins in the file, in bytes."""
+
+
+class ComingBody(Protocol):
+    """A body that is still coming, perhaps. The last bytes are in memory, those before ``data_at`` in the file."""
+
+    @property
+    def file(self) -> ComingFile | None: ...
+
+    @property
+    def data_at(self) -> int: ...
+
+    def read(self, offset: int, most: int) -> bytes:
+        """Return bytes in memory, at most so many."""
+
+
+class ComingPart(Protocol):
+    """A part of a body that may still be coming. Whoever has it releases it once."""
+
+    @property
+    def length(self) -> int | None:
+        """In bytes; None as long as that is not known."""
+
+    @property
+    def failed(self) -> bool:
+        """The rest will never come."""
+
+    @property
+    def content(self) -> ComingBody:
+        """What has the next bytes, once some are ready."""
+
+    @property
+    def position(self) -> int:
+        """Of the next byte in ``content``."""
+
+    def ready(self, sent: int) -> int:
+        """Return how many bytes can be sent now, after the ``sent`` first ones."""
+
+    def is_sent(self, sent: int) -> bool:
+        """Return True if these are all bytes."""
+
+    def wait(self, stream: EpollStream) -> None:
+        """Give the stream a turn when there are more bytes, or none will come."""
+
+    def move(self, count: int) -> None:
+        """So many more bytes were sent."""
+
+    def release(self) -> None:
+        """End the use of it."""
+
+
+BodyPart: TypeAlias = bytes | FilePart | ComingPart
 
 
 def parts_length(parts: Iterable[BodyPart]) -> int | None:
@@ -211,7 +263,7 @@ class PartsFlow:
         self._position += 1
         self._sent = self._resident_until = 0
 
-    def _send_content(self, part: ContentPart | SlicedPart) -> bool:
+    def _send_content(self, part: ComingPart) -> bool:
         count = part.ready(self._sent)
         if not count:
             if part.failed:

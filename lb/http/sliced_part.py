@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lb.cache.content import Content
-from lb.cache.entry import Entry
+from lb.cache.entry import CacheEntry
 from lb.http.content_part import ContentPart
 from lb.relay.epoll_stream import EpollStream
 
@@ -25,12 +25,12 @@ class SliceSource(Protocol):
 class SlicedPart:
     """``length`` bytes from ``offset``; ``first`` is the slice that holds the first of them, if it is known.
 
-    It has what a :class:`lb.http.content_part.ContentPart` has. Whoever has it releases it once.
+    Implements :class:`lb.http.file_flow.ComingPart`.
     """
 
     __slots__ = ("_end", "_inner", "_offset", "_size", "_source", "_stream", "_waits", "failed", "length")
 
-    def __init__(self, source: SliceSource, size: int, offset: int, length: int, first: Entry | None) -> None:
+    def __init__(self, source: SliceSource, size: int, offset: int, length: int, first: CacheEntry | None) -> None:
         self.length: int | None = length
         self.failed = False
         """A slice could not be had, or is of another state of the response."""
@@ -79,7 +79,7 @@ class SlicedPart:
     def _end_of_slice(self) -> int:
         return min(self._offset - self._offset % self._size + self._size, self._end)
 
-    def found(self, entry: Entry) -> None:
+    def found(self, entry: CacheEntry) -> None:
         """A slice is there, or comes."""
         self._waits = False
         start = self._offset if entry.part is None else self._offset - entry.part.offset

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from lb.cache.entry import Entry, SliceAt
-from lb.cache.look_up import look_up
+from lb.cache.entry import CacheEntry, SliceAt
+from lb.cache.find_stored import find_stored
 from lb.cache.policy import Reuse, reuse
 from lb.cache.stored_fields import is_same
 from lb.events import RequestReason
 from lb.http.cache_fill import Fill
+from lb.http.cached_route import CachedRoute
 from lb.http.carrier import ExchangeToServe
 from lb.http.server_connection import ServerConnection
 from lb.http.sliced_part import SlicedPart
 from lb.http.upstream_request import UpstreamRequest
 from lb.model.request import HeaderFields
-
-if TYPE_CHECKING:
-    from lb.http.cache_target import CacheTarget
 
 __all__ = ["Slices"]
 
@@ -29,8 +26,8 @@ class Slices:
     All slices must be of the state that the first one is of: the client would get a mixture otherwise.
     """
 
-    def __init__(self, target: CacheTarget, exchange: ExchangeToServe, first: Entry) -> None:
-        self._target = target
+    def __init__(self, cached: CachedRoute, exchange: ExchangeToServe, first: CacheEntry) -> None:
+        self._cached = cached
         self._exchange = exchange
         self._first = first
         self._looking: set[SlicedPart] = set()
@@ -50,21 +47,21 @@ class Slices:
         at = SliceAt(offset, self._first.part.slice_size)
         self._looking.add(part)
         found = partial(self._looked_up, at, part)
-        look_up(self._target.zone, self._first.key, self._exchange.head, at, found)
+        find_stored(self._cached.zone, self._first.key, self._exchange.head, at, found)
 
-    def _looked_up(self, at: SliceAt, part: SlicedPart, entry: Entry | None) -> None:
+    def _looked_up(self, at: SliceAt, part: SlicedPart, entry: CacheEntry | None) -> None:
         if part not in self._looking:
             return
         self._looking.discard(part)
-        target, zone = self._target, self._target.zone
-        if entry is None or reuse(target.rules, entry.freshness, self._exchange.head, zone.clock()) is Reuse.REVALIDATE:
+        cached, zone = self._cached, self._cached.zone
+        if entry is None or reuse(cached.rules, entry.freshness, self._exchange.head, zone.clock()) is Reuse.REVALIDATE:
             self._fetch(at, part, entry)
         else:
             self.take(entry, part)
 
-    def _fetch(self, at: SliceAt, part: SlicedPart, stale: Entry | None) -> None:
+    def _fetch(self, at: SliceAt, part: SlicedPart, stale: CacheEntry | None) -> None:
         """Join the fill of a slice that is under way, or begin one."""
-        target, zone, key = self._target, self._target.zone, self._first.key
+        cached, zone, key = self._cached, self._cached.zone, self._first.key
         identified = zone.identities(key, self._exchange.head, at)[-1]
         reader = self._waiting[part] = _SliceReader(self, part)
         fill = zone.fills.get(identified)
@@ -72,19 +69,19 @@ class Slices:
             reader.fill = fill
             fill.join(reader)
             return
-        reader.fill = fill = Fill(target, self._exchange, key, stale, at)
+        reader.fill = fill = Fill(cached, self._exchange, key, stale, at)
         zone.fills.setdefault(identified, fill)
         fill.join(reader)
         fill.start()
 
-    def take(self, entry: Entry, part: SlicedPart) -> None:
+    def take(self, entry: CacheEntry, part: SlicedPart) -> None:
         """A slice is there, or comes, or even the whole. It is of no use if the response has changed since."""
         self._waiting.pop(part, None)
         first = self._first
         if _total(entry) == _total(first) and is_same(first.fields, entry.fields):
             part.found(entry)
         else:
-            self._target.zone.remove(first.identity)
+            self._cached.zone.remove(first.identity)
             part.fail()
 
     def fail(self, part: SlicedPart) -> None:
@@ -109,13 +106,13 @@ class _SliceReader:
         self._slices = slices
         self._part = part
 
-    def filled(self, fill: Fill, entry: Entry) -> None:  # noqa: ARG002 - the entry says all
+    def filled(self, fill: Fill, entry: CacheEntry) -> None:  # noqa: ARG002 - the entry says all
         self._slices.take(entry, self._part)
 
-    def confirmed(self, entry: Entry) -> None:
+    def confirmed(self, entry: CacheEntry) -> None:
         self._slices.take(entry, self._part)
 
-    def stale(self, entry: Entry) -> None:
+    def stale(self, entry: CacheEntry) -> None:
         self._slices.take(entry, self._part)
 
     def released(self) -> None:
@@ -129,6 +126,6 @@ class _SliceReader:
         self._slices.fail(self._part)
 
 
-def _total(entry: Entry) -> int | None:
+def _total(entry: CacheEntry) -> int | None:
     """Return the bytes of the whole body."""
     return entry.length if entry.part is None else entry.part.total

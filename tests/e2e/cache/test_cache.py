@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.support.balancer import PATIENCE, balancer
+from tests.support.balancer import PATIENCE, balancer, connect
 from tests.support.caching import Gate, ask, cache_config, response, results
 from tests.support.http_client import client, scripted
 
@@ -140,6 +140,13 @@ async def test_a_stale_response_is_served_while_the_server_fails(tmp_path, endin
     assert [answer.body for answer in answers] == [b"old"] * 3
 
 
+async def until_new(lb):
+    """Ask until the update is stored."""
+    with trio.fail_after(PATIENCE):
+        while (await ask(lb)).body != b"new":  # noqa: ASYNC110 - the balancer says nothing of it
+            await trio.sleep(0.01)
+
+
 async def test_others_get_the_stale_response_while_one_is_updated_beside(tmp_path):
     update = Gate(response(b"new"))
     async with scripted(response(b"old", SHORT), update) as server:
@@ -148,9 +155,7 @@ async def test_others_get_the_stale_response_while_one_is_updated_beside(tmp_pat
             await trio.sleep(1.1)
             answers += [await ask(lb) for _ in range(3)]
             update.let(0)
-            with trio.fail_after(PATIENCE):
-                while (await ask(lb)).body != b"new":
-                    await trio.sleep(0.01)
+            await until_new(lb)
         assert len(server.requests) == 2
     assert results(answers) == ["MISS", "STALE", "UPDATING", "UPDATING"]
 
@@ -184,8 +189,6 @@ async def test_all_who_ask_at_the_same_time_read_along_with_one_fetch(tmp_path):
 
 async def begin_reading(lb):
     """Connect while the fetch is under way, and read until some of the body has come."""
-    from tests.support.balancer import connect
-
     stream = await connect(lb.port)
     await stream.send_all(b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
     received = b""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from lb.cache.cache_key import CachedRequest
-from lb.cache.entry import Entry, SliceAt, digest_of
+from lb.cache.entry import CacheEntry, SliceAt, digest_of
+from lb.cache.zone import CacheZone
 
-if TYPE_CHECKING:
-    from lb.cache.zone import CacheZone
-
-__all__ = ["look_up"]
+__all__ = ["find_stored"]
 
 
-def look_up(
-    zone: CacheZone, key: bytes, request: CachedRequest, slice_at: SliceAt | None, found: Callable[[Entry | None], None]
+def find_stored(
+    zone: CacheZone,
+    key: bytes,
+    request: CachedRequest,
+    slice_at: SliceAt | None,
+    found: Callable[[CacheEntry | None], None],
 ) -> None:
     """Pass the response that is stored for a request to ``found``, now or later; None if there is none.
 
@@ -42,7 +43,7 @@ class _OnDisk:
         key: bytes,
         request: CachedRequest,
         slice_at: SliceAt | None,
-        found: Callable[[Entry | None], None],
+        found: Callable[[CacheEntry | None], None],
     ) -> None:
         self._zone = zone
         self._asked = key, request, slice_at
@@ -60,7 +61,7 @@ class _OnDisk:
                 return
         self._found(None)
 
-    def _opened(self, entry: Entry | None, *, is_mark: bool) -> None:
+    def _opened(self, entry: CacheEntry | None, *, is_mark: bool) -> None:
         """A file was opened. A mark says under which names the responses of its key are stored."""
         if is_mark:
             self.try_next(self._zone.identities(*self._asked))
