@@ -296,9 +296,8 @@ class CacheZone:
         entries = [entry for entry in (*self.memory, *self._open.values()) if matches(entry.key, entry.tags)]
         if self.disk is None:
             return self._remove_all(entries)
-        for entry in entries:
-            self._forget(entry.identity)
-        return await self.disk.purge(matches)
+        known = sum([self._forget(entry.identity) for entry in entries])
+        return max(known, await self.disk.purge(matches))
 
     def purge_key(self, key: bytes) -> int:
         """Forget all that is stored for a key. Return how many entries are known."""

@@ -41,9 +41,8 @@ async def test_a_fresh_response_is_served_without_the_server(tmp_path, size, chu
 
 
 async def test_what_has_a_key_of_its_own_is_stored_on_its_own(tmp_path):
-    async with scripted(response(b"one"), response(b"two")) as server:
-        async with balancer(tmp_path, cache_config(server)) as lb:
-            answers = [await ask(lb, target) for target in (b"/1", b"/2", b"/1", b"/2")]
+    async with scripted(response(b"one"), response(b"two")) as server, balancer(tmp_path, cache_config(server)) as lb:
+        answers = [await ask(lb, target) for target in (b"/1", b"/2", b"/1", b"/2")]
     assert [answer.body for answer in answers] == [b"one", b"two", b"one", b"two"]
     assert results(answers) == ["MISS", "MISS", "HIT", "HIT"]
 
@@ -115,11 +114,13 @@ async def test_a_stale_response_is_confirmed_by_the_server(tmp_path):
 
 
 async def test_an_expired_response_is_replaced(tmp_path):
-    async with scripted(response(b"old", SHORT), response(b"new")) as server:
-        async with balancer(tmp_path, cache_config(server, route="use_stale = []")) as lb:
-            answers = [await ask(lb)]
-            await trio.sleep(1.1)
-            answers += [await ask(lb) for _ in range(2)]
+    async with (
+        scripted(response(b"old", SHORT), response(b"new")) as server,
+        balancer(tmp_path, cache_config(server, route="use_stale = []")) as lb,
+    ):
+        answers = [await ask(lb)]
+        await trio.sleep(1.1)
+        answers += [await ask(lb) for _ in range(2)]
     assert results(answers) == ["MISS", "EXPIRED", "HIT"]
     assert [answer.body for answer in answers] == [b"old", b"new", b"new"]
 
@@ -131,11 +132,13 @@ async def test_a_stale_response_is_served_while_the_server_fails(tmp_path, endin
 
     failure = {"closes": closes, "500": GONE, "garbage": b"garbage\r\n\r\n"}[ending]
     route = 'use_stale = ["error", "timeout", "http_500"]\nbackground_update = false'
-    async with scripted(response(b"old", SHORT), failure) as server:
-        async with balancer(tmp_path, cache_config(server, route=route)) as lb:
-            answers = [await ask(lb)]
-            await trio.sleep(1.1)
-            answers += [await ask(lb) for _ in range(2)]
+    async with (
+        scripted(response(b"old", SHORT), failure) as server,
+        balancer(tmp_path, cache_config(server, route=route)) as lb,
+    ):
+        answers = [await ask(lb)]
+        await trio.sleep(1.1)
+        answers += [await ask(lb) for _ in range(2)]
     assert results(answers) == ["MISS", "STALE", "STALE"]
     assert [answer.body for answer in answers] == [b"old"] * 3
 
@@ -242,46 +245,54 @@ async def test_a_fetch_that_is_cut_short_looks_complete_to_nobody_and_is_not_sto
 async def test_requests_for_what_cannot_be_stored_do_not_wait_for_each_other(tmp_path):
     private = b"Cache-Control: private\r\n"
     slow = Gate(response(b"slow", private))
-    async with scripted(response(b"quick", private), slow, response(b"other", private)) as server:
-        async with balancer(tmp_path, cache_config(server)) as lb:
-            assert (await ask(lb)).body == b"quick"
-            async with client(lb) as visitor:
-                await visitor.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-                await slow.asked.wait()
-                assert (await ask(lb)).body == b"other"
-                slow.let(0)
-                assert (await visitor.answer()).body == b"slow"
+    async with (
+        scripted(response(b"quick", private), slow, response(b"other", private)) as server,
+        balancer(tmp_path, cache_config(server)) as lb,
+    ):
+        assert (await ask(lb)).body == b"quick"
+        async with client(lb) as visitor:
+            await visitor.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+            await slow.asked.wait()
+            assert (await ask(lb)).body == b"other"
+            slow.let(0)
+            assert (await visitor.answer()).body == b"slow"
 
 
 async def test_an_unsafe_request_invalidates_what_is_stored(tmp_path):
-    async with scripted(response(b"old"), response(b"done", b""), response(b"new")) as server:
-        async with balancer(tmp_path, cache_config(server)) as lb:
-            answers = [await ask(lb), await ask(lb)]
-            await ask(lb, method=b"POST", fields=b"Content-Length: 0\r\n")
-            answers.append(await ask(lb))
+    async with (
+        scripted(response(b"old"), response(b"done", b""), response(b"new")) as server,
+        balancer(tmp_path, cache_config(server)) as lb,
+    ):
+        answers = [await ask(lb), await ask(lb)]
+        await ask(lb, method=b"POST", fields=b"Content-Length: 0\r\n")
+        answers.append(await ask(lb))
     assert [answer.body for answer in answers] == [b"old", b"old", b"new"]
 
 
 async def test_purge_removes_one_object_or_a_prefix_for_those_who_may(tmp_path):
-    async with scripted(FRESH) as server:
-        async with balancer(tmp_path, cache_config(server, route='purge = ["127.0.0.0/8"]')) as lb:
-            for target in (b"/a/1", b"/a/2", b"/b"):
-                await ask(lb, target)
-            assert (await ask(lb, b"/b", method=b"PURGE")).status == 200
-            assert (await ask(lb, b"/b", method=b"PURGE")).status == 404
-            assert results([await ask(lb, b"/b"), await ask(lb, b"/a/1")]) == ["MISS", "HIT"]
-            assert (await ask(lb, b"/a/*", method=b"PURGE")).status == 200
-            assert results([await ask(lb, b"/a/1"), await ask(lb, b"/a/2"), await ask(lb, b"/b")]) == [
-                "MISS",
-                "MISS",
-                "HIT",
-            ]
+    async with (
+        scripted(FRESH) as server,
+        balancer(tmp_path, cache_config(server, route='purge = ["127.0.0.0/8"]')) as lb,
+    ):
+        for target in (b"/a/1", b"/a/2", b"/b"):
+            await ask(lb, target)
+        assert (await ask(lb, b"/b", method=b"PURGE")).status == 200
+        assert (await ask(lb, b"/b", method=b"PURGE")).status == 404
+        assert results([await ask(lb, b"/b"), await ask(lb, b"/a/1")]) == ["MISS", "HIT"]
+        assert (await ask(lb, b"/a/*", method=b"PURGE")).status == 200
+        assert results([await ask(lb, b"/a/1"), await ask(lb, b"/a/2"), await ask(lb, b"/b")]) == [
+            "MISS",
+            "MISS",
+            "HIT",
+        ]
 
 
 async def test_bypass_asks_the_server_and_stores(tmp_path):
-    async with scripted(response(b"1"), response(b"2"), response(b"3")) as server:
-        async with balancer(tmp_path, cache_config(server, route='bypass = ["cookie:fresh"]')) as lb:
-            answers = [await ask(lb), await ask(lb, fields=b"Cookie: fresh=1\r\n"), await ask(lb)]
+    async with (
+        scripted(response(b"1"), response(b"2"), response(b"3")) as server,
+        balancer(tmp_path, cache_config(server, route='bypass = ["cookie:fresh"]')) as lb,
+    ):
+        answers = [await ask(lb), await ask(lb, fields=b"Cookie: fresh=1\r\n"), await ask(lb)]
     assert results(answers) == ["MISS", "BYPASS", "HIT"]
     assert [answer.body for answer in answers] == [b"1", b"2", b"2"]
 
