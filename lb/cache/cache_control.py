@@ -80,8 +80,9 @@ def cache_control(values: Sequence[bytes]) -> CacheControl:
 def _directives(value: bytes) -> Iterable[tuple[bytes, bytes | None]]:
     is_quoted = b'"' in value and _BALANCED.fullmatch(value)  # a quote that does not end hides no directive
     for part in _DIRECTIVE.findall(value) if is_quoted else value.split(b","):
-        name, equals, argument = part.partition(b"=")
-        yield name.strip().lower(), argument.rstrip() if equals else None
+        name, _, argument = part.strip().partition(b"=")
+        word = name.rstrip()
+        yield word.lower(), argument if word == name else None  # white space before = makes it invalid
 
 
 def _unquoted(argument: bytes) -> bytes:

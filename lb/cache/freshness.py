@@ -165,13 +165,13 @@ def freshness_of(
     no_cache = word.control.is_whole(b"no-cache")
     lifetime = _lifetime(rules, status, word, times)
     if lifetime is None:
-        if not no_cache:
+        if not (no_cache and _may_be_guessed(status, word)):
             return None
         lifetime = 0.0
     left = lifetime - times.initial_age
     while_revalidate, if_error = _windows(word.control, is_stale=left <= 0, no_cache=no_cache)
-    may_be_stale = -left < max(while_revalidate or 0, if_error or 0)
-    if not (may_be_stale or (left > 0 and not no_cache) or (word.has_validator and rules.revalidate)):
+    is_usable = not no_cache and left + max(0, while_revalidate or 0, if_error or 0) > 0
+    if not (is_usable or (word.has_validator and rules.revalidate)):
         return None
     must_revalidate = any(name in word.control for name in (*_REVALIDATE, b"s-maxage"))
     return Freshness(responded_at, times.initial_age, lifetime, while_revalidate, if_error, must_revalidate, no_cache)
@@ -204,11 +204,16 @@ def _explicit_lifetime(word: ServerWord, times: _Times) -> float | None:
 
 
 def _heuristic_lifetime(status: int, word: ServerWord, times: _Times) -> float | None:
-    """Return a tenth of the time since the last change (section 4.2.2), where a status or ``public`` allows it."""
+    """Return a tenth of the time since the last change: section 4.2.2."""
     modified = word.date(b"last-modified", times.responded_at)
-    if modified is None or not (status in _HEURISTIC_STATUSES or b"public" in word.control):
+    if modified is None or not _may_be_guessed(status, word):
         return None
     return min(max(0.0, times.date - modified) * _HEURISTIC_SHARE, _HEURISTIC_LONGEST) or None
+
+
+def _may_be_guessed(status: int, word: ServerWord) -> bool:
+    """Return whether a response may be stored though it does not say how long it is fresh."""
+    return status in _HEURISTIC_STATUSES or b"public" in word.control
 
 
 def _windows(control: CacheControl, *, is_stale: bool, no_cache: bool) -> tuple[float | None, float | None]:
