@@ -33,7 +33,7 @@ _UNDERSTOOD = frozenset(
     (*range(200, 206), *range(300, 304), 305, 307, 308, *range(400, 418), 421, 422, 426, *range(500, 506))
 )
 """Statuses of RFC 9110, which ask nothing else of a cache: for ``must-understand``."""
-_FOR_AUTHORIZED = (b"public", b"must-revalidate", b"s-maxage")
+_FOR_AUTHORIZED = frozenset((b"public", b"must-revalidate", b"s-maxage"))
 _ABSENT = (None, b"", b"0")
 
 
@@ -142,7 +142,7 @@ def _is_for_all(word: ServerWord, status: int) -> bool:
     """Return whether the server lets a shared cache store its response."""
     if not (200 <= status <= 599) or status in _NEVER_STORED:
         return False
-    if b"set-cookie" in word.fields or b"*" in list_members(word.fields, b"vary"):
+    if b"set-cookie" in word.fields or (b"vary" in word.fields and b"*" in list_members(word.fields, b"vary")):
         return False
     if b"must-understand" in word.control:
         if status not in _UNDERSTOOD:
@@ -154,7 +154,7 @@ def _is_for_all(word: ServerWord, status: int) -> bool:
 
 def _is_for_others(word: ServerWord, request: CachedRequest) -> bool:
     """Return whether others may have what a client got by its Authorization, if it has one: section 3.5."""
-    return request.header(b"authorization") is None or any(name in word.control for name in _FOR_AUTHORIZED)
+    return request.header(b"authorization") is None or word.control.has_any(_FOR_AUTHORIZED)
 
 
 def reuse(rules: RouteCache, freshness: Freshness, request: CachedRequest, now: float) -> Reuse:
