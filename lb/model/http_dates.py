@@ -48,8 +48,8 @@ def http_date(seconds: int) -> bytes:
 def parse_date(value: bytes, now: float) -> int | None:
     """Return the seconds since 1970 of a date in one of the three formats, None if it is not a date.
 
-    ``now`` completes years of two digits. Case does not matter (RFC 9111, section 4.2). It is quick for a date of today's
-    format that comes again.
+    ``now`` completes years of two digits. Case does not matter (RFC 9111, section 4.2). It is quick for a date of
+    today's format that comes again.
     """
     if len(value) == _FULL_LENGTH:
         return _full_date(value)
