@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 
@@ -10,6 +11,8 @@ __all__ = ["MAX_SECONDS", "NO_DIRECTIVES", "CacheControl", "cache_control", "del
 MAX_SECONDS = 2**31
 """The longest time in seconds. More is this (RFC 9111, section 1.2.2)."""
 
+_SHORT = 100
+"""Bytes of a line that is kept. The lines of a site are few."""
 _QUOTED = rb'"(?:[^"\\]|\\.)*+"'
 _BALANCED = re.compile(rb'(?:%b|[^"])*+' % _QUOTED)
 _DIRECTIVE = re.compile(rb'(?:%b|[^",])++' % _QUOTED)
@@ -40,6 +43,9 @@ class CacheControl:
 
     def __contains__(self, name: bytes) -> bool:
         return name in self._arguments
+
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        return not names.isdisjoint(self._arguments)
 
     def seconds(self, name: bytes) -> int | None:
         """Return the shortest time of a directive; None if it is missing, 0 if it has no valid time."""
@@ -73,15 +79,28 @@ def delta_seconds(digits: bytes) -> int | None:
 
 
 def cache_control(values: Sequence[bytes]) -> CacheControl:
-    """Read the lines of Cache-Control. Never fails: what is no directive is none that anyone asks for."""
+    """Read the lines of Cache-Control. Never fails: what is no directive is none that anyone asks for.
+
+    One short line, as most responses have it, is looked up if it comes again.
+    """
+    if not values:
+        return NO_DIRECTIVES
+    if len(values) == 1 and len(values[0]) <= _SHORT:
+        return _read(values[0])
     return CacheControl(directive for value in values for directive in _directives(value))
+
+
+@functools.lru_cache(maxsize=256)
+def _read(value: bytes) -> CacheControl:
+    return CacheControl(_directives(value))
 
 
 def _directives(value: bytes) -> Iterable[tuple[bytes, bytes | None]]:
     is_quoted = b'"' in value and _BALANCED.fullmatch(value)  # a quote that does not end hides no directive
     for part in _DIRECTIVE.findall(value) if is_quoted else value.split(b","):
-        name, equals, argument = part.partition(b"=")
-        yield name.strip().lower(), argument.rstrip() if equals else None
+        name, _, argument = part.strip().partition(b"=")
+        word = name.rstrip()
+        yield word.lower(), argument if word == name else None  # white space before = makes it invalid
 
 
 def _unquoted(argument: bytes) -> bytes:

@@ -20,7 +20,8 @@ _FORM = struct.Struct("<dddddB")
 _NOT_SAID = -1.0
 _CLOCK_STEP = 60.0
 """Seconds that the clock may be behind the time of storing. A clock that was set back further says nothing of ages."""
-_REVALIDATE = (b"must-revalidate", b"proxy-revalidate")
+_REVALIDATE = frozenset((b"must-revalidate", b"proxy-revalidate"))
+_NO_MAX_STALE = _REVALIDATE | {b"s-maxage"}
 _HEURISTIC_STATUSES = frozenset((200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501))
 """RFC 9110, section 15.1, without 206."""
 _HEURISTIC_SHARE = 0.1
@@ -84,9 +85,12 @@ class Freshness:
         return cls(responded_at, initial_age, lifetime, while_revalidate, if_error, bool(flags & 1), bool(flags & 2))
 
 
-@attrs.frozen
+@attrs.define
 class ServerWord:
-    """What a server says of the caching of a response, without the fields that the route does not heed."""
+    """What a server says of the caching of a response, without the fields that the route does not heed.
+
+    Nobody changes it. It is not frozen, as that would make each response cost more.
+    """
 
     fields: Mapping[bytes, list[bytes]]
     """The values by name, in lower case."""
@@ -116,7 +120,10 @@ class ServerWord:
 
     def date(self, name: bytes, now: float) -> int | None:
         """Return the earliest date of a field; None if there is none, or one that is no date."""
-        dates = [parse_date(value, now) for value in self.fields.get(name, ())]
+        values = self.fields.get(name, ())
+        if len(values) == 1:
+            return parse_date(values[0], now)
+        dates = [parse_date(value, now) for value in values]
         return None if None in dates else min(dates, default=None)  # type: ignore[type-var]  # no None in it
 
 
@@ -130,9 +137,9 @@ def _accelerated(values: Sequence[bytes], responded_at: float) -> float | None:
     return None if until is None else max(0.0, until - responded_at)
 
 
-@attrs.frozen
+@attrs.define
 class _Times:
-    """The times of a response: section 4.2.3."""
+    """The times of a response: section 4.2.3. Nobody changes them, either."""
 
     responded_at: float
     date: float
@@ -143,14 +150,18 @@ class _Times:
     @classmethod
     def of(cls, word: ServerWord, requested_at: float, responded_at: float) -> _Times:
         date = word.date(b"date", responded_at)
-        first = _AGE.match(next(iter(word.fields.get(b"age", ())), b""))
-        age = delta_seconds(first[1]) if first is not None else None
-        counted = (age or 0) + max(0.0, responded_at - requested_at)
+        counted = _age(word.fields.get(b"age")) + max(0.0, responded_at - requested_at)
         return cls(responded_at, responded_at if date is None else date, counted)
 
     @property
     def initial_age(self) -> float:
         return max(self.counted_age, self.responded_at - self.date)
+
+
+def _age(values: Sequence[bytes] | None) -> int:
+    """Return the first Age; 0 if it is none."""
+    match = _AGE.match(values[0]) if values else None
+    return (delta_seconds(match[1]) or 0) if match is not None else 0
 
 
 def freshness_of(
@@ -165,15 +176,15 @@ def freshness_of(
     no_cache = word.control.is_whole(b"no-cache")
     lifetime = _lifetime(rules, status, word, times)
     if lifetime is None:
-        if not no_cache:
+        if not (no_cache and _may_be_guessed(status, word)):
             return None
         lifetime = 0.0
     left = lifetime - times.initial_age
     while_revalidate, if_error = _windows(word.control, is_stale=left <= 0, no_cache=no_cache)
-    may_be_stale = -left < max(while_revalidate or 0, if_error or 0)
-    if not (may_be_stale or (left > 0 and not no_cache) or (word.has_validator and rules.revalidate)):
+    is_usable = not no_cache and left + max(0, while_revalidate or 0, if_error or 0) > 0
+    if not (is_usable or (word.has_validator and rules.revalidate)):
         return None
-    must_revalidate = any(name in word.control for name in (*_REVALIDATE, b"s-maxage"))
+    must_revalidate = word.control.has_any(_NO_MAX_STALE)
     return Freshness(responded_at, times.initial_age, lifetime, while_revalidate, if_error, must_revalidate, no_cache)
 
 
@@ -204,11 +215,16 @@ def _explicit_lifetime(word: ServerWord, times: _Times) -> float | None:
 
 
 def _heuristic_lifetime(status: int, word: ServerWord, times: _Times) -> float | None:
-    """Return a tenth of the time since the last change (section 4.2.2), where a status or ``public`` allows it."""
+    """Return a tenth of the time since the last change: section 4.2.2."""
     modified = word.date(b"last-modified", times.responded_at)
-    if modified is None or not (status in _HEURISTIC_STATUSES or b"public" in word.control):
+    if modified is None or not _may_be_guessed(status, word):
         return None
     return min(max(0.0, times.date - modified) * _HEURISTIC_SHARE, _HEURISTIC_LONGEST) or None
+
+
+def _may_be_guessed(status: int, word: ServerWord) -> bool:
+    """Return whether a response may be stored though it does not say how long it is fresh."""
+    return status in _HEURISTIC_STATUSES or b"public" in word.control
 
 
 def _windows(control: CacheControl, *, is_stale: bool, no_cache: bool) -> tuple[float | None, float | None]:
@@ -217,7 +233,7 @@ def _windows(control: CacheControl, *, is_stale: bool, no_cache: bool) -> tuple[
     None is what the response does not say. It says 0 by s-maxage (section 5.2.2.10), and if it comes stale: it should
     never be used unasked.
     """
-    if no_cache or any(name in control for name in _REVALIDATE):
+    if no_cache or control.has_any(_REVALIDATE):
         return 0.0, 0.0
     default = 0.0 if is_stale or b"s-maxage" in control else None
     while_revalidate, if_error = control.seconds(b"stale-while-revalidate"), control.seconds(b"stale-if-error")

@@ -12,8 +12,12 @@ __all__ = ["by_name", "list_members"]
 def by_name(fields: HeaderFields) -> dict[bytes, list[bytes]]:
     """Return the values of each name, which is in lower case."""
     found: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        found.setdefault(name.lower(), []).append(value)
+    for sent, value in fields:
+        name = sent.lower()
+        if name in found:
+            found[name].append(value)
+        else:
+            found[name] = [value]
     return found
 
 

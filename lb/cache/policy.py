@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import enum
 
+import attrs
+
 from lb.cache.cache_control import CacheControl, cache_control
 from lb.cache.cache_key import CachedRequest
 from lb.cache.freshness import Freshness, ServerWord, freshness_of
 from lb.cache.header_fields import list_members
+from lb.cache.stored_fields import updated
 from lb.model import RouteCache
 from lb.model.request import HeaderFields
 
 __all__ = [
     "Reuse",
+    "StoredHead",
     "may_look_up",
     "only_if_cached",
     "reuse",
+    "revalidated",
     "serves_stale",
     "storing",
     "wanted",
@@ -28,8 +33,7 @@ _UNDERSTOOD = frozenset(
     (*range(200, 206), *range(300, 304), 305, 307, 308, *range(400, 418), 421, 422, 426, *range(500, 506))
 )
 """Statuses of RFC 9110, which ask nothing else of a cache: for ``must-understand``."""
-_FOR_AUTHORIZED = (b"public", b"must-revalidate", b"s-maxage")
-"""Directives that let all clients have what one got by its Authorization: RFC 9111, section 3.5."""
+_FOR_AUTHORIZED = frozenset((b"public", b"must-revalidate", b"s-maxage"))
 _ABSENT = (None, b"", b"0")
 
 
@@ -42,6 +46,16 @@ class Reuse(enum.Enum):
     """It is served as it is, and the server is asked beside."""
     REVALIDATE = "revalidate"
     """The server is asked first, with the validators if there are any."""
+
+
+@attrs.frozen
+class StoredHead:
+    """The head of a stored response."""
+
+    status: int
+    fields: HeaderFields
+    """As :func:`lb.cache.stored_fields.stored_fields` returned them."""
+    freshness: Freshness
 
 
 def wanted(conditions: tuple[str, ...], request: CachedRequest) -> bool:
@@ -85,15 +99,37 @@ def storing(
 ) -> Freshness | None:
     """Return the freshness of a response to a GET if it may be stored, else None: RFC 9111, section 3.
 
-    A slice of a response (206) is judged as its whole is: with the status 200. After a 304, judge the updated fields
-    with the status that is stored.
+    A slice of a response (206) is judged as its whole is: with the status 200.
     """
     if request.method != b"GET" or not may_look_up(request) or not _may_store(rules, request):
         return None
     word = ServerWord.of(rules, fields, responded_at)
-    if not (200 <= status <= 599) or status in _NEVER_STORED or not _is_for_all(word, status, request):
+    if not _is_for_all(word, status) or not _is_for_others(word, request):
         return None
     return freshness_of(rules, status, word, requested_at, responded_at)
+
+
+def revalidated(
+    rules: RouteCache,
+    request: CachedRequest,
+    stored: StoredHead,
+    new: HeaderFields,
+    requested_at: float,
+    responded_at: float,
+) -> StoredHead | None:
+    """Return a stored head after a 304 with the fields ``new``, or a HEAD that found it unchanged: section 4.3.4.
+
+    None: the server no longer lets it be stored. What is for one client only changes nothing.
+    """
+    fields = updated(rules, stored.fields, new, responded_at)
+    ages = [field for field in new if field[0].lower() == b"age"]
+    word = ServerWord.of(rules, [*fields, *ages], responded_at)
+    if not _may_store(rules, request) or not _is_for_others(word, request):
+        return stored
+    if not _is_for_all(word, stored.status):
+        return None
+    freshness = freshness_of(rules, stored.status, word, requested_at, responded_at)
+    return None if freshness is None else StoredHead(stored.status, fields, freshness)
 
 
 def _may_store(rules: RouteCache, request: CachedRequest) -> bool:
@@ -102,19 +138,23 @@ def _may_store(rules: RouteCache, request: CachedRequest) -> bool:
     return not (rules.obey_client and b"no-store" in _asked(request))
 
 
-def _is_for_all(word: ServerWord, status: int, request: CachedRequest) -> bool:
+def _is_for_all(word: ServerWord, status: int) -> bool:
     """Return whether the server lets a shared cache store its response."""
-    if b"set-cookie" in word.fields or b"*" in list_members(word.fields, b"vary"):
+    if not (200 <= status <= 599) or status in _NEVER_STORED:
         return False
-    control = word.control
-    if b"must-understand" in control:
+    if b"set-cookie" in word.fields or (b"vary" in word.fields and b"*" in list_members(word.fields, b"vary")):
+        return False
+    if b"must-understand" in word.control:
         if status not in _UNDERSTOOD:
             return False
-    elif b"no-store" in control:
+    elif b"no-store" in word.control:
         return False
-    if control.is_whole(b"private"):
-        return False
-    return request.header(b"authorization") is None or any(name in control for name in _FOR_AUTHORIZED)
+    return not word.control.is_whole(b"private")
+
+
+def _is_for_others(word: ServerWord, request: CachedRequest) -> bool:
+    """Return whether others may have what a client got by its Authorization, if it has one: section 3.5."""
+    return request.header(b"authorization") is None or word.control.has_any(_FOR_AUTHORIZED)
 
 
 def reuse(rules: RouteCache, freshness: Freshness, request: CachedRequest, now: float) -> Reuse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lb.cache.freshness import ServerWord
 from lb.cache.header_fields import by_name, list_members
 from lb.model import RouteCache
+from lb.model.http_dates import http_date
 from lb.model.request import HeaderFields
 
 __all__ = ["is_same", "stored_fields", "tags_of", "updated", "validators_of"]
@@ -28,13 +29,13 @@ _OF_THE_BODY = frozenset((b"content-encoding", b"content-length", b"content-rang
 """What a 304 says of these is not true of the stored body: section 3.2."""
 
 
-def stored_fields(rules: RouteCache, fields: HeaderFields) -> HeaderFields:
+def stored_fields(rules: RouteCache, fields: HeaderFields, responded_at: float) -> HeaderFields:
     """Return the fields that are kept of a response, in their order.
 
     Left out are those of the connection, Age, which its freshness has, further Dates, and those that ``private`` or
-    ``no-cache`` name.
+    ``no-cache`` name. Without a Date it gets one (RFC 9110, section 6.6.1): ``responded_at``, in seconds since 1970.
     """
-    word = ServerWord.of(rules, fields, 0.0)
+    word = ServerWord.of(rules, fields, responded_at)
     dropped = {b"age", *_OF_THE_CONNECTION, *map(bytes.lower, list_members(word.fields, b"connection"))}
     dropped |= word.control.fields(b"private") | word.control.fields(b"no-cache")
     kept = []
@@ -44,16 +45,18 @@ def stored_fields(rules: RouteCache, fields: HeaderFields) -> HeaderFields:
             kept.append(field)
             if name == b"date":
                 dropped.add(name)
+    if b"date" not in dropped:
+        kept.append((b"Date", http_date(int(responded_at))))
     return kept
 
 
-def updated(rules: RouteCache, fields: HeaderFields, new: HeaderFields) -> HeaderFields:
+def updated(rules: RouteCache, fields: HeaderFields, new: HeaderFields, responded_at: float) -> HeaderFields:
     """Return stored fields after a 304, or after a HEAD that found the response unchanged: section 3.2.
 
     The new fields replace those of the same name, but for those that describe the stored body. ``fields`` are what
     :func:`stored_fields` returned.
     """
-    added = [field for field in stored_fields(rules, new) if field[0].lower() not in _OF_THE_BODY]
+    added = [field for field in stored_fields(rules, new, responded_at) if field[0].lower() not in _OF_THE_BODY]
     replaced = {name.lower() for name, _ in added}
     return [*(field for field in fields if field[0].lower() not in replaced), *added]
 
