@@ -81,7 +81,7 @@ NGINX_TUNED = """proxy_cache_valid 200 1s;
 
 
 @asynccontextmanager
-async def nginx(home, origin, *, tuned=False, timeout="60s"):
+async def nginx(home, origin, *, tuned=False, patience="60s"):
     """Run nginx; yields its port."""
     port = free_port()
     home.mkdir(exist_ok=True)
@@ -90,7 +90,7 @@ async def nginx(home, origin, *, tuned=False, timeout="60s"):
     text = changed(
         (EXAMPLES / "video-cache" / "nginx.conf").read_text(),
         ("events {}", NGINX_ALONE.replace("HOME", str(home)).replace("USER", "user root;" if not os.geteuid() else "")),
-        ("http {", f"http {{ access_log off; {paths} proxy_read_timeout {timeout};"),
+        ("http {", f"http {{ access_log off; {paths} proxy_read_timeout {patience};"),
         ("/var/cache/nginx", f"{home}/cache"),
         ("listen 80;", f"listen 127.0.0.1:{port};"),
         ("10.0.0.1:8000", origin.address),
@@ -103,7 +103,7 @@ async def nginx(home, origin, *, tuned=False, timeout="60s"):
 
 
 @asynccontextmanager
-async def lb(home, origin, *, tuned=False, timeout="60s"):
+async def lb(home, origin, *, tuned=False, patience="60s"):
     """Run ``lb``; yields its port."""
     home.mkdir(exist_ok=True)
     changes = [
@@ -118,7 +118,7 @@ async def lb(home, origin, *, tuned=False, timeout="60s"):
         changes += [("background_update = false", 'bypass = ["cookie:nocache"]'), ("revalidate = false", "")]
     text = adapted("video-cache/lb", *changes)
     pool = "pools.backend_video_server"
-    text += f'[{pool}.http]\nresponse_timeout = "{timeout}"\n[{pool}.health]\n{QUICK_CHECKS}\n'
+    text += f'[{pool}.http]\nresponse_timeout = "{patience}"\n[{pool}.health]\n{QUICK_CHECKS}\n'
     async with balancer(home, text) as started:
         yield started.port
 

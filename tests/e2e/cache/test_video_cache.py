@@ -82,7 +82,7 @@ async def test_a_dead_origin_is_stood_in_for_by_what_is_stale(start):
 
 
 async def test_a_slow_origin_is_stood_in_for_by_what_is_stale(start):
-    async with start(timeout="1s") as cache:
+    async with start(patience="1s") as cache:
         cache.origin.answers[FILM] = Answer(ONE)
         assert await cache.get() == ("MISS", ONE)
         await expired()
