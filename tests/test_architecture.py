@@ -26,6 +26,7 @@ from tests.support.imports import (
 MODULES = [module for module, path in sources().items() if path.name != "__init__.py"]
 
 PURE = (
+    "lb.cache.cache_key",
     "lb.config.*",
     "lb.console.screen",
     "lb.console.text",

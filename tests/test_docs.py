@@ -57,6 +57,8 @@ CONFIGURATION = {
         model.RouteSpec,
         {"host", "pool", "files", "redirect", "respond", "status"},
     ),
+    "[listeners.NAME.routes.cache]": (model.RouteCache, set()),
+    "[caches.NAME]": (model.CacheSpec, set()),
     "[users.NAME]": (model.UsersSpec, set()),
     "[listeners.NAME.tls]": (model.ListenerTlsSpec, {"certificate", "key"}),
     "[pools.NAME]": (model.PoolSpec, set()),
@@ -132,6 +134,8 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
         "http",
         "sticky",
         "auth",
+        "zone",
+        "path",
     }  # and user-defined names
     files = {"ca", "client_ca", "certificate", "servers_file", "socket_mode", "socket_owner"}
     assert set_by_model - given <= sections | files | NO_KEYS
@@ -189,6 +193,38 @@ def test_the_defaults_of_mode_http_in_the_reference_are_those_of_the_code():
     assert parse(WITH_HTTP, "reference") == parse(least, "least")
 
 
+WITH_CACHE = f"""
+{WITH_HTTP.replace("cache = {}", "")}
+[listeners.www.routes.cache]
+zone = "videos"
+{defaults("[listeners.NAME.routes.cache]")}
+[caches.videos]
+path = "videos"
+{defaults("[caches.NAME]")}
+"""
+
+
+def test_the_defaults_of_caches_in_the_reference_are_those_of_the_code():
+    least = """
+        pools.web.servers = ["10.0.0.1:80"]
+        caches.videos.path = "videos"
+        [listeners.www]
+        mode = "http"
+        bind = ":80"
+        routes = [{ pool = "web", cache.zone = "videos" }]
+        pool = "web"
+    """
+    assert parse(WITH_CACHE, "reference") == parse(least, "least")
+
+
+def test_the_parser_knows_the_keys_of_caches_in_the_reference_and_no_others(monkeypatch):
+    known = {}
+    monkeypatch.setattr(config_table.Table, "finish", lambda table: known.setdefault(table.path, table.known))
+    parse(WITH_CACHE, "reference")
+    assert known["listeners.www.routes[0].cache"] == {*documented("[listeners.NAME.routes.cache]")}
+    assert known["caches.videos"] == {*documented("[caches.NAME]")}
+
+
 def test_the_parser_knows_the_keys_of_mode_http_in_the_reference_and_no_others(monkeypatch):
     known = {}
     monkeypatch.setattr(config_table.Table, "finish", lambda table: known.setdefault(table.path, table.known))
@@ -214,7 +250,7 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     monkeypatch.setattr(config_table.Table, "finish", record_keys)
     parse(f'{EVERY_DEFAULT}[[pools.web.servers]]\ndns = "web.internal"\nport = 80', "reference")
     assert known == {
-        "": {"process", "log", "admin", "listeners", "pools", "users"},
+        "": {"process", "log", "admin", "listeners", "pools", "users", "caches"},
         "process": {*documented("[process]")},
         "log": {*documented("[log]")},
         "listeners.web": {*documented("[listeners.NAME]")},

@@ -10,6 +10,7 @@ import attrs
 from lb.config.route_text import ANY, route_values, routes_of
 from lb.model import (
     BandwidthSpec,
+    CacheSpec,
     CertificateSpec,
     CheckSpec,
     Config,
@@ -41,7 +42,7 @@ __all__ = ["describe", "listener_text", "route_text", "server_text", "value_text
 
 
 def describe(config: Config) -> str:
-    """Return a summary: workers if more than one, user, listeners with their routes, pools with their servers, users.
+    """Return a summary: workers if more than one, user, listeners with routes, pools with servers, users, caches.
 
     No final newline.
     """
@@ -57,6 +58,7 @@ def describe(config: Config) -> str:
         lines += _below({server.name: server_text(server) for server in pool.servers})
         lines += [f"  discovered: {source}" for source in _sources(pool)]
     lines += [f"users {users.name}: {value_text(users)}" for users in config.users.values()]
+    lines += [f"cache {cache.name}: {value_text(cache)}" for cache in config.caches.values()]
     return "\n".join(lines)
 
 
@@ -221,6 +223,11 @@ def _(value: tuple) -> str:  # type: ignore[type-arg]  # singledispatch needs a 
 
 
 @value_text.register
+def _(value: frozenset) -> str:  # type: ignore[type-arg]  # likewise
+    return ", ".join(sorted(map(value_text, value))) or "none"
+
+
+@value_text.register
 def _(value: PluginSpec) -> str:
     options = ", ".join(
         f"{key}={option.path if isinstance(option, PemSpec) else option!r}" for key, option in value.options
@@ -286,6 +293,13 @@ def _(value: StickySpec) -> str:
 @value_text.register
 def _(value: UsersSpec) -> str:
     return f"{len(value.hashes)} of {value.file}"
+
+
+@value_text.register
+def _(value: CacheSpec) -> str:
+    disk = [f"{value.path} up to {_size(value.max_size)}"] if value.path else []
+    memory = [f"memory up to {_size(value.memory)}"] if value.memory else []
+    return ", ".join([*disk, *memory, f"inactive after {duration_text(value.inactive)}"])
 
 
 def _size(count: int) -> str:

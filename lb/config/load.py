@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from lb.config.caches import check_cache_paths, read_cache
 from lb.config.listeners import (
     check_binds,
     check_ports_of_listeners,
@@ -74,7 +75,8 @@ def config_of(file: TomlFile) -> Config:
     listener_tables = dict(root.tables("listeners"))
     pools |= pools_of_listeners(listener_tables, pools, file.directory)
     users = {name: read_users(name, table, file.directory) for name, table in root.tables("users")}
-    references = References(pools, users, file.directory)
+    caches = {name: read_cache(name, table, file.directory) for name, table in root.tables("caches")}
+    references = References(pools, users, file.directory, caches)
     listeners = {name: read_listener(name, table, references) for name, table in listener_tables.items()}
     config = Config(
         listeners=listeners,
@@ -83,7 +85,9 @@ def config_of(file: TomlFile) -> Config:
         log=_log(root.table("log")),
         admin=_admin(root, file.directory),
         users=users,
+        caches=caches,
     )
+    check_cache_paths(caches.values(), root)
     check_binds(config.listeners.values(), root)
     check_same_ports(config.listeners.values(), pools, root)
     if not root.content.get("listeners"):

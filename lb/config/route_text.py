@@ -7,7 +7,19 @@ from typing import TypeAlias
 
 import attrs
 
-from lb.model import Files, HeaderEdits, HttpSettings, ListenerSpec, Redirect, Respond, RouteSpec, Secret, ToPool
+from lb.model import (
+    Files,
+    HeaderEdits,
+    HttpSettings,
+    ListenerSpec,
+    Redirect,
+    Respond,
+    RouteCache,
+    RouteSpec,
+    Secret,
+    ToPool,
+)
+from lb.model.address import Networks
 from lb.model.values import shown
 
 __all__ = ["ANY", "route_differences", "route_values", "routes_of"]
@@ -46,7 +58,13 @@ def route_values(route: RouteSpec) -> RouteValues:
         value = getattr(route, field.name)
         if field.name in _OF_THE_RULE or value == field.default:
             continue
-        values |= _edits(field.name, value) if isinstance(value, HeaderEdits) else {field.name: value}
+        match value:
+            case HeaderEdits():
+                values |= _edits(field.name, value)
+            case RouteCache():
+                values |= _cache(value)
+            case _:
+                values[field.name] = value
     if route.auth is not None:
         values["auth"] = route.auth.name
     return values
@@ -56,6 +74,8 @@ def route_differences(old: RouteSpec, new: RouteSpec) -> Iterator[tuple[str, obj
     """Yield the keys whose values differ, with both values; None where a key has no default."""
     before, after = route_values(old), route_values(new)
     defaults = {key: field.default for key, field in attrs.fields_dict(RouteSpec).items() if key not in _OF_THE_RULE}
+    if old.cache is not None and new.cache is not None:
+        defaults |= {f"cache.{key}": field.default for key, field in attrs.fields_dict(RouteCache).items()}
     for key in {**before, **after}:
         values = [values.get(key, defaults.get(key)) for values in (before, after)]
         if values[0] != values[1]:
@@ -72,6 +92,17 @@ def _target(route: RouteSpec) -> RouteValues:
             return {"redirect": location, "status": status}
         case Respond(text, status):
             return {"respond": Quoted(text), "status": status}
+
+
+def _cache(cache: RouteCache) -> RouteValues:
+    """Return the keys of a cache that differ from the default."""
+    values: RouteValues = {"cache.zone": cache.zone.name}
+    values |= {f"cache.valid.{status or 'any'}": seconds for status, seconds in cache.valid}
+    for field in attrs.fields(RouteCache):
+        value = getattr(cache, field.name)
+        if field.name not in ("zone", "valid") and value not in (field.default, Networks()):
+            values[f"cache.{field.name}"] = value
+    return values
 
 
 def _edits(key: str, edits: HeaderEdits) -> RouteValues:

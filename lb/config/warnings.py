@@ -89,6 +89,14 @@ def _unused_users(written: Written) -> Iterator[Complaint]:
             yield Complaint(join("users", users), "no route uses these users")
 
 
+def _unused_caches(written: Written) -> Iterator[Complaint]:
+    routes = [route for listener in written.config.listeners.values() for route in routes_of(listener)]
+    used = {route.cache.zone.name for route in routes if route.cache is not None}
+    for cache in written.config.caches:
+        if cache not in used:
+            yield Complaint(join("caches", cache), "no route uses this cache")
+
+
 def _settings_for_http(written: Written) -> Iterator[Complaint]:
     """Yield what pools have for HTTP where only listeners of other modes use them."""
     listeners = written.config.listeners.values()
@@ -253,6 +261,7 @@ def _certificate_ends(written: Written) -> Iterator[tuple[str, str]]:
 CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _unused_pools,
     _unused_users,
+    _unused_caches,
     _settings_for_http,
     _pools_behind_routes,
     _zero_weights,

@@ -16,6 +16,7 @@ from lb.config.route_text import route_differences, routes_of
 from lb.explain.disruption import keys_moved
 from lb.model import (
     AdminSpec,
+    CacheSpec,
     Config,
     HealthSpec,
     HttpPoolSpec,
@@ -36,6 +37,7 @@ from lb.model.binds import BindingChanges, binding_changes, binds_of
 
 __all__ = [
     "FIXED",
+    "CacheChange",
     "KeyChange",
     "ListenerChange",
     "Plan",
@@ -46,7 +48,7 @@ __all__ = [
     "plan",
 ]
 
-Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec, RouteSpec, UsersSpec)
+Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec, RouteSpec, UsersSpec, CacheSpec)
 SUBTABLES = (HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec, HttpPoolSpec, StickySpec)
 MOST_NAMES = 5
 """Users that a line names. A file may have thousands."""
@@ -94,7 +96,10 @@ class RouteChange:
 
     @property
     def keys(self) -> tuple[KeyChange, ...]:
-        """The changed keys as in the file: ``path``, ``request_headers.set.X-A``. None if only its users changed."""
+        """The changed keys as in the file: ``path``, ``request_headers.set.X-A``.
+
+        None if only its users or its zone changed.
+        """
         return tuple(KeyChange(*difference) for difference in route_differences(self.old, self.new))
 
 
@@ -189,6 +194,18 @@ class UsersChange:
 
 
 @attrs.frozen
+class CacheChange:
+    """A cache with changed settings."""
+
+    old: CacheSpec
+    new: CacheSpec
+
+    @property
+    def keys(self) -> tuple[KeyChange, ...]:
+        return _keys(self.old, self.new)
+
+
+@attrs.frozen
 class Plan:
     """The steps of a reload. Objects that are in no step stay unchanged."""
 
@@ -206,6 +223,9 @@ class Plan:
     users_added: tuple[UsersSpec, ...] = ()
     users_removed: tuple[UsersSpec, ...] = ()
     users_changed: tuple[UsersChange, ...] = ()
+    caches_added: tuple[CacheSpec, ...] = ()
+    caches_removed: tuple[CacheSpec, ...] = ()
+    caches_changed: tuple[CacheChange, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -240,8 +260,8 @@ class Plan:
 
         Builds the tables of hash pools to count moved keys, which can take seconds for large pools.
         """
-        steps = [*self._listener_steps(), *self._pool_steps(), *self._user_steps(), *self._process_steps()]
-        steps += [*_changed("log", self.log), *_changed("admin", self.admin)]
+        steps = [*self._listener_steps(), *self._pool_steps(), *self._user_steps(), *self._cache_steps()]
+        steps += [*self._process_steps(), *_changed("log", self.log), *_changed("admin", self.admin)]
         if not steps:
             return ("no changes",)
         width = max(len(subject) for _, subject, _ in steps)
@@ -278,6 +298,13 @@ class Plan:
             for text in change.texts():
                 yield "changed", f"users {change.new.name}", text
 
+    def _cache_steps(self) -> Iterator[DiffLine]:
+        for verb, caches in (("added", self.caches_added), ("removed", self.caches_removed)):
+            for cache in caches:
+                yield verb, f"cache {cache.name}", value_text(cache)
+        for change in self.caches_changed:
+            yield from _changed(f"cache {change.new.name}", change.keys)
+
     def _process_steps(self) -> Iterator[DiffLine]:
         for change in self.process:
             if change.key in FIXED:
@@ -302,6 +329,9 @@ def plan(old: Config, new: Config) -> Plan:
         users_added=_missing(new.users.values(), old.users.values()),
         users_removed=_missing(old.users.values(), new.users.values()),
         users_changed=tuple(UsersChange(*pair) for pair in _differing(old.users, new.users)),
+        caches_added=_missing(new.caches.values(), old.caches.values()),
+        caches_removed=_missing(old.caches.values(), new.caches.values()),
+        caches_changed=tuple(CacheChange(*pair) for pair in _differing(old.caches, new.caches)),
     )
 
 

@@ -13,7 +13,7 @@ from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import Reader, shown, text
 
-__all__ = ["REQUEST_VARIABLES", "check_variables", "read_header_edits", "request_field"]
+__all__ = ["REQUEST_VARIABLES", "check_variables", "read_header_edits", "request_field", "response_field"]
 
 REQUEST_VARIABLES = tuple(name for name in VARIABLES if name not in ("server", "cache_status"))
 """The variables that have a value before there is a response."""

@@ -20,7 +20,7 @@ from lb.http.route_readers import (
     url,
 )
 from lb.http.target_settings import read_target
-from lb.model import Files, RouteSpec, ToPool, UsersSpec
+from lb.model import Files, RouteCache, RouteSpec, ToPool, UsersSpec
 from lb.model.modes import References
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
@@ -54,6 +54,7 @@ _FOR_SERVERS: Mapping[str, type[ToPool] | tuple[type[ToPool], type[Files]]] = {
     "host_header": ToPool,
     "request_headers": ToPool,
     "auth_headers": ToPool,
+    "cache": ToPool,
 }
 """Keys that change what a server gets, and the targets for which they mean something."""
 
@@ -84,11 +85,12 @@ def _route(table: Table, references: References) -> RouteSpec:
         hosts=hosts,
         path=path,
         exact=exact,
-        methods=_each(table, "methods", method_name),
+        methods=table.each("methods", method_name),
         request_headers=read_header_edits(table, "request_headers"),
         response_headers=read_header_edits(table, "response_headers"),
         auth=_auth(table, references),
-        auth_headers=_each(table, "auth_headers", request_field),
+        auth_headers=table.each("auth_headers", request_field),
+        cache=_cache(table, references),
         **values,
     )
     if len(table.errors) == errors_before:
@@ -103,15 +105,9 @@ def _hosts(table: Table) -> tuple[str, ...]:
     if isinstance(table.content.get("host"), list):
         if not table.content["host"]:
             table.complain("must name at least one host; leave it out for any host", table.at("host"))
-        return _each(table, "host", host_name)
+        return table.each("host", host_name)
     host = table.value("host", host_name)
     return () if host is None else (host,)
-
-
-def _each(table: Table, key: str, reader: Reader[str]) -> tuple[str, ...]:
-    """Read a list; what comes again is left out."""
-    found = (table.convert(value, reader, path) for path, value in table.items(key))
-    return tuple(dict.fromkeys(each for each in found if each is not None))
 
 
 def _auth(table: Table, references: References) -> UsersSpec | None:
@@ -121,6 +117,14 @@ def _auth(table: Table, references: References) -> UsersSpec | None:
     hint = did_you_mean(users, references.users)
     table.complain(f"there are no users {shown(users)}{hint or f', as in [users.{users}]'}", table.at("auth"))
     return None
+
+
+def _cache(table: Table, references: References) -> RouteCache | None:
+    if not (table.has("cache") and table.content["cache"]):
+        return None  # an empty table is no cache
+    from lb.http.cache_settings import read_route_cache  # noqa: PLC0415 - a process without caches loads none of it
+
+    return read_route_cache(table.table("cache"), references)
 
 
 def _without_effect(route: RouteSpec) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ Durations are in seconds; ``math.inf`` means "never".
 
 from __future__ import annotations
 
+from lb.model.cache import CacheSpec, RouteCache
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
 from lb.model.http import (
     Files,
@@ -28,6 +29,7 @@ from lb.model.tls import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
 __all__ = [
     "AdminSpec",
     "BandwidthSpec",
+    "CacheSpec",
     "CertificateSpec",
     "CheckSpec",
     "CheckTls",
@@ -53,6 +55,7 @@ __all__ = [
     "ProxyTlv",
     "Redirect",
     "Respond",
+    "RouteCache",
     "RouteSpec",
     "Secret",
     "Server",

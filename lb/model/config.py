@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from lb.model.address import Address
+from lb.model.cache import CacheSpec
 from lb.model.http import UsersSpec
 from lb.model.listener import ListenerSpec, ListeningSpec
 from lb.model.plugin import Secret
@@ -58,7 +59,7 @@ class AdminSpec:
 
 @attrs.frozen
 class Config:
-    """A complete and consistent configuration: every pool and all users that a listener names exist."""
+    """A complete and consistent configuration: every pool, cache and all users that a listener names exist."""
 
     listeners: dict[str, ListenerSpec] = attrs.field(factory=dict)
     pools: dict[str, PoolSpec] = attrs.field(factory=dict)
@@ -66,3 +67,4 @@ class Config:
     log: LogSpec = LogSpec()
     admin: AdminSpec | None = None
     users: dict[str, UsersSpec] = attrs.field(factory=dict)
+    caches: dict[str, CacheSpec] = attrs.field(factory=dict)

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import attrs
 
 from lb.model.address import Networks
+from lb.model.cache import RouteCache
 from lb.model.plugin import Secret
 
 __all__ = [
@@ -139,6 +140,7 @@ class RouteSpec:
     """Bytes a second of one response; 0 = no limit."""
     limit_rate_after: int = 0
     """Bytes of a response that pass without limit."""
+    cache: RouteCache | None = None
 
 
 @attrs.frozen

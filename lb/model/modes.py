@@ -12,6 +12,7 @@ from pathlib import Path
 import attrs
 
 from lb.model.address import Client
+from lb.model.cache import CacheSpec
 from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.http import UsersSpec
 from lb.model.listener import ListenerSpec, ModeSettings
@@ -30,6 +31,7 @@ class References:
     users: Mapping[str, UsersSpec]
     directory: Path
     """The directory of the configuration file. Relative paths start there."""
+    caches: Mapping[str, CacheSpec] = attrs.field(factory=dict)
 
 
 class ModeBase(abc.ABC):

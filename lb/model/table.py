@@ -86,6 +86,11 @@ class Table:
         self.complain(f"must be a list, not {shown(found)}", self.at(key))
         return []
 
+    def each(self, key: str, reader: Reader[T]) -> tuple[T, ...]:
+        """Return the items of a list that are valid; what comes again is left out."""
+        found = (self.convert(value, reader, path) for path, value in self.items(key))
+        return tuple(dict.fromkeys(each for each in found if each is not None))
+
     def below(self, content: object, path: str) -> Table:
         """Return a nested table. Returns an empty one and records an error if the content is not a table."""
         if isinstance(content, dict):

@@ -215,6 +215,12 @@ def test_a_pool_behind_a_route_that_takes_everything():
     ]
 
 
+def test_a_cache_that_no_route_uses():
+    cache = "[caches.videos]\n"
+    assert lines(WEB + cache) == ["caches.videos: no route uses this cache (line 6)"]
+    assert lines(http("", "path = '/a'\npool = 'web'\ncache.zone = 'videos'") + cache) == []
+
+
 def test_users_that_no_route_asks_for(tmp_path):
     (tmp_path / "staff").write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
     users = "[users.staff]\nfile = 'staff'\n"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from lb.control.plan import KeyChange, Plan, plan
 from lb.model import (
+    CacheSpec,
     Config,
     HeaderEdits,
     HealthSpec,
@@ -22,6 +23,7 @@ from lb.model import (
     ProcessSpec,
     Redirect,
     Respond,
+    RouteCache,
     RouteSpec,
     Secret,
     ServerSpec,
@@ -365,6 +367,38 @@ def test_routes_come_with_their_listener_and_go_with_it() -> None:
         "changed     listener www  mode tcp -> http",
         "added       www route a   path /a, pool web, auth staff",
     )
+
+
+def test_caches_are_told_by_name_and_those_of_routes_key_by_key() -> None:
+    def config(zone: CacheSpec, **keys: object) -> Config:
+        route = RouteSpec("a", ToPool("web"), path="/a", cache=RouteCache(zone, **keys))
+        return attrs.evolve(http_config(route), caches={"videos": zone})
+
+    zone = CacheSpec("videos", "/var/cache/lb", memory=0)
+    old = config(zone, valid=((200, 3600.0),))
+    assert plan(attrs.evolve(old, caches={}), old).lines() == (
+        "added       cache videos  /var/cache/lb up to 1GiB, inactive after 1h",
+    )
+    assert plan(old, attrs.evolve(old, caches={})).lines() == (
+        "removed     cache videos  /var/cache/lb up to 1GiB, inactive after 1h",
+    )
+    assert plan(old, config(attrs.evolve(zone, memory=1 << 20), valid=((200, 3600.0),))).lines() == (
+        "changed     cache videos  memory 0 -> 1048576",
+    )
+    assert plan(old, config(zone, valid=((200, 60.0), (None, 1.0)), use_stale=frozenset())).lines() == (
+        "changed     www route a  cache.valid.200 1h -> 1m",
+        "changed     www route a  cache.valid.any off -> 1s",
+        "changed     www route a  cache.use_stale error, timeout, updating -> none",
+    )
+    assert plan(http_config(RouteSpec("a", ToPool("web"), path="/a")), http_config(route_of(old))).lines() == (
+        "changed     www route a  cache.zone off -> videos",
+        "changed     www route a  cache.valid.200 off -> 1h",
+    )
+
+
+def route_of(config: Config) -> RouteSpec:
+    (route,) = config.listeners["www"].settings.routes
+    return route
 
 
 def test_users_are_told_by_name_and_no_password_is_shown() -> None:

@@ -11,11 +11,13 @@ import pytest
 from lb.config.describe import describe
 from lb.config.load import ConfigError, parse
 from lb.model import (
+    CacheSpec,
     Files,
     HeaderEdits,
     HttpSettings,
     Redirect,
     Respond,
+    RouteCache,
     RouteSpec,
     Secret,
     ToPool,
@@ -58,6 +60,7 @@ rate = "90/m"
 burst = 5
 limit_rate = "2MiB"
 limit_rate_after = "4GiB"
+cache = {{ zone = "videos" }}
 
 [[listeners.www.routes]]
 path = "/static"
@@ -73,6 +76,8 @@ host = "example.com"
 path = "=/robots.txt"
 respond = ""
 status = 404
+
+[caches.videos]
 
 [users.staff]
 file = "staff.htpasswd"
@@ -127,6 +132,7 @@ def test_every_key_reaches_the_model(directory):
         burst=5,
         limit_rate=2 << 20,
         limit_rate_after=4 << 30,
+        cache=RouteCache(CacheSpec("videos")),
     )
     config = parse(EVERYTHING, str(directory / "lb.toml"))
     assert config.users == {"staff": staff}
@@ -315,7 +321,7 @@ WRONG = [
     ("respond = ''\nstrip_prefix = '/'\nadd_prefix = '/a'", f"add_prefix: {NO_SERVER}"),
     ("files = 'site'\nhost_header = 'server'", f"host_header: {NO_SERVER}"),
     ("redirect = '/'\nrequest_headers = { remove = ['A'] }", f"request_headers: {NO_SERVER}"),
-    (P + "cache = {}", "cache: unknown key"),
+    (P + "cache = { zone = 1 }", "cache.zone: must be a string, not 1"),
     (P + "paht = '/'", "paht: unknown key, did you mean 'path'?"),
 ]
 
@@ -443,7 +449,8 @@ def test_a_summary_has_the_routes_in_the_order_in_which_they_win(directory):
     assert "auth staff, " in lines[3]
     assert "rate 90/m, burst 5, " in lines[3]
     assert lines[4] == f"  /static                  path /static, files {directory / 'site'}"
-    assert lines[-1] == "users staff: 1 of staff.htpasswd"
+    assert "cache.zone videos" in lines[3]
+    assert lines[-2] == "users staff: 1 of staff.htpasswd"
 
 
 def test_credentials_in_header_values_are_not_shown(directory):
