@@ -16,9 +16,8 @@ from tests.support.examples import adapted
 from tests.support.paths import EXAMPLES
 from tests.support.servers import free_port
 
-__all__ = ["EXPIRED", "FILM", "PEERS", "peer"]
+__all__ = ["EXPIRED", "FILM", "FRESH", "PEERS", "Peer", "peer"]
 
-STATUS = "X-Cache-Status"
 FILM = "/videos/film.mp4"
 FRESH = 1
 """Seconds that take the place of the example's hour."""
@@ -53,7 +52,7 @@ class Peer:
     async def get(self, path=FILM, **fields):
         """Return the cache status (None if there is none), and the body."""
         response = await self.ask(path, **fields)
-        return response.headers.get(STATUS), response.content
+        return response.headers.get("x-cache-status"), response.content
 
     async def until(self, status, path=FILM):
         """Ask until the cache status is this one, and return the body."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
+import sys
 from functools import partial
 
 import httpx
 import pytest
 import trio
 
+from tests.e2e.traffic.test_real_peers import running
+from tests.support.balancer import PATIENCE, balancer
 from tests.support.cache_origin import Answer
-from tests.support.cache_peers import EXPIRED, FILM, PEERS, peer
+from tests.support.cache_peers import EXPIRED, FILM, FRESH, PEERS, peer
+from tests.support.paths import EXAMPLES
+from tests.support.servers import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -296,3 +304,51 @@ async def test_where_we_differ_from_nginx(start, case):
     history, tuned, theirs, ours = DIFFERENT[case]
     async with start(tuned=tuned) as cache:
         assert await history(cache) == (theirs if cache.name == "nginx" else ours)
+
+
+# The README
+
+
+FENCE = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def commands(number):
+    """Return the commands of a block of the README."""
+    return FENCE.findall((EXAMPLES / "video-cache" / "README.md").read_text())[number]
+
+
+async def run(script, cwd):
+    await trio.run_process(["sh", "-ec", script], cwd=cwd)
+
+
+async def test_the_steps_of_the_readme(tmp_path):
+    """On ports of the test, with a film of 200 KB, and a second for the hour."""
+    directory = shutil.copytree(EXAMPLES / "video-cache", tmp_path / "video-cache")
+    port = free_port()
+    make, serve = commands(0).splitlines()
+    change = commands(1).splitlines()[0]
+    await run(make.replace("20M", "200k"), directory)
+    film = (directory / "demo" / "videos" / "film.mp4").read_bytes()
+    for old, new in ((":8080", ":0"), (":8000", f":{port}"), ("/tmp/video-cache", str(tmp_path / "cache"))):
+        change = change.replace(old, new)
+    await run(change, directory)
+    text = (directory / "demo" / "lb.toml").read_text().replace("[listeners.www", "[listeners.web")
+    text = text.replace('"1h"', f'"{FRESH}s"').replace('"127.0.0.1:9900"', '"127.0.0.1:0"')
+    server = shlex.split(serve.replace("python3", sys.executable).replace("8000", str(port)))
+    async with (
+        running(server, port, cwd=directory) as process,
+        balancer(tmp_path, text) as lb,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{lb.port}", timeout=PATIENCE) as client,
+    ):
+
+        async def get():
+            response = await client.get(FILM)
+            assert response.content == film
+            return response.headers["x-cache-status"]
+
+        assert [await get() for _ in range(2)] == ["MISS", "HIT"]
+        await expired()
+        assert [await get() for _ in range(2)] == ["EXPIRED", "HIT"]
+        process.kill()
+        await expired()
+        assert await get() == "STALE"
