@@ -329,7 +329,11 @@ async def test_the_steps_of_the_readme(tmp_path):
     change = commands(1).splitlines()[0]
     await run(make.replace("20M", "200k"), directory)
     film = (directory / "demo" / "videos" / "film.mp4").read_bytes()
-    for old, new in ((":8080", ":0"), (":8000", f":{port}"), ("/tmp/video-cache", str(tmp_path / "cache"))):
+    for old, new in (
+        ("127.0.0.1:8080", "127.0.0.1:0"),
+        ("127.0.0.1:8000", f"127.0.0.1:{port}"),
+        ("/tmp/video-cache", str(tmp_path / "cache")),
+    ):
         change = change.replace(old, new)
     await run(change, directory)
     text = (directory / "demo" / "lb.toml").read_text().replace("[listeners.www", "[listeners.web")
