@@ -91,7 +91,7 @@ class CacheOrigin:
                     connection.start_next_cycle()
 
     async def _answer(self, connection, stream, request):
-        fields = {name.decode().lower(): value.decode() for name, value in request.headers}
+        fields = joined(request.headers)
         target = request.target.decode()
         self.requests.append((request.method.decode(), target, fields))
         self._came.set()
@@ -108,6 +108,14 @@ class CacheOrigin:
                 await self.go_on.wait()
             await stream.send_all(connection.send(h11.Data(data=body[start : start + PIECE])))
         await stream.send_all(connection.send(h11.EndOfMessage()))
+
+
+def joined(headers):
+    """Return header fields by their names in lower case; several of one name are a list."""
+    fields = {}
+    for name, value in headers:
+        fields.setdefault(name.decode().lower(), []).append(value.decode())
+    return {name: ", ".join(values) for name, values in fields.items()}
 
 
 def response(answer, fields):

@@ -71,7 +71,8 @@ async def network(tmp_path):
             directory, changes = home(tmp_path, name)
             text = adapted("cdn/edge", *changes, ('":80"', '"127.0.0.1:0"'), (':80"', f':{port}"'))
             lb = await stack.enter_async_context(balancer(directory, text))
-            client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{lb.port}", timeout=PATIENCE)
+            url, fields = f"http://127.0.0.1:{lb.port}", {"Host": "www.example.com"}
+            client = httpx.AsyncClient(base_url=url, headers=fields, timeout=PATIENCE)
             edges.append(await stack.enter_async_context(client))
         yield Network(origin, edges, parents)
 
