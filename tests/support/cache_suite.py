@@ -146,7 +146,10 @@ async def origin(checkout, home):
 
 @asynccontextmanager
 async def lb(home, origin_port, *, directory=False):
-    """Run ``lb`` in front of a server, with a cache in memory, or in a directory too; yields its port."""
+    """Run ``lb`` in front of a server, with a cache in memory, or in a directory too; yields its port.
+
+    Not with "updating": it is the operator's leave to serve what is stale (RFC 9111, 4.2.4), and the suite gives none.
+    """
     path = f'path = "{home}/cache"' if directory else ""
     text = f"""
         [caches.suite]
@@ -159,6 +162,7 @@ async def lb(home, origin_port, *, directory=False):
         [listeners.web.routes.cache]
         zone = "suite"
         obey_client = true
+        use_stale = ["error", "timeout"]
         [pools.origin]
         health = false
         servers = ["127.0.0.1:{origin_port}"]
