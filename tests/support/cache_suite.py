@@ -2,7 +2,7 @@
 
 The directory is a checkout of https://github.com/http-tests/cache-tests with its dependencies (``npm install
 --omit=dev``). The suite's own server is the origin, its own client asks, and its own rules judge the results. It runs
-twice: with a cache in memory only, and with one that has a directory too. Exit code 1 if a target is missed.
+twice: with a cache in memory only, and with one on disk only. Exit code 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -145,15 +145,15 @@ async def origin(checkout, home):
 
 
 @asynccontextmanager
-async def lb(home, origin_port, *, directory=False):
-    """Run ``lb`` in front of a server, with a cache in memory, or in a directory too; yields its port.
+async def lb(home, origin_port, *, on_disk=False):
+    """Run ``lb`` in front of a server, with a cache in memory only or on disk only; yields its port.
 
     Not with "updating": it is the operator's leave to serve what is stale (RFC 9111, 4.2.4), and the suite gives none.
     """
-    path = f'path = "{home}/cache"' if directory else ""
+    place = f'path = "{home}/cache"\nmemory = "0"' if on_disk else ""
     text = f"""
         [caches.suite]
-        {path}
+        {place}
         [listeners.web]
         mode = "http"
         bind = "127.0.0.1:0"
@@ -189,7 +189,7 @@ async def nginx(home, origin_port):
 
 
 PROXIES = {
-    "lb": {"trio-lb, in memory": lb, "trio-lb, with a directory": partial(lb, directory=True)},
+    "lb": {"trio-lb, in memory": lb, "trio-lb, on disk": partial(lb, on_disk=True)},
     "nginx": {"nginx, run here": nginx},
 }
 """What can be tested: caches by title, each run in a directory, in front of the origin's port."""
