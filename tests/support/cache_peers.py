@@ -19,6 +19,8 @@ from tests.support.servers import free_port
 __all__ = ["EXPIRED", "FILM", "FRESH", "PEERS", "Peer", "peer"]
 
 FILM = "/videos/film.mp4"
+HOST = "video.example.com"
+"""What clients ask for, whichever port the cache has got: it is a part of our key."""
 FRESH = 1
 """Seconds that take the place of the example's hour."""
 EXPIRED = FRESH + 1.1
@@ -37,8 +39,12 @@ class Peer:
 
     async def start(self):
         port = await self._stack.enter_async_context(self._run())
-        one_request = httpx.Limits(max_keepalive_connections=0)  # nginx holds a connection until a refresh has ended
-        client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, limits=one_request)
+        client = httpx.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}",
+            headers={"Host": HOST},
+            timeout=PATIENCE,
+            limits=httpx.Limits(max_keepalive_connections=0),  # nginx holds a connection until a refresh has ended
+        )
         self.client = await self._stack.enter_async_context(client)
 
     async def stop(self):
