@@ -6,7 +6,13 @@ INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
-.PHONY: help setup demo test lint format bench bench-quick chaos soak fuzz clean
+# make hands a PATH of its command line on to all programs: take it as an ordinary variable, and give them their own.
+ifeq ($(origin PATH),command line)
+SUITE := $(PATH)
+override PATH := $(shell /bin/sed --null-data --quiet 's/^PATH=//p' /proc/$$PPID/environ | /usr/bin/tr -d '\0')
+endif
+
+.PHONY: help setup demo test lint format bench bench-quick cache-tests chaos soak fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -47,6 +53,9 @@ bench: $(READY)  ## beside HAProxy and nginx stream, into bench/results (ARGS="-
 
 bench-quick: $(READY)  ## the same in a minute, printed only
 	$(BIN)/python bench/run.py --quick $(ARGS)
+
+cache-tests: $(READY)  ## the public suite http-tests/cache-tests (PATH=its checkout, ARGS="--id NAME --proxy nginx")
+	$(BIN)/python -m tests.support.cache_suite "$(SUITE)" $(ARGS)
 
 chaos: $(READY)  ## five minutes of failures under load (ARGS="--seed N --seconds N")
 	$(BIN)/python -m chaos $(ARGS)

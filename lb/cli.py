@@ -148,7 +148,11 @@ def _add_demo(commands: Commands) -> None:
         "and watch the failover: no session or request fails. Exit code 1 if one failed.",
     )
     demo.add_argument(
-        "kind", nargs="?", choices=("tcp", "http"), default="tcp", help="connections (the default), or two web sites"
+        "kind",
+        nargs="?",
+        choices=("tcp", "http", "cache"),
+        default="tcp",
+        help="connections (the default), two web sites, or a cache in front of a slow server",
     )
     demo.add_argument(
         "--seconds", type=float, metavar="N", help="stop after N seconds; kill and restart a server meanwhile"

@@ -54,6 +54,20 @@ def test_the_web_site_loads_without_a_warning(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "cache", "pool"),
+    [
+        ("video-cache/lb.toml", "video_cache", "backend_video_server"),
+        ("cdn/edge.toml", "edge", "parents"),
+        ("cdn/parent.toml", "parent", "origin"),
+    ],
+)
+def test_the_caches_load(path, cache, pool):
+    config = load(EXAMPLES / path)
+    [route] = config.listeners["www"].settings.routes
+    assert (route.cache.zone, route.target.pool) == (config.caches[cache], pool)
+
+
 def test_none_is_missing():
     assert [path.stem for path in CONFIGS] == [
         "failover",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 import attrs
@@ -14,7 +15,7 @@ HEAVY = 3
 
 @attrs.frozen
 class Ask:
-    """A request of the load, and its right answer. ``{}`` in paths is the number of the request."""
+    """A request of the load, and its right answer. ``{}`` in paths is a number."""
 
     host: str
     path: str
@@ -22,6 +23,8 @@ class Ask:
     """The path that the server gets."""
     servers: tuple[str, ...]
     """Those that may answer."""
+    numbers: int = sys.maxsize
+    """How many numbers there are. Requests take them in turn."""
 
 
 @attrs.frozen
@@ -39,6 +42,10 @@ class DemoKind:
     """Requests of a connection may go to different servers, and are counted; else connections are."""
     urls: tuple[tuple[str, str], ...]
     """What to open in a browser, or with curl, with ``{}`` for the port, and what it shows."""
+    on_kill: str = "it is ejected, and no {} fails"
+    """What the kill of the first server shows; ``{}`` is what is counted."""
+    delay: float = 0.0
+    """Seconds that each answer of a server takes."""
 
     @property
     def counted(self) -> str:
@@ -132,6 +139,30 @@ servers = [
 {_CHECKS}
 [pools.videos.health]
 {_CHECKS}"""
+_CACHE = f"""\
+{_ADMIN}
+[caches.films]              # no path: in memory only
+
+[listeners.demo]
+mode = "http"
+bind = "127.0.0.1:0"        # port 0: the system chooses one
+
+[[listeners.demo.routes]]
+pool = "origin"
+
+[listeners.demo.routes.cache]
+zone = "films"
+valid = {{ 200 = "1s" }}      # fresh so long
+use_stale = ["error", "timeout", "updating"]
+status_header = "X-Cache-Status"
+
+[pools.origin]
+servers = [
+    @origin
+]
+
+[pools.origin.health]
+{_CHECKS}"""
 
 DEMOS: Mapping[str, DemoKind] = {
     "tcp": DemoKind(
@@ -161,6 +192,20 @@ DEMOS: Mapping[str, DemoKind] = {
             ("http://shop.localhost:{}/watch", "a redirect to it"),
             ("http://shop.localhost:{}/hello", "a text of the balancer itself"),
         ),
+    ),
+    "cache": DemoKind(
+        introduction="A cache in front of an origin that takes half a second for an answer, and a light load.",
+        servers=("origin",),
+        heavier="origin",
+        template=_CACHE,
+        asks=(Ask("demo", "/film-{}", "/film-{}", ("origin",), numbers=5),),
+        by_request=True,
+        urls=(
+            ("http://127.0.0.1:{}/film-1", "a film that all ask for: HIT (with curl -i)"),
+            ("http://127.0.0.1:{}/film-6", "one that nobody asked for: MISS, half a second; then HIT, at once"),
+        ),
+        on_kill="what it sent is served on, STALE, and no {} fails",
+        delay=0.5,
     ),
 }
 """The demos by name."""

@@ -25,6 +25,8 @@ class Ledger:
     """Internal errors that the balancer reported."""
     counted: str = "sessions"
     """What is counted."""
+    cached: Counter[str] = attrs.field(factory=Counter)
+    """Responses by what a cache did for them, in the words of the field X-Cache-Status."""
 
     @property
     def failed(self) -> int:
@@ -32,7 +34,12 @@ class Ledger:
 
     def __str__(self) -> str:
         cut = f", {self.cut} cut by a kill" if self.counted == "sessions" else ""
-        return f"{self.counted}: {self.ok} ok, {self.failed} failed{cut}"
+        return f"{self.counted}: {self.ok} ok, {self.failed} failed{cut}{self.cache_text}"
+
+    @property
+    def cache_text(self) -> str:
+        """What the cache did; empty without one."""
+        return "".join(f", {count} {status}" for status, count in self.cached.most_common())
 
     def problems(self, victim: str | None) -> list[str]:
         """Return the reasons why the demo failed, a line each; empty if it succeeded.

@@ -136,6 +136,7 @@ class LiveView:
         )
         if ledger.counted == "sessions":
             counts.append(f"    {ledger.cut:,} cut by a kill", style="yellow" if ledger.cut else "dim")
+        counts.append(ledger.cache_text.replace(", ", "    "), style="cyan")
         if ledger.failures:
             [(reason, _)] = ledger.failures.most_common(1)
             counts.append(f"    {reason}", style="red")
@@ -166,7 +167,7 @@ def _headline(scene: DemoScene) -> Align:
 
 def _hint(scene: DemoScene) -> Text:
     text = Text.assemble(
-        " Press ", (" 1 ", "reverse"), f" to kill a server: it is ejected, and no {scene.kind.counted[:-1]} fails.\n",
+        " Press ", (" 1 ", "reverse"), f" to kill a server: {scene.kind.on_kill.format(scene.kind.counted[:-1])}.\n",
         " Press ", (" 1 ", "reverse"), " again to restart it: it is restored and gets its share of the load.\n",
     )  # fmt: skip
     for url, shows in scene.urls:

@@ -30,6 +30,7 @@ RECORD_GRACE = 1.0
 
 
 RESPONSE = re.compile(rb"HTTP/1\.1 (\d+) .*\r\n(?:.+\r\n)*?Content-Length: (\d+)\r\n(?:.+\r\n)*\r\n")
+CACHED = re.compile(rb"\r\nX-Cache-Status: (\w+)\r\n")
 REPLY = re.compile(r"This is (\w+)\. You asked for (\S+)\.\n")
 """The head and the body of a response, see ``answerer.py``."""
 
@@ -110,15 +111,17 @@ class Load:
 
     async def _request(self, stream: trio.SocketStream, ask: Ask) -> str:
         """Send a request, read its reply, and return the name of the server."""
-        number = next(self._numbers)
+        number = next(self._numbers) % ask.numbers
         path = ask.path.format(number)
         with trio.fail_after(REPLY_TIMEOUT):
             await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: {ask.host}\r\n\r\n".encode())
-            reply = await _read_reply(stream)
+            reply, status = await _read_reply(stream)
         match = REPLY.fullmatch(reply)
         server, seen = match.groups() if match else ("", "")
         if seen != ask.seen.format(number) or server not in ask.servers or server not in self._servers:
             raise WrongReplyError(f"{reply!r} to {path!r}")
+        if status:
+            self._ledger.cached[status] += 1
         return server
 
     def closed(self, record: ConnectionClosed) -> None:
@@ -147,8 +150,11 @@ class Load:
         self._ledger.failures[reason] += 1
 
 
-async def _read_reply(stream: trio.SocketStream) -> str:
-    """Return the body of an HTTP response. Raises EndedEarlyError, and WrongReplyError if it is an error."""
+async def _read_reply(stream: trio.SocketStream) -> tuple[str, str]:
+    """Return the body of an HTTP response, and what the cache did, empty without one.
+
+    Raises EndedEarlyError, and WrongReplyError if it is an error.
+    """
     received = b""
     while not (match := RESPONSE.match(received)) or len(received) < match.end() + int(match[2]):
         chunk = await stream.receive_some()
@@ -157,4 +163,5 @@ async def _read_reply(stream: trio.SocketStream) -> str:
         received += chunk
     if match[1] != b"200":
         raise WrongReplyError(f"status {match[1].decode()}")
-    return received[match.end() :].decode(errors="replace")
+    cached = CACHED.search(match[0])
+    return received[match.end() :].decode(errors="replace"), cached[1].decode() if cached else ""

@@ -39,7 +39,7 @@ def _print_introduction(scene: DemoScene) -> None:
     what = scene.kind.counted.removesuffix("s")
     tries = [
         *((f"curl {url}", text) for url, text in scene.urls),
-        (f"kill -9 {victim.pid}", f"kill {victim.name}: it is ejected, and no {what} fails"),
+        (f"kill -9 {victim.pid}", f"kill {victim.name}: {scene.kind.on_kill.format(what)}"),
         (f"kill -USR1 {os.getpid()}", "restart dead servers: they get their share again"),
         (f"kill {os.getpid()}", "stop the demo"),
     ]

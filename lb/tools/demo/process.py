@@ -22,8 +22,10 @@ PROGRAM = Path(__file__).with_name("answerer.py")
 class ServerProcess:
     """A server process that can be killed and restarted on the same port of 127.0.0.1."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, delay: float = 0.0) -> None:
+        """``delay`` is in seconds: how slow its answers are."""
         self.name = name
+        self._delay = delay
         self.port = 0
         """0 = the system chooses a port at the first start."""
         self.pid = 0
@@ -53,7 +55,7 @@ class ServerProcess:
             listening.listen()
             self.port = listening.getsockname()[1]
             self._process = process = await trio.lowlevel.open_process(
-                [sys.executable, "-I", "-S", str(PROGRAM), self.name, str(listening.fileno())],
+                [sys.executable, "-I", "-S", str(PROGRAM), self.name, str(listening.fileno()), str(self._delay)],
                 stdin=subprocess.PIPE,  # closes whenever this process ends
                 pass_fds=[listening.fileno()],
                 process_group=0,  # out of reach of the terminal's Ctrl-C

@@ -40,7 +40,7 @@ class DemoScene:
 
     def __init__(self, kind: DemoKind, sink: Callable[[DemoEvent], None]) -> None:
         self.kind = kind
-        self.servers = {name: ServerProcess(name) for name in kind.servers}
+        self.servers = {name: ServerProcess(name, kind.delay) for name in kind.servers}
         self.ledger = Ledger(counted=kind.counted)
         self.over = trio.Event()
         self.address = ""

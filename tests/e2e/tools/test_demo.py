@@ -211,6 +211,38 @@ async def test_the_printed_urls_show_what_is_said_of_them():
 
 
 @pytest.mark.slow
+async def test_the_cache_demo_serves_on_what_its_dead_origin_sent():
+    async with running("cache", "--seconds", "6") as running_demo:
+        pids = await introduction(running_demo, ("origin",))
+        await running_demo.until(rf"kill -9 {pids['origin']}")
+        await running_demo.until("origin is ejected: ")
+        await running_demo.until("origin is restored")
+        text, code = await running_demo.rest()
+    assert code == 0, text
+    [counts] = re.findall(r"^requests: (\d+) ok, 0 failed(.*)$", text, re.MULTILINE)
+    cached = {status: int(count) for count, status in re.findall(r", (\d+) ([A-Z]+)", counts[1])}
+    assert {"HIT", "MISS", "STALE"} <= {*cached} <= {"HIT", "MISS", "STALE", "UPDATING", "EXPIRED"}
+    assert sum(cached.values()) == int(counts[0]), "each response says what the cache did"
+    assert cached["HIT"] > cached["MISS"]
+
+
+@pytest.mark.slow
+async def test_the_cache_demo_prints_a_film_that_is_stored_and_one_that_is_not():
+    async with running("cache") as running_demo:
+        admin = (await running_demo.until(r"Its dashboard is (http://\S+) and"))[1]
+        stored, other = [(await running_demo.until(r"\n +curl (http://\S+) +#"))[1] for _ in DEMOS["cache"].urls]
+        async with httpx.AsyncClient() as browser:
+            assert (await browser.get(stored)).text == "This is origin. You asked for /film-1.\n"
+            asked = [(await browser.get(other)).headers["x-cache-status"] for _ in range(2)]
+            metrics = (await browser.get(f"{admin}metrics")).text
+        assert asked == ["MISS", "HIT"]
+        assert re.search(r'^lb_cache_requests_total\{.*result="hit".*\} [1-9]', metrics, re.MULTILINE | re.IGNORECASE)
+        running_demo.process.terminate()
+        _, code = await running_demo.rest()
+    assert code == 0
+
+
+@pytest.mark.slow
 async def test_the_http_demo_on_a_terminal_names_its_sites_and_has_a_key_for_each_server():
     async with running_on_terminal("http") as (running_demo, _):
         await running_demo.until("Press  1  to kill a server: it is ejected, and no request fails")

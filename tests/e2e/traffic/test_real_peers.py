@@ -41,11 +41,14 @@ async def until_accepts(port, host="127.0.0.1"):
 
 
 @asynccontextmanager
-async def running(command, port, host="127.0.0.1"):
-    """Run a program. The block starts when its port accepts; its end kills the program and its children (SIGKILL)."""
+async def running(command, port, host="127.0.0.1", **options):
+    """Run a program. The block starts when its port accepts; its end kills the program and its children (SIGKILL).
+
+    The options are those of :class:`subprocess.Popen`.
+    """
     nowhere = subprocess.DEVNULL
     process = await trio.lowlevel.open_process(
-        command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True
+        command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True, **options
     )
     try:
         await until_accepts(port, host)

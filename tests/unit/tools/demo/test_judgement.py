@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from functools import partial
+from itertools import cycle
 
 import attrs
 import pytest
@@ -162,6 +163,28 @@ def test_requests_are_counted_in_the_http_demo():
     ledger = Ledger(ok=5, counted=DEMOS["http"].counted)
     assert str(ledger) == "requests: 5 ok, 0 failed"
     assert Ledger(counted="requests").problems(None) == ["no request was served"]
+
+
+async def test_the_cache_demo_asks_for_few_films_and_counts_what_the_cache_did():
+    statuses = cycle((b"MISS", b"HIT", b"HIT"))
+    paths = []
+
+    async def serve(stream):
+        while request := await stream.receive_some():
+            paths.append(request.split()[1])
+            body = b"This is origin. You asked for %s.\n" % paths[-1]
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Cache-Status: %s\r\n\r\n"
+            await stream.send_all(head % (len(body), next(statuses)) + body)
+
+    kind = DEMOS["cache"]
+    ledger = Ledger(counted=kind.counted)
+    async with trio.open_nursery() as nursery:
+        [listener] = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), serve, 0)
+        port = listener.socket.getsockname()[1]
+        await Load({"origin": ServerProcess("origin")}, ledger, kind)._session(port, 6, 0)
+        nursery.cancel_scope.cancel()
+    assert str(ledger) == "requests: 6 ok, 0 failed, 4 HIT, 2 MISS"
+    assert paths == [b"/film-1", b"/film-2", b"/film-3", b"/film-4", b"/film-0", b"/film-1"]
 
 
 @pytest.mark.parametrize("name", DEMOS)
