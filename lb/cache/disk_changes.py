@@ -219,6 +219,10 @@ class DiskChanges:
 
 def _do_in_thread(files: DiskFiles, batch: Sequence[_Change]) -> list[_Result]:
     results: list[_Result] = []
+    try:
+        files.check()
+    except OSError as error:
+        return [error] * len(batch)
     for change in batch:
         try:
             results.append(_do_one(files, change))

@@ -45,7 +45,7 @@ UPKEEP_EVERY = 1.0
 MAX_REST = 60.0
 """Seconds between two walks for objects that nobody uses, at most."""
 WALK_SHARE = 0.01
-"""The part of the time that these walks may take."""
+"""The part of a CPU that these walks may take."""
 SCAN_SHARE = 0.5
 """The part of the time that the count at the start may take."""
 RECOUNTS = 3
@@ -123,7 +123,7 @@ class DiskStore:
             self._state.attached.cells.touch(digest, self._state.clock())
 
     def open(self, digest: bytes, done: Callable[[ObjectFile | None], None]) -> None:
-        """Open an object in a thread, and pass it to ``done``, who releases it; None if it cannot be had."""
+        """Pass an object to ``done``, who releases it, now or later; None if it cannot be had."""
         attached = self._state.attached
         full = self._opening >= MAX_OPENING or not self._descriptors.has(1)
         if attached is None or full or digest in self._changes.removing:
@@ -131,6 +131,14 @@ class DiskStore:
             return
         self._opening += 1
         self._descriptors.take(1)
+        if attached.files.can_tell:
+            try:
+                result: tuple[int, ObjectInfo] | OSError | None = attached.files.open(digest, wait=False)
+            except OSError as error:
+                result = error
+            if not isinstance(result, BlockingIOError):
+                self._opened(digest, done, result)
+                return
         self._reading.call(partial(attached.files.open, digest), partial(self._opened, digest, done), _close)
 
     def _opened(
@@ -327,9 +335,10 @@ class DiskStore:
     async def _upkeep(self, attached: DiskAttached) -> None:
         files, cells = attached.files, attached.cells
         await self._writing.run(files.check)
-        for column in cells.dead():
-            await self._writing.run(partial(files.clear_temporary, column))
-            cells.free(column)
+        if dead := cells.dead():
+            await self._writing.run(partial(files.clear_temporary, dead))
+            for column in dead:
+                cells.free(column)
         if not self._state.writable:
             await self._writing.run(files.try_to_write)
             self._state.enable()
@@ -353,11 +362,10 @@ class DiskStore:
         self._emit(CacheScanned(self._spec.name, walk.objects, walk.bytes, round(trio.current_time() - began, 3)))
 
     async def _remove_unused(self, attached: DiskAttached) -> None:
-        began = trio.current_time()
         walk = self._walk(attached)
         await walk_all(self._writing, walk, share=SCAN_SHARE)
         await self._room.remove_all(attached, walk.inactive, "inactive")
-        rest = max(min(self._spec.inactive / 4, MAX_REST), (trio.current_time() - began) / WALK_SHARE)
+        rest = max(min(self._spec.inactive / 4, MAX_REST), walk.seconds / WALK_SHARE)
         self._rest_until = self._state.clock() + rest
 
     def _walk(self, attached: DiskAttached) -> DiskWalk:
@@ -369,7 +377,7 @@ def _join(path: str) -> DiskAttached:
     cells = SharedCells.attach(path)
     try:
         files = DiskFiles(path, cells.name, cells.column)
-        files.clear_temporary(cells.column)
+        files.clear_temporary([cells.column])
         files.try_to_write()
         return DiskAttached(files, cells, files.shards())
     except BaseException:

@@ -16,7 +16,7 @@ from lb.http.flow import Coding
 from lb.http.pace import Pace
 from lb.relay.epoll_stream import EpollStream
 
-__all__ = ["FilePart", "FileSource", "PartsFlow", "PartsFlowOwner", "can_tell", "parts_length", "release_parts"]
+__all__ = ["FilePart", "FileSource", "PartsFlow", "PartsFlowOwner", "parts_length", "release_parts"]
 
 MAX_SENDFILE = 2 * 1024 * 1024
 """Maximum bytes of one call. It bounds what may be evicted between the probe and the call, and is a turn or two."""
@@ -275,14 +275,3 @@ def _is_resident(file: FileSource, offset: int, count: int) -> bool:
         return False
     except OSError:  # EOPNOTSUPP: it cannot tell
         return file.is_warmed(offset, count)
-
-
-def can_tell(fd: int) -> bool:
-    """Return True if the file system of this file can tell that a read would have to wait for the disk."""
-    try:
-        os.preadv(fd, _PROBE, 0, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return True
