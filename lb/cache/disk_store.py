@@ -335,7 +335,7 @@ class DiskStore:
     async def _upkeep(self, attached: DiskAttached) -> None:
         files, cells = attached.files, attached.cells
         await self._writing.run(files.check)
-        if dead := cells.dead():
+        while dead := cells.dead():
             await self._writing.run(partial(files.clear_temporary, dead))
             for column in dead:
                 cells.free(column)

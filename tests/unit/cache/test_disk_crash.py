@@ -71,7 +71,7 @@ def rest(chance, most):
 async def check(path, max_size=MAX_SIZE):
     """Everything that is there is whole, and counted exactly."""
     async with disk_store(path, max_size=max_size) as store:
-        await store.until(lambda: not list((path / "tmp").iterdir()))
+        assert list((path / "tmp").iterdir()) == []
         files = [each for each in path.rglob("*") if len(each.name) == 64]
         shards = {each.parent for each in files} | {each for each in path.iterdir() if len(each.name) == 2}
         assert store.disk.objects == len(files)
@@ -110,7 +110,7 @@ async def test_processes_that_share_a_directory_never_exceed_its_size(path, memo
                 assert largest <= MAX_SIZE
         assert largest > MAX_SIZE / 2, "it was put to use"
     with shared_memory_cleared(path):
-        assert await check(path) > 5
+        assert await check(path) > 0
 
 
 @pytest.mark.slow

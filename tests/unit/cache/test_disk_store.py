@@ -14,6 +14,7 @@ from lb.cache import disk_changes, disk_store
 from lb.cache.disk_store import SMALL_OBJECT
 from lb.cache.object_file import charge
 from lb.net.threads import Threads
+from tests.support.balancer import PATIENCE
 from tests.support.cache_disk import HEAD, body_of, digest_of, disk_usage
 from tests.support.cache_disk import disk_store as running
 
@@ -464,3 +465,21 @@ def is_open(fd):
     except OSError:
         return False
     return True
+
+
+async def test_a_purge_ends_while_objects_are_stored_all_the_time(path):
+    async with running(path) as store:
+
+        async def storing(task_status):
+            task_status.started()
+            name = 0
+            while True:
+                name += store.disk.store(digest_of(name), HEAD, b"", b"key")
+                await trio.sleep(0.0005)
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(storing)
+            with trio.fail_after(PATIENCE):
+                await store.disk.purge(lambda *_: True)
+            nursery.cancel_scope.cancel()
+        await store.idle()
