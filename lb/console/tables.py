@@ -11,11 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from lb.console.screen import LEVEL_STYLES, STATE_STYLES
-from lb.console.text import Json, event_cells, local_time, milliseconds, since, size, weight, why
+from lb.console.text import Json, event_cells, local_time, milliseconds, percent, since, size, weight, why
 from lb.model.printable import printable
 from lb.model.values import duration_text
 
-__all__ = ["connections_table", "event_line", "explanation_table", "servers_table", "show", "status_table"]
+__all__ = [
+    "caches_table",
+    "connections_table",
+    "event_line",
+    "explanation_table",
+    "servers_table",
+    "show",
+    "status_table",
+]
 
 UNBOUNDED = 100_000
 """Width if the output is not a terminal: a program that reads lines needs them unwrapped."""
@@ -48,6 +56,7 @@ WITHOUT_SERVER = {
 NUMBERS = (
     "weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect", "kept",
     "requests/s", "2xx", "3xx", "4xx", "5xx", "none", "p50", "p90", "p99",
+    "objects", "hits in the last minute", "hits since the start", "fills under way",
     "turn", "credit", "deadline", "load", "share", "distance",
 )  # fmt: skip
 """Right-aligned columns."""
@@ -147,6 +156,27 @@ def connections_table(answer: Json) -> RenderableType:
         for each in answer["connections"]
     ]
     return _table(("id", "client", "listener", "server", "state", "for", "in", "out"), rows)
+
+
+def caches_table(answer: Json) -> RenderableType:
+    """Return the table of ``lb ctl cache``."""
+    rows = [
+        (
+            name,
+            *_tier(each["memory"]),
+            *_tier(each["disk"]),
+            *(percent(each["hit_ratio"][time]) for time in ("last_minute", "since_start")),
+            each["fills_under_way"],
+        )
+        for name, each in answer["caches"].items()
+    ]
+    hits = ("hits in the last minute", "hits since the start")
+    return _table(("cache", "objects", "memory", "objects", "disk", *hits, "fills under way"), rows)
+
+
+def _tier(tier: Json | None) -> tuple[object, str]:
+    """Return the objects and bytes of a tier; nothing if there is none."""
+    return ("", "none") if tier is None else (tier["objects"], f"{size(tier['bytes'])} of {size(tier['max_bytes'])}")
 
 
 def explanation_table(answer: Json) -> RenderableType:
