@@ -454,7 +454,7 @@ def _drop(entry: CacheEntry) -> None:
 
 def _key_text(key: bytes) -> str:
     """Return a key as people read it: what separates its values is a space."""
-    return key.decode(errors="replace").replace("\n", " ")
+    return key.decode(errors="backslashreplace").replace("\n", " ")
 
 
 def _remember(table: OrderedDict[_K, T], key: _K, value: T, most: int = MOST_KEYS) -> None:

@@ -186,6 +186,7 @@ def explanation_table(answer: Json) -> RenderableType:
     lines.append(f"{answer['source']} on {answer['listener']} gets {got}")
     if "request" in answer:
         lines += _of_request(answer["request"])
+        lines += _stored(answer)
     if answer["pool"] is not None:
         lines.append(_criterion(answer))
     parts: list[RenderableType] = [Text(printable(line)) for line in lines]
@@ -218,6 +219,19 @@ def _of_request(request: Json) -> Iterable[str]:
     if request["server_gets"] is not None:
         target, host = request["server_gets"]["target"], request["server_gets"]["host"]
         yield f"  the server gets {request['method']} {target}, Host {host}"
+
+
+def _stored(answer: Json) -> Iterable[str]:
+    """Return what the cache of a running balancer has for a request: at most one response of each kind."""
+    if "stored" not in answer:
+        return
+    if not answer["stored"]:
+        yield "  nothing is stored in its cache"
+    for each in answer["stored"]:
+        length = "" if each["bytes"] is None else f", {size(each['bytes'])}"
+        left = int(abs(each["fresh_for"]))
+        state = f"fresh for {duration_text(left)}" if each["fresh_for"] > 0 else f"stale since {duration_text(left)}"
+        yield f"  stored in its cache: status {each['status']}{length}, {state}"
 
 
 def _own_answer(request: Json) -> str:
