@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from lb.cache.disk_changes import DiskChanges
-from lb.cache.disk_files import DamagedError, DiskFiles
+from lb.cache.disk_files import DamagedError, DiskFiles, Freed
 from lb.cache.disk_reservation import Reservation
 from lb.cache.disk_room import DiskRoom
 from lb.cache.disk_state import DiskAttached, DiskError, DiskState, Eviction
@@ -340,7 +340,7 @@ class DiskStore:
     async def purge(self, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
         """Remove all objects whose key and tags match; it is called in threads too. Return how many on disk did.
 
-        Raises OSError if the directory cannot be read.
+        A directory that cannot be read is counted as an error: what is in it is not found either.
         """
         self._forget_early(lambda early: matches(early.key, early.tags))
         await self._changes.forget(matches)
@@ -349,7 +349,11 @@ class DiskStore:
         for shard in range(SHARDS) if attached is not None else ():
             assert attached is not None  # noqa: S101 - for the type checker
             subtract = attached.cells.removing()
-            freed = await self._writing.run(partial(attached.files.remove_matching, shard, matches))
+            freed = Freed()
+            try:
+                freed = await self._writing.run(partial(attached.files.remove_matching, shard, matches))
+            except OSError as error:
+                self._state.read_failed(error)
             if subtract:
                 attached.cells.removed(freed.size, freed.files)
             self._state.evictions["purge"] += freed.files
