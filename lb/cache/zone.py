@@ -194,7 +194,7 @@ class CacheZone:
             if not self._is_current(found) or any(matches(found.key, found.tags) for matches in purges):
                 _drop(found)
                 return None
-            self._keep(found)
+            self.keep(found)
         return found
 
     def is_wanted_often(self, key: bytes, min_uses: int) -> bool:
@@ -257,12 +257,12 @@ class CacheZone:
         """Keep an entry whose body is complete. Return False if there is no room for it."""
         entry.last_used = self.clock()
         self._passed.pop(entry.identity, None)
-        stored = self._keep(entry)
+        stored = self.keep(entry)
         if self.disk is not None and isinstance(entry.body, bytes):
             stored = self.disk.store(entry.digest, packed_entry(entry), entry.body, entry.key, entry.tags) or stored
         return stored
 
-    def _keep(self, entry: CacheEntry) -> bool:
+    def keep(self, entry: CacheEntry) -> bool:
         """Keep an entry in memory, or its file open."""
         identified = entry.identity
         for previous in (self.memory.remove(identified), self._open.pop(identified, None)):

@@ -47,7 +47,7 @@ class LocalDataPlane:
     process does nothing else, so its other tasks may wait a millisecond. ``host``: the interface to the machine.
     ``secret``: as :class:`lb.proxy.context.ConnectionContext` has it. The other parameters are for a worker: listener
     counters, connection ids, shared source limits, a function that makes the other workers recheck the backlogs, the
-    worker's number, and the number of workers.
+    worker's number, the number of workers, and a text that only these have.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class LocalDataPlane:
         worker: int | None = None,
         secret: bytes = b"",
         workers: int = 1,
+        worker_group: str = "",
     ) -> None:
         self.listeners: dict[str, Listener] = {}
         self._pools = pools
@@ -88,6 +89,8 @@ class LocalDataPlane:
             source_limits=source_limits,
             secret=secret,
             workers=workers,
+            worker=worker,
+            worker_group=worker_group,
         )
         self._sink, self._figures, self._own_addresses, self._closing = sink, Counters(), OwnAddresses(), trio.Lock()
 

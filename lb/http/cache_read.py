@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from lb.cache.cache_status import cache_status
 from lb.cache.entry import CacheEntry
 from lb.cache.find_stored import find_stored
@@ -10,9 +13,10 @@ from lb.cache.zone import CacheResult
 from lb.events import Attempt, RequestReason
 from lb.http.cache_fill import Fill
 from lb.http.cached_response import respond_from
-from lb.http.cached_route import CachedRoute
+from lb.http.cached_route import PEER_RESULT, CachedRoute
 from lb.http.carrier import ExchangeToServe
 from lb.http.passed_request import FORWARD, PassedRequest, pass_through
+from lb.http.peer_request import PeerRequest
 from lb.http.server_connection import ServerConnection
 from lb.http.slices import Slices
 from lb.http.upstream_request import UpstreamRequest
@@ -49,10 +53,12 @@ class CacheRead:
     def start(self) -> None:
         """Look for a stored response, and serve it or ask the server."""
         cached = self._cached
-        cached.zone.top.note(self._key)
+        if not self.exchange.carrier.from_peer:
+            cached.zone.top.note(self._key)
         if wanted(cached.rules.bypass, self.head):
             self._result = "BYPASS"
-            self._fetch(None, joins=False)
+            if not self._ask_peer(partial(self._fetch, None, joins=False)):
+                self._fetch(None, joins=False)
             return
         if self._slice_at is not None and self._comes_soon(self._slice_at.offset):
             self._slice_at = None
@@ -76,13 +82,34 @@ class CacheRead:
         if entry is not None and entry.part is None:
             self._slice_at = None
         cached, zone = self._cached, self._cached.zone
+        now = zone.clock()
+        found = reuse(cached.rules, entry.freshness, self.head, now) if entry is not None else None
+        if entry is not None and found is Reuse.FRESH:
+            self._serve(entry, "HIT", cache_status(ttl=entry.freshness.time_left(now)))
+        elif not self._ask_peer(partial(self._not_fresh, entry, found)):
+            self._not_fresh(entry, found)
+
+    def _ask_peer(self, without: Callable[[], None]) -> bool:
+        """Let the worker that has this key answer, if it is another one. ``without``: go on if that is gone."""
+        exchange, peers = self.exchange, self._cached.peers
+        peer = None if peers is None or exchange.carrier.from_peer else peers.of(self._key)
+        if peer is None:
+            return False
+
+        def go_on() -> None:
+            exchange.upstream = self
+            without()
+
+        exchange.upstream = request = PeerRequest(exchange, self._cached, self._key, peer, go_on)
+        request.start()
+        return True
+
+    def _not_fresh(self, entry: CacheEntry | None, found: Reuse | None) -> None:
+        """The server has to be asked, now or beside."""
+        cached, zone = self._cached, self._cached.zone
+        now = zone.clock()
         if entry is None:
             self._missed()
-            return
-        now = zone.clock()
-        found = reuse(cached.rules, entry.freshness, self.head, now)
-        if found is Reuse.FRESH:
-            self._serve(entry, "HIT", cache_status(ttl=entry.freshness.time_left(now)))
         elif found is Reuse.STALE_WHILE_UPDATE:
             self._serve_and_update(entry)
         elif entry.identity in zone.fills and serves_stale(cached.rules, entry.freshness, "updating", now):
@@ -137,11 +164,14 @@ class CacheRead:
 
     def _serve(self, entry: CacheEntry, result: CacheResult, status: bytes) -> None:
         cached, exchange = self._cached, self.exchange
-        cached.zone.results[result] += 1
+        from_peer = exchange.carrier.from_peer
+        if not from_peer:
+            cached.zone.results[result] += 1
         exchange.cache = result
         self.done = True
+        added = ((PEER_RESULT, result.encode()),) if from_peer else cached.added(result, status)
         slices = Slices(cached, exchange, entry) if entry.part is not None else None
-        respond_from(exchange, entry, cached.added(result, status), cached.zone.clock(), slices)
+        respond_from(exchange, entry, added, cached.zone.clock(), slices)
 
     def _serve_stale(self, entry: CacheEntry, result: CacheResult) -> None:
         self._serve(entry, result, cache_status(ttl=entry.freshness.time_left(self._cached.zone.clock())))
@@ -176,7 +206,8 @@ class CacheRead:
     def fill_failed(self, status: int, reason: RequestReason, fields: HeaderFields) -> None:
         if self._fill is not None:
             self._note_server(self._fill)
-        self._cached.zone.results[self._result] += 1
+        if not self.exchange.carrier.from_peer:
+            self._cached.zone.results[self._result] += 1
         self.exchange.cache = self._result
         self.done = True
         self.exchange.fail(status, reason, fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from lb.cache.entry import SliceAt
 from lb.cache.policy import wanted
@@ -17,7 +18,18 @@ from lb.model.purge import Purge
 from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 
-__all__ = ["CachedRoute"]
+__all__ = ["PEER_RESULT", "CachedRoute", "Peers"]
+
+
+PEER_RESULT = b"X-Trio-Lb-Cache"
+"""The field that says what the cache of a worker did, in its response to another one. No server can set it."""
+
+
+class Peers(Protocol):
+    """The caches of the other workers."""
+
+    def of(self, key: bytes) -> PoolTarget | None:
+        """Return the way to the worker that asks the servers for what has this key; None: it is this one."""
 
 
 class CachedRoute:
@@ -32,6 +44,7 @@ class CachedRoute:
         listener: str,
         idle_queue: DeadlineQueue,
         max_header: int,
+        peers: Peers | None = None,
     ) -> None:
         self.rules = rules
         self.zone = zone
@@ -41,6 +54,7 @@ class CachedRoute:
         self.listener = listener
         self.idle_queue = idle_queue
         self.max_header = max_header
+        self.peers = peers
         self._key = zone.template(rules.key)
         self._status_header = rules.status_header.encode()
 

@@ -88,6 +88,8 @@ class Carrier(EpollStream, abc.ABC):
     client: Client
     server_name: str | None = None
     """None: mode http reads no SNI."""
+    from_peer = False
+    """The client is another worker, which has done all but ask the cache."""
     forwarded_lines: bytes
     """What servers are told of the client in all requests, up to the value of X-Request-Id."""
     must_close: bool

@@ -154,14 +154,14 @@ class ClientConnection(ExchangeCarrier):
         self._finish(ended_by, reason)
 
     def start(self) -> None:
-        self._begin_requests()
+        self.begin_requests()
         self.loop.watch(self.sock.fileno(), self)
 
     def let_in(self) -> None:
         fd = self.sock.fileno()
         handler = self.loop.handlers.get(fd)
         self._handshake = None
-        self._begin_requests()
+        self.begin_requests()
         if not isinstance(handler, EpollHandshake):
             self.loop.watch(fd, self)
             return
@@ -170,7 +170,8 @@ class ClientConnection(ExchangeCarrier):
         if self.readable:
             self.loop.later(self)
 
-    def _begin_requests(self) -> None:
+    def begin_requests(self) -> None:
+        """Serve requests from now on."""
         frontend = self.frontend
         self.loop.refresh()
         self.scheme = b"http" if self.tls is None else b"https"
@@ -778,9 +779,13 @@ class ClientConnection(ExchangeCarrier):
             for callback in on_close:
                 callback()
         context.closed(self)
-        frontend.closed()
+        self.left_listener()
         if frontend.records_connections:
             self._record(ended_by, reason)
+
+    def left_listener(self) -> None:
+        """The connection counts no more."""
+        self.frontend.closed()
 
     def _record(self, ended_by: EndedBy, reason: Reason) -> None:
         context = self._context

@@ -40,6 +40,8 @@ __all__ = ["CarriedExchange", "Exchange", "ExchangeCarrier"]
 
 Ts = TypeVarTuple("Ts")
 
+_PEER = Client("127.0.0.1", 0)
+"""Stands for another worker: it is believed, and is no proxy that servers are told of."""
 _RELAY_REASONS: Mapping[Reason, RequestReason] = {
     "idle_timeout": "timeout",
     "half_close_timeout": "timeout",
@@ -190,8 +192,12 @@ class Exchange:
     def _read_forwarding(self, head: RequestHead) -> None:
         """Believe what a trusted proxy says of its client."""
         carrier, trusted = self.carrier, self.frontend.trusted_proxies
-        found = read_forwarding(head, carrier.client, carrier.scheme, trusted, self.id.encode())
-        self.client, self.scheme, self.told = found.client, found.scheme, found.change
+        peer = carrier.client
+        if carrier.from_peer:
+            peer, trusted = _PEER, Networks((*trusted.texts, _PEER.host))
+        found = read_forwarding(head, peer, carrier.scheme, trusted, self.id.encode())
+        self.client, self.scheme = found.client, found.scheme
+        self.told = FieldChange() if carrier.from_peer else found.change
         self.id = found.request_id.decode()
 
     # The way to the target
@@ -219,7 +225,7 @@ class Exchange:
         self.route = route
         if self.body is not None and 0 < self.max_body < (head.block.length or 0):
             self.fail(413, "too_large")
-        elif route.steps:
+        elif route.steps and not self.carrier.from_peer:
             self._steps = iter(route.steps)
             self.passed()
         else:
@@ -287,7 +293,7 @@ class Exchange:
         self._reason = reason
         self._leave_server()
         coding = b""
-        if self.route is not None and self.route.changes:
+        if self.route is not None and self.route.changes and not self.carrier.from_peer:
             fields, coding = self.route.changes.of_own(self, status, fields, parts_length(parts))
         self.response_begins(status)
         self.carrier.respond(self, status, fields, parts, coding)
@@ -402,7 +408,7 @@ class Exchange:
         for scope in self._scopes:
             scope.cancel()
         self._leave_server()
-        if self.frontend.is_recorded:
+        if self.frontend.is_recorded and not self.carrier.from_peer:
             self.frontend.context.sink(self._record())
         self.upstream = None  # break the reference cycle
 
@@ -436,7 +442,8 @@ class Exchange:
 
     @property
     def is_limited(self) -> bool:
-        return bool(self.carrier.buckets) or (self.route is not None and self.route.limit is not None)
+        limited = self.route is not None and self.route.limit is not None and not self.carrier.from_peer
+        return limited or bool(self.carrier.buckets)
 
     def request_pace(self, resume: Callable[[], None]) -> Pace | None:
         buckets = [inwards for inwards, _ in self.carrier.buckets]
@@ -445,7 +452,7 @@ class Exchange:
     def response_pace(self, resume: Callable[[], None]) -> Pace | None:
         buckets = [outwards for _, outwards in self.carrier.buckets]
         route, free = self.route, 0
-        if route is not None and route.limit is not None:
+        if route is not None and route.limit is not None and not self.carrier.from_peer:
             free = route.free_bytes
             buckets.insert(0, self.frontend.limits.bucket(route.limit))
         return Pace(buckets, free, partial(self._resume, resume)) if buckets else None

@@ -32,7 +32,7 @@ from lb.relay.epoll_splicer import EpollSplicer
 from lb.relay.token_bucket import BandwidthLimit
 
 if TYPE_CHECKING:
-    from lb.http.cached_route import CachedRoute
+    from lb.http.cached_route import CachedRoute, Peers
 
 __all__ = ["HttpFrontend", "RunningRoute"]
 
@@ -111,6 +111,8 @@ class HttpFrontend:
         self._response_heads = context.of_mode(_response_heads)
         self.limits = BandwidthLimits(context.deadlines, context.clock, context.workers)
         """The limits of connections that are open, also of those that are limited no more."""
+        self.cache_peers: Peers | None = None
+        """The caches of the other workers, if there are any."""
         self.is_limited = False
         """New connections have limits of their bandwidth."""
         self.closes = False
@@ -185,6 +187,7 @@ class HttpFrontend:
             listener=spec.name,
             idle_queue=self.idle_queue,
             max_header=self.settings.max_header,
+            peers=self.cache_peers,
         )
         return CacheTarget(cached)
 

@@ -51,11 +51,22 @@ class HttpMode(Mode):
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
         settings = spec.settings
         assert isinstance(settings, HttpSettings)  # noqa: S101 - read_settings returns this type
-        self._frontend.configure(spec, settings, pools)
         if any(route.cache is not None for route in settings.routes):
-            from lb.http.cache_hit import serve_hit  # noqa: PLC0415 - only who has a cache needs it
+            self._prepare_caching(spec)
+        self._frontend.configure(spec, settings, pools)
 
-            self._frontend.serve_hit = serve_hit
+    def _prepare_caching(self, spec: ListenerSpec) -> None:
+        """Load what only routes with a cache need."""
+        from lb.http.cache_hit import serve_hit  # noqa: PLC0415
+        from lb.http.cache_peers import CachePeers  # noqa: PLC0415
+
+        context, frontend = self._context, self._frontend
+        frontend.serve_hit = serve_hit
+        if context.workers > 1:
+            peers = frontend.cache_peers
+            if not isinstance(peers, CachePeers):
+                peers = frontend.cache_peers = CachePeers(context, frontend)
+            peers.configure(spec)
 
     def drain(self) -> None:
         """Let requests under way finish, and end each connection with its next response, or once it is idle."""

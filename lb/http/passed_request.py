@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from lb.cache.cache_status import Forward, cache_status
 from lb.cache.invalidation import also_invalidated, invalidates
 from lb.cache.zone import CacheResult
-from lb.http.cached_route import CachedRoute
+from lb.http.cached_route import PEER_RESULT, CachedRoute
 from lb.http.carrier import ExchangeToServe
 from lb.http.header_edits import FieldChange
 from lb.http.response_changes import Variant
@@ -20,6 +20,7 @@ from lb.pools.backend import Backend
 
 __all__ = ["FORWARD", "PassedRequest", "pass_through"]
 
+_NO_RESULT = frozenset((PEER_RESULT.lower(),))
 FORWARD: Mapping[CacheResult, Forward] = {"MISS": "miss", "EXPIRED": "stale", "BYPASS": "bypass"}
 """Why the server was asked."""
 
@@ -37,9 +38,9 @@ class PassedRequest(UpstreamRequest):
         super().__init__(exchange, cached.pool_target)
         self._cached = cached
         self._result = result
-        if result is not None:
+        if result is not None and not exchange.carrier.from_peer:
             cached.zone.results[result] += 1
-            exchange.cache = result
+        exchange.cache = result
 
     @property
     def changes_responses(self) -> bool:
@@ -47,10 +48,12 @@ class PassedRequest(UpstreamRequest):
 
     def variant(self, head: ResponseHead, backend: Backend) -> Variant | None:
         """Add what the cache did."""
+        if self.exchange.carrier.from_peer:
+            return Variant(b"", FieldChange(_NO_RESULT))
         found = super().variant(head, backend) if super().changes_responses else None
         result = self._result
         status = cache_status(forward="method" if result is None else FORWARD[result])
-        change = FieldChange(fields=tuple(self._cached.added(result or "BYPASS", status)))
+        change = FieldChange(_NO_RESULT, tuple(self._cached.added(result or "BYPASS", status)))
         return Variant(b"", change) if found is None else Variant(found.coding, found.change.then(change))
 
     def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:

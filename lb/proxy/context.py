@@ -68,6 +68,8 @@ class ConnectionContext:
         source_limits: SourceLimits | None = None,
         secret: bytes = b"",
         workers: int = 1,
+        worker: int | None = None,
+        worker_group: str = "",
     ) -> None:
         self.clock = trio.lowlevel.current_clock().current_time
         """The clock behind trio.current_time(), without its lookup, which adds up over several calls per connection."""
@@ -88,6 +90,10 @@ class ConnectionContext:
         self.source_limits = source_limits or SourceLimits.of_process()
         self.workers = workers
         """Processes that carry the traffic of the same listeners."""
+        self.worker = worker
+        """The number of this process among them."""
+        self.worker_group = worker_group
+        """A text that only they have: not those of another process, nor of the one after an upgrade."""
         self.next_id = next_id or itertools.count(1).__next__
         self.kept_connections: Callable[[], Mapping[str, int]] = dict
         """Returns the number of idle connections to servers that are kept for further requests, by pool. Mode ``http``

@@ -7,6 +7,7 @@ configurations as messages. It sends connect results and log lines to the superv
 from __future__ import annotations
 
 import itertools
+import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -122,6 +123,7 @@ class Worker:
             worker=start.index,
             secret=start.secret,
             workers=start.workers,
+            worker_group=str(os.fstat(counters).st_ino),
         )
         self._data_plane.purge_elsewhere_too(self._others.purge)
         self._purges = OrderedPurges(self._data_plane.purge_here, self._reply_purged)

@@ -171,13 +171,12 @@ async def test_an_unsafe_request_is_answered_once_no_worker_has_the_old_response
 async def test_the_body_of_an_answer_that_waits_for_the_workers_comes_whole(tmp_path):
     body = bytes(range(256)) * 4000
     parts = Gate(response(body)[:50_000], response(body)[50_000:])
-    async with cached(tmp_path, parts) as operator:
-        async with client(operator.lb) as visitor:
-            await visitor.send(b"DELETE / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-            await parts.asked.wait()
-            parts.let(0)
-            parts.let(1)
-            assert (await visitor.answer()).body == body
+    async with cached(tmp_path, parts) as operator, client(operator.lb) as visitor:
+        await visitor.send(b"DELETE / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        await parts.asked.wait()
+        parts.let(0)
+        parts.let(1)
+        assert (await visitor.answer()).body == body
 
 
 async def test_a_client_that_leaves_before_its_answer_has_invalidated(tmp_path):
