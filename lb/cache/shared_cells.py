@@ -6,7 +6,8 @@ each column tells whether its process lives: the system releases it with the pro
 reserved is given back by whoever gets its lock. All orders of writes here let a kill count too much, never too little.
 
 The memory lies in ``/dev/shm``, not in the directory: a mapped file kills the process (SIGBUS) when its disk fails. The
-directory has the name of it, in ``trio-lb.shared``. The last process that leaves removes it.
+directory has the name of it, in ``trio-lb.shared``. The last process that leaves removes it. After a kill of all it
+stays for the next start; what nobody came back for is removed by whoever makes a new one.
 
 Times of use are those of a clock that never jumps and is the same for all processes until the next boot, which
 clears the memory too.
@@ -109,6 +110,7 @@ class SharedCells:
 
     @classmethod
     def _new(cls) -> SharedCells:
+        _remove_unused()
         name = f"trio-lb-{secrets.token_hex(16)}"
         fd = os.open(MEMORY / name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -122,7 +124,10 @@ class SharedCells:
         return cells
 
     def _join(self) -> None:
-        """Take a column; as the first process, with all counts at 0, and what all others left to be cleared."""
+        """Take a column; as the first process, with all counts at 0, and what all others left to be cleared.
+
+        Raises BlockingIOError if the memory was removed before it was in use.
+        """
         if not _is_locked(self._fd):
             for cell in range(USED, len(self._cells)):
                 self._cells[cell] = 0
@@ -132,6 +137,9 @@ class SharedCells:
         if self.column < 0:
             os.close(self._fd)
             raise OSError(errno.EUSERS, f"is in use by {COLUMNS} processes")
+        if not os.fstat(self._fd).st_nlink:
+            os.close(self._fd)
+            raise BlockingIOError(errno.EAGAIN, "was removed", self.name)
         self.reclaim(self.column)
         self._cells[self._at(ALIVE)] = 1
         self._cells[USED] = max(self._cells[USED], self.column + 1)
@@ -271,6 +279,19 @@ def read_name(directory: str) -> str:
         return os.read(fd, 64).decode(errors="replace")
     finally:
         os.close(fd)
+
+
+def _remove_unused() -> None:
+    """Remove memory of this user that no process uses."""
+    for each in MEMORY.iterdir():
+        if NAME.fullmatch(each.name):
+            try:
+                fd = os.open(each, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except OSError:  # another user's, or gone
+                continue
+            if os.fstat(fd).st_uid == os.geteuid() and not _is_locked(fd):
+                each.unlink(missing_ok=True)
+            os.close(fd)
 
 
 def _set_lock(fd: int, kind: int, first: int, count: int) -> bool:

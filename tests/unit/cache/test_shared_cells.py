@@ -225,6 +225,39 @@ def test_memory_of_another_version_is_left_alone_while_it_is_used(attach, path, 
     assert [each.name for each in memory.iterdir()] == [two.name]
 
 
+def test_memory_that_nobody_came_back_for_is_removed_by_a_new_one(attach, path, memory, tmp_path):
+    process = killed(path, memory)
+    next(process)
+    used = attach()
+    next(process)
+    other = tmp_path / "other"
+    other.mkdir()
+    left = killed(other, memory)
+    next(left)
+    next(left)
+    assert len(list(memory.iterdir())) == 2
+    (memory / "of another program").touch()
+    third = tmp_path / "third"
+    third.mkdir()
+    new = SharedCells.attach(str(third))
+    assert {each.name for each in memory.iterdir()} == {used.name, new.name, "of another program"}
+    new.detach()
+
+
+def test_memory_that_is_removed_before_it_is_used_is_not_used(attach, path, memory, monkeypatch):
+    def gone(fd):
+        for each in memory.iterdir():
+            each.unlink()
+        return False
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shared_cells, "_is_locked", gone)
+        with pytest.raises(BlockingIOError):
+            attach()
+    cells = attach()
+    assert read_name(str(path)) == cells.name
+
+
 def test_there_is_an_end_of_columns(attach, monkeypatch):
     for _ in range(COLUMNS):
         attach()
