@@ -27,7 +27,7 @@ from lb.pools.outlier_detection import measure
 from lb.pools.pool import Pool
 from lb.pools.pool_set import Pools
 from lb.pools.slow_start import RAMP_STEPS
-from lb.proxy.context import ConnectionContext, PurgeElsewhere
+from lb.proxy.context import ONLY_PROCESS, ConnectionContext, PurgeElsewhere, WorkerPlace
 from lb.proxy.downstream import OpenConnection
 from lb.proxy.listener import Listener, Pressure
 from lb.proxy.source_limits import SourceLimits
@@ -47,7 +47,7 @@ class LocalDataPlane:
     process does nothing else, so its other tasks may wait a millisecond. ``host``: the interface to the machine.
     ``secret``: as :class:`lb.proxy.context.ConnectionContext` has it. The other parameters are for a worker: listener
     counters, connection ids, shared source limits, a function that makes the other workers recheck the backlogs, the
-    worker's number, the number of workers, and a text that only these have.
+    worker's place among the others.
     """
 
     def __init__(
@@ -63,10 +63,8 @@ class LocalDataPlane:
         next_id: Callable[[], int] | None = None,
         source_limits: SourceLimits | None = None,
         wake_others: Callable[[], None] | None = None,
-        worker: int | None = None,
+        place: WorkerPlace = ONLY_PROCESS,
         secret: bytes = b"",
-        workers: int = 1,
-        worker_group: str = "",
     ) -> None:
         self.listeners: dict[str, Listener] = {}
         self._pools = pools
@@ -77,7 +75,7 @@ class LocalDataPlane:
         self.descriptors = host.descriptors(reserve)
         self._deadlines = Deadlines(fault=self._fault)
         self._splicer = host.splicer(self.descriptors, self._fault, dedicated=dedicated)
-        self._pressure = Pressure(self.descriptors, self._deadlines, sink, wake_others, worker)
+        self._pressure = Pressure(self.descriptors, self._deadlines, sink, wake_others, place.worker)
         self._splicer.when_few_costly(self.recheck_backlog)
         self._context = ConnectionContext(
             splicer=self._splicer,
@@ -88,9 +86,7 @@ class LocalDataPlane:
             next_id=next_id,
             source_limits=source_limits,
             secret=secret,
-            workers=workers,
-            worker=worker,
-            worker_group=worker_group,
+            place=place,
         )
         self._sink, self._figures, self._own_addresses, self._closing = sink, Counters(), OwnAddresses(), trio.Lock()
 

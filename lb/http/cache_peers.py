@@ -52,10 +52,10 @@ class CachePeers:
     """The other workers, for the routes of one listener."""
 
     def __init__(self, context: ConnectionContext, frontend: HttpFrontend) -> None:
-        assert context.worker is not None  # noqa: S101 - there are other workers
+        assert context.place.worker is not None  # noqa: S101 - there are other workers
         self._context = context
         self._frontend = frontend
-        self._own = context.worker
+        self._own = context.place.worker
         self._targets: dict[int, PoolTarget] = {}
         self._listening: socket.socket | None = None
 
@@ -64,17 +64,17 @@ class CachePeers:
         if self._listening is None:
             self._listen(spec.name)
         self._targets = {
-            worker: self._target(worker, spec) for worker in range(self._context.workers) if worker != self._own
+            worker: self._target(worker, spec) for worker in range(self._context.place.workers) if worker != self._own
         }
 
     def of(self, key: bytes) -> PoolTarget | None:
         """Return the way to the worker that has this key; None: it is this one."""
-        worker = zlib.crc32(key) % self._context.workers
+        worker = zlib.crc32(key) % self._context.place.workers
         return None if worker == self._own else self._targets[worker]
 
     def _name(self, worker: int, listener: str) -> str:
         """Return the name of a worker's socket. Who does not know the secret cannot guess it."""
-        text = f"{self._context.worker_group}/{listener}/{worker}"
+        text = f"{self._context.place.group}/{listener}/{worker}"
         return "@trio-lb-" + hashlib.blake2b(text.encode(), key=self._context.secret[:64], digest_size=16).hexdigest()
 
     def _listen(self, listener: str) -> None:

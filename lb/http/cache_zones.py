@@ -38,7 +38,7 @@ class CacheZones:
     def of(self, spec: CacheSpec) -> CacheZone:
         """Return the zone, with these limits."""
         zone = self._zones.get((spec.name, spec.path))
-        memory = spec.memory // self._context.workers
+        memory = spec.memory // self._context.place.workers
         if zone is None:
             zone = self._zones[spec.name, spec.path] = CacheZone(spec, memory, self._disk(spec) if spec.path else None)
             _Upkeep(self._context, zone)

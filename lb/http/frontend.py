@@ -109,7 +109,7 @@ class HttpFrontend:
         self.linger_queue = context.deadlines.queue("linger", LINGER_TIME)
         self.drain_queue = context.deadlines.queue("drain", DRAIN_GRACE)
         self._response_heads = context.of_mode(_response_heads)
-        self.limits = BandwidthLimits(context.deadlines, context.clock, context.workers)
+        self.limits = BandwidthLimits(context.deadlines, context.clock, context.place.workers)
         """The limits of connections that are open, also of those that are limited no more."""
         self.cache_peers: Peers | None = None
         """The caches of the other workers, if there are any."""

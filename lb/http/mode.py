@@ -62,7 +62,7 @@ class HttpMode(Mode):
 
         context, frontend = self._context, self._frontend
         frontend.serve_hit = serve_hit
-        if context.workers > 1:
+        if context.place.workers > 1:
             peers = frontend.cache_peers
             if not isinstance(peers, CachePeers):
                 peers = frontend.cache_peers = CachePeers(context, frontend)

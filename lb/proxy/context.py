@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias, TypeVar, cast
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import trio
 
@@ -19,7 +19,7 @@ from lb.proxy.source_limits import SourceLimits
 from lb.relay.splicer import Splicer
 from lb.tls.store import TlsStore
 
-__all__ = ["Caches", "ConnectionContext", "PurgeElsewhere"]
+__all__ = ["ONLY_PROCESS", "Caches", "ConnectionContext", "PurgeElsewhere", "WorkerPlace"]
 
 HOLD_RETRY = 0.5
 """Seconds until a held connection retries servers that refused it but are up. Equal to the fast check interval."""
@@ -41,6 +41,20 @@ class Caches(Protocol):
 
     async def stored(self, zone: str, key: bytes) -> list[StoredResponse]:
         """Return the responses with this key."""
+
+
+class WorkerPlace(NamedTuple):
+    """A process among those that carry the traffic of the same listeners."""
+
+    worker: int | None
+    """Its number; None if it is no worker."""
+    workers: int
+    """How many there are."""
+    group: str
+    """A text that only they have: not those of another balancer, nor of the one after an upgrade."""
+
+
+ONLY_PROCESS = WorkerPlace(None, 1, "")
 
 
 class ConnectionContext:
@@ -67,9 +81,7 @@ class ConnectionContext:
         next_id: Callable[[], int] | None = None,
         source_limits: SourceLimits | None = None,
         secret: bytes = b"",
-        workers: int = 1,
-        worker: int | None = None,
-        worker_group: str = "",
+        place: WorkerPlace = ONLY_PROCESS,
     ) -> None:
         self.clock = trio.lowlevel.current_clock().current_time
         """The clock behind trio.current_time(), without its lookup, which adds up over several calls per connection."""
@@ -88,12 +100,7 @@ class ConnectionContext:
         self.deadlines = deadlines
         self.hold_retry = deadlines.queue("hold_retry", HOLD_RETRY)
         self.source_limits = source_limits or SourceLimits.of_process()
-        self.workers = workers
-        """Processes that carry the traffic of the same listeners."""
-        self.worker = worker
-        """The number of this process among them."""
-        self.worker_group = worker_group
-        """A text that only they have: not those of another process, nor of the one after an upgrade."""
+        self.place = place
         self.next_id = next_id or itertools.count(1).__next__
         self.kept_connections: Callable[[], Mapping[str, int]] = dict
         """Returns the number of idle connections to servers that are kept for further requests, by pool. Mode ``http``

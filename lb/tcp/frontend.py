@@ -49,7 +49,7 @@ class Frontend:
             else self.idle_queue
         )
         if self._limits is None and spec.bandwidth:
-            self._limits = BandwidthLimits(deadlines, self._context.clock, self._context.workers)
+            self._limits = BandwidthLimits(deadlines, self._context.clock, self._context.place.workers)
         if self._limits is not None:
             self._limits.configure(spec.bandwidth)
         self.bandwidth = self._limits if spec.bandwidth else None

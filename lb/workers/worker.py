@@ -33,6 +33,7 @@ from lb.pools.backend import Backend
 from lb.pools.pool import Pool, Prepared
 from lb.pools.pool_set import Pools, new_servers
 from lb.pools.shared_pool import SharedPool
+from lb.proxy.context import WorkerPlace
 from lb.workers.channel import Channel, encode
 from lb.workers.messages import (
     ChangeServer,
@@ -120,10 +121,8 @@ class Worker:
             next_id=partial(self._counters.next_id, start.index),
             source_limits=self._counters.sources(start.index),
             wake_others=self._wakeups.wake_others,
-            worker=start.index,
+            place=WorkerPlace(start.index, start.workers, str(os.fstat(counters).st_ino)),
             secret=start.secret,
-            workers=start.workers,
-            worker_group=str(os.fstat(counters).st_ino),
         )
         self._data_plane.purge_elsewhere_too(self._others.purge)
         self._purges = OrderedPurges(self._data_plane.purge_here, self._reply_purged)

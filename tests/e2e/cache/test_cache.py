@@ -36,8 +36,8 @@ async def test_a_fresh_response_is_served_without_the_server(tmp_path, size, chu
         assert len(server.requests) == 1
     assert results(answers) == ["MISS", "HIT", "HIT", "HIT"]
     assert all((answer.status, answer.body) == (200, body) for answer in answers)
-    assert answers[1][b"age"] == b"0"
-    assert [record["cache"] for record in lb.of("http.request")] == ["MISS", "HIT", "HIT", "HIT"]
+    assert answers[1][b"age"] in (b"0", b"1")
+    assert sorted(record["cache"] for record in lb.of("http.request")) == ["HIT", "HIT", "HIT", "MISS"]
 
 
 async def test_what_has_a_key_of_its_own_is_stored_on_its_own(tmp_path):
