@@ -76,14 +76,15 @@ def _with_command(argv: list[str]) -> list[str]:
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _parser()
+    parser = _parser(argv[0] if argv else "")
     options, rest = parser.parse_known_args(argv)
     if rest and not reordered(options, rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of all commands or, if there is a command of this name, of that one: each takes time to add."""
     parser = argparse.ArgumentParser(
         prog="lb",
         description="A TCP load balancer and HTTP reverse proxy.",
@@ -91,10 +92,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"trio-lb {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_run, _add_check, _add_diff, _add_demo, _add_explain, _add_rehearse, _add_ctl):
+    known = {
+        "run": _add_run,
+        "check": _add_check,
+        "diff": _add_diff,
+        "demo": _add_demo,
+        "explain": _add_explain,
+        "rehearse": _add_rehearse,
+        "ctl": _add_ctl,
+        "strategy": _add_strategy,
+        "top": _add_top,
+    }
+    if command in known:
+        known[command](commands)
+        return parser
+    for add in known.values():
         add(commands)
-    _add_strategy(commands.add_parser("strategy", help="list strategies, or test one"))
-    _add_top(commands)
     _add_help(commands, parser)
     return parser
 
@@ -215,7 +228,8 @@ def _add_top(commands: Commands) -> None:
     top.set_defaults(command=_top)
 
 
-def _add_strategy(strategy: argparse.ArgumentParser) -> None:
+def _add_strategy(commands: Commands) -> None:
+    strategy = commands.add_parser("strategy", help="list strategies, or test one")
     actions = strategy.add_subparsers(required=True, metavar="COMMAND")
     known = actions.add_parser(
         "list",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -106,6 +105,8 @@ def _parsed_beside_traffic(text: str, name: str) -> dict[str, object]:
 
     tomllib is interpreted. It reads TOML 1.0, of which tomli's TOML 1.1 is a superset.
     """
+    import tomllib  # noqa: PLC0415 - a start does not need it, and this is a thread
+
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import attrs
-
-from lb.events.base import Event
+from lb.events.base import Event, frozen_event
 
 __all__ = [
     "BackendAdvised",
@@ -22,7 +20,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen
+@frozen_event
 class BackendEjected(Event):
     name = "backend.ejected"
     level = "warning"
@@ -32,14 +30,14 @@ class BackendEjected(Event):
     source: Literal["active", "passive", "outlier"]
 
 
-@attrs.frozen
+@frozen_event
 class BackendRestored(Event):
     name = "backend.restored"
     pool: str
     server: str
 
 
-@attrs.frozen
+@frozen_event
 class BackendSlow(Event):
     """Outlier detection found a slow server in a dry run; the server stays in service."""
 
@@ -50,7 +48,7 @@ class BackendSlow(Event):
     reason: str
 
 
-@attrs.frozen
+@frozen_event
 class CheckWarning(Event):
     """A health check passed with a warning. Emitted again when the warning changes."""
 
@@ -61,7 +59,7 @@ class CheckWarning(Event):
     warning: str
 
 
-@attrs.frozen
+@frozen_event
 class ChecksLate(Event):
     """The process has no time for all health checks of a pool. Emitted once per streak; none fails because of it."""
 
@@ -74,7 +72,7 @@ class ChecksLate(Event):
     """The most, in seconds."""
 
 
-@attrs.frozen
+@frozen_event
 class BackendOverridden(Event):
     """An operator drained or enabled a server, or set its weight, through the admin endpoint."""
 
@@ -86,7 +84,7 @@ class BackendOverridden(Event):
     """The new effective weight."""
 
 
-@attrs.frozen
+@frozen_event
 class BackendAdvised(Event):
     """An agent check of a server reported a new share or administrative state."""
 
@@ -98,7 +96,7 @@ class BackendAdvised(Event):
     admin: Literal["ready", "drain", "maint"]
 
 
-@attrs.frozen
+@frozen_event
 class ResolveFailed(Event):
     """A name lookup failed. The last result, if any, stays in use. Emitted once per series of failures."""
 
@@ -110,7 +108,7 @@ class ResolveFailed(Event):
     error: str
 
 
-@attrs.frozen
+@frozen_event
 class DiscoveryFailed(Event):
     """Discovery from DNS or a file failed. The last servers stay in use. Emitted once per series of failures."""
 
@@ -124,7 +122,7 @@ class DiscoveryFailed(Event):
     """Number of servers from this source that stay in use."""
 
 
-@attrs.frozen
+@frozen_event
 class DiscoveryRestored(Event):
     """Discovery from a source works again."""
 

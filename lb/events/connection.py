@@ -40,7 +40,7 @@ class Attempt:
     ms: float
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class ConnectionClosed(Event):
     """The record of a client connection, emitted once. Bytes count the relayed stream; ``bytes_in`` is from the client.
 

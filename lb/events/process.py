@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import attrs
-
-from lb.events.base import Event
+from lb.events.base import Event, frozen_event
 
 __all__ = [
     "AcceptPaused",
@@ -31,7 +29,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen
+@frozen_event
 class ServerStarted(Event):
     name = "server.started"
     pid: int
@@ -39,19 +37,19 @@ class ServerStarted(Event):
     config: str
 
 
-@attrs.frozen
+@frozen_event
 class ServerStopping(Event):
     name = "server.stopping"
     signal: str
     open_connections: int
 
 
-@attrs.frozen
+@frozen_event
 class ServerStopped(Event):
     name = "server.stopped"
 
 
-@attrs.frozen
+@frozen_event
 class WorkerStarted(Event):
     """A worker process started."""
 
@@ -61,7 +59,7 @@ class WorkerStarted(Event):
     pid: int
 
 
-@attrs.frozen
+@frozen_event
 class WorkerDied(Event):
     """A worker process ended unexpectedly, and its connections are lost. A new worker replaces it."""
 
@@ -75,14 +73,14 @@ class WorkerDied(Event):
     """Number of lost connections."""
 
 
-@attrs.frozen
+@frozen_event
 class AdminStarted(Event):
     name = "admin.started"
     bind: str
     """The bound address."""
 
 
-@attrs.frozen
+@frozen_event
 class AdminBadRequest(Event):
     """A client of the admin endpoint sent no HTTP, or not all of a request."""
 
@@ -92,7 +90,7 @@ class AdminBadRequest(Event):
     reason: str
 
 
-@attrs.frozen
+@frozen_event
 class ListenerStarted(Event):
     name = "listener.started"
     listener: str
@@ -100,14 +98,14 @@ class ListenerStarted(Event):
     """The bound address, with the port that the system chose for port 0."""
 
 
-@attrs.frozen
+@frozen_event
 class ListenerStopped(Event):
     name = "listener.stopped"
     listener: str
     bind: str
 
 
-@attrs.frozen
+@frozen_event
 class AcceptPaused(Event):
     """Too few file descriptors for another connection; new ones wait in the backlog. Emitted once per pause."""
 
@@ -118,13 +116,13 @@ class AcceptPaused(Event):
     """The worker that is out of descriptors; None with a single process."""
 
 
-@attrs.frozen
+@frozen_event
 class AcceptResumed(Event):
     name = "accept.resumed"
     worker: int | None = None
 
 
-@attrs.frozen
+@frozen_event
 class ConfigApplied(Event):
     """A configuration took effect. The lists hold ``pool/server`` and listener names."""
 
@@ -134,14 +132,14 @@ class ConfigApplied(Event):
     changed: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen_event
 class ConfigRejected(Event):
     name = "config.rejected"
     level = "error"
     errors: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen_event
 class Fault(Event):
     """An internal error: in a plug-in, an observer, or the balancer itself. Network errors are no faults.
 
@@ -154,7 +152,7 @@ class Fault(Event):
     exception: BaseException
 
 
-@attrs.frozen
+@frozen_event
 class LogDropped(Event):
     """The reader of the log was too slow, and ``lines`` log lines were dropped."""
 
@@ -163,7 +161,7 @@ class LogDropped(Event):
     lines: int
 
 
-@attrs.frozen
+@frozen_event
 class UpgradeStarted(Event):
     """An upgrade started: the successor process was started."""
 
@@ -171,7 +169,7 @@ class UpgradeStarted(Event):
     pid: int
 
 
-@attrs.frozen
+@frozen_event
 class UpgradeDone(Event):
     """The successor serves; this process lets its connections finish."""
 
@@ -179,7 +177,7 @@ class UpgradeDone(Event):
     pid: int
 
 
-@attrs.frozen
+@frozen_event
 class UpgradeFailed(Event):
     """The successor could not take over; this process continues to serve."""
 
@@ -188,7 +186,7 @@ class UpgradeFailed(Event):
     reason: str
 
 
-@attrs.frozen
+@frozen_event
 class UpgradeIgnored(Event):
     """An upgrade was requested, but no process was started."""
 
@@ -197,7 +195,7 @@ class UpgradeIgnored(Event):
     reason: str
 
 
-@attrs.frozen
+@frozen_event
 class SocketUnused(Event):
     """The service manager passed a listening socket that no listener uses."""
 
@@ -208,7 +206,7 @@ class SocketUnused(Event):
     """The socket's name in its unit."""
 
 
-@attrs.frozen
+@frozen_event
 class NotifyFailed(Event):
     """A notification to the service manager failed. Emitted once."""
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from lb.events.base import Event
+from lb.events.base import Event, frozen_event
 from lb.events.connection import Attempt
 from lb.model.address import Client
 from lb.model.purge import PurgeKind
@@ -45,7 +45,7 @@ class FailedResponse(Attempt):
     """An attempt that failed after the connect: a reset, no response in time, or one that may be asked for again."""
 
 
-@attrs.define
+@attrs.define(eq=False, repr=False)
 class HttpRequest(Event):
     """The record of one request, emitted once. Bytes count bodies; ``bytes_in`` is from the client.
 
@@ -90,7 +90,7 @@ class UnloggedRequest(HttpRequest):
     __slots__ = ()
 
 
-@attrs.frozen
+@frozen_event
 class ForwardAuthFailed(Event):
     """A server that a route asks with ``forward_auth`` gave no answer. Emitted at most once a minute."""
 

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, get_args, get_type_hints
 
@@ -158,7 +159,7 @@ def workers(value: object) -> int | Literal["auto"]:
 
 def choice(spec: type, key: str) -> Reader[str]:
     """Return a reader for one of the values that the model's ``spec.key`` allows."""
-    choices: tuple[str, ...] = get_args(get_type_hints(spec)[key])
+    choices: tuple[str, ...] = get_args(_types_of(spec)[key])
 
     def read(value: object) -> str:
         if value in choices:
@@ -167,6 +168,11 @@ def choice(spec: type, key: str) -> Reader[str]:
         raise ValueError(f"must be {' or '.join(map(repr, choices))}, not {shown(value)}{hint}")
 
     return read
+
+
+@cache
+def _types_of(spec: type) -> dict[str, object]:
+    return get_type_hints(spec)
 
 
 def address(directory: Path | None) -> Reader[Address]:

@@ -31,7 +31,7 @@ ARGUMENTS = (
 def new_page(**options):
     """Yield a page of the browser. Use it in one thread, which runs no event loop. Names in .example are ours."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.connect_over_cdp(_address())
+        browser = playwright.chromium.connect_over_cdp(_address(), timeout=PATIENCE * 1000)
         page = browser.new_page(**options)
         page.set_default_timeout(PATIENCE * 1000)
         try:

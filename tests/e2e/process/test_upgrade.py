@@ -24,7 +24,7 @@ async def ended_well(lb):
         assert await lb.process.wait() == 0
 
 
-UPGRADES = 10 if DEEP else 4
+UPGRADES = 10 if DEEP else 3
 
 
 @every_kind

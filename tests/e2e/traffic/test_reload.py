@@ -29,7 +29,8 @@ def lists(a, b, c):
     yield config(a, b, c, health=None, listener='idle_timeout = "5s"')
 
 
-RELOADS = 50 if DEEP else 12
+RELOADS = 50 if DEEP else 7
+"""Once round all configurations of :func:`lists`, and on to the first."""
 
 
 @every_kind
