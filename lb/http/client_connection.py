@@ -41,12 +41,10 @@ __all__ = ["ClientConnection"]
 CR = ord("\r")
 HEAD_READ = 4096
 """Bytes of a read for a head. Most heads are shorter, and a larger buffer costs more."""
-UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozenset()))
+UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozenset()), None, plain=False)
 """The head of what is no request."""
 REFUSALS: Mapping[int, RequestReason] = {408: "timeout", 414: "too_large", 431: "too_large"}
 """Reasons by status; any other is a bad request."""
-UNUSUAL = (b"HEAD", b"CONNECT")
-"""Methods that never take the fast path."""
 MOST_IN_TURN = 16
 """Requests of one connection before other sockets are served."""
 MOST_AHEAD = 64 * 1024
@@ -290,9 +288,8 @@ class ClientConnection(ExchangeCarrier):
         """Begin the exchange of a complete head. Raises MalformedError."""
         frontend = self.frontend
         head = frontend.heads.known.get(data) or frontend.heads.read(data)
-        usual = head.minor and head.block.is_bare and head.method not in UNUSUAL
-        if usual and not (self.trusted or self.must_close or frontend.closes or self.buckets):
-            route = head.__dict__.get("route") or self._find_route(head)
+        if head.plain and not (self.trusted or self.must_close or frontend.closes or self.buckets):
+            route = head.route or self._find_route(head)
             if route is not None and route.fast is not None:
                 begin_fast(self, frontend, head, route, route.fast)
                 return
@@ -305,7 +302,7 @@ class ClientConnection(ExchangeCarrier):
     def _find_route(self, head: RequestHead) -> RunningRoute | None:
         """Return the route of a head that was not seen before; None also if its path is refused."""
         try:
-            route = head.__dict__["route"] = self.frontend.find(head)
+            head.route = route = self.frontend.find(head)
         except MalformedError:  # the exchange answers it
             return None
         return route

@@ -202,14 +202,14 @@ class Exchange:
             self.carrier.must_close = True  # what follows may be another protocol
             self.fail(405, "bad_request")
             return
-        route: RunningRoute | None = head.__dict__.get("route")
+        route: RunningRoute | None = head.route
         if route is None:
             try:
                 route = self.frontend.find(head)
             except MalformedError as error:
                 self.fail(error.status, "bad_request")
                 return
-            head.__dict__["route"] = route
+            head.route = route
         if route is None:
             self.fail(404, "no_route")
             return

@@ -76,7 +76,7 @@ class FastRequest:
     def send(self) -> None:
         """Send the request over the kept connection."""
         server, carrier = self.server, self.carrier
-        image = self.head.__dict__.get("image") or self.target.images.common(self.head)
+        image = self.head.image or self.target.images.common(self.head)
         server.exchange = self
         server.requests += 1
         server.waiting_since = self.began

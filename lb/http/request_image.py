@@ -40,7 +40,7 @@ class RequestImages:
             if passes_expect and exchange.expects_continue:
                 more += b"Expect: 100-continue\r\n"
         if self.usual and exchange.told is None and exchange.edits is None:
-            common = head.__dict__.get("image") or self.common(head)
+            common = head.image or self.common(head)
             return b"%s%s%s\r\n%s\r\n" % (common, exchange.carrier.forwarded_lines, exchange.id.encode(), more)
         return b"%s%s%s\r\n" % (self._start(head, server), self._changed_lines(exchange), more)
 
@@ -50,8 +50,7 @@ class RequestImages:
         What servers are told of the client follows it.
         """
         lines = self._lines(head) if self._edits else head.block.lines_not_forwarded + _cookie_line(head)
-        found: bytes = self._start(head, None) + lines + host_line(head)
-        head.__dict__["image"] = found
+        head.image = found = self._start(head, None) + lines + host_line(head)
         return found
 
     def _lines(self, head: RequestHead) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import attrs
 
@@ -23,6 +24,7 @@ _MAX_METHOD = 32
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _OTHER_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _NOT_INTERNED = FRAMING | EXPECT | UPGRADE | AUTHORIZATION
+_UNUSUAL = (b"HEAD", b"CONNECT")
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 _SIZE = 1000
 """Bytes of a head's objects and of what is derived from it, without its fields and texts."""
@@ -45,7 +47,13 @@ class RequestHead:
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
     block: FieldBlock
     """The fields. The Cookie line, if there is but one, was cut out of it."""
-    cookie_line: bytes | None = None
+    cookie_line: bytes | None
+    plain: bool
+    """Nothing is unusual: HTTP/1.1, no body, no other protocol, and neither HEAD nor CONNECT."""
+    route: Any = attrs.field(default=None, init=False, eq=False, repr=False)
+    """Its route, once whoever knows the routes has found it."""
+    image: bytes | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    """What a server gets of it, kept by whoever has written it."""
 
     @derived
     def keep_alive(self) -> bool:
@@ -171,7 +179,8 @@ def _request(line: bytes, block: FieldBlock, cookie: bytes | None) -> RequestHea
         raise MalformedError("the target has a character that must be escaped")
     _check_version(minor, block)
     host, target = _host_and_target(method, target, block)
-    return RequestHead(method, target, host, minor, block, cookie)
+    plain = minor == 1 and block.is_bare and method not in _UNUSUAL
+    return RequestHead(method, target, host, minor, block, cookie, plain)
 
 
 def _check_version(minor: int, block: FieldBlock) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import attrs
 
-from lb.http1.derived import derived
 from lb.http1.field import FRAMING, UPGRADE
 from lb.http1.field_block import FieldBlock, FieldBlocks
 from lb.http1.grammar import VALUE_BYTES, MalformedError
@@ -19,7 +18,7 @@ _SIZE = 600
 _WITHOUT_BODY = frozenset((204, 304))
 
 
-@attrs.define(slots=False)  # the derived value below is kept in the instance
+@attrs.define
 class ResponseHead:
     """What a server answers. Several responses may share it. Nobody changes it; see :class:`RequestHead`."""
 
@@ -28,28 +27,17 @@ class ResponseHead:
     minor: int
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
     block: FieldBlock
+    keep_alive: bool
+    """The server does not say that it closes the connection after the response."""
+    fixed: int = -1
+    """The length of the body, for any method but HEAD, if a Content-Length says it; else -1."""
+    images: dict[tuple[bytes | None, bytes], bytes] = attrs.field(factory=dict, eq=False, repr=False)
+    """The head as it is sent to clients, by the lines that differ among them. Filled by whoever sends it."""
 
     @property
     def interim(self) -> bool:
         """True if another head follows: 1xx but for 101."""
         return self.status < 200 and self.status != 101
-
-    @derived
-    def keep_alive(self) -> bool:
-        """True if the server does not say that it closes the connection after the response."""
-        options = self.block.options
-        return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
-
-    @derived
-    def fixed(self) -> int:
-        """The length of the body, for any method but HEAD, if a Content-Length says it; else -1."""
-        length = self.block.length
-        return -1 if length is None or self.bodiless(b"GET") else length
-
-    @derived
-    def images(self) -> dict[tuple[bytes | None, bytes], bytes]:
-        """The head as it is sent to clients, by the lines that differ among them. Filled by whoever sends it."""
-        return {}
 
     def bodiless(self, method: bytes) -> bool:
         """Return True if no body follows, whatever the fields say, as answer to a request of this method."""
@@ -92,4 +80,9 @@ def _response(line: bytes, block: FieldBlock) -> ResponseHead:
         raise MalformedError("HTTP/1.0 with Transfer-Encoding")
     if int(status) < 200 and block.meanings & FRAMING:
         raise MalformedError("an interim response with the length of a body")
-    return ResponseHead(int(status), reason, minor, block)
+    options = block.options
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    head = ResponseHead(int(status), reason, minor, block, keep_alive)
+    if block.length is not None and not head.bodiless(b"GET"):
+        head.fixed = block.length
+    return head

@@ -183,7 +183,7 @@ def know(turns, data):
     heads, frontend = turns.client.frontend.heads, turns.client.frontend
     for _ in range(2):
         head = heads.read(data)
-    head.__dict__["route"] = frontend.find(head)
+    head.route = frontend.find(head)
     assert heads.known[data] is head
 
 
