@@ -20,7 +20,7 @@ from lb.http.steps import HeaderFields
 from lb.http1.dates import http_date
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
-from lb.http1.head_buffer import HeadBuffer
+from lb.http1.head_buffer import HEAD_END, HeadBuffer
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.http1.wire import CHUNKED, CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
@@ -248,8 +248,8 @@ class ClientConnection(ExchangeCarrier):
                 self._ended = True
                 return None
             if self._buffer is None:
-                end = data.find(b"\r\n\r\n") + 4
-                if 4 <= end == len(data) <= self.frontend.settings.max_header and data[0] != CR:
+                _, end, rest = data.partition(HEAD_END)
+                if end and not rest and len(data) <= self.frontend.settings.max_header and data[0] != CR:
                     return data  # the usual case: exactly one
                 self._buffer = HeadBuffer(self.frontend.settings.max_header)
             self._buffer.feed(data)
