@@ -21,11 +21,11 @@ from lb.events import CacheFillFailed, Reason, RequestReason
 from lb.http.cache_sink import CacheSink
 from lb.http.cached_route import CachedRoute
 from lb.http.carrier import ExchangeToServe, Upstream
+from lb.http.file_flow import Body
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
 from lb.http.response import Response
 from lb.http.server_connection import ServerConnection
-from lb.http.steps import Body
 from lb.http.upstream_request import UpstreamRequest
 from lb.http1.body import MessageBody
 from lb.http1.coding import PlainCoding
@@ -568,7 +568,7 @@ def _plain(head: RequestHead) -> RequestHead:
     """Return the head of a request for all of the body, whatever part the client has asked for."""
     if head.method == b"GET" and head.minor == 0:
         return head
-    return RequestHead(b"GET", head.target, head.host, 0, head.block, head.cookie_line)
+    return RequestHead(b"GET", head.target, head.host, 0, head.block, head.cookie_line, plain=False)
 
 
 def _fields_of(head: ResponseHead) -> HeaderFields:

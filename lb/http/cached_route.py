@@ -78,7 +78,7 @@ class CachedRoute:
 
     def key_of(self, scheme: bytes, head: RequestHead, uri: bytes) -> bytes:
         """Return the key that a request for another path of the same host would have."""
-        other = RequestHead(b"GET", uri, head.host, head.minor, head.block, head.cookie_line)
+        other = RequestHead(b"GET", uri, head.host, head.minor, head.block, head.cookie_line, plain=False)
         return self._key(scheme, other)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import CarriedExchange, Exchange, ExchangeCarrier
 from lb.http.fast_path import begin_fast
-from lb.http.file_flow import BodyPart, PartsFlow, parts_length, release_parts
+from lb.http.file_flow import Body, BodyPart, PartsFlow, body_length, joined, release_parts
 from lb.http.flow import Coding, part_of_body
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend, RunningRoute
@@ -19,7 +20,7 @@ from lb.http.header_edits import FieldChange
 from lb.http1.coding import ChunkedCoding
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
-from lb.http1.head_buffer import HeadBuffer
+from lb.http1.head_buffer import HEAD_END, HeadBuffer
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.http1.wire import CHUNKED, CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
@@ -42,18 +43,27 @@ __all__ = ["ClientConnection"]
 CR = ord("\r")
 HEAD_READ = 4096
 """Bytes of a read for a head. Most heads are shorter, and a larger buffer costs more."""
-UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozenset()))
+UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozenset()), None, plain=False)
 """The head of what is no request."""
 REFUSALS: Mapping[int, RequestReason] = {408: "timeout", 414: "too_large", 431: "too_large"}
 """Reasons by status; any other is a bad request."""
-UNUSUAL = (b"HEAD", b"CONNECT")
-"""Methods that never take the fast path."""
 MOST_IN_TURN = 16
 """Requests of one connection before other sockets are served."""
 MOST_AHEAD = 64 * 1024
 """Bytes of further requests that are read while one is answered, to see whether the client has left."""
 MOST_DROPPED = 256 * 1024
 """Bytes of a request's body that are read and dropped to keep the connection."""
+
+
+def _own_framing(head: ResponseHead) -> bytes:
+    """Return the line that frames a server's body as the server does."""
+    return CHUNKED if head.block.chunked else length_line(head.fixed)
+
+
+@functools.lru_cache(maxsize=64)
+def _first_lines(status: int, now: int) -> bytes:
+    """Return the status line and the date. Many responses of a second share them."""
+    return b"%sDate: %s\r\n" % (status_line(status), http_date(now))
 
 
 class _Proxied(NamedTuple):
@@ -91,8 +101,9 @@ class ClientConnection(ExchangeCarrier):
     def __init__(
         self, context: ConnectionContext, frontend: HttpFrontend, sock: socket.SocketType, client: Client
     ) -> None:
+        frontend.loop.refresh()
         super().__init__(frontend.loop, sock, None, 0)
-        self.accepted_at = self._idle_since = context.clock()
+        self.accepted_at = self._idle_since = self.turn.now
         self._context = context
         self.frontend = frontend
         self.client = client
@@ -179,7 +190,7 @@ class ClientConnection(ExchangeCarrier):
         self.forwarded_lines = connection_lines(self.client.host, self.scheme)
         if frontend.is_limited:
             self.buckets = frontend.limits.buckets(self.client, self.on_close)
-        self._idle_since = self._context.clock()
+        self._idle_since = self.turn.now
         self._keep_alive_queue = frontend.keep_alive_queue
         self._keep_alive_queue.enter(self, self._idle_since)
         if frontend.draining:
@@ -252,8 +263,8 @@ class ClientConnection(ExchangeCarrier):
                 self._ended = True
                 return None
             if self._buffer is None:
-                end = data.find(b"\r\n\r\n") + 4
-                if 4 <= end == len(data) <= self.frontend.settings.max_header and data[0] != CR:
+                _, end, rest = data.partition(HEAD_END)
+                if end and not rest and len(data) <= self.frontend.settings.max_header and data[0] != CR:
                     return data  # the usual case: exactly one
                 self._buffer = HeadBuffer(self.frontend.settings.max_header)
             self._buffer.feed(data)
@@ -292,9 +303,8 @@ class ClientConnection(ExchangeCarrier):
         """Begin the exchange of a complete head. Raises MalformedError."""
         frontend = self.frontend
         head = frontend.heads.known.get(data) or frontend.heads.read(data)
-        usual = head.minor and head.block.is_bare and head.method not in UNUSUAL
-        if usual and not (self.trusted or self.must_close or frontend.closes or self.buckets):
-            route = head.__dict__.get("route") or self._find_route(head)
+        if head.plain and not (self.trusted or self.must_close or frontend.closes or self.buckets):
+            route = head.route or self._find_route(head)
             if route is not None:
                 if route.fast is not None:
                     begin_fast(self, frontend, head, route, route.fast)
@@ -310,7 +320,7 @@ class ClientConnection(ExchangeCarrier):
     def _find_route(self, head: RequestHead) -> RunningRoute | None:
         """Return the route of a head that was not seen before; None also if its path is refused."""
         try:
-            route = head.__dict__["route"] = self.frontend.find(head)
+            head.route = route = self.frontend.find(head)
         except MalformedError:  # the exchange answers it
             return None
         return route
@@ -362,6 +372,8 @@ class ClientConnection(ExchangeCarrier):
         return body is not None and not body.done and (exchange.expects_continue or body.left > MOST_DROPPED)
 
     def _connection_line(self, exchange: ExchangeToServe) -> bytes:
+        if exchange.head.usual and exchange.body is None and not (self.must_close or self.frontend.closes):
+            return b""
         if self.closing(exchange):
             return CLOSE
         return b"" if exchange.head.minor else KEEP_ALIVE
@@ -377,20 +389,19 @@ class ClientConnection(ExchangeCarrier):
     ) -> bytes:
         if until_close:
             self.must_close = True
-        usual = exchange.head.usual and exchange.body is None and not self.must_close and not self.frontend.closes
-        connection = b"" if usual else self._connection_line(exchange)
+        connection = self._connection_line(exchange)
         if change is not None:
             fields = [(field.written_name, field.value) for field in head.block.end_to_end()]
-            line = length_line(head.fixed) if framing is None else framing
+            line = _own_framing(head) if framing is None else framing
             return response_image(head, field_lines(change.apply(fields)), line, connection)
         image = head.images.get((framing, connection))
         if image is None:
-            line = length_line(head.fixed) if framing is None else framing
+            line = _own_framing(head) if framing is None else framing
             image = head.images[framing, connection] = response_image(head, head.block.lines, line, connection)
         return image
 
     def usual_image(self, head: ResponseHead, connection: bytes) -> bytes:
-        image = response_image(head, head.block.lines, length_line(head.fixed), connection)
+        image = response_image(head, head.block.lines, _own_framing(head), connection)
         head.images[None, connection] = image
         return image
 
@@ -405,23 +416,27 @@ class ClientConnection(ExchangeCarrier):
         exchange: Exchange,
         status: int,
         fields: HeaderFields,
-        parts: Sequence[BodyPart],
+        body: Body,
         content_coding: bytes,
     ) -> None:
         """Send a response of the balancer itself."""
-        framing = self._own_framing(exchange, status, parts_length(parts), content_coding)
-        date = b"" if _has_date(fields) else b"Date: %s\r\n" % http_date(int(time.time()))
-        lines = [status_line(status), date, field_lines(fields), framing, self._connection_line(exchange), b"\r\n"]
-        coding = None
+        body = joined(body)
+        framing = self._own_framing(exchange, status, body_length(body), content_coding)
+        first = status_line(status) if _has_date(fields) else _first_lines(status, int(time.time()))
+        head = b"".join((first, field_lines(fields), framing, self._connection_line(exchange), b"\r\n"))
         if exchange.head.method == b"HEAD":
-            release_parts(parts)
-            parts = ()
-        else:
-            coding = self._own_coding(exchange, framing, content_coding)
+            release_parts(body)
+            body, framing, content_coding = b"", b"", b""
         try:
-            self._write_parts(exchange, b"".join(lines), parts, coding)
+            if isinstance(body, bytes) and not content_coding:
+                exchange.bytes_out = len(body)
+                self.write_two(head, body)
+                exchange.response_complete()
+            else:
+                parts = (body,) if isinstance(body, bytes) else body
+                self._write_parts(exchange, head, parts, self._own_coding(exchange, framing, content_coding))
         except OSError:
-            release_parts(parts)
+            release_parts(body)
             exchange.client_left()
 
     def _own_framing(self, exchange: Exchange, status: int, length: int | None, content_coding: bytes) -> bytes:
@@ -441,12 +456,6 @@ class ClientConnection(ExchangeCarrier):
         return ChunkedCoding() if framing == CHUNKED else None
 
     def _write_parts(self, exchange: Exchange, head: bytes, parts: Sequence[BodyPart], coding: Coding | None) -> None:
-        if coding is None and all(isinstance(part, bytes) for part in parts):
-            body = b"".join(parts)  # type: ignore[arg-type]  # the line above
-            exchange.bytes_out = len(body)
-            self.write_two(head, body)
-            exchange.response_complete()
-            return
         self.write(head, more=True)
         self.response_flow = flow = PartsFlow(self, parts, self, coding)
         flow.pace = exchange.response_pace(flow.pump)

@@ -7,7 +7,7 @@ the disk: what is not in the page cache is read by a thread first, see :meth:`Fi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import attrs
@@ -17,13 +17,15 @@ from lb.http.pace import Pace
 from lb.relay.epoll_stream import EpollStream
 
 __all__ = [
+    "Body",
     "BodyPart",
     "ComingPart",
     "FilePart",
     "FileSource",
     "PartsFlow",
     "PartsFlowOwner",
-    "parts_length",
+    "body_length",
+    "joined",
     "release_parts",
 ]
 
@@ -128,10 +130,16 @@ class ComingPart(Protocol):
 BodyPart: TypeAlias = bytes | FilePart | ComingPart
 
 
-def parts_length(parts: Iterable[BodyPart]) -> int | None:
+Body: TypeAlias = bytes | Sequence[BodyPart]
+"""Whoever gets one releases its parts once: :func:`release_parts`."""
+
+
+def body_length(body: Body) -> int | None:
     """Return the bytes of all parts; None if that is not known yet."""
+    if isinstance(body, bytes):
+        return len(body)
     total = 0
-    for part in parts:
+    for part in body:
         length = len(part) if isinstance(part, bytes) else part.length
         if length is None:
             return None
@@ -139,11 +147,20 @@ def parts_length(parts: Iterable[BodyPart]) -> int | None:
     return total
 
 
-def release_parts(parts: Iterable[BodyPart]) -> None:
+def joined(body: Body) -> Body:
+    """Return the bytes of a body without files; any other body as it is."""
+    if isinstance(body, bytes):
+        return body
+    pieces = [part for part in body if isinstance(part, bytes)]
+    return b"".join(pieces) if len(pieces) == len(body) else body
+
+
+def release_parts(body: Body) -> None:
     """Release the parts of a body that is not sent."""
-    for part in parts:
-        if not isinstance(part, bytes):
-            part.release()
+    if not isinstance(body, bytes):
+        for part in body:
+            if not isinstance(part, bytes):
+                part.release()
 
 
 class PartsFlowOwner(Protocol):

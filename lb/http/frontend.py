@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -64,17 +64,6 @@ class RunningRoute:
     """What it has of a cache, if usual hits may take their fast path."""
     free_bytes: int = 0
     """Bytes of a response that pass before the limit applies."""
-
-
-class RequestIds:
-    """The ids of this process's requests: unique, and none tells another."""
-
-    def __init__(self) -> None:
-        self._prefix = secrets.token_hex(8)
-        self._numbers: Iterator[int] = itertools.count(secrets.randbits(31))
-
-    def __call__(self) -> str:
-        return f"{self._prefix}{next(self._numbers):012x}"
 
 
 class HttpFrontend:
@@ -206,5 +195,7 @@ def _response_heads(_context: ConnectionContext) -> ResponseHeads:
     return ResponseHeads()
 
 
-def _request_ids(_context: ConnectionContext) -> RequestIds:
-    return RequestIds()
+def _request_ids(_context: ConnectionContext) -> Callable[[], str]:
+    """Return what gives this process's requests their ids: unique, and none tells another."""
+    numbers = itertools.count(secrets.randbits(31))
+    return map(f"{secrets.token_hex(8)}%012x".__mod__, numbers).__next__

@@ -19,10 +19,10 @@ from typing import TypeAlias
 
 import attrs
 
-from lb.http.file_flow import FilePart
+from lb.http.file_flow import Body, FilePart
 from lb.http.media_types import content_type
-from lb.http.steps import Body
 from lb.http1.conditions import Validators
+from lb.http1.wire import WrittenFields
 from lb.model.http_dates import http_date
 from lb.model.request import HeaderFields
 from lb.net.beneath import open_beneath, open_directory
@@ -314,7 +314,13 @@ def _represent(opened: _Opened, coding: bytes, media_type: bytes, *, varies: boo
     if coding:
         fields.append((b"Content-Encoding", coding))
     return Representation(
-        opened.file, opened.content, opened.size, media_type, Validators(etag, modified), fields, state
+        opened.file,
+        opened.content,
+        opened.size,
+        media_type,
+        Validators(etag, modified),
+        WrittenFields(fields),
+        WrittenFields(state),
     )
 
 

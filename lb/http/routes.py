@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import neg
 from typing import Generic, TypeAlias, TypeVar
 
@@ -16,7 +16,11 @@ __all__ = ["Router", "all_routes", "without_port"]
 T = TypeVar("T")
 Routed: TypeAlias = tuple[RouteSpec, T]
 
-_SLASH = ord("/")
+_SLASH, _COLON = b"/:"
+_MOST_HOSTS = 1024
+"""Hosts whose places are remembered."""
+_LONGEST_HOST = 255
+"""Bytes of a host that is remembered. No name is longer."""
 _ANY = b""
 """The key of the route that takes any method. A method is never empty."""
 
@@ -91,6 +95,8 @@ class Router(Generic[T]):
             for paths in self._places(route[0]):
                 paths.add(route)
         self._lengths = sorted(set(map(len, self._wildcards)), reverse=True)
+        self._known: dict[bytes, Sequence[_Paths[T]]] = {}
+        """Where the routes of hosts are that came before."""
 
     def _places(self, spec: RouteSpec) -> Iterator[_Paths[T]]:
         if not spec.hosts:
@@ -107,38 +113,41 @@ class Router(Generic[T]):
         ``host`` is that of the request in lower case, with or without a port; empty if it has none. ``path`` is
         decoded.
         """
-        found = self._find(without_port(host), path, method)
+        found = self._find(host, path, method)
         return None if found is None else found[1]
 
     def _find(self, host: bytes, path: bytes, method: bytes) -> Routed[T] | None:
-        paths = self._hosts.get(host)
-        found = None if paths is None else paths.find(path, method)
-        if found is not None:
-            return found
-        for length in self._lengths:
-            if length < len(host):
-                paths = self._wildcards.get(host[-length:])
-                found = None if paths is None else paths.find(path, method)
-                if found is not None:
-                    return found
-        return self._any.find(path, method)
+        for paths in self._known.get(host) or self._look_up(host):
+            found = paths.find(path, method)
+            if found is not None:
+                return found
+        return None
+
+    def _look_up(self, host: bytes) -> Sequence[_Paths[T]]:
+        """Return where the routes of a host are, the most specific first."""
+        name = without_port(host)
+        wildcards = [self._wildcards.get(name[-length:]) for length in self._lengths if length < len(name)]
+        found = [paths for paths in (self._hosts.get(name), *wildcards, self._any) if paths is not None]
+        if len(host) <= _LONGEST_HOST:
+            if len(self._known) == _MOST_HOSTS:
+                self._known.clear()
+            self._known[host] = found
+        return found
 
     def explain(self, host: bytes, path: bytes, method: bytes) -> str:
         """Return why a request gets its route, or none, in one line."""
         name = without_port(host)
-        found = self._find(name, path, method)
+        found = self._find(host, path, method)
         if found is not None:
             spec = found[0]
             return f"route {spec.name}: {_host_rule(spec, name)}, {_path_rule(spec)}, {_method_rule(spec, method)}"
-        taken = sorted(each.decode() for each in self._methods(name, path))
+        taken = sorted(each.decode() for each in self._methods(host, path))
         others = f"; of this host and path, routes take {', '.join(taken)} only" if taken else ""
         return f"no route takes {_text(method)} {_text(name)}{_text(path)}{others}"
 
     def _methods(self, host: bytes, path: bytes) -> set[bytes]:
         """Return the methods that routes take of this host and path."""
-        wildcards = [self._wildcards.get(host[-length:]) for length in self._lengths if length < len(host)]
-        places = [self._hosts.get(host), *wildcards, self._any]
-        return set().union(*(paths.methods(path) for paths in places if paths is not None))
+        return set().union(*(paths.methods(path) for paths in self._look_up(host)))
 
 
 def all_routes(settings: HttpSettings) -> list[RouteSpec]:
@@ -154,7 +163,7 @@ def _takes_all(route: RouteSpec) -> bool:
 
 def without_port(host: bytes) -> bytes:
     """Return the host of a Host field without its port, and without the dot at the end of a full name."""
-    if b":" in host and not host.endswith(b"]"):
+    if _COLON in host and not host.endswith(b"]"):
         host = host.rpartition(b":")[0]
     return host.removesuffix(b".")
 

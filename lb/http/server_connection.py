@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 
 from lb.http1.grammar import MalformedError
-from lb.http1.head_buffer import HeadBuffer
+from lb.http1.head_buffer import HEAD_END, HeadBuffer
 from lb.http1.response_head import ResponseHead, ResponseHeads
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
@@ -236,18 +236,19 @@ class ServerConnection(EpollStream):
             exchange = self.exchange  # an interim response may have put another one in its place
             assert exchange is not None  # noqa: S101 - it waits for a head
             if self._partial is None:
-                start = bytes(data[:USUAL_HEAD])
-                end = start.find(b"\r\n\r\n") + 4
-                if end >= 4 and (end <= SHORT_HEAD or end <= exchange.max_header):
+                start = data[:USUAL_HEAD].tobytes()
+                lines, found, _ = start.partition(HEAD_END)
+                end = len(lines) + len(HEAD_END)
+                if found and (end <= SHORT_HEAD or end <= exchange.max_header):
                     start = start[:end]
                     heads = self._settings.heads
                     data = data[end:]
                     another = exchange.response(heads.known.get(start) or heads.read(start), data)
                     continue
-            found = self._unusual_head(data, exchange.max_header)
-            if found is None:
+            unusual = self._unusual_head(data, exchange.max_header)
+            if unusual is None:
                 return
-            head, data = found
+            head, data = unusual
             another = exchange.response(self._settings.heads.read(head), data)
 
     def _unusual_head(self, data: memoryview, longest: int) -> tuple[bytes, memoryview] | None:

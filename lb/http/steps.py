@@ -5,21 +5,18 @@ They see the request through :class:`ExchangeView`, so that none of them depends
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeAlias, TypeVarTuple
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVarTuple
 
 from lb.events import RequestReason
-from lb.http.file_flow import BodyPart
+from lb.http.file_flow import Body
 from lb.http1.request_head import RequestHead
 from lb.model.address import Client
 from lb.model.request import HeaderFields
 
-__all__ = ["Body", "ExchangeView", "Step", "Transform"]
+__all__ = ["ExchangeView", "Step", "Transform"]
 
 Ts = TypeVarTuple("Ts")
-
-Body: TypeAlias = bytes | Sequence[BodyPart]
-"""Whoever gets one releases its parts once: :func:`lb.http.file_flow.release_parts`."""
 
 
 class ExchangeView(Protocol):

@@ -27,5 +27,6 @@ class derived(Generic[T]):  # noqa: N801 - a decorator, as property is
     def __get__(self, instance: object | None, owner: type) -> Self | T:
         if instance is None:
             return self
-        value = instance.__dict__[self._name] = self._function(instance)
+        value = self._function(instance)
+        setattr(instance, self._name, value)
         return value

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from lb.http1.grammar import TOKEN_BYTES, MalformedError
 
-__all__ = ["HeadBuffer"]
+__all__ = ["HEAD_END", "HeadBuffer"]
 
-_END = b"\r\n\r\n"
+HEAD_END = b"\r\n\r\n"
+"""The end of a head's last line, and the empty line behind it."""
 
 
 class HeadBuffer:
@@ -39,8 +40,8 @@ class HeadBuffer:
         data = self._data
         if not self._scanned and not self._begins():
             return None
-        end = data.find(_END, max(0, self._scanned - 3))
-        size = end + len(_END) if end >= 0 else len(data)
+        end = data.find(HEAD_END, max(0, self._scanned - 3))
+        size = end + len(HEAD_END) if end >= 0 else len(data)
         if size > self._longest:
             line = data.find(b"\r\n", 0, self._longest)
             raise MalformedError("the head is too long", 414 if line < 0 else 431)

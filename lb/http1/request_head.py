@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import attrs
 
@@ -23,9 +24,12 @@ _MAX_METHOD = 32
 _VERSIONS = {b"HTTP/1.1": 1, b"HTTP/1.0": 0}
 _OTHER_VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
 _NOT_INTERNED = FRAMING | EXPECT | UPGRADE | AUTHORIZATION
+_UNUSUAL = (b"HEAD", b"CONNECT")
 _IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+_USUAL_METHODS = _IDEMPOTENT | {b"POST", b"PATCH"}
 _SIZE = 1000
 """Bytes of a head's objects and of what is derived from it, without its fields and texts."""
+_SLASH = ord("/")
 _COOKIE_LINES = (b"\r\nCookie: ", b"\r\ncookie: ")
 
 
@@ -45,7 +49,13 @@ class RequestHead:
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
     block: FieldBlock
     """The fields. The Cookie line, if there is but one, was cut out of it."""
-    cookie_line: bytes | None = None
+    cookie_line: bytes | None
+    plain: bool
+    """Nothing is unusual: HTTP/1.1, no body, no other protocol, and neither HEAD nor CONNECT."""
+    route: Any = attrs.field(default=None, init=False, eq=False, repr=False)
+    """Its route, once whoever knows the routes has found it."""
+    image: bytes | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    """What a server gets of it, kept by whoever has written it."""
 
     @derived
     def keep_alive(self) -> bool:
@@ -134,27 +144,26 @@ class RequestHeads:
         head = self._heads.find(data)
         if head is None:
             head = self._parse(data)
-            if not head.block.meanings & _NOT_INTERNED and self._seen(data):
+            if not head.block.meanings & _NOT_INTERNED and self._seen.again(data):
                 self._heads.put(data, head)
         return head
 
     def _parse(self, data: bytes) -> RequestHead:
-        line, _, block = data[:-2].partition(b"\r\n")
+        line, _, lines = data[:-2].partition(b"\r\n")
         for start in _COOKIE_LINES:
-            at = data.find(start)
-            if at >= 0:
-                return self._parse_with_cookie(data, line, at, len(start))
-        return _request(line, self._blocks.read(block), None)
+            before, found, after = data.partition(start)
+            if found:
+                return self._parse_with_cookie(line, lines, before[len(line) + 2 :], after[:-2])
+        return _request(line, self._blocks.read(lines), None)
 
-    def _parse_with_cookie(self, data: bytes, line: bytes, at: int, start: int) -> RequestHead:
+    def _parse_with_cookie(self, line: bytes, lines: bytes, before: bytes, after: bytes) -> RequestHead:
         """Cut out a Cookie line, as cookies differ where all other lines are the same. Each line is judged alone."""
-        end = data.find(b"\r\n", at + 2)
-        cookie = data[at + start : end]
+        cookie, _, after = after.partition(b"\r\n")
         if cookie.translate(None, VALUE_BYTES):
             raise MalformedError("a header's value has a control character")
-        block = self._blocks.read(data[len(line) + 2 : at + 2] + data[end + 2 : -2])
+        block = self._blocks.read(b"%s\r\n%s" % (before, after) if before else after)
         if block.meanings & COOKIE:  # more of them: they stay in their order
-            return _request(line, self._blocks.read(data[len(line) + 2 : -2]), None)
+            return _request(line, self._blocks.read(lines), None)
         return _request(line, block, cookie.strip(b" \t"))
 
 
@@ -171,26 +180,29 @@ def _request(line: bytes, block: FieldBlock, cookie: bytes | None) -> RequestHea
     minor = _VERSIONS.get(version)
     if minor is None:
         raise MalformedError("not HTTP/1.1 or HTTP/1.0", 505 if _OTHER_VERSION.fullmatch(version) else 400)
-    if not method or len(method) > _MAX_METHOD or method.translate(None, _METHOD_BYTES):
+    if method not in _USUAL_METHODS and not _is_method(method):
         raise MalformedError("the method is not a word in capital letters")
     if not target or target.translate(None, _TARGET_BYTES):
         raise MalformedError("the target has a character that must be escaped")
-    _check_version(minor, block)
-    host, target = _host_and_target(method, target, block)
-    return RequestHead(method, target, host, minor, block, cookie)
-
-
-def _check_version(minor: int, block: FieldBlock) -> None:
-    if minor == 1 and block.host is None:
-        raise MalformedError("HTTP/1.1 without Host")
+    host = block.host
+    if host is None:
+        if minor == 1:
+            raise MalformedError("HTTP/1.1 without Host")
+        host = b""
     if minor == 0 and block.chunked:
         raise MalformedError("HTTP/1.0 with Transfer-Encoding")
+    if target[0] != _SLASH or method == b"CONNECT":
+        host, target = _host_and_target(method, target, host)
+    plain = minor == 1 and block.is_bare and method not in _UNUSUAL
+    return RequestHead(method, target, host, minor, block, cookie, plain)
 
 
-def _host_and_target(method: bytes, target: bytes, block: FieldBlock) -> tuple[bytes, bytes]:
-    host = block.host or b""
-    if target.startswith(b"/") and method != b"CONNECT":
-        return host, target
+def _is_method(method: bytes) -> bool:
+    return 0 < len(method) <= _MAX_METHOD and not method.translate(None, _METHOD_BYTES)
+
+
+def _host_and_target(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
+    """Return both for a target that is not a path."""
     if method == b"CONNECT" or (method == b"OPTIONS" and target == b"*"):
         return host, target
     return split_absolute(target, host, b"*" if method == b"OPTIONS" else b"/")

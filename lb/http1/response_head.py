@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from lb.http1.derived import derived
+from lb.http1.chunks import ChunkWalker
 from lb.http1.field import FRAMING, UPGRADE
 from lb.http1.field_block import FieldBlock, FieldBlocks
 from lb.http1.grammar import VALUE_BYTES, MalformedError
@@ -14,12 +14,13 @@ __all__ = ["ResponseHead", "ResponseHeads"]
 
 _VERSIONS = {b"HTTP/1.1 ": 1, b"HTTP/1.0 ": 0}
 _STATUS_AT = 9
+_LAST_CHUNK = b"0\r\n\r\n"
 _SIZE = 600
 """Bytes of a head's objects, without its fields and texts."""
 _WITHOUT_BODY = frozenset((204, 304))
 
 
-@attrs.define(slots=False)  # the derived value below is kept in the instance
+@attrs.define
 class ResponseHead:
     """What a server answers. Several responses may share it. Nobody changes it; see :class:`RequestHead`."""
 
@@ -28,32 +29,34 @@ class ResponseHead:
     minor: int
     """1 for HTTP/1.1, 0 for HTTP/1.0."""
     block: FieldBlock
+    keep_alive: bool
+    """The server does not say that it closes the connection after the response."""
+    fixed: int = -1
+    """The length of the body, for any method but HEAD, if a Content-Length says it; else -1."""
+    images: dict[tuple[bytes | None, bytes], bytes] = attrs.field(factory=dict, eq=False, repr=False)
+    """The head as it is sent to clients, by the lines that differ among them. Filled by whoever sends it."""
 
     @property
     def interim(self) -> bool:
         """True if another head follows: 1xx but for 101."""
         return self.status < 200 and self.status != 101
 
-    @derived
-    def keep_alive(self) -> bool:
-        """True if the server does not say that it closes the connection after the response."""
-        options = self.block.options
-        return b"close" not in options and (self.minor == 1 or b"keep-alive" in options)
-
-    @derived
-    def fixed(self) -> int:
-        """The length of the body, for any method but HEAD, if a Content-Length says it; else -1."""
-        length = self.block.length
-        return -1 if length is None or self.bodiless(b"GET") else length
-
-    @derived
-    def images(self) -> dict[tuple[bytes | None, bytes], bytes]:
-        """The head as it is sent to clients, by the lines that differ among them. Filled by whoever sends it."""
-        return {}
-
     def bodiless(self, method: bytes) -> bool:
         """Return True if no body follows, whatever the fields say, as answer to a request of this method."""
         return method == b"HEAD" or self.status < 200 or self.status in _WITHOUT_BODY
+
+    def is_whole_in_chunks(self, rest: memoryview, max_trailer: int) -> bool:
+        """Return True if ``rest`` is the whole body, in chunks, for any method but HEAD.
+
+        ``max_trailer`` limits the bytes of trailers. A malformed body is not whole.
+        """
+        if rest[-len(_LAST_CHUNK) :] != _LAST_CHUNK or not self.block.chunked or self.bodiless(b"GET"):
+            return False
+        walker = ChunkWalker(max_trailer)
+        try:
+            return walker.walk(rest) == len(rest) and walker.done
+        except MalformedError:
+            return False
 
 
 class ResponseHeads:
@@ -72,7 +75,7 @@ class ResponseHeads:
         if head is None:
             line, _, block = data[:-2].partition(b"\r\n")
             head = _response(line, self._blocks.read(block))
-            if not head.block.meanings & UPGRADE and self._seen(data):
+            if not head.block.meanings & UPGRADE and self._seen.again(data):
                 self._heads.put(data, head)
         return head
 
@@ -92,4 +95,9 @@ def _response(line: bytes, block: FieldBlock) -> ResponseHead:
         raise MalformedError("HTTP/1.0 with Transfer-Encoding")
     if int(status) < 200 and block.meanings & FRAMING:
         raise MalformedError("an interim response with the length of a body")
-    return ResponseHead(int(status), reason, minor, block)
+    options = block.options
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
+    head = ResponseHead(int(status), reason, minor, block, keep_alive)
+    if block.length is not None and not head.bodiless(b"GET"):
+        head.fixed = block.length
+    return head

@@ -10,6 +10,7 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+from types import FunctionType
 
 from lb.net.tcp import end_with_reset
 from lb.relay.epoll_loop import BUFFER, EpollLoop
@@ -21,6 +22,14 @@ __all__ = ["EpollStream"]
 
 JOINED = 16 * 1024
 """Bytes up to which two parts are copied together and sent with one call."""
+_BUSIEST = ("edge", "read", "read_bytes", "_read_tls", "write", "write_two")
+
+
+def _copy(function: FunctionType) -> FunctionType:
+    code = function.__code__.replace()
+    made = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
 
 
 class EpollStream:
@@ -47,6 +56,16 @@ class EpollStream:
 
     spliced = True
     """Bulk may go to its socket by splice, past :meth:`write`."""
+
+    def __init_subclass__(cls) -> None:
+        """Give each class its own copy of the busiest methods.
+
+        CPython adapts the code of a function to the type of ``self``. With two types in turn it gives up, and the
+        function takes about a fifth longer.
+        """
+        super().__init_subclass__()
+        for name in _BUSIEST:
+            setattr(cls, name, _copy(getattr(cls, name)))
 
     def __init__(self, loop: EpollLoop, sock: socket.SocketType, tls: Tls | None, ready: int) -> None:
         self.loop = loop
@@ -151,9 +170,9 @@ class EpollStream:
 
     def read_bytes(self, most: int) -> bytes | None:
         """The same, in an object of its own: for a few bytes that are kept."""
-        if self.tls is not None or self.unread:
-            data = self.read(most)
-            return None if data is None else bytes(data)
+        if self.unread or self.tls is not None:
+            data = self.read(most) if self.unread or self.tls is None else self._read_tls(self.tls)
+            return None if data is None else data.tobytes()
         try:
             received = self.sock.recv(most)
         except BlockingIOError:
