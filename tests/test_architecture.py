@@ -26,7 +26,15 @@ from tests.support.imports import (
 MODULES = [module for module, path in sources().items() if path.name != "__init__.py"]
 
 PURE = (
+    "lb.cache.cache_control",
     "lb.cache.cache_key",
+    "lb.cache.cache_status",
+    "lb.cache.freshness",
+    "lb.cache.header_fields",
+    "lb.cache.invalidation",
+    "lb.cache.policy",
+    "lb.cache.stored_fields",
+    "lb.cache.vary",
     "lb.config.*",
     "lb.console.screen",
     "lb.console.text",
@@ -93,11 +101,12 @@ PURE_MAY_NAME = {"healthcheck.registry", "lb.net.files", "lb.tls.contexts"}
 """They give out probes and contexts, which do I/O once used; the configuration tries out whether they can be made.
 ``files`` has the reads that the configuration does."""
 PURE_PART_OF = {
+    "lb.cache.invalidation": {"urllib"},
     "lb.config.warnings": {"datetime"},
     "lb.console.text": {"datetime"},
     "lb.http.error_page": {"http"},
     "lb.http.rewriting": {"urllib"},
-    "lb.http1.dates": {"datetime"},
+    "lb.model.http_dates": {"datetime"},
     "lb.http1.wire": {"http"},
     "lb.http1.target": {"urllib"},
     "lb.model.address": {"socket"},

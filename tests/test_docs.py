@@ -14,11 +14,13 @@ import tomli
 import healthcheck.registry
 import strategies.registry
 from lb import cli, events, model
+from lb.cache.cache_key import KeyTemplate
 from lb.config.load import parse
 from lb.console.arguments import add_ctl
 from lb.http.compression import COMPRESSIBLE_TYPES
 from lb.http.templates import VARIABLES
 from lb.model import table as config_table
+from lb.model.cache import IgnoredField, StaleReason
 from strategies import maglev
 from tests.support.paths import ROOT
 from tests.support.tls_peers import write_certificate
@@ -303,6 +305,20 @@ def test_every_strategy_is_in_the_reference_with_its_options():
 
 def test_every_variable_is_in_the_reference():
     assert rows(section("http.md", "## Variables")).keys() == {f"{{{name}}}" for name in VARIABLES}
+
+
+def test_every_variable_of_a_cache_key_is_in_the_reference():
+    with pytest.raises(ValueError, match="known: ") as caught:
+        KeyTemplate("{}")
+    known = str(caught.value).partition("known: ")[2].split(", ")
+    assert [*rows(section("cache.md", "## The key"))] == known
+
+
+def test_every_reason_to_serve_stale_and_every_field_to_ignore_is_in_the_reference():
+    table = documented("[listeners.NAME.routes.cache]")
+    assert set(re.findall(r'`"(\w+)"`', table["use_stale"][-2])) == set(get_args(StaleReason))
+    ignored = set(re.findall(r'`"([\w-]+)"`', table["ignore"][-2]))
+    assert {name.lower() for name in ignored} == set(get_args(IgnoredField))
 
 
 def test_every_type_that_is_compressed_is_in_the_reference():

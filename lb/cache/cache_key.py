@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from lb.model.request import Request
@@ -25,6 +25,9 @@ class CachedRequest(Request, Protocol):
 
     @property
     def method(self) -> bytes: ...
+
+    def values(self, name: bytes, /) -> Sequence[bytes]:
+        """Return the values of all fields of this name, which is in lower case."""
 
 
 _Value: TypeAlias = Callable[[bytes, CachedRequest], bytes]

@@ -181,6 +181,8 @@ def _of_request(request: Json) -> Iterable[str]:
     for key, value in request["on_the_way"].items():
         effect = EFFECTS.get(key)
         yield f"  {key} = {value}{f': {effect}' if effect else ''}"
+    if request["cache_key"] is not None:
+        yield f"  its key in the cache is {request['cache_key']}"
     if request["sticky_server"] is not None:
         yield f"  the sticky cookie names {request['sticky_server']}"
     if request["server_gets"] is not None:

@@ -18,6 +18,7 @@ from lb.events.backends import (
     ResolveFailed,
 )
 from lb.events.base import Event, Level, Sink
+from lb.events.cache import CacheCorrupt, CacheDisabled, CacheFull, CacheScanned
 from lb.events.connection import Attempt, ConnectionClosed, EndedBy, HttpConnectionClosed, Reason
 from lb.events.process import (
     AcceptPaused,
@@ -42,7 +43,14 @@ from lb.events.process import (
     WorkerDied,
     WorkerStarted,
 )
-from lb.events.request import FailedResponse, ForwardAuthFailed, HttpRequest, RequestReason, UnloggedRequest
+from lb.events.request import (
+    CacheFillFailed,
+    FailedResponse,
+    ForwardAuthFailed,
+    HttpRequest,
+    RequestReason,
+    UnloggedRequest,
+)
 
 __all__ = [
     "AcceptPaused",
@@ -55,6 +63,11 @@ __all__ = [
     "BackendOverridden",
     "BackendRestored",
     "BackendSlow",
+    "CacheCorrupt",
+    "CacheDisabled",
+    "CacheFillFailed",
+    "CacheFull",
+    "CacheScanned",
     "CheckWarning",
     "ChecksLate",
     "ConfigApplied",

@@ -10,7 +10,7 @@ from lb.events.base import Event
 from lb.events.connection import Attempt
 from lb.model.address import Client
 
-__all__ = ["FailedResponse", "ForwardAuthFailed", "HttpRequest", "RequestReason", "UnloggedRequest"]
+__all__ = ["CacheFillFailed", "FailedResponse", "ForwardAuthFailed", "HttpRequest", "RequestReason", "UnloggedRequest"]
 
 RequestReason: TypeAlias = Literal[
     "ok",
@@ -92,3 +92,18 @@ class ForwardAuthFailed(Event):
     error: str
     failures: int
     """Number of requests that got no answer since the last such event."""
+
+
+@attrs.frozen
+class CacheFillFailed(Event):
+    """A server did not answer a request of the cache, or not completely."""
+
+    name = "cache.fill_failed"
+    level = "warning"
+    zone: str
+    host: str
+    path: str
+    """Without the query."""
+    server: str | None
+    """The server that had the request; None if there was none."""
+    reason: RequestReason

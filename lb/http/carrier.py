@@ -6,6 +6,7 @@ An exchange knows its carrier only as a :class:`Carrier`, so that it does not ma
 from __future__ import annotations
 
 import abc
+import socket
 from collections.abc import Callable
 from typing import Protocol
 
@@ -97,6 +98,11 @@ class Carrier(EpollStream, abc.ABC):
     """The body on its way to the client."""
 
     @property
+    def watched(self) -> socket.SocketType | None:
+        """The client's socket; None: a request of the cache, for nobody in particular."""
+        return self.sock
+
+    @property
     @abc.abstractmethod
     def destination(self) -> Client | None:
         """The client's destination, if it is not the socket's own address."""
@@ -133,6 +139,8 @@ class ExchangeToServe(ExchangeView, Protocol):
     """Of the response that has begun."""
     responded_at: float | None
     """When it began, in seconds."""
+    cache: str | None
+    """What the cache did: one of :data:`lb.cache.zone.CacheResult`."""
     upstream: Upstream | None
     """What serves the exchange. Its ``end`` is called when the exchange ends, unless it is ``done``."""
 

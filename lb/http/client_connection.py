@@ -11,13 +11,12 @@ from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import CarriedExchange, Exchange, ExchangeCarrier
 from lb.http.fast_path import begin_fast
-from lb.http.file_flow import FilePart, PartsFlow, parts_length, release_parts
+from lb.http.file_flow import BodyPart, PartsFlow, parts_length, release_parts
 from lb.http.flow import Coding, part_of_body
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
-from lb.http.steps import HeaderFields
-from lb.http1.dates import http_date
+from lb.http1.coding import ChunkedCoding
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HeadBuffer
@@ -26,6 +25,8 @@ from lb.http1.response_head import ResponseHead
 from lb.http1.wire import CHUNKED, CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
 from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
+from lb.model.http_dates import http_date
+from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.proxy.bandwidth_limits import bandwidth_of
@@ -293,9 +294,12 @@ class ClientConnection(ExchangeCarrier):
         usual = head.minor and head.block.is_bare and head.method not in UNUSUAL
         if usual and not (self.trusted or self.must_close or frontend.closes or self.buckets):
             route = head.__dict__.get("route") or self._find_route(head)
-            if route is not None and route.fast is not None:
-                begin_fast(self, frontend, head, route, route.fast)
-                return
+            if route is not None:
+                if route.fast is not None:
+                    begin_fast(self, frontend, head, route, route.fast)
+                    return
+                if route.cached is not None and frontend.serve_hit(route.cached, self, frontend, head, route):
+                    return
         if head.has_body and self._buffer is not None:
             buffer, self._buffer = self._buffer, None
             self.give_back(buffer.take_all())
@@ -400,35 +404,49 @@ class ClientConnection(ExchangeCarrier):
         exchange: Exchange,
         status: int,
         fields: HeaderFields,
-        parts: Sequence[bytes | FilePart],
+        parts: Sequence[BodyPart],
         content_coding: bytes,
     ) -> None:
         """Send a response of the balancer itself."""
-        framing = CHUNKED if content_coding else length_line(parts_length(parts))
-        if status in (204, 304):
-            framing = b""
-        date = b"Date: %s\r\n" % http_date(int(time.time()))
+        framing = self._own_framing(exchange, status, parts_length(parts), content_coding)
+        date = b"" if _has_date(fields) else b"Date: %s\r\n" % http_date(int(time.time()))
         lines = [status_line(status), date, field_lines(fields), framing, self._connection_line(exchange), b"\r\n"]
+        coding = None
         if exchange.head.method == b"HEAD":
             release_parts(parts)
-            parts, content_coding = (), b""
+            parts = ()
+        else:
+            coding = self._own_coding(exchange, framing, content_coding)
         try:
-            self._write_parts(exchange, b"".join(lines), parts, content_coding)
+            self._write_parts(exchange, b"".join(lines), parts, coding)
         except OSError:
             release_parts(parts)
             exchange.client_left()
 
-    def _write_parts(
-        self, exchange: Exchange, head: bytes, parts: Sequence[bytes | FilePart], content_coding: bytes
-    ) -> None:
-        if not content_coding and not any(isinstance(part, FilePart) for part in parts):
-            body = b"".join(parts)  # type: ignore[arg-type]  # none is a part of a file
+    def _own_framing(self, exchange: Exchange, status: int, length: int | None, content_coding: bytes) -> bytes:
+        """Return the line that frames the body of a response of the balancer itself. ``length``: None = not known."""
+        if status in (204, 304):
+            return b""
+        if length is not None and not content_coding:
+            return length_line(length)
+        if exchange.head.minor:
+            return CHUNKED
+        self.must_close = True
+        return b""
+
+    def _own_coding(self, exchange: Exchange, framing: bytes, content_coding: bytes) -> Coding | None:
+        if content_coding:
+            return self._compressing(exchange, content_coding)
+        return ChunkedCoding() if framing == CHUNKED else None
+
+    def _write_parts(self, exchange: Exchange, head: bytes, parts: Sequence[BodyPart], coding: Coding | None) -> None:
+        if coding is None and all(isinstance(part, bytes) for part in parts):
+            body = b"".join(parts)  # type: ignore[arg-type]  # the line above
             exchange.bytes_out = len(body)
             self.write_two(head, body)
             exchange.response_complete()
             return
         self.write(head, more=True)
-        coding = self._compressing(exchange, content_coding) if content_coding else None
         self.response_flow = flow = PartsFlow(self, parts, self, coding)
         flow.pace = exchange.response_pace(flow.pump)
         exchange.watch_idle()
@@ -783,3 +801,8 @@ class ClientConnection(ExchangeCarrier):
                 self._proxied.peer if self._proxied is not None else None,
             )
         )
+
+
+def _has_date(fields: HeaderFields) -> bool:
+    """Return True for a response of the cache: its Date is that of the server."""
+    return any(len(name) == 4 and name.lower() == b"date" for name, _ in fields)

@@ -16,12 +16,12 @@ import trio
 from lb.events import EndedBy, HttpRequest, Reason, RequestReason
 from lb.http.carrier import Carrier, Upstream
 from lb.http.error_page import error_page
-from lb.http.file_flow import FilePart, parts_length, release_parts
+from lb.http.file_flow import BodyPart, parts_length, release_parts
 from lb.http.forwarded import read_forwarding
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
-from lb.http.steps import Body, HeaderFields, Step
+from lb.http.steps import Body, Step
 from lb.http1.body import LengthBody, MessageBody
 from lb.http1.chunks import ChunkWalker
 from lb.http1.field import EXPECT, FORWARDED
@@ -29,6 +29,7 @@ from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
 from lb.model.address import Client, Networks
+from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.relay.bandwidth import SharedBucket
@@ -106,7 +107,7 @@ class ExchangeCarrier(Carrier, abc.ABC):
         exchange: Exchange,
         status: int,
         fields: HeaderFields,
-        parts: Sequence[bytes | FilePart],
+        parts: Sequence[BodyPart],
         content_coding: bytes,
     ) -> None:
         """Send a response of the balancer itself, compressed if there is a content coding."""
@@ -151,6 +152,8 @@ class Exchange:
     """The request's body, if it has one."""
     upstream: Upstream | None = None
     """What serves it, if that is not the balancer itself."""
+    cache: str | None = None
+    """What the cache did, if it was asked."""
     edits: FieldChange | None = None
     """What steps have changed of the fields for the server."""
     bytes_in = 0
@@ -425,7 +428,7 @@ class Exchange:
             route.pool if route is not None else "",
             upstream.server_name_used if upstream is not None else None,
             upstream.attempts if upstream is not None else (),
-            None,
+            self.cache,
             self._reason,
         )
 

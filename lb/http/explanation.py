@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from lb.cache.cache_key import KeyTemplate
+from lb.cache.policy import may_look_up, wanted
 from lb.http.forwarded import read_forwarding
 from lb.http.locations import Location
 from lb.http.rewriting import TargetChange
@@ -62,7 +64,9 @@ def explain_request(
     if found.answer:
         return found
     server = _sticky_server(head, pools[found.pool], secret)
-    return attrs.evolve(found, target=_target(route, head), host=_host(route, head), sticky_server=server)
+    key = _cache_key(route, head, values.scheme)
+    target, host = _target(route, head), _host(route, head)
+    return attrs.evolve(found, target=target, host=host, sticky_server=server, cache_key=key)
 
 
 def _answer(route: RouteSpec, values: RequestValues) -> str:
@@ -87,6 +91,13 @@ def _sticky_server(head: RequestHead, pool: PoolSpec, secret: bytes | None) -> s
     if sticky is None or (secret is None and sticky.secret is None):
         return ""
     return StickyValues(sticky, pool.name, secret or b"").named(head.cookies, (server.name for server in pool.servers))
+
+
+def _cache_key(route: RouteSpec, head: RequestHead, scheme: bytes) -> str:
+    if route.cache is None or not may_look_up(head) or wanted(route.cache.bypass, head):
+        return ""
+    key = KeyTemplate(route.cache.key)(scheme, head)
+    return key.decode(errors="backslashreplace").replace("\n", " ")
 
 
 def _target(route: RouteSpec, head: RequestHead) -> str:

@@ -1,4 +1,4 @@
-"""Bodies from files, on their way to a client.
+"""Bodies from files and from the cache, on their way to a client.
 
 Plain sockets get them by sendfile(2), without a copy, unless they are compressed on the way. The loop never waits for
 the disk: what is not in the page cache is read by a thread first, see :meth:`FileSource.warm`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -16,7 +16,17 @@ from lb.http.flow import Coding
 from lb.http.pace import Pace
 from lb.relay.epoll_stream import EpollStream
 
-__all__ = ["FilePart", "FileSource", "PartsFlow", "PartsFlowOwner", "can_tell", "parts_length", "release_parts"]
+__all__ = [
+    "BodyPart",
+    "ComingPart",
+    "FilePart",
+    "FileSource",
+    "PartsFlow",
+    "PartsFlowOwner",
+    "can_tell",
+    "parts_length",
+    "release_parts",
+]
 
 MAX_SENDFILE = 2 * 1024 * 1024
 """Maximum bytes of one call. It bounds what may be evicted between the probe and the call, and is a turn or two."""
@@ -60,15 +70,80 @@ class FilePart:
         self.file.release()
 
 
-def parts_length(parts: Iterable[bytes | FilePart]) -> int:
-    """Return the bytes of all parts."""
-    return sum(part.length if isinstance(part, FilePart) else len(part) for part in parts)
+class ComingFile(FileSource, Protocol):
+    """A file with the first bytes of a body that is still coming."""
+
+    @property
+    def body_at(self) -> int:
+        """Where the body begins in the file, in bytes."""
 
 
-def release_parts(parts: Iterable[bytes | FilePart]) -> None:
+class ComingBody(Protocol):
+    """A body that is still coming, perhaps. The last bytes are in memory, those before ``data_at`` in the file."""
+
+    @property
+    def file(self) -> ComingFile | None: ...
+
+    @property
+    def data_at(self) -> int: ...
+
+    def read(self, offset: int, most: int) -> bytes:
+        """Return bytes in memory, at most so many."""
+
+
+class ComingPart(Protocol):
+    """A part of a body that may still be coming. Whoever has it releases it once."""
+
+    @property
+    def length(self) -> int | None:
+        """In bytes; None as long as that is not known."""
+
+    @property
+    def failed(self) -> bool:
+        """The rest will never come."""
+
+    @property
+    def content(self) -> ComingBody:
+        """What has the next bytes, once some are ready."""
+
+    @property
+    def position(self) -> int:
+        """Of the next byte in ``content``."""
+
+    def ready(self, sent: int) -> int:
+        """Return how many bytes can be sent now, after the ``sent`` first ones."""
+
+    def is_sent(self, sent: int) -> bool:
+        """Return True if these are all bytes."""
+
+    def wait(self, stream: EpollStream) -> None:
+        """Give the stream a turn when there are more bytes, or none will come."""
+
+    def move(self, count: int) -> None:
+        """So many more bytes were sent."""
+
+    def release(self) -> None:
+        """End the use of it."""
+
+
+BodyPart: TypeAlias = bytes | FilePart | ComingPart
+
+
+def parts_length(parts: Iterable[BodyPart]) -> int | None:
+    """Return the bytes of all parts; None if that is not known yet."""
+    total = 0
+    for part in parts:
+        length = len(part) if isinstance(part, bytes) else part.length
+        if length is None:
+            return None
+        total += length
+    return total
+
+
+def release_parts(parts: Iterable[BodyPart]) -> None:
     """Release the parts of a body that is not sent."""
     for part in parts:
-        if isinstance(part, FilePart):
+        if not isinstance(part, bytes):
             part.release()
 
 
@@ -90,6 +165,7 @@ class PartsFlow:
 
     __slots__ = (
         "_coding",
+        "_file",
         "_owner",
         "_parts",
         "_position",
@@ -105,7 +181,7 @@ class PartsFlow:
     def __init__(
         self,
         stream: EpollStream,
-        parts: Sequence[bytes | FilePart],
+        parts: Sequence[BodyPart],
         owner: PartsFlowOwner,
         coding: Coding | None = None,
     ) -> None:
@@ -119,6 +195,8 @@ class PartsFlow:
         self._position = 0
         self._sent = 0
         """Bytes of the part at ``_position``."""
+        self._file: FileSource | None = None
+        """The file of the content at ``_position``."""
         self._resident_until = 0
         """The offset in the file of that part up to which it is known to be in the page cache."""
         self._warming = False
@@ -163,48 +241,82 @@ class PartsFlow:
         self._stream.write(data, more=more)
         self.written += len(data)
 
-    def _step(self, part: bytes | FilePart) -> bool:
+    def _step(self, part: BodyPart) -> bool:
         """Send some bytes. Return False if that has to wait."""
         if isinstance(part, bytes):
             self._write(part, more=self._position + 1 < len(self._parts))
             self._next_part()
-        elif self._sent == part.length:
+        elif self._sent == part.length if isinstance(part, FilePart) else part.is_sent(self._sent):
             self._next_part()
         elif self._stream.turn.budget <= 0:
             self._stream.continue_later()
             return False
+        elif isinstance(part, FilePart):
+            left = part.length - self._sent
+            sent = self._send_file(part.file, part.offset + self._sent, left, to_end=True)
+            return sent > 0 or not self._stream.writable
         else:
-            return self._send_file(part)
+            return self._send_content(part)
         return True
 
     def _next_part(self) -> None:
         self._position += 1
         self._sent = self._resident_until = 0
 
-    def _send_file(self, part: FilePart) -> bool:
-        offset, left = part.offset + self._sent, part.length - self._sent
+    def _send_content(self, part: ComingPart) -> bool:
+        count = part.ready(self._sent)
+        if not count:
+            if part.failed:
+                raise EOFError("the server has not sent all")
+            part.wait(self._stream)
+            return False
+        content = part.content
+        if content.file is not self._file:
+            self._file, self._resident_until = content.file, 0
+        if part.position >= content.data_at:
+            sent = self._send_data(content.read(part.position, min(count, MAX_READ)))
+        else:
+            assert content.file is not None  # noqa: S101 - it has what is not in memory
+            count = min(count, content.data_at - part.position)
+            sent = self._send_file(content.file, content.file.body_at + part.position, count, to_end=False)
+        part.move(sent)
+        return sent > 0 or not self._stream.writable
+
+    def _send_data(self, data: bytes) -> int:
+        if self.pace is not None:
+            data = data[: self.pace.allowed(len(data))]
+        if data:
+            self._write(data)
+            self._moved(len(data))
+        return len(data)
+
+    def _send_file(self, file: FileSource, offset: int, left: int, *, to_end: bool) -> int:
+        """Send some of ``left`` bytes, and return how many. ``to_end``: nothing of the file is sent after them."""
         if self._resident_until <= offset:
             count = min(left, MAX_SENDFILE)
-            if not _is_resident(part.file, offset, count):
-                self._warm(part, offset, count)
-                return False
+            if not _is_resident(file, offset, count):
+                self._warm(file, offset, count)
+                return 0
             self._resident_until = offset + count
         count = min(left, self._resident_until - offset)
         if self.pace is not None:
             count = self.pace.allowed(count)
             if not count:
-                return False
-        if count == left and not part.file.is_intact():
+                return 0
+        if to_end and count == left and not file.is_intact():
             raise EOFError("the file was changed")
         send = self._sendfile if self._stream.tls is None and self._coding is None else self._copy
-        sent = send(part.fd, offset, count)
-        self._sent += sent
-        self._stream.turn.budget -= sent
-        if self.pace is not None:
-            self.pace.take(sent)
+        sent = send(file.fd, offset, count)
+        self._moved(sent)
         if not self._stream.writable:
             self._resident_until = 0  # until the client accepts more, the page cache may lose them
-        return True
+        return sent
+
+    def _moved(self, count: int) -> None:
+        self._sent += count
+        self._stream.turn.budget -= count
+        if self.pace is not None:
+            self.pace.take(count)
 
     def _sendfile(self, fd: int, offset: int, count: int) -> int:
         stream = self._stream
@@ -229,10 +341,10 @@ class PartsFlow:
         self._write(data)
         return len(data)
 
-    def _warm(self, part: FilePart, offset: int, count: int) -> None:
+    def _warm(self, file: FileSource, offset: int, count: int) -> None:
         self._warming = True
         self._resident_until = offset + count
-        part.file.warm(offset, count, self._warmed)
+        file.warm(offset, count, self._warmed)
 
     def _warmed(self, error: OSError | None) -> None:
         self._warming = False

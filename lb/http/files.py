@@ -14,7 +14,7 @@ from lb.http.steps import ExchangeView
 from lb.http1.accept import best_coding
 from lb.http1.conditions import precondition
 from lb.http1.field import CONDITION
-from lb.http1.ranges import ByteRange, content_range, multipart, requested_ranges, unsatisfied
+from lb.http1.ranges import BOUNDARY, ByteRange, content_range, multipart, requested_ranges, unsatisfied
 
 __all__ = ["FilesTarget"]
 
@@ -27,8 +27,6 @@ _PATH_BYTES = "/:@!$&'()*+,;=~"
 _BUSY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EBUSY, errno.EAGAIN))
 _DENIED = frozenset((errno.EACCES, errno.EPERM))
 _BROKEN = frozenset((errno.EIO, errno.ESTALE))
-BOUNDARY = 16
-"""Random bytes of the line between the parts of a body."""
 
 
 class FilesTarget:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lb.http.steps import ExchangeView, HeaderFields
+from lb.http.steps import ExchangeView
 from lb.http.subrequests import Subrequests, Subresponse
 from lb.http1.field import CONDITION, COOKIE, FORWARDED
+from lb.model.request import HeaderFields
 
 __all__ = ["ForwardAuth"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -29,6 +30,9 @@ from lb.proxy.context import ConnectionContext
 from lb.proxy.route import make_route
 from lb.relay.epoll_splicer import EpollSplicer
 from lb.relay.token_bucket import BandwidthLimit
+
+if TYPE_CHECKING:
+    from lb.http.cached_route import CachedRoute
 
 __all__ = ["HttpFrontend", "RunningRoute"]
 
@@ -56,6 +60,8 @@ class RunningRoute:
     """Of each response."""
     fast: PoolTarget | None = None
     """The target, if usual requests may take the fast path."""
+    cached: CachedRoute | None = None
+    """What it has of a cache, if usual hits may take their fast path."""
     free_bytes: int = 0
     """Bytes of a response that pass before the limit applies."""
 
@@ -83,6 +89,8 @@ class HttpFrontend:
     keep_alive_queue: DeadlineQueue
     idle_queue: DeadlineQueue
     trusted_proxies: Networks
+    serve_hit: Callable[..., bool]
+    """:func:`lb.http.cache_hit.serve_hit`, once a route has a cache."""
     record: type[HttpRequest]
     """The record of a request."""
     is_recorded: bool
@@ -136,10 +144,17 @@ class HttpFrontend:
         changes = ResponseChanges(route)
         steps = make_steps(spec.name, route, self.context)
         limit = BandwidthLimit(route.limit_rate) if route.limit_rate else None
-        fast = None
-        if isinstance(responder, PoolTarget) and responder.is_plain and not (steps or limit):
-            fast = responder
-        return RunningRoute(route.name, responder, pool, steps, changes, limit, fast, route.limit_rate_after)
+        running = RunningRoute(route.name, responder, pool, steps, changes, limit, free_bytes=route.limit_rate_after)
+        if steps or limit:
+            return running
+        if isinstance(responder, PoolTarget):
+            return attrs.evolve(running, fast=responder) if responder.is_plain else running
+        if route.cache is None or changes:
+            return running
+        from lb.http.cache_target import CacheTarget  # noqa: PLC0415 - only who has a cache needs it
+
+        assert isinstance(responder, CacheTarget)  # noqa: S101 - see _responder
+        return attrs.evolve(running, cached=responder.cached)
 
     def _responder(self, route: RouteSpec, spec: ListenerSpec, pools: Mapping[str, Pool]) -> Responder:
         """Return what answers the requests of a route."""
@@ -155,7 +170,23 @@ class HttpFrontend:
                 self.context.of_mode(_directories).of(target.directory), route.strip_prefix, route.add_prefix
             )
         made = make_route(pools[target.pool], spec, self.context.deadlines, self.context.tls)
-        return PoolTarget(self.context, self.loop, made, route, self._response_heads)
+        pool_target = PoolTarget(self.context, self.loop, made, route, self._response_heads)
+        if route.cache is None:
+            return pool_target
+        from lb.http.cache_target import CacheTarget  # noqa: PLC0415 - only who has a cache needs it
+        from lb.http.cache_zones import CacheZones  # noqa: PLC0415 - the same
+        from lb.http.cached_route import CachedRoute  # noqa: PLC0415 - the same
+
+        zone = self.context.of_mode(CacheZones).of(route.cache.zone)
+        cached = CachedRoute(
+            route.cache,
+            zone,
+            pool_target,
+            listener=spec.name,
+            idle_queue=self.idle_queue,
+            max_header=self.settings.max_header,
+        )
+        return CacheTarget(cached)
 
     def find(self, head: RequestHead) -> RunningRoute | None:
         """Return the route of a request; None if no route takes it. Raises MalformedError for a refused path."""

@@ -52,6 +52,10 @@ class HttpMode(Mode):
         settings = spec.settings
         assert isinstance(settings, HttpSettings)  # noqa: S101 - read_settings returns this type
         self._frontend.configure(spec, settings, pools)
+        if any(route.cache is not None for route in settings.routes):
+            from lb.http.cache_hit import serve_hit  # noqa: PLC0415 - only who has a cache needs it
+
+            self._frontend.serve_hit = serve_hit
 
     def drain(self) -> None:
         """Let requests under way finish, and end each connection with its next response, or once it is idle."""

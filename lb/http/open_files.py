@@ -15,24 +15,25 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import attrs
 
 from lb.http.file_flow import FilePart, can_tell
 from lb.http.media_types import content_type
-from lb.http.steps import Body, HeaderFields
+from lb.http.steps import Body
 from lb.http1.conditions import Validators
-from lb.http1.dates import http_date
+from lb.model.http_dates import http_date
+from lb.model.request import HeaderFields
 from lb.net.beneath import open_beneath, open_directory
 from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.descriptors import Descriptors
+from lb.net.file_calls import FileCalls
 from lb.net.threads import Threads
+from lb.net.used_file import UsedFile
 from lb.relay.epoll_loop import EpollLoop
 
 __all__ = ["ENCODED_ENDS", "Directories", "Directory", "FoundFile", "OpenFile", "Representation"]
-
-T = TypeVar("T")
 
 OPEN_FOR = 1.0
 """Seconds that a file is kept open."""
@@ -46,12 +47,6 @@ THREADS = 8
 """Threads of one directory. More calls at a time make a disk no faster."""
 MAX_WAITING = 4096
 """Maximum requests that wait for a directory. A disk that hangs must not collect more."""
-WARM_FOR = 1.0
-"""Seconds that bytes which were read count as in memory, where the file system cannot tell."""
-WARM_READ = 128 * 1024
-"""Bytes of one read that warms the page cache."""
-READ_AHEAD = 2
-"""The kernel begins to read so many times the bytes that are needed now."""
 SMALL_READS = 3
 """Reads of a small file that is being written."""
 INDEX_NAME = b"index.html"
@@ -60,52 +55,26 @@ ENCODED_ENDS: Mapping[bytes, bytes] = {b"zstd": b".zst", b"br": b".br", b"gzip":
 NANO = 1_000_000_000
 
 
-class OpenFile:
-    """A regular file, open. It is closed when nobody uses it any more. Implements FileSource."""
+class OpenFile(UsedFile):
+    """A regular file, open. Implements FileSource."""
 
-    __slots__ = ("_directory", "_uses", "_warm", "_warm_until", "fd", "modified_ns", "size")
+    __slots__ = ("modified_ns", "size")
 
-    def __init__(self, directory: Directory, fd: int, size: int, modified_ns: int) -> None:
-        self.fd = fd
+    def __init__(self, calls: FileCalls, fd: int, size: int, modified_ns: int) -> None:
+        super().__init__(calls, fd)
         self.size = size
         self.modified_ns = modified_ns
         """The time of its last modification."""
-        self._directory = directory
-        self._uses = 1
-        self._warm = (0, 0)
-        """The bytes that were warmed last: from, to."""
-        self._warm_until = 0.0
 
     def part(self, offset: int, length: int) -> FilePart:
         """Return a part of it; it stays open until that is released."""
-        self._uses += 1
+        self.acquire()
         return FilePart(self, offset, length)
 
     def is_intact(self) -> bool:
         """A file that has grown is: the bytes before may be what they were."""
         now = os.fstat(self.fd)
         return now.st_size > self.size or (now.st_size == self.size and now.st_mtime_ns == self.modified_ns)
-
-    def warm(self, offset: int, length: int, done: Callable[[OSError | None], None]) -> None:
-        self._uses += 1
-        self._directory.call(partial(_warm, self.fd, offset, length), partial(self._warmed, offset, length, done))
-
-    def _warmed(self, offset: int, length: int, done: Callable[[OSError | None], None], result: OSError | None) -> None:
-        if result is None:
-            first, end = self._warm
-            self._warm = (first if first <= offset <= end else offset, offset + length)
-            self._warm_until = self._directory.now() + WARM_FOR
-        self.release()
-        done(result)
-
-    def is_warmed(self, offset: int, length: int) -> bool:
-        first, end = self._warm
-        return first <= offset and offset + length <= end and self._directory.now() < self._warm_until
-
-    def release(self) -> None:
-        self._uses -= 1
-        if not self._uses:
-            self._directory.close(self.fd)
 
 
 @attrs.frozen
@@ -186,7 +155,7 @@ class Directory:
         self._all = all_of_them
         self.device: int | None = None
         """The device of the directory, if its file system can tell when it would have to wait."""
-        self._threads = Threads(THREADS)
+        self.calls = FileCalls(all_of_them.loop, all_of_them.descriptors, Threads(THREADS), "files")
         self._found: OrderedDict[bytes, FoundFile] = OrderedDict()
         self._waiting: dict[bytes, list[Callback]] = {}
         self._waiting_count = 0
@@ -216,7 +185,7 @@ class Directory:
             self._waiting[path].append(found)
         else:
             self._waiting[path] = [found]
-            self.call(partial(_find, self, path, wait=True), partial(self._opened, path))
+            self.calls.call(partial(_find, self, path, wait=True), partial(self._opened, path))
 
     def _opened(self, path: bytes, result: FoundFile | OSError) -> None:
         waiting = self._waiting.pop(path)
@@ -251,46 +220,8 @@ class Directory:
         self._all.kept -= len(found.representations)
         found.release()
 
-    def now(self) -> float:
-        return self._all.loop.clock()
-
-    def close(self, fd: int) -> None:
-        """Close the descriptor of a file; in a thread if that frees the blocks of a deleted one, which takes time."""
-        self._all.descriptors.give(1)
-        if os.fstat(fd).st_nlink:
-            os.close(fd)
-        else:
-            self.call(partial(os.close, fd), lambda _: None)
-
-    def call(self, function: Callable[[], T], done: Callable[[T | OSError], None]) -> None:
-        """Call a function in a thread, and ``done`` with what it returns, or the OSError that it raises."""
-        self._all.loop.spawn(partial(self._call, function, done))
-
-    async def _call(self, function: Callable[[], T], done: Callable[[T | OSError], None]) -> None:
-        fault = self._all.loop.fault
-        result: T | OSError
-        try:
-            result = await self._threads.run(function)
-        except OSError as error:
-            result = error
-        except Exception as exception:  # noqa: BLE001 - a bug: who waits is told
-            fault("files", exception)
-            result = OSError(errno.EIO, os.strerror(errno.EIO))
-        try:
-            done(result)
-        except Exception as exception:  # noqa: BLE001 - a bug in one request must not reach another
-            fault("files", exception)
-
 
 # Without the loop: in a thread, or, with ``wait=False``, where nothing has to wait
-
-
-def _warm(fd: int, offset: int, length: int) -> None:
-    """Read bytes into the page cache."""
-    os.posix_fadvise(fd, offset, READ_AHEAD * length, os.POSIX_FADV_WILLNEED)
-    while length > 0 and (count := len(os.pread(fd, min(length, WARM_READ), offset))):
-        offset += count
-        length -= count
 
 
 def _find(directory: Directory, path: bytes, *, wait: bool) -> FoundFile:
@@ -351,7 +282,7 @@ def _open(directory: Directory, root: int, name: bytes, *, wait: bool) -> _Opene
             directory.device = status.st_dev if can_tell(fd) else None
         if status.st_size <= SMALL_FILE:
             return _read_small(fd, os.RWF_NOWAIT if not wait else 0)
-        file = OpenFile(directory, fd, status.st_size, status.st_mtime_ns)
+        file = OpenFile(directory.calls, fd, status.st_size, status.st_mtime_ns)
         fd = -1
         return _Opened(file, b"", status.st_size, status.st_mtime_ns)
     finally:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from lb.http.carrier import ExchangeToServe
 from lb.http.compression import Variant, choose
 from lb.http.header_edits import FieldEdits
-from lb.http.steps import HeaderFields
 from lb.http.templates import RequestValues
 from lb.http1.response_head import ResponseHead
 from lb.model import RouteSpec
+from lb.model.request import HeaderFields
 from lb.pools.backend import Backend
 
 __all__ = ["ResponseChanges", "Variant"]
@@ -43,12 +43,16 @@ class ResponseChanges:
         return Variant(variant.coding, variant.change.then(change))
 
     def of_own(
-        self, exchange: ExchangeToServe, status: int, fields: HeaderFields, length: int
+        self, exchange: ExchangeToServe, status: int, fields: HeaderFields, length: int | None
     ) -> tuple[HeaderFields, bytes]:
-        """Return the fields of a response of the balancer itself, and the content coding of its body; empty: none."""
+        """Return the fields of a response of the balancer itself, and the content coding of its body; empty: none.
+
+        ``length`` is that of the body in bytes; None = not known.
+        """
         coding = b""
         if self._compresses:
-            variant = choose(exchange.head, status, [*fields, (b"Content-Length", b"%d" % length)])
+            sized = () if length is None else ((b"Content-Length", b"%d" % length),)
+            variant = choose(exchange.head, status, [*fields, *sized])
             if variant is not None:
                 fields, coding = variant.change.apply(fields), variant.coding
         if self._edits and status < 400:

@@ -9,19 +9,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVarTuple
 
 from lb.events import RequestReason
-from lb.http.file_flow import FilePart
+from lb.http.file_flow import BodyPart
 from lb.http1.request_head import RequestHead
 from lb.model.address import Client
+from lb.model.request import HeaderFields
 
-__all__ = ["Body", "ExchangeView", "HeaderFields", "Step", "Transform"]
+__all__ = ["Body", "ExchangeView", "Step", "Transform"]
 
 Ts = TypeVarTuple("Ts")
 
-HeaderFields: TypeAlias = Sequence[tuple[bytes, bytes]]
-"""Names and values of a head's fields, in their order."""
-
-
-Body: TypeAlias = bytes | Sequence[bytes | FilePart]
+Body: TypeAlias = bytes | Sequence[BodyPart]
 """Whoever gets one releases its parts once: :func:`lb.http.file_flow.release_parts`."""
 
 

@@ -14,8 +14,8 @@ import h11
 import trio
 
 from lb.events import ForwardAuthFailed, Sink
-from lb.http.steps import HeaderFields
 from lb.model.address import Address, SocketAddress
+from lb.model.request import HeaderFields
 from lb.net.cached_name import CachedName
 from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.errors import describe_error

@@ -103,6 +103,8 @@ class UpstreamRequest:
     """Something of the request was sent."""
     _failure: tuple[int, RequestReason] | None = None
     """Status and reason of the last attempt, if a server had the request."""
+    _attempts_before: tuple[Attempt, ...] = ()
+    """Failed attempts of the request that it was taken over from."""
     _began = 0.0
     _interim_size = 0
     """Bytes of interim responses so far."""
@@ -148,6 +150,16 @@ class UpstreamRequest:
         """Go on with a request that has a server already."""
         self.used, self.server, self.server_name_used = backend, server, backend.name
         self._began, self._sent = began, sent
+
+    def take_over_from(self, other: UpstreamRequest, server: ServerConnection) -> None:
+        """Go on with the response to the request of another exchange. It gives back nothing any more."""
+        backend = other.used
+        assert backend is not None  # noqa: S101 - it has responded
+        self.take_over(backend, server, other._began, sent=True)
+        self._attempts_before = other.attempts
+        other.used = other.server = None
+        other.done = True
+        server.exchange = self
 
     def _pick_sticky(self, sticky: Sticky) -> Backend | None:
         """Pick the server that the client's cookie names, if it may be chosen."""
@@ -229,6 +241,10 @@ class UpstreamRequest:
     @property
     def sock(self) -> socket.SocketType:
         return self.exchange.carrier.sock
+
+    @property
+    def watched(self) -> socket.SocketType | None:
+        return self.exchange.carrier.watched
 
     @property
     def destination(self) -> Client | None:
@@ -352,15 +368,24 @@ class UpstreamRequest:
             timing = backend.timing
             if timing is not None and timing.first_byte is not None:
                 timing.first_byte.add(server.loop.turn.now - self._began)
-            variant = self._variant(head, backend) if self.target.changes_responses else None
-            if self._may_pass_whole(head, rest, variant):
-                self._pass_whole(server, head, rest, variant)
-            else:
-                self.response_sent = Response(self, server, head, variant)
-                self.response_sent.begin(rest)
+            self.deliver(server, head, rest)
         if self.target.counted:  # last, as it may end connections
             self._judge(status, backend)
         return False
+
+    def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+        """Pass on a response. Raises MalformedError before anything is sent."""
+        variant = self.variant(head, server.backend) if self.changes_responses else None
+        if self._may_pass_whole(head, rest, variant):
+            self._pass_whole(server, head, rest, variant)
+        else:
+            self.response_sent = Response(self, server, head, variant)
+            self.response_sent.begin(rest)
+
+    @property
+    def changes_responses(self) -> bool:
+        """Responses do not pass as they are."""
+        return self.target.changes_responses
 
     def _pass_interim(self, head: ResponseHead) -> bool:
         """Pass on an interim response, unless there are too many: all together have the room of one head."""
@@ -378,7 +403,7 @@ class UpstreamRequest:
         else:
             pool.request_succeeded(backend, now)
 
-    def _variant(self, head: ResponseHead, backend: Backend) -> Variant | None:
+    def variant(self, head: ResponseHead, backend: Backend) -> Variant | None:
         """Return how the response is changed for the client."""
         exchange, sticky = self.exchange, self.target.sticky
         variant = self.target.changes.of(exchange, head, backend)
@@ -518,7 +543,8 @@ class UpstreamRequest:
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
-        return self._connector.attempts if self._connector is not None else ()
+        attempts = self._connector.attempts if self._connector is not None else ()
+        return self._attempts_before + attempts
 
     @property
     def last_activity(self) -> float:

@@ -6,9 +6,9 @@ from typing import Literal
 
 import attrs
 
-from lb.http1.dates import parse_date
 from lb.http1.field import CONDITION
 from lb.http1.field_block import FieldBlock
+from lb.model.http_dates import parse_date
 
 __all__ = ["NO_VALIDATORS", "Validators", "is_unmodified", "may_use_range", "precondition"]
 

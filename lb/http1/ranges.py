@@ -16,12 +16,26 @@ from lb.http1.conditions import Validators, may_use_range
 from lb.http1.field import CONDITION
 from lb.http1.field_block import FieldBlock
 
-__all__ = ["ByteRange", "Multipart", "content_range", "multipart", "parse_range", "requested_ranges", "unsatisfied"]
+__all__ = [
+    "BOUNDARY",
+    "ByteRange",
+    "Multipart",
+    "content_range",
+    "first_byte",
+    "multipart",
+    "parse_content_range",
+    "parse_range",
+    "requested_ranges",
+    "unsatisfied",
+]
 
 MAX_RANGES = 16
+BOUNDARY = 16
+"""Random bytes of the line between the parts of a body."""
 _UNIT = re.compile(rb"(?i:bytes)=")
 _RANGE = re.compile(rb"([0-9]{0,20})-([0-9]{0,20})")
 """A number of more digits is no size of anything."""
+_CONTENT_RANGE = re.compile(rb"(?i:bytes) ([0-9]{1,20})-([0-9]{1,20})/([0-9]{1,20})")
 
 
 class ByteRange(NamedTuple):
@@ -65,6 +79,24 @@ def parse_range(value: bytes, size: int) -> tuple[ByteRange, ...] | None:
         found.append(_range(match[1], match[2], size))
     ranges = tuple(each for each in found if each.length > 0)
     return None if sum(each.length for each in ranges) > size else ranges
+
+
+def first_byte(value: bytes) -> int | None:
+    """Return the offset at which a Range field begins, if it asks for one range and says that; else None."""
+    unit = _UNIT.match(value)
+    match = _RANGE.fullmatch(value[unit.end() :].strip(b" \t")) if unit is not None else None
+    if match is None or not match[1] or (match[2] and int(match[2]) < int(match[1])):
+        return None
+    return int(match[1])
+
+
+def parse_content_range(value: bytes) -> tuple[ByteRange, int] | None:
+    """Return the part that a Content-Range names, and the bytes of the whole; None if it does not say both."""
+    match = _CONTENT_RANGE.fullmatch(value)
+    if match is None:
+        return None
+    first, last, size = map(int, match.groups())
+    return (ByteRange(first, last - first + 1), size) if first <= last < size else None
 
 
 def _range(first: bytes, last: bytes, size: int) -> ByteRange:

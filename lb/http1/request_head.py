@@ -105,6 +105,12 @@ class RequestHead:
         name = name.lower()
         return self.cookies if name == b"cookie" else self.block.get(name)
 
+    def values(self, name: bytes) -> list[bytes]:
+        """Return the values of all fields of this name, which is in lower case; of cookies all together."""
+        if name == b"cookie":
+            return [] if self.cookies is None else [self.cookies]
+        return self.block.get_all(name)
+
     def cookie(self, name: bytes) -> bytes | None:
         cookies = self.cookies
         return cookie_value(cookies, name) if cookies is not None else None

@@ -42,6 +42,9 @@ class RoutedRequest:
     sticky_server: str = ""
     """The server that a sticky cookie of the request names; empty if there is no such cookie, or no secret for it."""
 
+    cache_key: str = ""
+    """The key that its cache looks for, with spaces between the values; empty if it looks for none."""
+
     @property
     def pool(self) -> str:
         """The name of the pool whose server answers; empty if none does."""

@@ -1,12 +1,16 @@
-"""What a request adds to its client, for the choice of a server. Values only: no I/O."""
+"""A request as the choice of a server and the cache see it. Values only: no I/O."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias
 
 from lb.model.address import Client
 
-__all__ = ["Request", "RequestClient", "client_with"]
+__all__ = ["HeaderFields", "Request", "RequestClient", "client_with"]
+
+HeaderFields: TypeAlias = Sequence[tuple[bytes, bytes]]
+"""Header fields: names as sent, and values."""
 
 
 class Request(Protocol):

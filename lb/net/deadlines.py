@@ -39,6 +39,7 @@ WaitKind: TypeAlias = Literal[
     "linger",
     "drain",
     "files",
+    "cache",
 ]
 
 

@@ -30,7 +30,11 @@ MOST_ATTEMPTS = 20
 
 
 class ConnectorOwner(ProxiedClient, Protocol):
-    """A client that needs a server. A disconnect of its socket is detected while it waits for one."""
+    """A client that needs a server."""
+
+    @property
+    def watched(self) -> socket.SocketType | None:
+        """The client's socket: its disconnect is detected while it waits for a server. None: nobody waits."""
 
     def connected(self, server: socket.SocketType, tls: Tls | None) -> None:
         """A server is ready for the client's bytes, through ``tls`` if it speaks TLS."""
@@ -275,7 +279,7 @@ class Connector:
         now = self._context.clock()
         if self._pending is None:
             queue = self._route.full_queue if queued else self._route.hold_queue
-            self._pending = Pending(self, self.owner.sock, self.pool, queue, self._context, now)
+            self._pending = Pending(self, self.owner.watched, self.pool, queue, self._context, now)
         elif self._pending.timed_out(now):
             self.owner.no_server("lb", "hold_timeout")
             return

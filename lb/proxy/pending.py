@@ -28,7 +28,8 @@ class PendingConnection(Protocol):
 class Pending:
     """Lets a connection retry when a server becomes available, and at intervals, until its timeout.
 
-    The timeout counts from the first wait, and includes the time of attempts in between.
+    The timeout counts from the first wait, and includes the time of attempts in between. ``client`` is None for what
+    waits without one.
     """
 
     __slots__ = ("_client", "_connection", "_deadline", "_disconnects", "_pool", "_queue", "_retry")
@@ -36,7 +37,7 @@ class Pending:
     def __init__(
         self,
         connection: PendingConnection,
-        client: socket.SocketType,
+        client: socket.SocketType | None,
         pool: Pool,
         queue: DeadlineQueue,
         context: ConnectionContext,
@@ -57,7 +58,7 @@ class Pending:
 
     def wait(self, now: float) -> None:
         """Wait for an available server or the next retry."""
-        self._disconnects.watch(self._client, self._connection)
+        self._watch()
         self._pool.wait(self)
         self._retry.touch(self, now)
 
@@ -65,8 +66,16 @@ class Pending:
         """Wait until a full server has a free slot. Only the pool ends this wait. Return False if the queue is full."""
         if not self._pool.enqueue(self):
             return False
-        self._disconnects.watch(self._client, self._connection)
+        self._watch()
         return True
+
+    def _watch(self) -> None:
+        if self._client is not None:
+            self._disconnects.watch(self._client, self._connection)
+
+    def _forget(self) -> None:
+        if self._client is not None:
+            self._disconnects.forget(self._client)
 
     def server_available(self) -> None:
         """The pool reports an available server: retry."""
@@ -82,12 +91,12 @@ class Pending:
             self._try_again()
 
     def _try_again(self) -> None:
-        self._disconnects.forget(self._client)
+        self._forget()
         self._connection.start()
 
     def end(self) -> None:
         """Stop waiting: the connection has a server or has ended."""
         self._queue.discard(self)
         self._retry.discard(self)
-        self._disconnects.forget(self._client)
+        self._forget()
         self._pool.stop_waiting(self)

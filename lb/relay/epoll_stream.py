@@ -45,6 +45,9 @@ class EpollStream:
         "writable",
     )
 
+    spliced = True
+    """Bulk may go to its socket by splice, past :meth:`write`."""
+
     def __init__(self, loop: EpollLoop, sock: socket.SocketType, tls: Tls | None, ready: int) -> None:
         self.loop = loop
         self.turn = loop.turn

@@ -132,6 +132,10 @@ class Connection:
         assert self._handshake is not None  # noqa: S101 - it waits for the client
         self._handshake.wake()
 
+    @property
+    def watched(self) -> socket.SocketType:
+        return self.sock
+
     def speaks_for(self, client: Client, destination: Client, tlvs: bytes) -> None:
         self._peer, self.client, self.destination, self.tlvs = self.client, client, destination, tlvs
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from lb.http1.dates import http_date
+from lb.model.http_dates import http_date
 from tests.e2e.traffic.test_real_peers import program, running
 from tests.support.balancer import PATIENCE, balancer
 from tests.support.servers import free_port

@@ -93,6 +93,28 @@ def test_a_request_has_a_route_a_way_and_a_pool():
     assert told["notes"] == ["whatever the URL says, clients of this listener come by http"]
 
 
+@pytest.mark.parametrize(
+    ("url", "headers", "key"),
+    [
+        ("http://cached:81/a?b", (), "http cached:81 /a?b"),
+        ("http://cached/a", ("X-Fresh: 1",), None),
+        ("http://cached/a", ("Content-Length: 1",), None),
+        ("http://other/a", (), None),
+    ],
+)
+def test_the_key_in_the_cache_is_told(url, headers, key):
+    config = f"""{CONFIG}
+        [caches.videos]
+        [[listeners.www.routes]]
+        host = "cached"
+        pool = "web"
+        cache = {{ zone = "videos", bypass = ["header:X-Fresh"] }}
+    """
+    request = answer(asked(url, *headers, config=config))["request"]
+    assert request["cache_key"] == key
+    assert request["on_the_way"].get("cache.zone") == (None if "other" in url else "videos")
+
+
 def test_what_no_route_takes_goes_to_the_pool_of_the_listener_or_gets_404():
     question = asked("http://other/a")
     assert (pool_name(question), question.request.route.name) == ("web", "web")

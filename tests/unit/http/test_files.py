@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from lb.http.files import FilesTarget
 from lb.http.open_files import SMALL_FILE
-from lb.http1.dates import http_date
 from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHeads
+from lb.model.http_dates import http_date
 from tests.support.balancer import PATIENCE
 from tests.support.file_serving import body_bytes, serving
 

@@ -11,6 +11,7 @@ import trio
 from lb.http import file_flow, open_files
 from lb.http.file_flow import PartsFlow
 from lb.http.open_files import MAX_KEPT, OPEN_FOR, SMALL_FILE, FoundFile
+from lb.net.used_file import WARM_FOR
 from tests.support.balancer import PATIENCE
 from tests.support.file_serving import body_bytes, receive_all, serving
 from tests.support.splicing import open_descriptors
@@ -339,7 +340,7 @@ async def test_where_the_file_system_cannot_tell_warmed_bytes_count_for_a_second
         assert not file.is_warmed(100, 200)
         assert file.is_warmed(1000, 10)
         now = bench.loop.clock()
-        monkeypatch.setattr(bench.loop, "clock", lambda: now + open_files.WARM_FOR)
+        monkeypatch.setattr(bench.loop, "clock", lambda: now + WARM_FOR)
         assert not file.is_warmed(1000, 10)
 
 

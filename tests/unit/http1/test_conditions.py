@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lb.http1.conditions import NO_VALIDATORS, Validators, is_unmodified, may_use_range, precondition
-from lb.http1.dates import http_date
 from lb.http1.field_block import FieldBlocks
+from lb.model.http_dates import http_date
 
 NOW = 1_764_000_000
 MODIFIED = NOW - 86400

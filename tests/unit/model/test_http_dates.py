@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.http1.dates import http_date, parse_date
+from lb.model.http_dates import http_date, parse_date
 
 EXAMPLE = 784111777
 """Sun, 06 Nov 1994 08:49:37 GMT: the example of RFC 9110."""
@@ -20,8 +20,8 @@ LONG_DAYS |= {"Sat": "Saturday", "Sun": "Sunday"}
 @pytest.mark.parametrize(
     "text", [b"Sun, 06 Nov 1994 08:49:37 GMT", b"Sunday, 06-Nov-94 08:49:37 GMT", b"Sun Nov  6 08:49:37 1994"]
 )
-def test_the_three_formats_of_the_standard_are_read(text):
-    assert parse_date(text, NOW) == EXAMPLE
+def test_the_three_formats_of_the_standard_are_read_in_any_case(text):
+    assert parse_date(text, NOW) == parse_date(text.lower(), NOW) == parse_date(text.upper(), NOW) == EXAMPLE
 
 
 @given(st.integers(-62_135_596_800, 253_402_300_799))
@@ -66,7 +66,6 @@ def test_a_year_of_two_digits_is_not_more_than_50_years_ahead():
         b"Sun, 06 Nov 1994 24:00:00 GMT",
         b"Sun, 06 Nov 1994 23:60:00 GMT",
         b"Sun, 06 Nov 1994 23:00:61 GMT",
-        b"sun, 06 nov 1994 08:49:37 gmt",
         b"Sun, 06 Nov 1994 08:49:37 GMT ",
         b"Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
         b"Sun Nov   6 08:49:37 1994",

@@ -21,12 +21,18 @@ _DAY = rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
 _LONG_DAY = rb"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
 _MONTH = rb"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
 _TIME = rb"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-_FORMATS = (
-    re.compile(_DAY + rb", (?P<day>[0-9]{2}) " + _MONTH + rb" (?P<year>[0-9]{4}) " + _TIME + rb" GMT"),
-    re.compile(_LONG_DAY + rb", (?P<day>[0-9]{2})-" + _MONTH + rb"-(?P<year>[0-9]{2}) " + _TIME + rb" GMT"),
-    re.compile(_DAY + rb" " + _MONTH + rb" (?P<day>[ 0-9][0-9]) " + _TIME + rb" (?P<year>[0-9]{4})"),
+_FORMAT = re.compile(
+    _DAY + rb", (?P<day>[0-9]{2}) " + _MONTH + rb" (?P<year>[0-9]{4}) " + _TIME + rb" GMT", re.IGNORECASE
 )
-"""Of today; of RFC 850; of C's asctime."""
+_FULL_LENGTH = 29
+"""Bytes of a date of this format, and of no other."""
+_OLD_FORMATS = (
+    re.compile(
+        _LONG_DAY + rb", (?P<day>[0-9]{2})-" + _MONTH + rb"-(?P<year>[0-9]{2}) " + _TIME + rb" GMT", re.IGNORECASE
+    ),
+    re.compile(_DAY + rb" " + _MONTH + rb" (?P<day>[ 0-9][0-9]) " + _TIME + rb" (?P<year>[0-9]{4})", re.IGNORECASE),
+)
+"""Of RFC 850; of C's asctime."""
 
 
 @functools.lru_cache(maxsize=1024)
@@ -42,13 +48,22 @@ def http_date(seconds: int) -> bytes:
 def parse_date(value: bytes, now: float) -> int | None:
     """Return the seconds since 1970 of a date in one of the three formats, None if it is not a date.
 
-    ``now`` completes years of two digits.
+    ``now`` completes years of two digits. Case does not matter (RFC 9111, section 4.2). It is quick for a date of
+    today's format that comes again.
     """
-    for form in _FORMATS:
+    if len(value) == _FULL_LENGTH:
+        return _full_date(value)
+    for form in _OLD_FORMATS:
         match = form.fullmatch(value)
         if match is not None:
             return _seconds(match, now)
     return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _full_date(value: bytes) -> int | None:
+    match = _FORMAT.fullmatch(value)
+    return None if match is None else _seconds(match, 0)
 
 
 def _seconds(match: re.Match[bytes], now: float) -> int | None:
@@ -59,7 +74,7 @@ def _seconds(match: re.Match[bytes], now: float) -> int | None:
     if hour > 23 or minute > 59 or second > 60:
         return None
     try:
-        day = datetime(year, _MONTH_NUMBERS[match["month"]], int(match["day"]), tzinfo=UTC)
+        day = datetime(year, _MONTH_NUMBERS[match["month"].title()], int(match["day"]), tzinfo=UTC)
     except ValueError:  # such as 31 April
         return None
     return (day - _EPOCH).days * 86400 + hour * 3600 + minute * 60 + second

@@ -1,0 +1,227 @@
+"""The bytes of a response in the cache: complete, or still coming while readers read along.
+
+Few bytes stay in memory. More of them go to a file, which readers send from. Where the file has no room, the rest
+passes through a window in memory that is as long as the slowest reader needs, within a limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+__all__ = ["IN_MEMORY", "BodyWriter", "Content", "ContentFile", "ContentReader"]
+
+IN_MEMORY = 64 * 1024
+"""Bytes of a body that stay in memory; a longer one needs a file."""
+WINDOW = 256 * 1024
+"""Bytes that may wait for the slowest reader where there is no file. Then the server waits."""
+
+
+class ContentFile(Protocol):
+    """A file that holds the bytes of a content, from ``body_at`` on."""
+
+    @property
+    def fd(self) -> int: ...
+
+    @property
+    def body_at(self) -> int:
+        """Where the content begins in the file, in bytes."""
+
+    def is_intact(self) -> bool:
+        """Return False if the file has lost bytes, or was written anew, since it was opened."""
+
+    def warm(self, offset: int, length: int, done: Callable[[OSError | None], None]) -> None:
+        """Read these bytes in a thread, so that they are in the page cache, and call ``done`` in the loop's thread."""
+
+    def is_warmed(self, offset: int, length: int) -> bool:
+        """Return True if these bytes were warmed a moment ago. For file systems that cannot tell what is in memory."""
+
+    def acquire(self) -> None:
+        """Begin to use it."""
+
+    def release(self) -> None:
+        """End the use of it."""
+
+
+class BodyWriter(Protocol):
+    """Writes a body as it comes. It ends with ``commit`` or ``abort``, once."""
+
+    @property
+    def file(self) -> ContentFile:
+        """What is written. Who acquires it may read it, also after the end."""
+
+    def reserve(self, count: int) -> bool:
+        """Make room for so many more bytes. Return False if there is none yet."""
+
+    def wait_for_room(self, count: int, done: Callable[[bool], None]) -> None:
+        """As ``reserve``, but wait until others have made room. ``done(False)``: there is none."""
+
+    def commit(self, length: int, done: Callable[[bool], None]) -> None:
+        """Keep the body, of so many bytes. ``done(False)``: it could not be kept."""
+
+    def abort(self, error: OSError | None = None) -> None:
+        """Keep nothing. ``error``: what a write has raised."""
+
+
+class ContentReader(Protocol):
+    """Reads a content from a place of its own."""
+
+    @property
+    def position(self) -> int:
+        """What it needs next; it needs nothing before."""
+
+    def content_came(self) -> None:
+        """More bytes have come, or the end. Called once after each :meth:`Content.wait`. Must be quick."""
+
+
+class Content:
+    """A body. ``length`` is that of all of it in bytes, if it is known."""
+
+    __slots__ = (
+        "_readers",
+        "_waiting",
+        "complete",
+        "data",
+        "data_at",
+        "dropped",
+        "failed",
+        "file",
+        "length",
+        "more_wanted",
+        "passes",
+        "size",
+        "unread",
+    )
+
+    def __init__(self, length: int | None) -> None:
+        self.length = length
+        self.size = 0
+        """Bytes that have come."""
+        self.data = bytearray()
+        """The bytes in memory, from ``data_at`` on."""
+        self.data_at = 0
+        self.file: ContentFile | None = None
+        """What has the bytes before ``data_at``."""
+        self.passes = False
+        """It is not stored: bytes that all readers have are forgotten, and nobody else may begin to read."""
+        self.complete = self.failed = False
+        self.dropped = False
+        """The cache needs it no more: its file is released with the last reader."""
+        self.more_wanted: Callable[[], None] | None = None
+        """Called when a full window has room again."""
+        self.unread: Callable[[], None] | None = None
+        """Called when the last reader has left."""
+        self._readers: dict[ContentReader, None] = {}
+        self._waiting: dict[ContentReader, None] = {}
+
+    @classmethod
+    def of(cls, data: bytes) -> Content:
+        """Return a content that is complete."""
+        content = cls(len(data))
+        content.data += data
+        content.size, content.complete = len(data), True
+        return content
+
+    @classmethod
+    def in_whole_file(cls, file: ContentFile, length: int) -> Content:
+        """Return a content that is complete in a file. It takes over the use of the file."""
+        content = cls(length)
+        content.file = file
+        content.size = content.data_at = length
+        content.complete = True
+        return content
+
+    # Readers
+
+    def enter(self, reader: ContentReader) -> None:
+        """Begin to read."""
+        self._readers[reader] = None
+
+    def leave(self, reader: ContentReader) -> None:
+        """End reading."""
+        if reader in self._readers:
+            del self._readers[reader]
+            self._waiting.pop(reader, None)
+            self.moved()
+            if not self._readers:
+                self._release_file()
+                if self.unread is not None:
+                    self.unread()
+
+    def wait(self, reader: ContentReader) -> None:
+        """Let the reader know of more bytes, or of the end."""
+        self._waiting[reader] = None
+
+    def read(self, offset: int, most: int) -> bytes:
+        """Return bytes in memory, at most so many. ``offset`` is at least ``data_at``."""
+        start = offset - self.data_at
+        return bytes(self.data[start : start + most])
+
+    def moved(self) -> None:
+        """A reader has moved on: forget what all have, where that is the way."""
+        if not self.passes:
+            return
+        first = min((reader.position for reader in self._readers), default=self.size)
+        if first > self.data_at:
+            was_full = self.is_full
+            del self.data[: first - self.data_at]
+            self.data_at = first
+            if was_full and not self.is_full and self.more_wanted is not None:
+                self.more_wanted()
+
+    # The writer
+
+    @property
+    def is_full(self) -> bool:
+        """The writer waits until the slowest reader has moved on."""
+        return self.passes and len(self.data) >= WINDOW
+
+    @property
+    def has_readers(self) -> bool:
+        return bool(self._readers)
+
+    def keep(self, data: bytes | memoryview) -> None:
+        """Bytes have come, and stay in memory."""
+        self.data += data
+        self.came(len(data))
+
+    def came(self, count: int) -> None:
+        """Bytes have come; those that are not in memory are in the file."""
+        self.size += count
+        self._tell()
+
+    def in_file(self) -> None:
+        """All bytes that were in memory are in the file now."""
+        self.data_at = self.size
+        self.data = bytearray()
+
+    def pass_on(self) -> None:
+        """It will not be stored: what comes goes to its readers only."""
+        self.passes = True
+        self.moved()
+
+    def end(self) -> None:
+        """All bytes have come."""
+        self.length = self.size
+        self.complete = True
+        self._tell()
+
+    def fail(self) -> None:
+        """The rest will never come."""
+        self.failed = True
+        self._tell()
+
+    def drop(self) -> None:
+        """The cache needs it no more."""
+        self.dropped = True
+        self._release_file()
+
+    def _release_file(self) -> None:
+        if self.dropped and not self._readers and self.file is not None:
+            self.file.release()
+            self.file = None
+
+    def _tell(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for reader in waiting:
+            reader.content_came()

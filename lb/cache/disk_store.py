@@ -1,0 +1,426 @@
+"""The disk of a zone: objects in files, found by their digests. Several processes may share the directory.
+
+Nothing here waits for a disk in the loop's thread. What fails is counted, and said once in the log; then responses
+pass through, and it is tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import trio
+
+from lb.cache.disk_changes import DiskChanges
+from lb.cache.disk_files import DamagedError, DiskFiles
+from lb.cache.disk_reservation import Reservation
+from lb.cache.disk_room import DiskRoom
+from lb.cache.disk_state import DiskAttached, DiskError, DiskState, Eviction
+from lb.cache.disk_walk import DiskWalk, walk_all
+from lb.cache.disk_writer import Writer
+from lb.cache.object_file import ObjectInfo, ObjectLayout, charge
+from lb.cache.open_object import ObjectFile
+from lb.cache.shared_cells import SHARDS, SharedCells
+from lb.events import CacheScanned, Sink
+from lb.model import CacheSpec
+from lb.net.descriptors import Descriptors
+from lb.net.file_calls import FileCalls, FileLoop
+from lb.net.threads import Threads
+
+__all__ = ["SMALL_OBJECT", "DiskStore"]
+
+SMALL_OBJECT = 64 * 1024
+"""Maximum bytes of a body that is written as a whole."""
+READERS, WRITERS = 8, 4
+"""Threads."""
+DISK_TIMEOUT = 10.0
+"""Seconds until a disk that does not answer counts as a failed one."""
+MAX_OPENING = 4096
+"""Maximum objects that are being opened."""
+RETRY_DIRECTORY = 2.0
+"""Seconds until a directory that failed is tried again."""
+UPKEEP_EVERY = 1.0
+MAX_REST = 60.0
+"""Seconds between two walks for objects that nobody uses, at most."""
+WALK_SHARE = 0.01
+"""The part of the time that these walks may take."""
+SCAN_SHARE = 0.5
+"""The part of the time that the count at the start may take."""
+RECOUNTS = 3
+"""Counts at the start, if objects are removed meanwhile."""
+EARLY = 1.0
+"""Seconds after the start in which what is to be stored waits for the count."""
+MAX_EARLY = 256
+"""Maximum objects that wait for it."""
+JOIN_TRIES, JOIN_PAUSE = 100, 0.05
+"""While others join at the same moment."""
+
+
+def _ignore(_: bool) -> None:
+    """Nobody waits."""
+
+
+class DiskStore:
+    """The disk of one zone, for one process. ``clock``: seconds that never jump, the same for all processes."""
+
+    def __init__(
+        self,
+        spec: CacheSpec,
+        loop: FileLoop,
+        descriptors: Descriptors,
+        emit: Sink,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spec = spec
+        self._emit = emit
+        self._state = DiskState(spec, emit, clock, loop.fault)
+        self._descriptors = descriptors
+        name = f"cache {spec.name}"
+        self._reading = FileCalls(loop, descriptors, Threads(READERS, DISK_TIMEOUT), name)
+        self._writing = FileCalls(loop, descriptors, Threads(WRITERS), name)
+        self._room = DiskRoom(self._state, self._writing)
+        self._changes = DiskChanges(self._state, self._room, self._writing)
+        self._opening = 0
+        self._rest_until = 0.0
+        self._early: list[Callable[[], object]] | None = []
+        """What waits for the count at the start; None once that has ended, or takes too long."""
+
+    # Figures
+
+    @property
+    def objects(self) -> int:
+        attached = self._state.attached
+        return attached.cells.objects if attached is not None else 0
+
+    @property
+    def size(self) -> int:
+        """The bytes on disk, files under way as if they were written, and what is charged for directories."""
+        attached = self._state.attached
+        return attached.cells.size if attached is not None else 0
+
+    @property
+    def evictions(self) -> Mapping[Eviction, int]:
+        """Objects that this process removed, by why."""
+        return self._state.evictions
+
+    @property
+    def errors(self) -> Mapping[DiskError, int]:
+        return self._state.errors
+
+    @property
+    def is_storing(self) -> bool:
+        """Whether objects are stored now."""
+        return self._state.storing is not None
+
+    # Objects
+
+    def may_have(self, digest: bytes) -> bool:
+        """Return False if there surely is no such object."""
+        attached = self._state.attached
+        if attached is None or digest in self._changes.removing:
+            return False
+        return not attached.cells.counted or bool(attached.cells.table[attached.cells.cell(digest)])
+
+    def touch(self, digest: bytes) -> None:
+        """Note that an object is used."""
+        if self._state.attached is not None:
+            self._state.attached.cells.touch(digest, self._state.clock())
+
+    def open(self, digest: bytes, done: Callable[[ObjectFile | None], None]) -> None:
+        """Open an object in a thread, and pass it to ``done``, who releases it; None if it cannot be had."""
+        attached = self._state.attached
+        full = self._opening >= MAX_OPENING or not self._descriptors.has(1)
+        if attached is None or full or digest in self._changes.removing:
+            done(None)
+            return
+        self._opening += 1
+        self._descriptors.take(1)
+        self._reading.call(partial(attached.files.open_with_body, digest), partial(self._opened, digest, done), _close)
+
+    def _opened(
+        self,
+        digest: bytes,
+        done: Callable[[ObjectFile | None], None],
+        result: tuple[int, ObjectInfo, bytes | None] | OSError | None,
+    ) -> None:
+        self._opening -= 1
+        if not isinstance(result, tuple):
+            self._descriptors.give(1)
+            if isinstance(result, OSError):
+                self._unreadable(digest, result)
+            done(None)
+            return
+        fd, info, body = result
+        file = ObjectFile(
+            self._reading,
+            fd,
+            digest=digest,
+            key=info.key,
+            tags=info.tags,
+            head=info.head,
+            body_at=info.body_at,
+            length=info.length,
+            body=body,
+        )
+        if digest in self._changes.removing:
+            file.release()
+            done(None)
+            return
+        self.touch(digest)
+        done(file)
+
+    def _unreadable(self, digest: bytes, error: OSError) -> None:
+        self._state.read_failed(error)
+        if isinstance(error, DamagedError) and error.damage == "corrupt":
+            self._changes.remove(digest, _ignore, is_purge=False)
+
+    def store(self, digest: bytes, head: bytes, body: bytes, key: bytes = b"", tags: tuple[bytes, ...] = ()) -> bool:
+        """Write a whole object of at most SMALL_OBJECT bytes soon. False: it is not stored."""
+        if self._is_early:
+            return self._wait_for_count(partial(self.store, digest, head, body, key, tags))
+        layout = ObjectLayout.of(digest, head, key, tags)
+        if layout is None or len(body) > SMALL_OBJECT or self._state.storing is None:
+            return False
+        return self._changes.store(layout, body)
+
+    def create(
+        self,
+        digest: bytes,
+        head: bytes,
+        length: int | None,
+        done: Callable[[Writer | None], None],
+        key: bytes = b"",
+        tags: tuple[bytes, ...] = (),
+    ) -> None:
+        """Create an object whose body has ``length`` bytes, if that is known. ``done(None)``: it is not stored."""
+        if self._is_early and self._wait_for_count(partial(self.create, digest, head, length, done, key, tags)):
+            return
+        layout = ObjectLayout.of(digest, head, key, tags)
+        attached = self._state.storing
+        if layout is None or attached is None or not self._descriptors.has(1):
+            done(None)
+            return
+        begin, whole = charge(layout.body_at), charge(layout.body_at + (length or 0))
+        if not self._room.fits(whole):
+            done(None)
+            return
+        reservation = Reservation(attached, digest)
+        self._descriptors.take(1)
+        create = partial(self._create, attached, layout, reservation, length, done)
+        if self._room.reserve(reservation, whole) or self._room.reserve(reservation, begin):
+            create(True)
+        else:
+            self._room.wait(reservation, begin, create)
+
+    def _create(
+        self,
+        attached: DiskAttached,
+        layout: ObjectLayout,
+        reservation: Reservation,
+        length: int | None,
+        done: Callable[[Writer | None], None],
+        room: bool,
+    ) -> None:
+        if not room:
+            self._descriptors.give(1)
+            done(None)
+            return
+        files = attached.files
+        created = partial(self._created, files, layout, reservation, length, done)
+        self._reading.call(partial(files.create, layout), created, partial(_discard, files))
+
+    def _created(
+        self,
+        files: DiskFiles,
+        layout: ObjectLayout,
+        reservation: Reservation,
+        length: int | None,
+        done: Callable[[Writer | None], None],
+        result: tuple[int, str] | OSError,
+    ) -> None:
+        if isinstance(result, OSError):
+            self._descriptors.give(1)
+            size = reservation.size
+            reservation.drop()
+            if self._state.write_failed(result):
+                self._room.disk_is_full(size)
+            done(None)
+            return
+        fd, temporary = result
+        file = ObjectFile(
+            self._reading,
+            fd,
+            digest=layout.digest,
+            key=layout.key,
+            tags=layout.tags,
+            head=layout.head,
+            body_at=layout.body_at,
+            length=0,
+        )
+        done(Writer(self._state, self._room, self._writing, files, layout, reservation, length, file, temporary))
+
+    @property
+    def _is_early(self) -> bool:
+        return self._early is not None and self._state.storing is None
+
+    def _wait_for_count(self, store: Callable[[], object]) -> bool:
+        """Call ``store`` when the files are counted, or that takes too long. False: too many wait."""
+        if self._early is None or len(self._early) == MAX_EARLY:
+            return False
+        self._early.append(store)
+        return True
+
+    def _end_early(self) -> None:
+        early, self._early = self._early, None
+        for store in early or ():
+            store()
+
+    async def _end_early_in_time(self) -> None:
+        await trio.sleep(EARLY)
+        self._end_early()
+
+    def remove(self, digest: bytes, done: Callable[[bool], None] = _ignore) -> bool:
+        """Remove an object: from now on, this process does not find it. ``done`` gets whether there was one.
+
+        Returns False if so many removals wait that this one is not done.
+        """
+        return self._changes.remove(digest, done, is_purge=True)
+
+    def update_head(self, digest: bytes, head: bytes, done: Callable[[bool], None] = _ignore) -> bool:
+        """Replace the head of an object. ``done`` gets False if it has none, or no room for this one.
+
+        Returns False if so many changes wait that this one is not done.
+        """
+        return self._changes.new_head(digest, head, done)
+
+    async def purge(self, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
+        """Remove all objects whose key and tags match; it is called in threads too. Return how many on disk did.
+
+        Raises OSError if the directory cannot be read.
+        """
+        await self._changes.forget(matches)
+        attached = self._state.attached
+        count = 0
+        for shard in range(SHARDS) if attached is not None else ():
+            assert attached is not None  # noqa: S101 - for the type checker
+            subtract = attached.cells.removing()
+            freed = await self._writing.run(partial(attached.files.remove_matching, shard, matches))
+            if subtract:
+                attached.cells.removed(freed.size, freed.files)
+            self._state.evictions["purge"] += freed.files
+            count += freed.files
+        return count
+
+    # Upkeep
+
+    async def run(self) -> None:
+        """Join the others, count what is there, remove what nobody uses, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._room.run)
+            nursery.start_soon(self._changes.run)
+            nursery.start_soon(self._end_early_in_time)
+            try:
+                while True:
+                    await self._state.guard(self._keep)
+                    self._leave()
+                    await trio.sleep(RETRY_DIRECTORY)
+            finally:
+                self._leave()
+
+    async def _keep(self) -> None:
+        """Use the directory until that fails. Raises OSError."""
+        attached = self._state.attached = await self._join()
+        self._state.enable()
+        if attached.cells.counted:
+            self._end_early()
+        while True:
+            try:
+                await self._upkeep(attached)
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                self._state.disable(error)
+            await trio.sleep(min(UPKEEP_EVERY, self._spec.inactive / 4) if self._state.writable else RETRY_DIRECTORY)
+
+    async def _join(self) -> DiskAttached:
+        for _ in range(JOIN_TRIES):
+            try:
+                return await self._writing.run(partial(_join, self._spec.path), _detach)
+            except BlockingIOError:
+                await trio.sleep(JOIN_PAUSE)
+        raise TimeoutError("another process is joining, and does not go on")
+
+    def _leave(self) -> None:
+        attached, self._state.attached = self._state.attached, None
+        if attached is not None:
+            attached.cells.detach()
+            self._room.forget()
+
+    async def _upkeep(self, attached: DiskAttached) -> None:
+        files, cells = attached.files, attached.cells
+        await self._writing.run(files.check)
+        for column in cells.dead():
+            await self._writing.run(partial(files.clear_temporary, column))
+            cells.free(column)
+        if not self._state.writable:
+            await self._writing.run(files.try_to_write)
+            self._state.enable()
+        if cells.leads():
+            if not cells.counted:
+                await self._count(attached)
+            elif self._state.clock() >= self._rest_until:
+                await self._remove_unused(attached)
+
+    async def _count(self, attached: DiskAttached) -> None:
+        """Count all files. Nothing is stored before."""
+        began = trio.current_time()
+        cells = attached.cells
+        for _ in range(RECOUNTS):
+            removals = cells.removals
+            walk = self._walk(attached)
+            await walk_all(self._writing, walk, measure=True, share=SCAN_SHARE)
+            if cells.removals == removals:
+                break
+        cells.set_counted(walk.bytes, walk.objects)
+        self._end_early()
+        self._emit(CacheScanned(self._spec.name, walk.objects, walk.bytes, round(trio.current_time() - began, 3)))
+
+    async def _remove_unused(self, attached: DiskAttached) -> None:
+        began = trio.current_time()
+        walk = self._walk(attached)
+        await walk_all(self._writing, walk, share=SCAN_SHARE)
+        await self._room.remove_all(attached, walk.inactive, "inactive")
+        rest = max(min(self._spec.inactive / 4, MAX_REST), (trio.current_time() - began) / WALK_SHARE)
+        self._rest_until = self._state.clock() + rest
+
+    def _walk(self, attached: DiskAttached) -> DiskWalk:
+        return DiskWalk(attached.files, attached.cells, self._state.clock(), self._spec.inactive, 0)
+
+
+def _join(path: str) -> DiskAttached:
+    DiskFiles.prepare(path)
+    cells = SharedCells.attach(path)
+    try:
+        files = DiskFiles(path, cells.name, cells.column)
+        files.clear_temporary(cells.column)
+        files.try_to_write()
+        return DiskAttached(files, cells, files.shards())
+    except BaseException:
+        cells.detach()
+        raise
+
+
+def _detach(attached: DiskAttached) -> None:
+    attached.cells.detach()
+
+
+def _close(opened: tuple[int, ObjectInfo, bytes | None] | None) -> None:
+    if opened is not None:
+        os.close(opened[0])
+
+
+def _discard(files: DiskFiles, created: tuple[int, str]) -> None:
+    os.close(created[0])
+    files.discard(created[1])

@@ -1,0 +1,337 @@
+"""A zone of the cache: the stored responses, those on their way, and what is remembered of requests."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Literal, Protocol, TypeAlias, TypeVar
+
+from lb.cache.cache_key import CachedRequest
+from lb.cache.content import BodyWriter, Content
+from lb.cache.disk_store import DiskStore
+from lb.cache.entry import (
+    CacheEntry,
+    Mark,
+    SliceAt,
+    digest_of,
+    identity,
+    packed_entry,
+    packed_mark,
+    slice_identity,
+    unpacked,
+)
+from lb.cache.memory_file import MemoryFile
+from lb.cache.memory_store import MemoryStore
+from lb.cache.open_object import ObjectFile
+from lb.cache.vary import variant_key
+from lb.model import CacheSpec
+
+__all__ = ["CacheResult", "CacheZone", "Filling"]
+
+T = TypeVar("T")
+
+CacheResult: TypeAlias = Literal["HIT", "MISS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", "BYPASS"]
+"""What the cache did for a request, in nginx's words."""
+
+PASSED_FOR = 10.0
+"""Seconds in which requests do not wait for each other, after a response that could not be stored."""
+MOST_KEYS = 65_536
+"""Maximum keys of each table of what is remembered of requests."""
+MOST_OPEN = 256
+"""Maximum files of long responses that are kept open, so that a hit need not open them."""
+
+
+class Filling(Protocol):
+    """A response on its way into the zone."""
+
+    @property
+    def key(self) -> bytes: ...
+
+    def forget(self) -> None:
+        """Its response must not be stored: what it stands for has changed."""
+
+
+class OnOpened(Protocol):
+    """Gets what a file holds: an entry, or a mark, which is remembered; or neither."""
+
+    def __call__(self, entry: CacheEntry | None, *, is_mark: bool) -> None: ...
+
+
+class CacheZone:
+    """One zone, in one process, with ``memory`` bytes of it. ``clock()`` returns seconds since 1970."""
+
+    def __init__(
+        self, spec: CacheSpec, memory: int, disk: DiskStore | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.spec = spec
+        self.clock = clock
+        self.memory = MemoryStore(memory, self._evicted)
+        self.disk = disk
+        self.fills: dict[bytes, Filling] = {}
+        """The fills that requests may join, by identity."""
+        self.generation = 0
+        """Of what is stored: a purge makes another one."""
+        self.results: Counter[CacheResult] = Counter()
+        """Requests by what the cache did."""
+        self.fill_count = 0
+        """Fills since the start."""
+        self.evictions: Counter[str] = Counter()
+        """Entries that left the memory, by why: ``size``, ``inactive``, ``purge``."""
+        self._marks: OrderedDict[bytes, Mark] = OrderedDict()
+        self._purged_before = 0.0
+        """As ``since`` of a mark, for all keys whose marks were forgotten."""
+        self._uses: OrderedDict[bytes, int] = OrderedDict()
+        self._passed: OrderedDict[bytes, float] = OrderedDict()
+        self._opening: dict[bytes, list[OnOpened]] = {}
+        self._open: OrderedDict[bytes, CacheEntry] = OrderedDict()
+        """Long responses on disk whose files are open."""
+
+    def configure(self, spec: CacheSpec, memory: int) -> None:
+        """Apply other limits."""
+        self.spec = spec
+        self.memory.limit = memory
+        self.memory.shrink()
+
+    # Names
+
+    def identity(self, key: bytes, request: CachedRequest) -> bytes:
+        """Return what names the response to this request, as far as is known."""
+        mark = self._marks.get(key)
+        return key if mark is None or not mark.names else identity(key, variant_key(mark.names, request))
+
+    def identities(self, key: bytes, request: CachedRequest, slice_at: SliceAt | None) -> list[bytes]:
+        """Return what names the whole response, and the slice that begins at ``slice_at``."""
+        whole = self.identity(key, request)
+        return [whole] if slice_at is None else [whole, slice_identity(whole, slice_at)]
+
+    # Look-ups. See also :mod:`lb.cache.find_stored`
+
+    def find(self, identified: bytes) -> CacheEntry | None:
+        """Return an entry whose body is in memory, or in a file that is open."""
+        entry = self.memory.find(identified) or self._open.get(identified)
+        if entry is None:
+            return None
+        if not self._is_current(entry):
+            self.remove(identified)
+            return None
+        entry.last_used = self.clock()
+        if self.disk is not None:
+            self.disk.touch(entry.digest)
+        return entry
+
+    def _is_current(self, entry: CacheEntry) -> bool:
+        """Return False if the entry was purged with all variants and slices of its key."""
+        if not entry.variant and entry.part is None:
+            return True
+        mark = self._marks.get(entry.key)
+        return entry.freshness.responded_at >= (self._purged_before if mark is None else mark.since)
+
+    def may_open(self, identified: bytes) -> bool:
+        """Return False if the response is surely not on disk."""
+        return self.disk is not None and self.disk.may_have(digest_of(identified))
+
+    def open(self, digest: bytes, opened: OnOpened) -> None:
+        """Open a file of the disk, and pass on what it holds."""
+        waiting = self._opening.get(digest)
+        if waiting is not None:
+            waiting.append(opened)
+            return
+        assert self.disk is not None  # noqa: S101 - see may_open
+        self._opening[digest] = [opened]
+        self.disk.open(digest, lambda file: self._opened(digest, file))
+
+    def _opened(self, digest: bytes, file: ObjectFile | None) -> None:
+        found = self._read(file)
+        entry = found if isinstance(found, CacheEntry) else None
+        if isinstance(found, tuple):
+            _remember(self._marks, *found)
+        for opened in self._opening.pop(digest):
+            opened(entry, is_mark=isinstance(found, tuple))
+
+    def _read(self, file: ObjectFile | None) -> CacheEntry | tuple[bytes, Mark] | None:
+        """Return what a file holds. A short body is read, a long one stays in its file."""
+        if file is None:
+            return None
+        body = file.body if file.body is not None else Content.in_whole_file(file, file.length)
+        found: CacheEntry | tuple[bytes, Mark] | None
+        try:
+            found = unpacked(file.head, body) if _length(body) == file.length else None
+        except ValueError:
+            found = None
+        if isinstance(body, bytes) or not isinstance(found, CacheEntry):
+            file.release()
+        if isinstance(found, CacheEntry):
+            if not self._is_current(found):
+                _drop(found)
+                return None
+            self._keep(found)
+        return found
+
+    def is_wanted_often(self, key: bytes, min_uses: int) -> bool:
+        """Count a request for what is not stored. Return True if there were enough."""
+        if min_uses <= 1:
+            return True
+        uses = self._uses.get(key, 0) + 1
+        _remember(self._uses, key, uses)
+        return uses >= min_uses
+
+    def passes(self, identified: bytes) -> bool:
+        """Return True if the response could not be stored lately: requests need not wait for each other."""
+        until = self._passed.get(identified)
+        if until is None:
+            return False
+        if self.clock() < until <= self.clock() + PASSED_FOR:
+            return True
+        del self._passed[identified]
+        return False
+
+    def pass_on(self, identified: bytes) -> None:
+        """The response could not be stored."""
+        _remember(self._passed, identified, self.clock() + PASSED_FOR)
+
+    # Entries
+
+    def mark(self, key: bytes, names: tuple[bytes, ...], *, sliced: bool) -> None:
+        """Note under which names responses are stored: told apart by these fields of requests, or in slices."""
+        mark = self._marks.get(key)
+        if mark is None and not names and not sliced:
+            return
+        if mark is None or mark.names != names:
+            self._set_mark(key, Mark(names, self._purged_before if mark is None else mark.since))
+
+    def _set_mark(self, key: bytes, mark: Mark) -> None:
+        self._marks[key] = mark
+        self._marks.move_to_end(key)
+        if len(self._marks) > MOST_KEYS:
+            _, forgotten = self._marks.popitem(last=False)
+            if self.disk is None:
+                self._purged_before = max(self._purged_before, forgotten.since)
+        if self.disk is not None:
+            self.disk.store(digest_of(key), packed_mark(key, mark), b"", key)
+
+    def may_store(self, length: int) -> bool:
+        """Return False if a body of this length is surely too long."""
+        return length <= (self.memory.limit // 2 if self.disk is None else self.spec.max_size)
+
+    def create_writer(self, entry: CacheEntry, length: int | None, done: Callable[[BodyWriter | None], None]) -> None:
+        """Make what writes a long body, and pass it on, now or later; None if there is no room."""
+        if self.disk is not None:
+            self.disk.create(entry.digest, packed_entry(entry), length, done, key=entry.key, tags=entry.tags)
+            return
+        try:
+            done(MemoryFile(self.memory) if self.may_store(length or 0) else None)
+        except OSError:
+            done(None)
+
+    def store(self, entry: CacheEntry) -> bool:
+        """Keep an entry whose body is complete. Return False if there is no room for it."""
+        entry.last_used = self.clock()
+        self._passed.pop(entry.identity, None)
+        stored = self._keep(entry)
+        if self.disk is not None and isinstance(entry.body, bytes):
+            stored = self.disk.store(entry.digest, packed_entry(entry), entry.body, entry.key, entry.tags) or stored
+        return stored
+
+    def _keep(self, entry: CacheEntry) -> bool:
+        """Keep an entry in memory, or its file open."""
+        identified = entry.identity
+        for previous in (self.memory.remove(identified), self._open.pop(identified, None)):
+            if previous is not None:
+                _drop(previous)
+        if self.disk is None or isinstance(entry.body, bytes):
+            return self.memory.put(entry)
+        self._open[identified] = entry
+        if len(self._open) > MOST_OPEN:
+            _drop(self._open.popitem(last=False)[1])
+        return True
+
+    def refreshed(self, entry: CacheEntry) -> None:
+        """The server has confirmed an entry: its freshness and fields are new."""
+        entry.last_used = self.clock()
+        if self.disk is not None:
+            self.disk.update_head(entry.digest, packed_entry(entry))
+
+    def _evicted(self, entry: CacheEntry) -> None:
+        if self.disk is None:
+            self.evictions["size"] += 1
+        _drop(entry)
+
+    def remove(self, identified: bytes) -> bool:
+        """Remove an entry. Return True if it was in memory, or open."""
+        if self.disk is not None and self.may_open(identified):
+            self.disk.remove(digest_of(identified))
+        return self._forget(identified)
+
+    def _forget(self, identified: bytes) -> bool:
+        """Forget what is in memory of an entry, or open. Return True if there was something."""
+        entry = self.memory.remove(identified) or self._open.pop(identified, None)
+        if entry is None:
+            return False
+        _drop(entry)
+        return True
+
+    def remove_inactive(self) -> None:
+        """Forget the entries in memory that nobody has asked for in the time that the configuration gives."""
+        oldest = self.clock() - self.spec.inactive
+        gone = []
+        for entry in self.memory:
+            if entry.last_used > oldest:
+                break
+            gone.append(entry)
+        for entry in gone:
+            self.memory.remove(entry.identity)
+            _drop(entry)
+            if self.disk is None:
+                self.evictions["inactive"] += 1
+
+    async def purge(self, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
+        """Forget all entries whose key and tags match, and what is on its way. Return how many there were.
+
+        ``matches`` is called in threads too. Raises OSError if the disk cannot be read.
+        """
+        self.generation += 1
+        for fill in [fill for fill in self.fills.values() if matches(fill.key, ())]:
+            fill.forget()
+        entries = [entry for entry in (*self.memory, *self._open.values()) if matches(entry.key, entry.tags)]
+        if self.disk is None:
+            return self._remove_all(entries)
+        known = sum([self._forget(entry.identity) for entry in entries])
+        return max(known, await self.disk.purge(matches))
+
+    def purge_key(self, key: bytes) -> int:
+        """Forget all that is stored for a key. Return how many entries are known."""
+        self.generation += 1
+        for fill in [fill for fill in self.fills.values() if fill.key == key]:
+            fill.forget()
+        mark = self._marks.get(key)
+        if mark is not None:
+            self._set_mark(key, Mark(mark.names, self.clock()))
+            return 1
+        known = self.may_open(key)
+        return self.remove(key) or known
+
+    def _remove_all(self, entries: Iterable[CacheEntry]) -> int:
+        count = 0
+        for entry in entries:
+            count += self.remove(entry.identity)
+        self.evictions["purge"] += count
+        return count
+
+
+def _length(body: bytes | Content) -> int:
+    return len(body) if isinstance(body, bytes) else body.size
+
+
+def _drop(entry: CacheEntry) -> None:
+    entry.removed = True
+    if isinstance(entry.body, Content):
+        entry.body.drop()
+
+
+def _remember(table: OrderedDict[bytes, T], key: bytes, value: T) -> None:
+    """Enter a value as the newest one; the oldest goes if there are too many."""
+    table[key] = value
+    table.move_to_end(key)
+    if len(table) > MOST_KEYS:
+        table.popitem(last=False)

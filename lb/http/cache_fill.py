@@ -1,0 +1,554 @@
+"""A request of the cache to a server, and its response on its way into the zone.
+
+A fill belongs to the cache, not to the client that began it. Those who wait for it get its response as it comes. If the
+response must not be stored, the client that began the fill gets it from the server's connection, and each of the others
+asks the server itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol, TypeVarTuple
+
+from lb.cache.content import IN_MEMORY, BodyWriter, Content
+from lb.cache.entry import CacheEntry, Part, SliceAt, identity, slice_identity
+from lb.cache.policy import serves_stale, storing
+from lb.cache.stored_fields import stored_fields, tags_of, updated, validators_of
+from lb.cache.vary import variant_key, vary_of
+from lb.events import CacheFillFailed, Reason, RequestReason
+from lb.http.cache_sink import CacheSink
+from lb.http.cached_route import CachedRoute
+from lb.http.carrier import ExchangeToServe, Upstream
+from lb.http.header_edits import FieldChange
+from lb.http.pace import Pace
+from lb.http.response import Response
+from lb.http.server_connection import ServerConnection
+from lb.http.steps import Body
+from lb.http.upstream_request import UpstreamRequest
+from lb.http1.body import MessageBody
+from lb.http1.coding import PlainCoding
+from lb.http1.field import CONDITION
+from lb.http1.ranges import parse_content_range
+from lb.http1.request_head import RequestHead
+from lb.http1.response_head import ResponseHead
+from lb.model.connection import LiveConnection
+from lb.model.request import HeaderFields
+from lb.net.deadlines import DeadlineQueue
+from lb.pools.backend import Backend
+from lb.relay.epoll_stream import EpollStream
+
+__all__ = ["Fill", "FillReader"]
+
+Ts = TypeVarTuple("Ts")
+
+_CONDITIONS = frozenset(
+    (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range")
+)
+
+
+class FillReader(Protocol):
+    """Waits for the response of a fill."""
+
+    @property
+    def head(self) -> RequestHead: ...
+
+    def filled(self, fill: Fill, entry: CacheEntry) -> None:
+        """The response comes: its head, and as much of its body as is there."""
+
+    def confirmed(self, entry: CacheEntry) -> None:
+        """The server has confirmed what was stored."""
+
+    def stale(self, entry: CacheEntry) -> None:
+        """The server has failed, and the stale response may be served."""
+
+    def released(self) -> None:
+        """The response cannot be shared: ask the server."""
+
+    def take(self, upstream: UpstreamRequest, server: ServerConnection) -> UpstreamRequest | None:
+        """Return the request that goes on with the server's response; None if it is not what was asked for."""
+
+    def fill_failed(self, status: int, reason: RequestReason, fields: HeaderFields) -> None:
+        """There is no response."""
+
+
+class Fill:
+    """Implements ExchangeToServe, for a request whose client is the cache.
+
+    ``exchange`` is the request that it begins with; ``stale`` is what the server is asked to confirm. ``slice_at`` is
+    the slice to fetch; None = the whole body.
+    """
+
+    upstream: Upstream | None = None
+    body: MessageBody | None = None
+    """The request has none."""
+    bytes_in = bytes_out = 0
+    status: int | None = None
+    responded_at: float | None = None
+    expects_continue = False
+    is_limited = False
+    ended = False
+    cache: str | None = None
+    """It is the cache."""
+    entry: CacheEntry | None = None
+    """The response, once its head was accepted."""
+
+    def __init__(
+        self,
+        cached: CachedRoute,
+        exchange: ExchangeToServe,
+        key: bytes,
+        stale: CacheEntry | None = None,
+        slice_at: SliceAt | None = None,
+    ) -> None:
+        self.cached = cached
+        self.key = key
+        self._slice_at = slice_at
+        self.asked = exchange.head
+        """The head of the request that it began with."""
+        self.stale = stale
+        self.head = _plain(exchange.head)
+        self.client, self.scheme, self.id = exchange.client, exchange.scheme, exchange.id
+        self.told = exchange.told
+        self.edits = self._edits(exchange, stale)
+        self._forwarded = exchange.forwarded
+        self.began = cached.loop.turn.now
+        self.requested_at = cached.zone.clock()
+        self.identity = self._identity(cached.zone.identity(key, exchange.head))
+        self.waiting: dict[FillReader, None] = {}
+        self.content = Content(None)
+        self.content.unread = self._unread
+        self.carrier = CacheSink(cached.loop, exchange.carrier, self.content, self._create_writer)
+        self._idle_queue: DeadlineQueue | None = None
+        self._forgotten = False
+        self._open = _OpenFill(self)
+        cached.context.open.add(self._open)
+
+    def _identity(self, whole: bytes) -> bytes:
+        return whole if self._slice_at is None else slice_identity(whole, self._slice_at)
+
+    def _edits(self, exchange: ExchangeToServe, stale: CacheEntry | None) -> FieldChange | None:
+        """Return the changes of the request: without the client's conditions, with those of the cache."""
+        own = tuple(validators_of(stale.fields)) if stale is not None and self.cached.rules.revalidate else ()
+        if self._slice_at is not None:
+            offset, size = self._slice_at
+            own = (*own, (b"Range", b"bytes=%d-%d" % (offset, offset + size - 1)))
+        if not own and not exchange.head.block.meanings & CONDITION:
+            return exchange.edits
+        change = FieldChange(_CONDITIONS, own)
+        return change if exchange.edits is None else exchange.edits.then(change)
+
+    def start(self) -> None:
+        """Ask the server."""
+        self.cached.zone.fill_count += 1
+        self.upstream = request = _FillRequest(self)
+        request.start()
+
+    def forget(self) -> None:
+        """Its response must not be stored: what it stands for was purged."""
+        self._forgotten = True
+        self._leave_zone()
+
+    def _leave_zone(self) -> None:
+        fills = self.cached.zone.fills
+        if fills.get(self.identity) is self:
+            del fills[self.identity]
+
+    # Those who wait
+
+    def join(self, reader: FillReader) -> None:
+        """Wait for the response, or begin to read it."""
+        if self.entry is None:
+            self.waiting[reader] = None
+        else:
+            reader.filled(self, self.entry)
+
+    def leave(self, reader: FillReader) -> None:
+        """A client has left."""
+        self.waiting.pop(reader, None)
+
+    def _tell(self, call: Callable[[FillReader], None]) -> None:
+        waiting, self.waiting = self.waiting, {}
+        for reader in waiting:
+            try:
+                call(reader)
+            except Exception as exception:  # noqa: BLE001 - a bug in one request must not reach another
+                self.cached.loop.fault("http", exception)
+
+    # The response
+
+    def may_serve_stale(self, failure: str) -> bool:
+        stale = self.stale
+        return stale is not None and serves_stale(self.cached.rules, stale.freshness, failure, self.cached.zone.clock())
+
+    def serve_stale(self) -> None:
+        """The server has failed: those who wait get what was stored."""
+        stale = self.stale
+        assert stale is not None  # noqa: S101 - may_serve_stale has said so
+        self._tell(lambda reader: reader.stale(stale))
+
+    def confirm(self, head: ResponseHead) -> None:
+        """The server says that the stored response is still what it was."""
+        stale, zone, rules = self.stale, self.cached.zone, self.cached.rules
+        assert stale is not None  # noqa: S101 - it was asked to confirm it
+        fields = updated(rules, stale.fields, _fields_of(head))
+        freshness = storing(rules, self.head, stale.status, fields, self.requested_at, zone.clock())
+        if freshness is None:
+            zone.remove(stale.identity)
+        else:
+            stale.fields, stale.freshness = fields, freshness
+            zone.refreshed(stale)
+        self._tell(lambda reader: reader.confirmed(stale))
+
+    def accept(self, head: ResponseHead) -> bool:
+        """Return True if the response is stored, or at least read by all who wait."""
+        zone, rules, fields = self.cached.zone, self.cached.rules, _fields_of(head)
+        status, part = self._part_of(head)
+        freshness = storing(rules, self.head, status, fields, self.requested_at, zone.clock())
+        vary = vary_of(rules, fields)
+        length = head.block.length
+        if part is not None:
+            length = min(part.slice_size, part.total - part.offset)
+        if freshness is None or vary is None or self._is_too_long(part.total if part is not None else length):
+            return False
+        self.content.length = length
+        zone.mark(self.key, vary, sliced=part is not None)
+        variant = variant_key(vary, self.asked) if vary else b""
+        self._rename(self._identity(identity(self.key, variant)))
+        kept = [field for field in stored_fields(rules, fields) if part is None or field[0].lower() != b"content-range"]
+        self.entry = CacheEntry(self.key, variant, status, kept, freshness, self.content, tags_of(fields), part=part)
+        if length is not None and length > IN_MEMORY:
+            self.carrier.open_file()
+        return True
+
+    def _part_of(self, head: ResponseHead) -> tuple[int, Part | None]:
+        """Return the status to store, and the slice that the response is. A server may answer with the whole body."""
+        if self._slice_at is None or head.status != 206:
+            self._slice_at = None
+            return head.status, None
+        found = parse_content_range(head.block.get(b"content-range") or b"")
+        offset, size = self._slice_at
+        if found is None or found[0] != (offset, min(size, found[1] - offset)):
+            return head.status, None
+        if head.block.length not in (None, found[0].length):
+            return head.status, None
+        return 200, Part(offset, size, found[1])
+
+    def _is_too_long(self, length: int | None) -> bool:
+        """``length``: of the whole body in bytes; None = not known."""
+        most = self.cached.rules.max_object
+        return length is not None and (0 < most < length or not self.cached.zone.may_store(length))
+
+    def _create_writer(self, done: Callable[[BodyWriter | None], None]) -> None:
+        assert self.entry is not None  # noqa: S101 - its body comes
+        self.cached.zone.create_writer(self.entry, self.content.length, done)
+
+    def _rename(self, identified: bytes) -> None:
+        """The response names the fields by which its variants are told: it is a variant of its own."""
+        fills = self.cached.zone.fills
+        if identified != self.identity:
+            registered = fills.get(self.identity) is self
+            self._leave_zone()
+            self.identity = identified
+            if registered:
+                fills.setdefault(identified, self)
+
+    def begin_reading(self) -> None:
+        """Let those who wait read the response. A request with other fields that Vary names asks for itself."""
+        entry = self.entry
+        assert entry is not None  # noqa: S101 - it was accepted
+        zone = self.cached.zone
+
+        def tell(reader: FillReader) -> None:
+            if self._identity(zone.identity(self.key, reader.head)) == self.identity:
+                reader.filled(self, entry)
+            else:
+                reader.released()
+
+        self._tell(tell)
+
+    def refuse(self) -> None:
+        """The response must not be stored: the stored one, if any, is no longer valid."""
+        self.cached.zone.pass_on(self.identity)
+        self._leave_zone()
+        if self.stale is not None:
+            self.cached.zone.remove(self.stale.identity)
+
+    def pass_to_reader(self, request: UpstreamRequest, server: ServerConnection) -> UpstreamRequest | None:
+        """Let the first who waits go on with the server's response; return its request. The others ask themselves."""
+        taken = None
+        for reader in list(self.waiting):
+            taken = reader.take(request, server)
+            if taken is not None:
+                del self.waiting[reader]
+                break
+        return taken
+
+    def release_waiting(self) -> None:
+        self._tell(lambda reader: reader.released())
+
+    # Calls of the request, as ExchangeToServe
+
+    @property
+    def max_header(self) -> int:
+        return self.cached.max_header
+
+    def forwarded(self) -> HeaderFields:
+        return self._forwarded()
+
+    def interim(self, head: ResponseHead) -> None:
+        """Interim responses are for no client in particular."""
+
+    def response_begins(self, status: int) -> None:
+        self.status = status
+        self.responded_at = self.cached.loop.turn.now
+
+    def response_complete(self, *, close: bool = False) -> None:  # noqa: ARG002 - there is no client's connection
+        """All has come."""
+        content, entry = self.content, self.entry
+        if content.length not in (None, content.size):  # a slice in chunks
+            self.abort("bad_response")
+            return
+        content.end()
+        if self._forgotten or entry is None:
+            self._finished(False)
+        else:
+            self.carrier.finish(self._finished)
+
+    def _finished(self, stored: bool) -> None:
+        """The body is in memory or in a file, or it could not be kept."""
+        content, entry = self.content, self.entry
+        if stored and entry is not None and not self._forgotten:
+            if content.file is None:
+                entry.body = bytes(content.data)
+            stored = self.cached.zone.store(entry)
+        if not stored:
+            content.drop()
+        self._end()
+
+    def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
+        """No request of the cache offers another protocol: the request refuses it before."""
+
+    def request_pace(self, resume: Callable[[], None]) -> Pace | None:  # noqa: ARG002 - it has no body
+        return None
+
+    def response_pace(self, resume: Callable[[], None]) -> Pace | None:  # noqa: ARG002 - clients have their own
+        return None
+
+    def send_continue(self) -> None:
+        """It has no body."""
+
+    def refuse_body(self, status: int) -> None:
+        """It has none."""
+
+    def passed(self) -> None:
+        """It has no steps."""
+
+    def set_request_field(self, name: bytes, value: bytes | None) -> None:
+        """It has no steps."""
+
+    def spawn(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        self.cached.loop.spawn(partial(self._run, async_fn, *args))
+
+    async def _run(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
+        await async_fn(*args)
+
+    def respond(
+        self, status: int, fields: HeaderFields = (), body: Body = b"", *, reason: RequestReason = "ok"
+    ) -> None:
+        """Nothing answers it but the server."""
+        raise NotImplementedError
+
+    def fail(self, status: int, reason: RequestReason, fields: HeaderFields = ()) -> None:
+        """The server has not answered, or not well."""
+        if self.ended:
+            return
+        if self.entry is not None:
+            self.abort(reason)
+            return
+        if self.may_serve_stale("timeout" if reason == "timeout" else "error"):
+            self.serve_stale()
+        else:
+            self._tell(lambda reader: reader.fill_failed(status, reason, fields))
+        self._note_failure(reason)
+        self._end()
+
+    def abort(self, reason: RequestReason) -> None:
+        """The response cannot be completed: nobody may take it for the whole."""
+        if self.ended:
+            return
+        if self.entry is None and self.waiting:
+            self.fail(502, reason)
+            return
+        self.content.fail()
+        self.content.drop()
+        self._note_failure(reason)
+        self._end()
+
+    def client_left(self) -> None:
+        """Its only client is the cache."""
+        self.abort("stopped")
+
+    def _note_failure(self, reason: RequestReason) -> None:
+        path = self.asked.target.partition(b"?")[0].decode()
+        self.cached.context.sink(
+            CacheFillFailed(self.cached.zone.spec.name, self.asked.host.decode(), path, self._server_name, reason)
+        )
+
+    @property
+    def _server_name(self) -> str | None:
+        return self.upstream.server_name_used if self.upstream is not None else None
+
+    def _unread(self) -> None:
+        """Nobody reads. What will not be stored is not needed any more."""
+        if self.content.passes and not self.ended:
+            self.client_left()
+
+    def end(self) -> None:
+        """It has no response to bring: the requests that waited go their own ways."""
+        self._end()
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        self.carrier.cancel()
+        self._leave_zone()
+        if self._idle_queue is not None:
+            self._idle_queue.discard(self)
+        if self.upstream is not None and not self.upstream.done:
+            self.upstream.end()
+        self.cached.context.closed(self._open)
+
+    # The idle timeout
+
+    def watch_idle(self) -> None:
+        if self._idle_queue is None and not self.ended:
+            self._idle_queue = self.cached.idle_queue
+            self._idle_queue.enter(self, self.cached.loop.turn.now)
+
+    def expired(self, queue: DeadlineQueue) -> None:
+        """The idle timeout has passed, unless something has moved since."""
+        self.cached.loop.refresh()
+        now = self.cached.loop.turn.now
+        active = self.upstream.last_activity if self.upstream is not None else 0.0
+        if self.content.is_full:  # it waits for a reader, who has an idle timeout of its own
+            active = now
+        if now - active < queue.timeout:
+            queue.renew(self, active)
+            return
+        self._idle_queue = None
+        self.abort("timeout")
+
+
+class _OpenFill:
+    """A fill as the process lists and ends it. Implements :class:`lb.proxy.downstream.OpenConnection`."""
+
+    bytes_in = 0
+
+    def __init__(self, fill: Fill) -> None:
+        self.id = fill.cached.context.next_id()
+        self._fill = fill
+
+    @property
+    def bytes_out(self) -> int:
+        return self._fill.content.size
+
+    @property
+    def backend(self) -> Backend | None:
+        upstream = self._fill.upstream
+        return upstream.backend if upstream is not None else None
+
+    @property
+    def server(self) -> Backend | None:
+        upstream = self._fill.upstream
+        return upstream.used if upstream is not None else None
+
+    def live(self) -> LiveConnection:
+        fill, backend = self._fill, self.backend
+        cached = fill.cached
+        return LiveConnection(
+            self.id,
+            cached.listener,
+            cached.pool_target.pool.name,
+            backend.name if backend is not None else None,
+            f"cache {cached.zone.spec.name}",
+            "open",
+            (cached.loop.turn.now - fill.began) * 1000,
+            self.bytes_in,
+            self.bytes_out,
+        )
+
+    def server_removed(self) -> None:
+        if self._fill.upstream is not None:
+            self._fill.upstream.server_removed()
+
+    def close(self, reason: Reason) -> None:
+        """End the fill now, or let another server go on with it."""
+        fill = self._fill
+        fill.cached.loop.refresh()
+        if reason in ("server_down", "primary_back") and fill.upstream is not None:
+            fill.upstream.server_down()
+        else:
+            fill.abort("stopped")
+
+
+class _FillRequest(UpstreamRequest):
+    """The request of a fill. The response goes into the cache, or to those who wait for it."""
+
+    def __init__(self, fill: Fill) -> None:
+        super().__init__(fill, fill.cached.pool_target)
+        self._fill = fill
+
+    def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+        fill, status = self._fill, head.status
+        if status == 304 and fill.stale is not None:
+            fill.confirm(head)
+            self._drop_response(head, rest)
+        elif status >= 400 and fill.may_serve_stale(f"http_{status}"):
+            fill.serve_stale()
+            self._drop_response(head, rest)
+        elif fill.accept(head):
+            self.response_sent = response = _StoredResponse(self, server, head, None)
+            fill.begin_reading()
+            response.begin(rest)
+        else:
+            self._pass_on(server, head, rest)
+
+    def _drop_response(self, head: ResponseHead, rest: memoryview) -> None:
+        """Its body, if there is one, is not wanted."""
+        server, fill = self.server, self._fill
+        assert server is not None  # noqa: S101 - it has responded
+        bodiless = head.fixed == len(rest) or (head.bodiless(b"GET") and not rest)
+        self.response_complete(reusable=bodiless and head.keep_alive and not server.has_more())
+        fill.end()
+
+    def _pass_on(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+        """The response is not stored: it goes to the first who waits."""
+        fill = self._fill
+        fill.refuse()
+        taken = fill.pass_to_reader(self, server)
+        fill.release_waiting()
+        fill.end()
+        if taken is not None:
+            taken.deliver(server, head, rest)
+
+
+class _StoredResponse(Response):
+    """Undoes the framing of the body."""
+
+    def _framing(self) -> bytes:
+        if self._head.block.chunked and self.body is not None:
+            self._coding = PlainCoding()
+        return b""
+
+
+def _plain(head: RequestHead) -> RequestHead:
+    """Return the head of a request for all of the body, whatever part the client has asked for."""
+    if head.method == b"GET" and head.minor == 0:
+        return head
+    return RequestHead(b"GET", head.target, head.host, 0, head.block, head.cookie_line)
+
+
+def _fields_of(head: ResponseHead) -> HeaderFields:
+    return [(field.written_name, field.value) for field in head.block.end_to_end()]

@@ -1,0 +1,189 @@
+"""Where the response to a request of the cache goes: into a content, in the place of a client's connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+from lb.cache.content import IN_MEMORY, BodyWriter, Content
+from lb.http.carrier import Carrier, ExchangeToServe
+from lb.http.header_edits import FieldChange
+from lb.http1.response_head import ResponseHead
+from lb.relay.epoll_loop import EpollLoop
+
+__all__ = ["CacheSink", "CreateWriter"]
+
+CreateWriter: TypeAlias = Callable[[Callable[[BodyWriter | None], None]], None]
+"""Creates a writer for a long body, and passes it on, now or later; None: the body cannot be stored."""
+
+_NO_SOCKET = cast("socket.SocketType", None)
+
+
+class CacheSink(Carrier):
+    """Takes a body whose framing is undone. Few bytes stay in memory, more go to what ``create_writer`` makes.
+
+    While it waits for a file, or for room in it, it is not writable, as a socket that takes no more. If there is no
+    room, the body passes to those who read along, and is not stored. It has what a response and a flow need of a
+    carrier, but no socket.
+    """
+
+    __slots__ = ("_create_writer", "_finished", "_waits", "_writer", "content")
+    spliced = False
+    watched = None
+    destination = None
+    tlvs = b""
+
+    def __init__(self, loop: EpollLoop, carrier: Carrier, content: Content, create_writer: CreateWriter) -> None:
+        super().__init__(loop, _NO_SOCKET, None, 0)
+        self.id = carrier.id
+        self.client = carrier.client
+        self.forwarded_lines = carrier.forwarded_lines
+        self.must_close = False
+        self.request_flow = self.response_flow = None
+        self.content = content
+        content.more_wanted = self._go_on
+        self._create_writer = create_writer
+        self._writer: BodyWriter | None = None
+        self._waits = False
+        """For a writer, or for room."""
+        self._finished: Callable[[bool], None] | None = None
+
+    def response_image(
+        self,
+        exchange: ExchangeToServe,  # noqa: ARG002 - no head is written
+        head: ResponseHead,  # noqa: ARG002
+        framing: bytes | None = None,  # noqa: ARG002
+        *,
+        change: FieldChange | None = None,  # noqa: ARG002
+        until_close: bool = False,  # noqa: ARG002
+    ) -> bytes:
+        return b""
+
+    def write_two(self, head: bytes, data: bytes | memoryview) -> None:  # noqa: ARG002 - no head is written
+        self.write(data)
+
+    def write(self, data: bytes | memoryview, *, more: bool = False) -> None:  # noqa: ARG002 - no packets
+        """Take bytes of the body."""
+        content, writer = self.content, self._writer
+        if writer is not None and not content.data and not self._waits and writer.reserve(len(data)):
+            error = _append(writer, content.size, data)
+            if error is None:
+                content.data_at += len(data)
+                content.came(len(data))
+                return
+            self._give_up(error)
+        content.keep(data)
+        self._move_to_file()
+
+    def open_file(self) -> None:
+        """The body will be long: it goes to a file from the begin."""
+        self._waits = True
+        self.writable = False
+        self._create_writer(self._created)
+
+    def _created(self, writer: BodyWriter | None) -> None:
+        self._waits = False
+        if self.closed:
+            if writer is not None:
+                writer.abort()
+            return
+        if writer is None:
+            self.content.pass_on()
+        else:
+            self._writer = writer
+            self.content.file = writer.file
+            writer.file.acquire()
+        self._go_on()
+
+    def _move_to_file(self) -> None:
+        """Write what is in memory to the file, unless it is little, or passes only."""
+        content, writer = self.content, self._writer
+        if self._waits:
+            return
+        if content.passes:
+            self.writable = not content.is_full
+        elif writer is None:
+            if content.size > IN_MEMORY:
+                self.open_file()
+        elif not writer.reserve(len(content.data)):
+            self._waits = True
+            self.writable = False
+            writer.wait_for_room(len(content.data), self._has_room)
+        else:
+            self._write_out(writer)
+
+    def _has_room(self, room: bool) -> None:
+        self._waits = False
+        if self.closed or self._writer is None:
+            return
+        if room:
+            self._write_out(self._writer)
+        else:
+            self._give_up(None)
+        self._go_on()
+
+    def _write_out(self, writer: BodyWriter) -> None:
+        content = self.content
+        error = _append(writer, content.data_at, content.data)
+        if error is None:
+            content.in_file()
+        else:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError | None) -> None:
+        """The disk does not take the body: it passes only."""
+        assert self._writer is not None  # noqa: S101 - it was written to
+        self._writer.abort(error)
+        self._writer = None
+        self.content.pass_on()
+
+    def _go_on(self) -> None:
+        """There is a file, or room, or it will pass without."""
+        self._move_to_file()
+        if self._waits:
+            return
+        self.writable = not self.content.is_full
+        if self._finished is not None:
+            self._commit(self._finished)
+        elif self.writable and self.response_flow is not None:
+            self.loop.refresh()
+            self.response_flow.pump()
+
+    # The end
+
+    def finish(self, finished: Callable[[bool], None]) -> None:
+        """All has come: store it. ``finished(False)``: it is not stored."""
+        self._finished = finished
+        if not self._waits:
+            self._commit(finished)
+
+    def _commit(self, finished: Callable[[bool], None]) -> None:
+        self._finished = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.commit(self.content.size, finished)
+        else:
+            finished(not self.content.passes)
+
+    def cancel(self) -> None:
+        """The rest will not come, or must not be stored."""
+        self.closed = True
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.abort()
+
+
+def _append(writer: BodyWriter, at: int, data: bytes | bytearray | memoryview) -> OSError | None:
+    """Write bytes of a body at their place. Return what the disk says if it does not take them."""
+    file = writer.file
+    at += file.body_at
+    rest = memoryview(data)
+    try:
+        while rest:
+            count = os.pwrite(file.fd, rest, at)
+            rest, at = rest[count:], at + count
+    except OSError as error:
+        return error
+    return None

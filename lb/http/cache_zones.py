@@ -1,0 +1,86 @@
+"""The zones of the cache in this process: the same for all listeners, also over reloads."""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary, finalize, ref
+
+import trio
+
+from lb.cache.disk_store import DiskStore
+from lb.cache.zone import CacheZone
+from lb.model import CacheSpec
+from lb.net.deadlines import DeadlineQueue
+from lb.proxy.context import ConnectionContext
+from lb.relay.epoll_loop import EpollLoop
+from lb.relay.epoll_splicer import EpollSplicer
+
+__all__ = ["CacheZones"]
+
+MOST_OFTEN, LEAST_OFTEN = 1.0, 60.0
+"""Seconds between two looks for what nobody asks for any more."""
+LOOKS_A_LIFE = 4
+"""Looks in the time after which such a response is removed."""
+
+
+class CacheZones:
+    """A zone lives as long as a route uses it. It keeps its responses over a change of its limits."""
+
+    def __init__(self, context: ConnectionContext) -> None:
+        self._context = context
+        self._zones: WeakValueDictionary[tuple[str, str], CacheZone] = WeakValueDictionary()
+
+    def of(self, spec: CacheSpec) -> CacheZone:
+        """Return the zone, with these limits."""
+        zone = self._zones.get((spec.name, spec.path))
+        memory = spec.memory // self._context.workers
+        if zone is None:
+            zone = self._zones[spec.name, spec.path] = CacheZone(spec, memory, self._disk(spec) if spec.path else None)
+            _Upkeep(self._context, zone)
+            if zone.disk is not None:
+                self._run(zone, zone.disk)
+        else:
+            zone.configure(spec, memory)
+        return zone
+
+    def _disk(self, spec: CacheSpec) -> DiskStore:
+        context = self._context
+        return DiskStore(spec, _loop_of(context), context.descriptors, context.sink)
+
+    def _run(self, zone: CacheZone, disk: DiskStore) -> None:
+        """Let the disk's tasks run as long as the zone is in use."""
+        scope = trio.CancelScope()
+        finalize(zone, scope.cancel)
+
+        async def run() -> None:
+            with scope:
+                await disk.run()
+
+        _loop_of(self._context).spawn(run)
+
+    def all(self) -> list[CacheZone]:
+        """Return the zones in use."""
+        return list(self._zones.values())
+
+
+class _Upkeep:
+    """Removes what nobody asks for any more. Implements Wait."""
+
+    def __init__(self, context: ConnectionContext, zone: CacheZone) -> None:
+        self._context = context
+        self._zone = ref(zone)
+        self._enter(zone)
+
+    def _enter(self, zone: CacheZone) -> None:
+        interval = min(max(zone.spec.inactive / LOOKS_A_LIFE, MOST_OFTEN), LEAST_OFTEN)
+        self._context.deadlines.queue("cache", interval).enter(self, self._context.clock())
+
+    def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - it is in one only
+        zone = self._zone()
+        if zone is not None:
+            zone.remove_inactive()
+            self._enter(zone)
+
+
+def _loop_of(context: ConnectionContext) -> EpollLoop:
+    assert isinstance(context.splicer, EpollSplicer)  # noqa: S101 - HttpMode.read_settings has looked
+    return context.splicer.loop

@@ -1,0 +1,100 @@
+"""The response to one request from what the cache has: all of it, a part, or that it has not changed."""
+
+from __future__ import annotations
+
+import os
+
+import attrs
+
+from lb.cache.entry import CacheEntry
+from lb.http.content_part import ContentPart
+from lb.http.file_flow import BodyPart
+from lb.http.slices import Slices
+from lb.http.steps import ExchangeView
+from lb.http1.conditions import Validators, is_unmodified
+from lb.http1.field import CONDITION
+from lb.http1.ranges import BOUNDARY, ByteRange, content_range, multipart, requested_ranges, unsatisfied
+from lb.model.http_dates import parse_date
+from lb.model.request import HeaderFields
+
+__all__ = ["respond_from"]
+
+VIA_FIELD = (b"Via", b"1.1 trio-lb")
+_OF_304 = frozenset((b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"))
+"""Fields of the stored response that a 304 has: RFC 9110, section 15.4.5."""
+
+
+def respond_from(
+    exchange: ExchangeView, entry: CacheEntry, added: HeaderFields, now: float, slices: Slices | None = None
+) -> None:
+    """Answer a request from an entry, whose body may still be coming. ``added`` are further fields.
+
+    ``slices`` has the others if the entry is a slice.
+    """
+    head = exchange.head
+    age = (b"Age", b"%d" % max(0, int(entry.freshness.age(now))))
+    fields = [*entry.fields, age, VIA_FIELD, *added]
+    if head.block.meanings & CONDITION and 200 <= entry.status < 300:
+        validators = _validators_of(entry, now)
+        if is_unmodified(head.block, validators, now):
+            exchange.respond(304, [field for field in fields if field[0].lower() in _OF_304] + [age, VIA_FIELD, *added])
+            return
+        size = _size(entry)
+        if entry.status == 200 and size is not None:
+            ranges = requested_ranges(head.method, head.block, validators, size, now)
+            if ranges is not None:
+                _respond_with_ranges(exchange, _Source(entry, size, slices), fields, ranges)
+                return
+    if slices is not None:
+        exchange.respond(entry.status, fields, (slices.part(0, _size(entry) or 0),))
+    else:
+        exchange.respond(entry.status, fields, _whole(entry))
+
+
+@attrs.frozen
+class _Source:
+    """What parts are taken from."""
+
+    entry: CacheEntry
+    size: int
+    """Bytes of the whole body."""
+    slices: Slices | None
+
+    def part(self, wanted: ByteRange) -> BodyPart:
+        body = self.entry.body
+        if self.slices is not None:
+            return self.slices.part(*wanted)
+        if isinstance(body, bytes):
+            return body[wanted.offset : wanted.offset + wanted.length]
+        return ContentPart(body, *wanted)
+
+
+def _size(entry: CacheEntry) -> int | None:
+    return entry.length if entry.part is None else entry.part.total
+
+
+def _validators_of(entry: CacheEntry, now: float) -> Validators:
+    values = {name.lower(): value for name, value in entry.fields if name.lower() in (b"etag", b"last-modified")}
+    modified = values.get(b"last-modified")
+    return Validators(values.get(b"etag"), parse_date(modified, now) if modified is not None else None)
+
+
+def _whole(entry: CacheEntry) -> bytes | tuple[BodyPart]:
+    return entry.body if isinstance(entry.body, bytes) else (ContentPart(entry.body),)
+
+
+def _respond_with_ranges(
+    exchange: ExchangeView, source: _Source, fields: HeaderFields, ranges: tuple[ByteRange, ...]
+) -> None:
+    size = source.size
+    if not ranges:
+        exchange.fail(416, "ok", ((b"Content-Range", unsatisfied(size)),))
+    elif len(ranges) == 1:
+        content = (b"Content-Range", content_range(ranges[0], size))
+        exchange.respond(206, (*fields, content), (source.part(ranges[0]),))
+    else:
+        media_type = next((value for name, value in fields if name.lower() == b"content-type"), b"")
+        parts = multipart(ranges, size, media_type, os.urandom(BOUNDARY).hex().encode())
+        kept = [field for field in fields if field[0].lower() != b"content-type"]
+        body = [piece for head, part in zip(parts.heads, ranges, strict=True) for piece in (head, source.part(part))]
+        exchange.respond(206, [(b"Content-Type", parts.content_type), *kept], (*body, parts.end))

@@ -1,0 +1,70 @@
+"""A route with a cache: what its requests, its fills and its hits share."""
+
+from __future__ import annotations
+
+from lb.cache.cache_key import KeyTemplate
+from lb.cache.entry import SliceAt
+from lb.cache.policy import wanted
+from lb.cache.zone import CacheResult, CacheZone
+from lb.http.upstream_request import PoolTarget
+from lb.http1.field import CONDITION
+from lb.http1.ranges import first_byte
+from lb.http1.request_head import RequestHead
+from lb.model import RouteCache
+from lb.model.request import HeaderFields
+from lb.net.deadlines import DeadlineQueue
+
+__all__ = ["CachedRoute"]
+
+
+class CachedRoute:
+    """``idle_queue`` and ``max_header`` are those of ``listener``. ``target`` asks the servers."""
+
+    def __init__(
+        self,
+        rules: RouteCache,
+        zone: CacheZone,
+        target: PoolTarget,
+        *,
+        listener: str,
+        idle_queue: DeadlineQueue,
+        max_header: int,
+    ) -> None:
+        self.rules = rules
+        self.zone = zone
+        self.pool_target = target
+        self.context = target.context
+        self.loop = target.loop
+        self.listener = listener
+        self.idle_queue = idle_queue
+        self.max_header = max_header
+        self._key = KeyTemplate(rules.key)
+        self._status_header = rules.status_header.encode()
+
+    def is_unusual(self, head: RequestHead) -> bool:
+        """Return True if what the request says may keep it from a stored response."""
+        rules = self.rules
+        return rules.obey_client or (bool(rules.bypass) and wanted(rules.bypass, head))
+
+    def slice_of(self, head: RequestHead) -> SliceAt | None:
+        """Return the slice in which the range begins that a request asks for; None: no slices."""
+        size = self.rules.slice
+        if not size or not head.block.meanings & CONDITION or head.method != b"GET":
+            return None
+        ranges = head.block.conditions.get(b"range", ())
+        first = first_byte(ranges[0]) if len(ranges) == 1 else None
+        return None if first is None else SliceAt(first - first % size, size)
+
+    def key(self, scheme: bytes, head: RequestHead) -> bytes:
+        """Return the key of a request. ``scheme``: what the client used."""
+        return self._key(scheme, head)
+
+    def key_of(self, scheme: bytes, head: RequestHead, uri: bytes) -> bytes:
+        """Return the key that a request for another path of the same host would have."""
+        other = RequestHead(b"GET", uri, head.host, head.minor, head.block, head.cookie_line)
+        return self._key(scheme, other)
+
+    def added(self, result: CacheResult, status: bytes) -> HeaderFields:
+        """Return the fields that tell what the cache did."""
+        fields = ((b"Cache-Status", status),)
+        return (*fields, (self._status_header, result.encode())) if self._status_header else fields
