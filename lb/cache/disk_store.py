@@ -50,8 +50,8 @@ SCAN_SHARE = 0.5
 """The part of the time that the count at the start may take."""
 RECOUNTS = 3
 """Counts at the start, if objects are removed meanwhile."""
-EARLY = 1.0
-"""Seconds after the start in which what is to be stored waits for the count."""
+EARLY, COUNT_IN = 5.0, 1.0
+"""Seconds in which what is to be stored waits at the start: for the directory, and then for the count."""
 MAX_EARLY = 256
 """Maximum objects that wait for it."""
 JOIN_TRIES, JOIN_PAUSE = 100, 0.05
@@ -277,8 +277,8 @@ class DiskStore:
         for store in early or ():
             store()
 
-    async def _end_early_in_time(self) -> None:
-        await trio.sleep(EARLY)
+    async def _end_early_in(self, seconds: float) -> None:
+        await trio.sleep(seconds)
         self._end_early()
 
     def remove(self, digest: bytes, done: Callable[[bool], None] = _ignore) -> bool:
@@ -320,21 +320,23 @@ class DiskStore:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._room.run)
             nursery.start_soon(self._changes.run)
-            nursery.start_soon(self._end_early_in_time)
+            nursery.start_soon(self._end_early_in, EARLY)
             try:
                 while True:
-                    await self._state.guard(self._keep)
+                    await self._state.guard(partial(self._keep, nursery))
+                    self._end_early()
                     self._leave()
                     await trio.sleep(RETRY_DIRECTORY)
             finally:
                 self._leave()
 
-    async def _keep(self) -> None:
+    async def _keep(self, nursery: trio.Nursery) -> None:
         """Use the directory until that fails. Raises OSError."""
         attached = self._state.attached = await self._join()
         self._state.enable()
         if attached.cells.counted:
             self._end_early()
+        nursery.start_soon(self._end_early_in, COUNT_IN)
         while True:
             try:
                 await self._upkeep(attached)

@@ -13,8 +13,8 @@ from typing import Protocol, TypeVarTuple
 
 from lb.cache.content import IN_MEMORY, BodyWriter, Content
 from lb.cache.entry import CacheEntry, Part, SliceAt, identity, slice_identity
-from lb.cache.policy import serves_stale, storing
-from lb.cache.stored_fields import stored_fields, tags_of, updated, validators_of
+from lb.cache.policy import StoredHead, revalidated, serves_stale, storing
+from lb.cache.stored_fields import stored_fields, tags_of, validators_of
 from lb.cache.vary import variant_key, vary_of
 from lb.events import CacheFillFailed, Reason, RequestReason
 from lb.http.cache_sink import CacheSink
@@ -191,12 +191,12 @@ class Fill:
         """The server says that the stored response is still what it was."""
         stale, zone, rules = self.stale, self.cached.zone, self.cached.rules
         assert stale is not None  # noqa: S101 - it was asked to confirm it
-        fields = updated(rules, stale.fields, _fields_of(head))
-        freshness = storing(rules, self.head, stale.status, fields, self.requested_at, zone.clock())
-        if freshness is None:
+        stored = StoredHead(stale.status, stale.fields, stale.freshness)
+        found = revalidated(rules, self.head, stored, _fields_of(head), self.requested_at, zone.clock())
+        if found is None:
             zone.remove(stale.identity)
         else:
-            stale.fields, stale.freshness = fields, freshness
+            stale.fields, stale.freshness = found.fields, found.freshness
             zone.refreshed(stale)
         self._tell(lambda reader: reader.confirmed(stale))
 
@@ -215,7 +215,11 @@ class Fill:
         zone.mark(self.key, vary, sliced=part is not None)
         variant = variant_key(vary, self.asked) if vary else b""
         self._rename(self._identity(identity(self.key, variant)))
-        kept = [field for field in stored_fields(rules, fields) if part is None or field[0].lower() != b"content-range"]
+        kept = [
+            field
+            for field in stored_fields(rules, fields, zone.clock())
+            if part is None or field[0].lower() != b"content-range"
+        ]
         self.entry = CacheEntry(self.key, variant, status, kept, freshness, self.content, tags_of(fields), part=part)
         if length is not None and length > IN_MEMORY:
             self.carrier.open_file()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from lb.cache.cache_status import cache_status
 from lb.cache.entry import CacheEntry
 from lb.cache.policy import Reuse, reuse
-from lb.http.cached_response import VIA_FIELD
+from lb.http.cached_response import VIA_FIELD, sent_fields
 from lb.http.cached_route import CachedRoute
 from lb.http.exchange import Exchange, ExchangeCarrier
 from lb.http.frontend import HttpFrontend, RunningRoute
@@ -85,7 +85,12 @@ def _make(head: RequestHead, cached: CachedRoute, scheme: bytes, now: float) -> 
     if reuse(cached.rules, freshness, head, now) is not Reuse.FRESH:
         return None
     age, ttl = freshness.age(now), freshness.time_left(now)
-    fields = [*entry.fields, (b"Age", b"%d" % max(0, int(age))), VIA_FIELD, *cached.added("HIT", cache_status(ttl=ttl))]
+    fields = [
+        *sent_fields(entry),
+        (b"Age", b"%d" % max(0, int(age))),
+        VIA_FIELD,
+        *cached.added("HIT", cache_status(ttl=ttl)),
+    ]
     wire = status_line(entry.status) + field_lines(fields) + _framing(entry.status, len(entry.body))
     return _Hit(entry, entry.body, wire, now + min(1 - age % 1, ttl), zone.generation)
 

@@ -17,7 +17,7 @@ from lb.http1.ranges import BOUNDARY, ByteRange, content_range, multipart, reque
 from lb.model.http_dates import parse_date
 from lb.model.request import HeaderFields
 
-__all__ = ["respond_from"]
+__all__ = ["VIA_FIELD", "respond_from", "sent_fields"]
 
 VIA_FIELD = (b"Via", b"1.1 trio-lb")
 _OF_304 = frozenset((b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"))
@@ -33,7 +33,7 @@ def respond_from(
     """
     head = exchange.head
     age = (b"Age", b"%d" % max(0, int(entry.freshness.age(now))))
-    fields = [*entry.fields, age, VIA_FIELD, *added]
+    fields = [*sent_fields(entry), age, VIA_FIELD, *added]
     if head.block.meanings & CONDITION and 200 <= entry.status < 300:
         validators = _validators_of(entry, now)
         if is_unmodified(head.block, validators, now):
@@ -73,9 +73,15 @@ def _size(entry: CacheEntry) -> int | None:
     return entry.length if entry.part is None else entry.part.total
 
 
+def sent_fields(entry: CacheEntry) -> HeaderFields:
+    """Return the fields of an entry that clients get. X-Accel-Expires is for the cache."""
+    return [field for field in entry.fields if field[0].lower() != b"x-accel-expires"]
+
+
 def _validators_of(entry: CacheEntry, now: float) -> Validators:
-    values = {name.lower(): value for name, value in entry.fields if name.lower() in (b"etag", b"last-modified")}
-    modified = values.get(b"last-modified")
+    names = (b"etag", b"last-modified", b"date")
+    values = {name.lower(): value for name, value in entry.fields if name.lower() in names}
+    modified = values.get(b"last-modified", values.get(b"date"))  # RFC 9111, section 4.3.2
     return Validators(values.get(b"etag"), parse_date(modified, now) if modified is not None else None)
 
 
