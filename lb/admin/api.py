@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from lb import __version__
+from lb.admin.caches import caches_of, purge_of
 from lb.admin.explanation import Explainer
 from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
@@ -64,6 +65,8 @@ def api(process: Process, recent: RecentRequests) -> Routes:
     routes.add("/readyz", GET=endpoints.readyz)
     routes.add("/metrics", GET=endpoints.metrics)
     routes.add("/api/v1/status", GET=endpoints.status)
+    routes.add("/api/v1/caches", GET=endpoints.caches)
+    routes.add("/api/v1/caches/(?P<zone>[^/]+)/purge", POST=endpoints.purge)
     routes.add("/api/v1/connections", GET=endpoints.connections)
     routes.add("/api/v1/connections/(?P<id>[0-9]{1,18})/close", POST=endpoints.close_connection)
     routes.add("/api/v1/events", GET=endpoints.events)
@@ -122,6 +125,7 @@ class AdminRoutes:
             figures=stats.figures,
             handshakes_waiting=stats.handshakes_waiting,
             kept_connections=stats.kept_connections,
+            caches=stats.caches,
             active={name: balancer.data_plane.active(name) for name in balancer.bound},
             servers=tuple(servers),
             checks=dict(balancer.checks),
@@ -132,6 +136,10 @@ class AdminRoutes:
         )
         lines = [line async for line in in_turns(exposition(values))]
         return AdminResponse("".join(lines).encode(), "text/plain; version=0.0.4; charset=utf-8")
+
+    async def caches(self, _request: AdminRequest) -> AdminResponse:
+        stats = await self._balancer.data_plane.stats()
+        return json_response({"caches": caches_of(self._balancer.config.caches, stats, self._recent.oldest_caches)})
 
     async def connections(self, request: AdminRequest) -> AdminResponse:
         query = {key: values[-1] for key, values in request.query.items()}
@@ -219,6 +227,12 @@ class AdminRoutes:
             "ignored": running.ignored,
         }
         return json_response(answer)
+
+    async def purge(self, request: AdminRequest) -> AdminResponse:
+        zone = request.parameters["zone"]
+        if zone not in self._balancer.config.caches:
+            raise HttpError(404, f"there is no cache {shown(zone)}")
+        return json_response({"purged": await self._balancer.purge(zone, purge_of(_json_object(request.body)))})
 
     async def close_server(self, request: AdminRequest) -> AdminResponse:
         pool, server = request.parameters["pool"], request.parameters["server"]

@@ -11,7 +11,7 @@ import trio
 from lb.admin.messages import AdminRequest, HttpError
 from lb.control.balancer import Balancer
 from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name, routed
-from lb.model.explained_request import AskedRequest
+from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.values import shown
 from lb.net.cooperate import done_in_turns
 
@@ -37,7 +37,8 @@ class Explainer:
     async def answer(self, request: AdminRequest) -> JsonObject:
         """Return the answer to the query of a request. Raises HttpError."""
         try:
-            work = self._work(self._question(request.query))
+            question = self._question(request.query)
+            work = self._work(question)
         except LookupError as error:
             raise HttpError(404, str(error)) from error
         answer: JsonObject | None = None
@@ -47,7 +48,22 @@ class Explainer:
             nursery.cancel_scope.cancel()
         if answer is None:
             raise HttpError(503, "too many explain requests in progress; try again")
+        if question.request is not None and question.request.cache:
+            answer["stored"] = await self._stored(question.request)
         return answer
+
+    async def _stored(self, request: RoutedRequest) -> list[JsonObject]:
+        """Return what its cache has for a request."""
+        found = await self._balancer.data_plane.stored(request.cache, request.cache_key)
+        return [
+            {
+                "status": each.status,
+                "bytes": each.bytes,
+                "age": round(each.age, 3),
+                "fresh_for": round(each.fresh_for, 3),
+            }
+            for each in found
+        ]
 
     def _question(self, query: Mapping[str, list[str]]) -> ExplainQuestion:
         """Parse the query. Raises HttpError and LookupError."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
 
 from lb.dataplane.requests import REQUEST_BOUNDS, STATUS_CLASSES, Durations
 from lb.dataplane.stats import CONNECT_BOUNDS, Counters
+from lb.model.cache_figures import CacheFigures, CacheTier
 
 __all__ = ["ServerFigures", "Values", "exposition"]
 
@@ -37,6 +38,8 @@ class Values:
     handshakes_waiting: int
     kept_connections: Mapping[str, int]
     """Per pool."""
+    caches: Mapping[str, CacheFigures]
+    """Per zone."""
     active: Mapping[str, int]
     """Open connections per listener."""
     servers: tuple[ServerFigures, ...]
@@ -71,6 +74,7 @@ def exposition(values: Values) -> Iterator[str]:
     yield from _requests(figures)
     kept = _by("pool", values.kept_connections)
     yield from _gauge("lb_http_kept_connections", "Idle connections to servers, kept for further requests.", kept)
+    yield from _caches(values.caches)
     yield from _servers(values.servers)
     yield from _process(values)
 
@@ -100,6 +104,32 @@ def _requests(figures: Counters) -> Iterator[str]:
     yield from _durations("lb_http_first_byte_seconds", "From a request's head to its response's head.", first_byte)
     retries = _by("pool", figures.request_retries)
     yield from _counter("lb_http_retries_total", "Further attempts of requests after a failed one.", retries)
+
+
+def _caches(caches: Mapping[str, CacheFigures]) -> Iterator[str]:
+    def by(label: str, counts: Callable[[CacheFigures], Mapping[str, int]]) -> Iterator[Sample]:
+        return (
+            (_labels(zone=zone, **{label: key}), count)
+            for zone, figures in caches.items()
+            for key, count in counts(figures).items()
+        )
+
+    def by_tier(figure: Callable[[CacheTier], int]) -> Iterator[Sample]:
+        for zone, figures in caches.items():
+            yield _labels(zone=zone, tier="memory"), figure(figures.memory)
+            if figures.disk is not None:
+                yield _labels(zone=zone, tier="disk"), figure(figures.disk)
+
+    requests = by("result", lambda figures: figures.requests)
+    yield from _counter("lb_cache_requests_total", "Requests by what the cache did.", requests)
+    yield from _gauge("lb_cache_bytes", "Bytes of what is stored.", by_tier(lambda tier: tier.bytes))
+    yield from _gauge("lb_cache_objects", "Stored responses.", by_tier(lambda tier: tier.objects))
+    fills = ((_labels(zone=zone), figures.fills) for zone, figures in caches.items())
+    yield from _counter("lb_cache_fills_total", "Requests of the cache to servers.", fills)
+    evictions = by("why", lambda figures: figures.evictions)
+    yield from _counter("lb_cache_evictions_total", "Stored responses that were removed.", evictions)
+    errors = by("kind", lambda figures: figures.errors)
+    yield from _counter("lb_cache_errors_total", "Failures of the disk of a cache.", errors)
 
 
 def _durations(name: str, documentation: str, series: Iterable[tuple[str, Durations]]) -> Iterator[str]:

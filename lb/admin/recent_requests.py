@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
 import attrs
@@ -10,6 +12,7 @@ import trio
 
 from lb.control.balancer import Balancer
 from lb.dataplane.requests import RequestsByRoute
+from lb.model.cache_figures import CacheFigures
 from lb.model.http import HttpSettings
 
 __all__ = ["RecentRequests", "http_listeners"]
@@ -24,11 +27,20 @@ SAMPLES = 12
 class RecentRequests:
     """The counters of the last minute."""
 
+    _caches: deque[Mapping[str, CacheFigures]] = attrs.field(factory=lambda: deque(maxlen=SAMPLES))
     _samples: deque[tuple[float, RequestsByRoute]] = attrs.field(factory=lambda: deque(maxlen=SAMPLES))
 
-    def sample(self, now: float, requests: RequestsByRoute) -> None:
+    def sample(
+        self, now: float, requests: RequestsByRoute, caches: Mapping[str, CacheFigures] = MappingProxyType({})
+    ) -> None:
         """Keep the counters of this moment. They must not change afterwards."""
         self._samples.append((now, requests))
+        self._caches.append(caches)
+
+    @property
+    def oldest_caches(self) -> Mapping[str, CacheFigures]:
+        """The figures of the caches, by zone, of the oldest sample; none before there is one."""
+        return self._caches[0] if self._caches else {}
 
     def oldest(self, now: float, requests: RequestsByRoute) -> tuple[float, RequestsByRoute]:
         """Return the oldest sample with its time; before there is one, what is given: the state now."""
@@ -39,9 +51,10 @@ class RecentRequests:
         while True:
             if http_listeners(balancer):
                 stats = await balancer.data_plane.stats()
-                self.sample(trio.current_time(), stats.figures.requests)
+                self.sample(trio.current_time(), stats.figures.requests, stats.caches)
             else:
                 self._samples.clear()
+                self._caches.clear()
             await trio.sleep(SAMPLE_PERIOD)
 
 

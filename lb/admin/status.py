@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import attrs
 import trio
 
+from lb.admin.caches import caches_of
 from lb.admin.recent_requests import RecentRequests, http_listeners
 from lb.admin.request_status import requests_of
 from lb.control.balancer import Balancer
@@ -25,6 +26,7 @@ async def status(balancer: Balancer, stats: StatsSnapshot, recent: RecentRequest
     return {
         "listeners": await _listeners(balancer, stats, recent),
         "pools": await _pools(balancer, stats),
+        "caches": caches_of(balancer.config.caches, stats, recent.oldest_caches),
         "ended": _ended(stats.figures),
         "bytes_in": stats.figures.bytes_in,
         "bytes_out": stats.figures.bytes_out,

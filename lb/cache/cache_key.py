@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from lb.model.purge import PurgedUrl
 from lb.model.request import Request
 from lb.model.suggestion import did_you_mean
 
@@ -16,6 +17,8 @@ _SEPARATOR = b"\n"
 
 Without it, ``http`` and ``sexample.com`` would make the key of ``https`` and ``example.com``.
 """
+_ANY = rb"[^\n]*"
+"""Matches any value."""
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VARIABLE = re.compile(rf"\{{(?:([a-z]+)|(header|cookie):({_NAME}))\}}")
 
@@ -54,6 +57,8 @@ class KeyTemplate:
 
     def __init__(self, text: str) -> None:
         self._parts: list[bytes | _Value] = []
+        self._words: list[bytes | str] = []
+        """The parts by name: a text, the name of a value of the URL, or none for what else a request says."""
         end = 0
         for match in _VARIABLE.finditer(text):
             self._add_text(text[end : match.start()])
@@ -67,6 +72,23 @@ class KeyTemplate:
         """Return the key of a request. ``scheme`` is ``http`` or ``https``."""
         return b"".join([part if isinstance(part, bytes) else part(scheme, request) for part in self._parts])
 
+    def pattern(self, url: PurgedUrl, *, is_prefix: bool) -> bytes:
+        """Return a regular expression for the keys of a URL, or of all that begin so.
+
+        It matches whatever fields, cookies and methods are in them.
+        """
+        path, mark, query = map(re.escape, url.uri.partition(b"?"))
+        rest = _ANY if is_prefix else b""
+        values = {
+            "scheme": url.scheme,
+            "host": re.escape(url.host) + (b"(?::80)?" if url.scheme == b"http" else b"(?::443)?"),
+            "uri": path + mark + query + rest,
+            "path": path if mark else path + rest,
+            "query": query + rest,
+        }
+        words = [re.escape(word) if isinstance(word, bytes) else values.get(word, _ANY) for word in self._words]
+        return b"".join(words)
+
     def _add_text(self, text: str) -> None:
         if not text.isprintable():
             raise ValueError("must not hold control characters")
@@ -74,6 +96,7 @@ class KeyTemplate:
             raise _unknown(braces[1]) if braces[2] else ValueError("has a '{' without a '}'")
         if text:
             self._parts.append(text.encode())
+            self._words.append(text.encode())
 
     def _add_value(self, match: re.Match[str]) -> None:
         word, kind, name = match.groups()
@@ -81,6 +104,8 @@ class KeyTemplate:
             raise _unknown(word)
         if any(not isinstance(part, bytes) for part in self._parts):
             self._parts.append(_SEPARATOR)
+            self._words.append(_SEPARATOR)
+        self._words.append(word or "")
         self._parts.append(_VALUES[word] if word is not None else _named(kind, name.encode()))
 
 

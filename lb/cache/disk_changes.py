@@ -70,6 +70,7 @@ class DiskChanges:
         self._queued = trio.Event()
         self._urgent = trio.Event()
         self._idle = trio.Event()
+        """Set unless changes are being done."""
         self._idle.set()
 
     def store(self, layout: ObjectLayout, body: bytes) -> bool:
@@ -128,9 +129,7 @@ class DiskChanges:
             with trio.move_on_after(GATHER_STORES):
                 await self._urgent.wait()
             self._urgent = trio.Event()
-            self._idle = trio.Event()
             await self._state.guard(self._do_all)
-            self._idle.set()
 
     async def _do_all(self) -> None:
         while self._queue:
@@ -138,7 +137,11 @@ class DiskChanges:
             for each in batch:
                 if isinstance(each, _Store):
                     self._taken(each)
-            await self._do(batch)
+            self._idle = trio.Event()
+            try:
+                await self._do(batch)
+            finally:
+                self._idle.set()
         self._queued = trio.Event()
 
     async def _do(self, batch: list[_Change]) -> None:
@@ -219,6 +222,10 @@ class DiskChanges:
 
 def _do_in_thread(files: DiskFiles, batch: Sequence[_Change]) -> list[_Result]:
     results: list[_Result] = []
+    try:
+        files.check()
+    except OSError as error:
+        return [error] * len(batch)
     for change in batch:
         try:
             results.append(_do_one(files, change))

@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -29,6 +29,8 @@ from lb.cache.object_file import (
     slot_write,
 )
 from lb.cache.shared_cells import SHARED_NAME, read_name
+from lb.net.beneath import open_cached
+from lb.net.used_file import can_tell
 
 __all__ = ["DIRECTORIES", "DIRECTORY", "FULL", "Damage", "DamagedError", "DiskFiles", "Freed", "shard_of"]
 
@@ -43,7 +45,7 @@ MODE = 0o700
 TRIES = 8
 """Tries to place a file while others place the same object."""
 _NAME = re.compile(r"[0-9a-f]{64}")
-_OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 """To open a pipe would wait for a writer."""
 _IN_THE_WAY = frozenset((errno.ELOOP, errno.EISDIR, errno.ENXIO))
 """What a link, a directory and a pipe or socket answer to an open."""
@@ -85,6 +87,8 @@ class DiskFiles:
         self._name = name
         self._column = column
         self._numbers = count()
+        self.can_tell = False
+        """Whether the file system can tell that a call would have to wait for the disk."""
 
     def path_of(self, digest: bytes) -> str:
         return f"{self.path}/{digest[:1].hex()}/{digest.hex()}"
@@ -109,17 +113,21 @@ class DiskFiles:
         """Raise what a file that is written would raise. A full disk can be written, once something is removed."""
         temporary = self._temporary()
         try:
-            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except OSError as error:
             if error.errno not in FULL:
                 raise
         else:
+            self.can_tell = can_tell(fd)
+            os.close(fd)
             os.unlink(temporary)
 
-    def clear_temporary(self, column: int) -> None:
-        """Remove what a dead process has left."""
-        for each in Path(self.path, TEMPORARY).glob(f"{column}-*"):
-            each.unlink(missing_ok=True)
+    def clear_temporary(self, columns: Collection[int]) -> None:
+        """Remove what dead processes have left."""
+        names = {str(column) for column in columns}
+        for each in Path(self.path, TEMPORARY).iterdir():
+            if each.name.partition("-")[0] in names:
+                each.unlink(missing_ok=True)
 
     def names(self, shard: int) -> list[str]:
         """Return the names of the objects in a directory."""
@@ -134,31 +142,34 @@ class DiskFiles:
 
     # Objects
 
-    def open_with_body(self, digest: bytes) -> tuple[int, ObjectInfo, bytes | None] | None:
+    def open_with_body(self, digest: bytes, *, wait: bool = True) -> tuple[int, ObjectInfo, bytes | None] | None:
         """Open an object, as :meth:`open` does, and read its body if it is short."""
-        opened = self.open(digest)
+        opened = self.open(digest, wait=wait)
         if opened is None:
             return None
         fd, info = opened
         if info.length > SHORT_BODY:
             return fd, info, None
         try:
-            return fd, info, os.pread(fd, info.length, info.body_at)
+            return fd, info, _read_body(fd, info, wait=wait)
         except BaseException:
             os.close(fd)
             raise
 
-    def open(self, digest: bytes) -> tuple[int, ObjectInfo] | None:
-        """Open an object. Return None if there is none. Raises DamagedError."""
+    def open(self, digest: bytes, *, wait: bool = True) -> tuple[int, ObjectInfo] | None:
+        """Open an object. Return None if there is none. Raises DamagedError.
+
+        Unless ``wait``, BlockingIOError is raised where the kernel would have to read the disk.
+        """
         path = self.path_of(digest)
-        found = self._open(path, os.O_RDONLY)
+        found = self._open(path, wait=wait)
         if found is None:
             return None
         fd, data, size = found
         try:
             info = read_info(data)
             if isinstance(info, int):
-                info = read_info(os.pread(fd, info, 0))
+                info = read_info(_read(fd, info, wait=wait))
         except BaseException:
             os.close(fd)
             raise
@@ -167,11 +178,11 @@ class DiskFiles:
         os.close(fd)
         raise DamagedError("corrupt" if is_ours(data) else "foreign", path)
 
-    def _open(self, path: str, flags: int) -> tuple[int, bytes, int] | None:
+    def _open(self, path: str, *, wait: bool = True) -> tuple[int, bytes, int] | None:
         """Open a regular file. Return its descriptor, first bytes and size; None if there is none."""
         try:
-            fd = os.open(path, flags | _OPEN)
-        except FileNotFoundError:
+            fd = os.open(path, _OPEN) if wait else open_cached(path, _OPEN)
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             if error.errno in _IN_THE_WAY:
@@ -180,7 +191,7 @@ class DiskFiles:
         try:
             status = os.fstat(fd)
             if stat.S_ISREG(status.st_mode):
-                return fd, os.pread(fd, FIRST_READ, 0), status.st_size
+                return fd, _read(fd, FIRST_READ, wait=wait), status.st_size
         except BaseException:
             os.close(fd)
             raise
@@ -201,17 +212,18 @@ class DiskFiles:
         return fd, temporary
 
     def finish(self, fd: int, temporary: str, layout: ObjectLayout, length: int) -> tuple[Freed, bool]:
-        """Give a file that is written its length, and its name. See :meth:`place`."""
+        """Give a written file its length and its name. Return what it replaces, and whether a directory was made."""
         try:
             os.pwrite(fd, layout.prefix(length), 0)
             _check_size(fd, layout.body_at + length, temporary)
+            self.check()
             return self._place(temporary, layout.digest)
         except BaseException:
             self.discard(temporary)
             raise
 
     def write(self, layout: ObjectLayout, body: bytes) -> tuple[Freed, bool]:
-        """Write a whole object. See :meth:`place`."""
+        """Write a whole object. Return as :meth:`finish`. The caller has just called :meth:`check`."""
         temporary = self._temporary()
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -233,7 +245,6 @@ class DiskFiles:
 
     def _place(self, temporary: str, digest: bytes) -> tuple[Freed, bool]:
         """Give a file its name. Return what it replaces, and whether a directory was made. Raises DamagedError."""
-        self.check()
         path = self.path_of(digest)
         freed, made = Freed(), False
         for _ in range(TRIES):
@@ -253,7 +264,7 @@ class DiskFiles:
     def remove(self, digest: bytes) -> Freed:
         """Remove an object. Return what this call removed. Raises DamagedError for a file that is none of ours."""
         path = self.path_of(digest)
-        found = self._open(path, os.O_RDONLY)
+        found = self._open(path)
         if found is None:
             return Freed()
         os.close(found[0])
@@ -296,7 +307,7 @@ class DiskFiles:
         where = slot_write(info, head)
         if where is None:
             return False
-        fd = os.open(self.path_of(digest), os.O_WRONLY | _OPEN)
+        fd = os.open(self.path_of(digest), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.pwrite(fd, where[1], where[0])
         finally:
@@ -318,6 +329,28 @@ class DiskFiles:
                 os.close(opened[0])
                 if matches(opened[1].key, opened[1].tags):
                     yield digest
+
+
+def _read(fd: int, size: int, *, wait: bool) -> bytes:
+    """Read up to so many bytes from the begin. Raises BlockingIOError, see :meth:`DiskFiles.open`."""
+    if wait:
+        return os.pread(fd, size, 0)
+    buffer = bytearray(size)
+    count = os.preadv(fd, [buffer], 0, os.RWF_NOWAIT)
+    if count < min(size, os.fstat(fd).st_size):
+        raise BlockingIOError
+    return bytes(memoryview(buffer)[:count])
+
+
+def _read_body(fd: int, info: ObjectInfo, *, wait: bool) -> bytes:
+    """Return a body, or what is left of it. Raises BlockingIOError if not all is in memory, unless ``wait``."""
+    if not info.length:
+        return b""
+    body = bytearray(info.length)
+    count = os.preadv(fd, [body], info.body_at, 0 if wait else os.RWF_NOWAIT)
+    if count < info.length and not wait:
+        raise BlockingIOError
+    return bytes(body[:count])
 
 
 def _write(fd: int, data: bytes) -> None:

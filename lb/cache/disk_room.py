@@ -18,6 +18,8 @@ __all__ = ["DiskRoom"]
 
 HEADROOM = 32
 """A part in so many of the zone is kept free, so that what comes next need not wait for a removal."""
+FULL_PART = 16
+"""A part in so many of what is stored is removed when the disk is full."""
 MAX_HEADROOM = 32 << 20
 MAX_REMOVALS = 64
 """Maximum objects that one call removes."""
@@ -76,8 +78,10 @@ class DiskRoom:
         self._wake.set()
 
     def disk_is_full(self, size: int) -> None:
-        """Remove so many bytes, though the zone has room."""
-        self._extra = max(self._extra, size)
+        """Remove so many bytes, though the zone has room, and a part of all, so that more than one object can come."""
+        attached = self._state.attached
+        part = attached.cells.size // FULL_PART if attached is not None else 0
+        self._extra = max(self._extra, size, part)
         self._wake.set()
 
     def _make(self, missing: int) -> None:

@@ -10,11 +10,13 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TypeAlias
 
+import attrs
 import trio
 
 from lb.cache.disk_changes import DiskChanges
-from lb.cache.disk_files import DamagedError, DiskFiles
+from lb.cache.disk_files import DamagedError, DiskFiles, Freed
 from lb.cache.disk_reservation import Reservation
 from lb.cache.disk_room import DiskRoom
 from lb.cache.disk_state import DiskAttached, DiskError, DiskState, Eviction
@@ -45,7 +47,7 @@ UPKEEP_EVERY = 1.0
 MAX_REST = 60.0
 """Seconds between two walks for objects that nobody uses, at most."""
 WALK_SHARE = 0.01
-"""The part of the time that these walks may take."""
+"""The part of a CPU that these walks may take."""
 SCAN_SHARE = 0.5
 """The part of the time that the count at the start may take."""
 RECOUNTS = 3
@@ -57,9 +59,28 @@ MAX_EARLY = 256
 JOIN_TRIES, JOIN_PAUSE = 100, 0.05
 """While others join at the same moment."""
 
+_Found: TypeAlias = tuple[int, ObjectInfo, bytes | None]
+"""Descriptor, what the file says about itself, the body if it is short."""
+
 
 def _ignore(_: bool) -> None:
     """Nobody waits."""
+
+
+def _ignore_none() -> None:
+    """Nobody waits."""
+
+
+@attrs.frozen(eq=False)
+class _Early:
+    """What is to be stored once the files are counted."""
+
+    digest: bytes
+    key: bytes
+    tags: tuple[bytes, ...]
+    store: Callable[[], object]
+    drop: Callable[[], None]
+    """It is not stored."""
 
 
 class DiskStore:
@@ -84,7 +105,7 @@ class DiskStore:
         self._changes = DiskChanges(self._state, self._room, self._writing)
         self._opening = 0
         self._rest_until = 0.0
-        self._early: list[Callable[[], object]] | None = []
+        self._early: list[_Early] | None = []
         """What waits for the count at the start; None once that has ended, or takes too long."""
 
     # Figures
@@ -129,7 +150,7 @@ class DiskStore:
             self._state.attached.cells.touch(digest, self._state.clock())
 
     def open(self, digest: bytes, done: Callable[[ObjectFile | None], None]) -> None:
-        """Open an object in a thread, and pass it to ``done``, who releases it; None if it cannot be had."""
+        """Pass an object to ``done``, who releases it, now or later; None if it cannot be had."""
         attached = self._state.attached
         full = self._opening >= MAX_OPENING or not self._descriptors.has(1)
         if attached is None or full or digest in self._changes.removing:
@@ -137,13 +158,21 @@ class DiskStore:
             return
         self._opening += 1
         self._descriptors.take(1)
+        if attached.files.can_tell:
+            try:
+                result: _Found | OSError | None = attached.files.open_with_body(digest, wait=False)
+            except OSError as error:
+                result = error
+            if not isinstance(result, BlockingIOError):
+                self._opened(digest, done, result)
+                return
         self._reading.call(partial(attached.files.open_with_body, digest), partial(self._opened, digest, done), _close)
 
     def _opened(
         self,
         digest: bytes,
         done: Callable[[ObjectFile | None], None],
-        result: tuple[int, ObjectInfo, bytes | None] | OSError | None,
+        result: _Found | OSError | None,
     ) -> None:
         self._opening -= 1
         if not isinstance(result, tuple):
@@ -179,7 +208,8 @@ class DiskStore:
     def store(self, digest: bytes, head: bytes, body: bytes, key: bytes = b"", tags: tuple[bytes, ...] = ()) -> bool:
         """Write a whole object of at most SMALL_OBJECT bytes soon. False: it is not stored."""
         if self._is_early:
-            return self._wait_for_count(partial(self.store, digest, head, body, key, tags))
+            again = partial(self.store, digest, head, body, key, tags)
+            return self._wait_for_count(_Early(digest, key, tags, again, _ignore_none))
         layout = ObjectLayout.of(digest, head, key, tags)
         if layout is None or len(body) > SMALL_OBJECT or self._state.storing is None:
             return False
@@ -195,8 +225,10 @@ class DiskStore:
         tags: tuple[bytes, ...] = (),
     ) -> None:
         """Create an object whose body has ``length`` bytes, if that is known. ``done(None)``: it is not stored."""
-        if self._is_early and self._wait_for_count(partial(self.create, digest, head, length, done, key, tags)):
-            return
+        if self._is_early:
+            again = partial(self.create, digest, head, length, done, key, tags)
+            if self._wait_for_count(_Early(digest, key, tags, again, partial(done, None))):
+                return
         layout = ObjectLayout.of(digest, head, key, tags)
         attached = self._state.storing
         if layout is None or attached is None or not self._descriptors.has(1):
@@ -265,17 +297,26 @@ class DiskStore:
     def _is_early(self) -> bool:
         return self._early is not None and self._state.storing is None
 
-    def _wait_for_count(self, store: Callable[[], object]) -> bool:
-        """Call ``store`` when the files are counted, or that takes too long. False: too many wait."""
+    def _wait_for_count(self, early: _Early) -> bool:
+        """Store it when the files are counted, or that takes too long. False: too many wait."""
         if self._early is None or len(self._early) == MAX_EARLY:
             return False
-        self._early.append(store)
+        self._early.append(early)
         return True
 
     def _end_early(self) -> None:
         early, self._early = self._early, None
-        for store in early or ():
-            store()
+        for each in early or ():
+            each.store()
+
+    def _forget_early(self, matches: Callable[[_Early], bool]) -> None:
+        """Do not store what waits for the count and was removed meanwhile."""
+        early = self._early or []
+        gone = [each for each in early if matches(each)]
+        if gone:
+            self._early = [each for each in early if each not in gone]
+            for each in gone:
+                each.drop()
 
     async def _end_early_in(self, seconds: float) -> None:
         await trio.sleep(seconds)
@@ -286,6 +327,7 @@ class DiskStore:
 
         Returns False if so many removals wait that this one is not done.
         """
+        self._forget_early(lambda early: early.digest == digest)
         return self._changes.remove(digest, done, is_purge=True)
 
     def update_head(self, digest: bytes, head: bytes, done: Callable[[bool], None] = _ignore) -> bool:
@@ -298,15 +340,20 @@ class DiskStore:
     async def purge(self, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
         """Remove all objects whose key and tags match; it is called in threads too. Return how many on disk did.
 
-        Raises OSError if the directory cannot be read.
+        A directory that cannot be read is counted as an error: what is in it is not found either.
         """
+        self._forget_early(lambda early: matches(early.key, early.tags))
         await self._changes.forget(matches)
         attached = self._state.attached
         count = 0
         for shard in range(SHARDS) if attached is not None else ():
             assert attached is not None  # noqa: S101 - for the type checker
             subtract = attached.cells.removing()
-            freed = await self._writing.run(partial(attached.files.remove_matching, shard, matches))
+            freed = Freed()
+            try:
+                freed = await self._writing.run(partial(attached.files.remove_matching, shard, matches))
+            except OSError as error:
+                self._state.read_failed(error)
             if subtract:
                 attached.cells.removed(freed.size, freed.files)
             self._state.evictions["purge"] += freed.files
@@ -363,9 +410,10 @@ class DiskStore:
     async def _upkeep(self, attached: DiskAttached) -> None:
         files, cells = attached.files, attached.cells
         await self._writing.run(files.check)
-        for column in cells.dead():
-            await self._writing.run(partial(files.clear_temporary, column))
-            cells.free(column)
+        while dead := cells.dead():
+            await self._writing.run(partial(files.clear_temporary, dead))
+            for column in dead:
+                cells.free(column)
         if not self._state.writable:
             await self._writing.run(files.try_to_write)
             self._state.enable()
@@ -390,11 +438,10 @@ class DiskStore:
         self._emit(CacheScanned(self._spec.name, walk.objects, walk.bytes, round(trio.current_time() - began, 3)))
 
     async def _remove_unused(self, attached: DiskAttached) -> None:
-        began = trio.current_time()
         walk = self._walk(attached)
         await walk_all(self._writing, walk, share=SCAN_SHARE)
         await self._room.remove_all(attached, walk.inactive, "inactive")
-        rest = max(min(self._spec.inactive / 4, MAX_REST), (trio.current_time() - began) / WALK_SHARE)
+        rest = max(min(self._spec.inactive / 4, MAX_REST), walk.seconds / WALK_SHARE)
         self._rest_until = self._state.clock() + rest
 
     def _walk(self, attached: DiskAttached) -> DiskWalk:
@@ -406,7 +453,7 @@ def _join(path: str) -> DiskAttached:
     cells = SharedCells.attach(path)
     try:
         files = DiskFiles(path, cells.name, cells.column)
-        files.clear_temporary(cells.column)
+        files.clear_temporary([cells.column])
         files.try_to_write()
         return DiskAttached(files, cells, files.shards())
     except BaseException:

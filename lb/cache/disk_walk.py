@@ -17,7 +17,7 @@ import trio
 
 from lb.cache.disk_files import DIRECTORIES, DIRECTORY, DiskFiles
 from lb.cache.object_file import charge
-from lb.cache.shared_cells import CELLS_PER_SHARD, EPOCH, SHARDS, SharedCells
+from lb.cache.shared_cells import CELLS_PER_SHARD, EPOCH, SHARDS, TICKS, SharedCells
 from lb.net.file_calls import FileCalls
 
 __all__ = ["DiskWalk", "walk_all"]
@@ -25,7 +25,8 @@ __all__ = ["DiskWalk", "walk_all"]
 CELL_SETTLED = 60
 """A cell that was set so many seconds before the walk belongs to an object which has its file since."""
 WALK_PIECE = 0.005
-"""Seconds of a walk in one call, a shard at least."""
+"""Seconds of CPU time of a walk in one call, a shard at least."""
+_EMPTY = bytes(4 * CELLS_PER_SHARD)
 _by_time = itemgetter(0)
 
 
@@ -38,11 +39,11 @@ async def walk_all(calls: FileCalls, walk: DiskWalk, *, measure: bool = False, s
 
 
 def _piece(walk: DiskWalk, measure: bool) -> None:
-    ends = time.monotonic() + WALK_PIECE
-    while not walk.ended:
+    began = now = time.thread_time()
+    while not walk.ended and now - began < WALK_PIECE:
         walk.step(measure=measure)
-        if time.monotonic() >= ends:
-            return
+        now = time.thread_time()
+    walk.seconds += now - began
 
 
 class DiskWalk:
@@ -55,14 +56,16 @@ class DiskWalk:
         self.objects = 0
         self.bytes = DIRECTORIES
         """Of files, if they are measured."""
+        self.seconds = 0.0
+        """CPU time."""
         self.inactive: list[bytes] = []
         """Objects that nobody used for too long, until the caller takes them."""
         self.shard = 0
         """The next one."""
         self._files = files
         self._cells = cells
-        self._now = EPOCH + int(now)
-        self._inactive = inactive
+        self._now = cells.ticks(now)
+        self._inactive = inactive * TICKS
         self._most = most
         self._oldest: list[tuple[int, str]] = []
 
@@ -122,14 +125,16 @@ class DiskWalk:
 
     def _set(self, table: memoryview, name: str, used: float) -> int:
         """The clock of files may have jumped: what was used long ago is not removed at once, the order is kept."""
-        age = min(max(time.time() - used, 0), self._inactive / 2, EPOCH / 2)
+        age = min(max(time.time() - used, 0) * TICKS, self._inactive / 2, EPOCH / 2)
         cell = int(name[2:5], 16)
         table[cell] = value = max(self._now - int(age), 1)
         return value
 
     def _clear(self, table: memoryview, names: list[str]) -> None:
         """Clear cells without an object. The next walk sets one that another process has set at this moment."""
-        settled = self._now - CELL_SETTLED
+        settled = self._now - CELL_SETTLED * TICKS
+        if table.tobytes() == _EMPTY:
+            return
         old = {cell for cell, used in enumerate(table.tolist()) if 0 < used < settled}
         for cell in old.difference([int(name[2:5], 16) for name in names]):
             if table[cell] < settled:

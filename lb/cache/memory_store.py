@@ -19,6 +19,8 @@ class MemoryStore:
         self.used = 0
         self._evicted = evicted
         self._entries: OrderedDict[bytes, tuple[CacheEntry, int]] = OrderedDict()
+        self._variants: dict[bytes, set[bytes]] = {}
+        """The identities of the variants and slices of a key, where it has some."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -26,6 +28,15 @@ class MemoryStore:
     def __iter__(self) -> Iterator[CacheEntry]:
         """Iterate from the one used least lately."""
         return (entry for entry, _ in self._entries.values())
+
+    def entries(self) -> list[CacheEntry]:
+        """Return all entries of this moment."""
+        return [entry for entry, _ in self._entries.values()]
+
+    def of_key(self, key: bytes) -> list[CacheEntry]:
+        """Return the entries with a key: one, or its variants and slices."""
+        found = (self._entries.get(identity) for identity in (key, *self._variants.get(key, ())))
+        return [each[0] for each in found if each is not None]
 
     def find(self, identity: bytes) -> CacheEntry | None:
         """Return an entry, which counts as used now."""
@@ -42,6 +53,8 @@ class MemoryStore:
         if size > self.limit:
             return False
         self._entries[identity] = entry, size
+        if identity != entry.key:
+            self._variants.setdefault(entry.key, set()).add(identity)
         self.used += size
         self.shrink()
         return True
@@ -61,12 +74,22 @@ class MemoryStore:
     def shrink(self) -> None:
         """Let entries go until the limit holds, or none is left."""
         while self.used > self.limit and self._entries:
-            _, (entry, size) = self._entries.popitem(last=False)
+            identity, (entry, size) = self._entries.popitem(last=False)
             self.used -= size
+            self._forget_variant(entry, identity)
             self._evicted(entry)
 
     def remove(self, identity: bytes) -> CacheEntry | None:
         """Forget an entry, and return it."""
         entry, size = self._entries.pop(identity, (None, 0))
         self.used -= size
+        if entry is not None:
+            self._forget_variant(entry, identity)
         return entry
+
+    def _forget_variant(self, entry: CacheEntry, identity: bytes) -> None:
+        if identity != entry.key:
+            variants = self._variants[entry.key]
+            variants.remove(identity)
+            if not variants:
+                del self._variants[entry.key]

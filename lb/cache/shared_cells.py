@@ -6,10 +6,9 @@ each column tells whether its process lives: the system releases it with the pro
 reserved is given back by whoever gets its lock. All orders of writes here let a kill count too much, never too little.
 
 The memory lies in ``/dev/shm``, not in the directory: a mapped file kills the process (SIGBUS) when its disk fails. The
-directory has the name of it, in ``trio-lb.shared``. Both stay when the last process ends: the next one knows at once
-what is there and when it was used.
+directory has the name of it, in ``trio-lb.shared``. The last process that leaves removes it.
 
-Times of use are seconds of a clock that never jumps and is the same for all processes until the next boot, which
+Times of use are those of a clock that never jumps and is the same for all processes until the next boot, which
 clears the memory too.
 """
 
@@ -22,9 +21,10 @@ import os
 import re
 import secrets
 import struct
+from itertools import islice
 from pathlib import Path
 
-__all__ = ["CELLS_PER_SHARD", "SHARDS", "SHARED_NAME", "SharedCells", "read_name"]
+__all__ = ["CELLS_PER_SHARD", "EPOCH", "SHARDS", "SHARED_NAME", "TICKS", "SharedCells", "read_name"]
 
 SHARED_NAME = "trio-lb.shared"
 MEMORY = Path("/dev/shm")  # noqa: S108 - the system's place for shared memory; names in it are not to be guessed
@@ -40,14 +40,19 @@ MAGIC, USED, COUNTED, BASE_BYTES, BASE_OBJECTS, GLOBALS = 0, 1, 2, 3, 4, 8
 others under that of the upkeep."""
 CHARGED, RESERVED, OBJECTS, ALIVE, REMOVALS, ROWS = range(6)
 """Rows. Charged are all bytes, those of files under way too, which are reserved. Alive: not cleared by a kill."""
+MAX_DEAD = COLUMNS // 8
+"""Columns that are freed at once: a process that joins meanwhile finds another one."""
 UPKEEP = COLUMNS
 """The byte that the process locks which does the upkeep for all."""
 VERSION = 0x7472696F2D6C6202
 """The magic number. It changes with the layout."""
 TABLE_AT = -(-(GLOBALS + ROWS * COLUMNS) * CELL_SIZE // mmap.PAGESIZE) * mmap.PAGESIZE
 SIZE = TABLE_AT + SHARDS * CELLS_PER_SHARD * 4
-EPOCH = 1 << 30
-"""Added to times, so that objects may be older than the clock."""
+TICKS = 32
+"""A second, in times of use: 4 bytes are four years."""
+EPOCH = 1 << 29
+"""Added to times of use, so that objects may be older than the clock: half a year."""
+LATEST = (1 << 32) - 1
 LOCK = struct.Struct("hhqqi4x")
 """``struct flock``."""
 
@@ -117,10 +122,12 @@ class SharedCells:
         return cells
 
     def _join(self) -> None:
-        """Take a column; as the first process, with all counts at 0."""
+        """Take a column; as the first process, with all counts at 0, and what all others left to be cleared."""
         if not _is_locked(self._fd):
             for cell in range(USED, len(self._cells)):
                 self._cells[cell] = 0
+            for column in range(COLUMNS):
+                self._cells[self._at(ALIVE, column)] = 1
         self.column = next((column for column in range(COLUMNS) if self._lock(column)), -1)
         if self.column < 0:
             os.close(self._fd)
@@ -130,12 +137,17 @@ class SharedCells:
         self._cells[USED] = max(self._cells[USED], self.column + 1)
 
     def detach(self) -> None:
-        """Leave. What is still reserved is given back by another process. From now on, calls here change nothing."""
+        """Leave. What is still reserved is given back by another process. From now on, calls here change nothing.
+
+        Of one that joins at this very moment, the memory may be gone; then others make a new one, and it joins again.
+        """
         if not self._cells[self._at(RESERVED)]:
             self._cells[self._at(ALIVE)] = 0
         self._cells = memoryview(bytearray(TABLE_AT)).cast("q")
         self._cells[BASE_BYTES] = 1 << 62  # no room
         _set_lock(self._fd, fcntl.F_UNLCK, 0, COLUMNS + 1)
+        if not _is_locked(self._fd):
+            (MEMORY / self.name).unlink(missing_ok=True)
         os.close(self._fd)
 
     # Locks
@@ -148,11 +160,9 @@ class SharedCells:
         return self._lock(UPKEEP)
 
     def dead(self) -> list[int]:
-        """Return the columns of processes that were killed. They belong to the caller until it frees them."""
-        used = range(self._cells[USED])
-        return [
-            each for each in used if self._cells[self._at(ALIVE, each)] and each != self.column and self._lock(each)
-        ]
+        """Return the columns of some processes that were killed. They belong to the caller until it frees them."""
+        alive = [each for each in range(COLUMNS) if self._cells[self._at(ALIVE, each)] and each != self.column]
+        return list(islice((each for each in alive if self._lock(each)), MAX_DEAD))
 
     def free(self, column: int) -> None:
         """Give a dead process's column back, without what it had reserved."""
@@ -237,13 +247,18 @@ class SharedCells:
     # Times of use
 
     @staticmethod
+    def ticks(now: float) -> int:
+        """Return a time of use."""
+        return min(EPOCH + int(now * TICKS), LATEST)
+
+    @staticmethod
     def cell(digest: bytes) -> int:
         """Return the number of a digest's cell. The first byte, and the first half of this number, is the shard."""
         return int.from_bytes(digest[:3]) >> 4
 
     def touch(self, digest: bytes, now: float) -> None:
         """Note a use."""
-        self.table[self.cell(digest)] = EPOCH + int(now)
+        self.table[self.cell(digest)] = self.ticks(now)
 
 
 def read_name(directory: str) -> str:

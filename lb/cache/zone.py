@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Literal, Protocol, TypeAlias, TypeVar, get_args
 
-from lb.cache.cache_key import CachedRequest
+import attrs
+import trio
+
+from lb.cache.cache_key import CachedRequest, KeyTemplate
 from lb.cache.content import BodyWriter, Content
+from lb.cache.disk_state import DiskError, Eviction
 from lb.cache.disk_store import DiskStore
 from lb.cache.entry import (
     CacheEntry,
@@ -24,11 +28,17 @@ from lb.cache.entry import (
 from lb.cache.memory_file import MemoryFile
 from lb.cache.memory_store import MemoryStore
 from lb.cache.open_object import ObjectFile
+from lb.cache.purge_match import MARK_TAG, PurgeMatch, purge_match
+from lb.cache.top_keys import TopKeys
 from lb.cache.vary import variant_key
 from lb.model import CacheSpec
+from lb.model.cache_figures import MOST_TOP_OBJECTS, CacheFigures, CacheTier
+from lb.model.purge import Purge, Purged, StoredResponse
+from lb.net.cooperate import in_turns
 
 __all__ = ["CacheResult", "CacheZone", "Filling"]
 
+_K = TypeVar("_K")
 T = TypeVar("T")
 
 CacheResult: TypeAlias = Literal["HIT", "MISS", "EXPIRED", "STALE", "UPDATING", "REVALIDATED", "BYPASS"]
@@ -38,6 +48,10 @@ PASSED_FOR = 10.0
 """Seconds in which requests do not wait for each other, after a response that could not be stored."""
 MOST_KEYS = 65_536
 """Maximum keys of each table of what is remembered of requests."""
+MOST_TEMPLATES = 1024
+"""Maximum templates of keys, those of earlier configurations too."""
+REMOVAL_TIMEOUT = 1.0
+"""Seconds that a purge waits until the disk has removed a file. No process finds it any more."""
 MOST_OPEN = 256
 """Maximum files of long responses that are kept open, so that a hit need not open them."""
 
@@ -51,11 +65,22 @@ class Filling(Protocol):
     def forget(self) -> None:
         """Its response must not be stored: what it stands for has changed."""
 
+    def purge(self, matches: PurgeMatch) -> None:
+        """Its response must not be stored if it matches. Its key is known, its tags may not be."""
+
 
 class OnOpened(Protocol):
     """Gets what a file holds: an entry, or a mark, which is remembered; or neither."""
 
     def __call__(self, entry: CacheEntry | None, *, is_mark: bool) -> None: ...
+
+
+@attrs.define
+class _Opening:
+    """A file of the disk on its way: who waits for it, and what was purged meanwhile."""
+
+    waiting: list[OnOpened]
+    purges: list[PurgeMatch] = attrs.field(factory=list)
 
 
 class CacheZone:
@@ -76,14 +101,17 @@ class CacheZone:
         """Requests by what the cache did."""
         self.fill_count = 0
         """Fills since the start."""
-        self.evictions: Counter[str] = Counter()
-        """Entries that left the memory, by why: ``size``, ``inactive``, ``purge``."""
+        self.evictions: Counter[Eviction] = Counter()
+        """Entries that left the memory, by why, of a zone without a disk."""
+        self.top = TopKeys()
+        """Requests by key."""
+        self._templates: OrderedDict[str, KeyTemplate] = OrderedDict()
         self._marks: OrderedDict[bytes, Mark] = OrderedDict()
         self._purged_before = 0.0
         """As ``since`` of a mark, for all keys whose marks were forgotten."""
         self._uses: OrderedDict[bytes, int] = OrderedDict()
         self._passed: OrderedDict[bytes, float] = OrderedDict()
-        self._opening: dict[bytes, list[OnOpened]] = {}
+        self._opening: dict[bytes, _Opening] = {}
         self._open: OrderedDict[bytes, CacheEntry] = OrderedDict()
         """Long responses on disk whose files are open."""
 
@@ -133,24 +161,25 @@ class CacheZone:
 
     def open(self, digest: bytes, opened: OnOpened) -> None:
         """Open a file of the disk, and pass on what it holds."""
-        waiting = self._opening.get(digest)
-        if waiting is not None:
-            waiting.append(opened)
+        opening = self._opening.get(digest)
+        if opening is not None:
+            opening.waiting.append(opened)
             return
         assert self.disk is not None  # noqa: S101 - see may_open
-        self._opening[digest] = [opened]
+        self._opening[digest] = _Opening([opened])
         self.disk.open(digest, lambda file: self._opened(digest, file))
 
     def _opened(self, digest: bytes, file: ObjectFile | None) -> None:
-        found = self._read(file)
+        opening = self._opening.pop(digest)
+        found = self._read(file, opening.purges)
         entry = found if isinstance(found, CacheEntry) else None
         if isinstance(found, tuple):
             _remember(self._marks, *found)
-        for opened in self._opening.pop(digest):
+        for opened in opening.waiting:
             opened(entry, is_mark=isinstance(found, tuple))
 
-    def _read(self, file: ObjectFile | None) -> CacheEntry | tuple[bytes, Mark] | None:
-        """Return what a file holds. A short body is read, a long one stays in its file."""
+    def _read(self, file: ObjectFile | None, purges: list[PurgeMatch]) -> CacheEntry | tuple[bytes, Mark] | None:
+        """Return what a file holds, unless it is purged. A short body is read, a long one stays in its file."""
         if file is None:
             return None
         body = file.body if file.body is not None else Content.in_whole_file(file, file.length)
@@ -162,7 +191,7 @@ class CacheZone:
         if isinstance(body, bytes) or not isinstance(found, CacheEntry):
             file.release()
         if isinstance(found, CacheEntry):
-            if not self._is_current(found):
+            if not self._is_current(found) or any(matches(found.key, found.tags) for matches in purges):
                 _drop(found)
                 return None
             self._keep(found)
@@ -208,7 +237,7 @@ class CacheZone:
             if self.disk is None:
                 self._purged_before = max(self._purged_before, forgotten.since)
         if self.disk is not None:
-            self.disk.store(digest_of(key), packed_mark(key, mark), b"", key)
+            self.disk.store(digest_of(key), packed_mark(key, mark), b"", key, (MARK_TAG,))
 
     def may_store(self, length: int) -> bool:
         """Return False if a body of this length is surely too long."""
@@ -285,38 +314,132 @@ class CacheZone:
             if self.disk is None:
                 self.evictions["inactive"] += 1
 
-    async def purge(self, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
-        """Forget all entries whose key and tags match, and what is on its way. Return how many there were.
+    # Purges
 
-        ``matches`` is called in threads too. Raises OSError if the disk cannot be read.
+    def template(self, text: str) -> KeyTemplate:
+        """Return the template of a route's keys, and remember it: a purge by URL finds its keys."""
+        template = KeyTemplate(text)
+        _remember(self._templates, text, template, MOST_TEMPLATES)
+        return template
+
+    def purge_keys(self, keys: Iterable[bytes]) -> frozenset[bytes]:
+        """Forget all responses in memory with these keys, and what is on its way. Return what tells them apart.
+
+        Quick: it looks at nothing else. Where there is a disk, :meth:`purge` is needed.
         """
-        self.generation += 1
-        for fill in [fill for fill in self.fills.values() if matches(fill.key, ())]:
-            fill.forget()
-        entries = [entry for entry in (*self.memory, *self._open.values()) if matches(entry.key, entry.tags)]
-        if self.disk is None:
-            return self._remove_all(entries)
-        known = sum([self._forget(entry.identity) for entry in entries])
-        return max(known, await self.disk.purge(matches))
+        wanted = tuple(keys)
+        self._forget_coming(purge_match(Purge.of_keys(wanted), ()))
+        now = self.clock()
+        found: list[CacheEntry] = []
+        for key in wanted:
+            mark = self._marks.get(key)
+            if mark is not None:
+                self._set_mark(key, Mark(mark.names, now))
+            found += self.memory.of_key(key)
+        found += [entry for entry in self._open.values() if entry.key in wanted]
+        return self._forget_all(found)
 
-    def purge_key(self, key: bytes) -> int:
-        """Forget all that is stored for a key. Return how many entries are known."""
-        self.generation += 1
-        for fill in [fill for fill in self.fills.values() if fill.key == key]:
-            fill.forget()
-        mark = self._marks.get(key)
+    async def purge(self, what: Purge) -> Purged:
+        """Forget whatever matches, in turns with the traffic. This process does not find it any more."""
+        if what.kind == "key":
+            known = self.purge_keys(what.texts)
+            for key in what.texts:
+                if await self._purge_on_disk(key):
+                    known |= {_short(digest_of(key))}
+            return Purged(known)
+        matches = purge_match(what, self._templates.values())
+        self._forget_coming(matches)
+        entries = [*self.memory.entries(), *self._open.values()]
+        found = [entry async for entry in in_turns(entries) if matches(entry.key, entry.tags)]
+        known = self._forget_all(entry for entry in found if not entry.removed)
+        return Purged(known, await self.disk.purge(matches) if self.disk is not None else 0)
+
+    async def _purge_on_disk(self, key: bytes) -> bool:
+        """Remove the file of a key; if it is a mark, the responses under its names are no longer current.
+
+        Return True if there was one.
+        """
+        disk, digest = self.disk, digest_of(key)
+        if disk is None or not disk.may_have(digest):
+            return False
+        mark = self._marks.get(key) or await self._mark_on_disk(key)
         if mark is not None:
             self._set_mark(key, Mark(mark.names, self.clock()))
-            return 1
-        known = self.may_open(key)
-        return self.remove(key) or known
+            return True
+        was_there = False
+        removed = trio.Event()
 
-    def _remove_all(self, entries: Iterable[CacheEntry]) -> int:
-        count = 0
-        for entry in entries:
-            count += self.remove(entry.identity)
-        self.evictions["purge"] += count
-        return count
+        def done(found: bool) -> None:
+            nonlocal was_there
+            was_there = found
+            removed.set()
+
+        while not disk.remove(digest, done):  # noqa: ASYNC110 - the disk does not tell when fewer wait
+            await trio.sleep(REMOVAL_TIMEOUT)
+        with trio.move_on_after(REMOVAL_TIMEOUT):
+            await removed.wait()
+        return was_there or not removed.is_set()
+
+    async def _mark_on_disk(self, key: bytes) -> Mark | None:
+        """Return the mark of a key that only the disk may know."""
+        read = trio.Event()
+        self.open(digest_of(key), lambda _entry, *, is_mark: read.set())  # noqa: ARG005 - a mark is remembered
+        await read.wait()
+        self._forget(key)
+        return self._marks.get(key)
+
+    def _forget_coming(self, matches: PurgeMatch) -> None:
+        """What is on its way, from a server or from the disk, must not be kept if it matches."""
+        self.generation += 1
+        for fill in [*self.fills.values()]:
+            fill.purge(matches)
+        for opening in self._opening.values():
+            opening.purges.append(matches)
+
+    def _forget_all(self, entries: Iterable[CacheEntry]) -> frozenset[bytes]:
+        """Forget entries in memory that were purged. Return what tells them apart."""
+        gone = frozenset(_short(entry.digest) for entry in entries if self._forget(entry.identity))
+        if self.disk is None:
+            self.evictions["purge"] += len(gone)
+        return gone
+
+    # What operators see
+
+    def figures(self) -> CacheFigures:
+        """Return what it has done and holds."""
+        disk = self.disk
+        evictions = self.evictions if disk is None else disk.evictions
+        return CacheFigures(
+            CacheTier(len(self.memory), self.memory.used, self.memory.limit),
+            None if disk is None else CacheTier(disk.objects, disk.size, self.spec.max_size),
+            requests={result: self.results[result] for result in get_args(CacheResult)},
+            fills=self.fill_count,
+            fills_under_way=len(self.fills),
+            evictions={why: evictions.get(why, 0) for why in get_args(Eviction)},
+            errors={} if disk is None else {kind: disk.errors[kind] for kind in get_args(DiskError)},
+            top={_key_text(key): count for key, count in self.top.largest(MOST_TOP_OBJECTS).items()},
+        )
+
+    async def stored(self, key: bytes) -> list[StoredResponse]:
+        """Return the responses with this key: one, or its variants and slices, as far as they are in memory."""
+        if not self._in_memory(key) and self.may_open(key):
+            read = trio.Event()
+            self.open(digest_of(key), lambda _entry, *, is_mark: read.set())  # noqa: ARG005 - it is kept
+            await read.wait()
+        now = self.clock()
+        return [
+            StoredResponse(each.status, each.length, each.freshness.age(now), each.freshness.time_left(now))
+            for each in self._in_memory(key)
+        ]
+
+    def _in_memory(self, key: bytes) -> list[CacheEntry]:
+        """Return the entries with this key that are in memory, or whose files are open."""
+        return [*self.memory.of_key(key), *(entry for entry in self._open.values() if entry.key == key)]
+
+
+def _short(digest: bytes) -> bytes:
+    """Return enough of a digest to count with."""
+    return digest[:8]
 
 
 def _length(body: bytes | Content) -> int:
@@ -329,9 +452,14 @@ def _drop(entry: CacheEntry) -> None:
         entry.body.drop()
 
 
-def _remember(table: OrderedDict[bytes, T], key: bytes, value: T) -> None:
+def _key_text(key: bytes) -> str:
+    """Return a key as people read it: what separates its values is a space."""
+    return key.decode(errors="backslashreplace").replace("\n", " ")
+
+
+def _remember(table: OrderedDict[_K, T], key: _K, value: T, most: int = MOST_KEYS) -> None:
     """Enter a value as the newest one; the oldest goes if there are too many."""
     table[key] = value
     table.move_to_end(key)
-    if len(table) > MOST_KEYS:
+    if len(table) > most:
         table.popitem(last=False)

@@ -51,10 +51,23 @@ def _add_queries(action: _Action, shared: argparse.ArgumentParser) -> None:
         "--limit", type=_whole_number, metavar="N", help="list at most N connections (default 100, maximum 1000)"
     )
 
+    _add_cache(action("cache", "list caches with what they hold and their hit ratios, or purge one", shared), shared)
+
     events = action("events", "print events as they occur, until interrupted", shared)
     events.add_argument(
         "--after", type=_whole_number, metavar="N", help="first print the stored events after number N; 0 = all"
     )
+
+
+def _add_cache(cache: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    text = "remove responses from a cache, in all workers"
+    commands = cache.add_subparsers(metavar="COMMAND", dest="cache_action")
+    purge = commands.add_parser("purge", help=text, description=f"{text[0].upper()}{text[1:]}.", parents=[shared])
+    purge.add_argument("zone", metavar="ZONE", help="as listed by 'cache'")
+    what = purge.add_mutually_exclusive_group(required=True)
+    what.add_argument("--url", metavar="URL", help="all responses of this URL")
+    what.add_argument("--prefix", metavar="URL", help="all responses of URLs that begin so")
+    what.add_argument("--tag", metavar="TAG", help="all responses with this tag in Surrogate-Key or Cache-Tag")
 
 
 def _add_changes(action: _Action, shared: argparse.ArgumentParser) -> None:

@@ -45,6 +45,7 @@ SCRIPTS: Mapping[str, str] = {"bash": BASH, "fish": FISH, "zsh": ZSH}
 KINDS: Mapping[object, str] = {
     "LISTENER": "listeners",
     "POOL": "pools",
+    "ZONE": "caches",
     "POOL/SERVER": "servers",
     "ID|POOL/SERVER": "servers",
 }
@@ -53,7 +54,7 @@ NAMES_TIMEOUT = 2.0
 """Seconds to wait for the names of a balancer: somebody waits at the keyboard."""
 
 Names = Callable[[str, Sequence[str]], list[str]]
-"""From ``listeners``, ``pools`` or ``servers``, and the options that say whom to ask, to names."""
+"""From ``listeners``, ``pools``, ``servers`` or ``caches``, and the options that say whom to ask, to names."""
 
 
 def offered(parser: argparse.ArgumentParser, words: Sequence[str], names: Names) -> list[str]:

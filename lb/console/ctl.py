@@ -65,6 +65,16 @@ def _connections(client: AdminClient, options: argparse.Namespace) -> int:
     return OK
 
 
+def _cache(client: AdminClient, options: argparse.Namespace) -> int:
+    if options.cache_action == "purge":
+        return _purge(client, options)
+    answer = client.get("caches")
+    if options.json:
+        return _print_json(answer)
+    tables.show(tables.caches_table(answer))
+    return OK
+
+
 def _explain(client: AdminClient, options: argparse.Namespace) -> int:
     """The part of ``lb explain`` that asks a running balancer."""
     answer = client.get(
@@ -127,6 +137,16 @@ def _close(client: AdminClient, options: argparse.Namespace) -> int:
     return OK
 
 
+def _purge(client: AdminClient, options: argparse.Namespace) -> int:
+    given = {"url": options.url, "prefix": options.prefix, "tag": options.tag}
+    what = {kind: text for kind, text in given.items() if text is not None}
+    answer = client.post("caches", options.zone, "purge", body=what)
+    if options.json:
+        return _print_json(answer)
+    print(f"{answer['purged']} purged")
+    return OK
+
+
 def _reload(client: AdminClient, options: argparse.Namespace) -> int:
     """Reload. If the file is rejected, print all its errors on stderr and return 2, as ``lb check`` does."""
     try:
@@ -154,6 +174,7 @@ ACTIONS: Mapping[str, Action] = {
     "status": _status,
     "servers": _servers,
     "connections": _connections,
+    "cache": _cache,
     "events": _events,
     "explain": _explain,
     "drain": _override,

@@ -11,11 +11,19 @@ from rich.table import Table
 from rich.text import Text
 
 from lb.console.screen import LEVEL_STYLES, STATE_STYLES
-from lb.console.text import Json, event_cells, local_time, milliseconds, since, size, weight, why
+from lb.console.text import Json, event_cells, local_time, milliseconds, percent, since, size, weight, why
 from lb.model.printable import printable
 from lb.model.values import duration_text
 
-__all__ = ["connections_table", "event_line", "explanation_table", "servers_table", "show", "status_table"]
+__all__ = [
+    "caches_table",
+    "connections_table",
+    "event_line",
+    "explanation_table",
+    "servers_table",
+    "show",
+    "status_table",
+]
 
 UNBOUNDED = 100_000
 """Width if the output is not a terminal: a program that reads lines needs them unwrapped."""
@@ -48,6 +56,7 @@ WITHOUT_SERVER = {
 NUMBERS = (
     "weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect", "kept",
     "requests/s", "2xx", "3xx", "4xx", "5xx", "none", "p50", "p90", "p99",
+    "objects", "hits in the last minute", "hits since the start", "fills under way",
     "turn", "credit", "deadline", "load", "share", "distance",
 )  # fmt: skip
 """Right-aligned columns."""
@@ -149,6 +158,27 @@ def connections_table(answer: Json) -> RenderableType:
     return _table(("id", "client", "listener", "server", "state", "for", "in", "out"), rows)
 
 
+def caches_table(answer: Json) -> RenderableType:
+    """Return the table of ``lb ctl cache``."""
+    rows = [
+        (
+            name,
+            *_tier(each["memory"]),
+            *_tier(each["disk"]),
+            *(percent(each["hit_ratio"][time]) for time in ("last_minute", "since_start")),
+            each["fills_under_way"],
+        )
+        for name, each in answer["caches"].items()
+    ]
+    hits = ("hits in the last minute", "hits since the start")
+    return _table(("cache", "objects", "memory", "objects", "disk", *hits, "fills under way"), rows)
+
+
+def _tier(tier: Json | None) -> tuple[object, str]:
+    """Return the objects and bytes of a tier; nothing if there is none."""
+    return ("", "none") if tier is None else (tier["objects"], f"{size(tier['bytes'])} of {size(tier['max_bytes'])}")
+
+
 def explanation_table(answer: Json) -> RenderableType:
     """Return the output of ``lb explain``: the server that a client gets, and why not the others."""
     lines = [f"denied: {answer['denied']}; if it were allowed:"] if answer["denied"] is not None else []
@@ -156,6 +186,7 @@ def explanation_table(answer: Json) -> RenderableType:
     lines.append(f"{answer['source']} on {answer['listener']} gets {got}")
     if "request" in answer:
         lines += _of_request(answer["request"])
+        lines += _stored(answer)
     if answer["pool"] is not None:
         lines.append(_criterion(answer))
     parts: list[RenderableType] = [Text(printable(line)) for line in lines]
@@ -188,6 +219,19 @@ def _of_request(request: Json) -> Iterable[str]:
     if request["server_gets"] is not None:
         target, host = request["server_gets"]["target"], request["server_gets"]["host"]
         yield f"  the server gets {request['method']} {target}, Host {host}"
+
+
+def _stored(answer: Json) -> Iterable[str]:
+    """Return what the cache of a running balancer has for a request: at most one response of each kind."""
+    if "stored" not in answer:
+        return
+    if not answer["stored"]:
+        yield "  nothing is stored in its cache"
+    for each in answer["stored"]:
+        length = "" if each["bytes"] is None else f", {size(each['bytes'])}"
+        left = int(abs(each["fresh_for"]))
+        state = f"fresh for {duration_text(left)}" if each["fresh_for"] > 0 else f"stale since {duration_text(left)}"
+        yield f"  stored in its cache: status {each['status']}{length}, {state}"
 
 
 def _own_answer(request: Json) -> str:

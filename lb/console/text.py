@@ -9,7 +9,18 @@ from typing import Any, TypeAlias
 from lb.model.printable import printable
 from lb.model.values import duration_text
 
-__all__ = ["Json", "event_cells", "local_time", "milliseconds", "seconds_between", "since", "size", "weight", "why"]
+__all__ = [
+    "Json",
+    "event_cells",
+    "local_time",
+    "milliseconds",
+    "percent",
+    "seconds_between",
+    "since",
+    "size",
+    "weight",
+    "why",
+]
 
 Json: TypeAlias = Mapping[str, Any]
 
@@ -35,6 +46,11 @@ def milliseconds(amount: float | None) -> str:
     if amount < 1000:
         return f"{amount:.1f}ms" if amount < 10 else f"{amount:.0f}ms"
     return f"{amount / 1000:.1f}s"
+
+
+def percent(ratio: float | None) -> str:
+    """Format a ratio from 0 to 1: ``97.3%``; nothing for None."""
+    return "" if ratio is None else f"{ratio:.1%}"
 
 
 def since(then: str, now: str) -> str:

@@ -22,6 +22,7 @@ from lb.dataplane.plane import DataPlane, DataPlaneError
 from lb.discovery.watcher import Discovery
 from lb.events import (
     BackendOverridden,
+    CachePurged,
     ConfigApplied,
     ConfigRejected,
     Event,
@@ -33,6 +34,7 @@ from lb.events import (
 from lb.model import Config, PoolSpec, ServerSpec
 from lb.model.address import Address, SocketAddress
 from lb.model.binds import Place
+from lb.model.purge import Purge
 from lb.net.resolver import targets_of
 from lb.net.sockets import Opened
 from lb.pools.backend import Backend
@@ -211,6 +213,12 @@ class Balancer:
             for changed in self._override_servers([place]):
                 await self._data_plane.overridden(*changed)
             self._sink(BackendOverridden(pool, server, override.drained, override.applied_to(weight)))
+
+    async def purge(self, zone: str, what: Purge) -> int:
+        """Purge a cache in all processes. Return the number of responses that were removed, once they are gone."""
+        purged = await self._data_plane.purge(zone, what)
+        self._sink(CachePurged(zone, what.kind, b" ".join(what.texts).decode(), purged))
+        return purged
 
     def _override_servers(self, places: Collection[ServerPlace]) -> list[tuple[Pool, Backend]]:
         """Apply the overrides in force to servers. Returns the changed ones; the data plane does not know it yet."""

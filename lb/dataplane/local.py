@@ -15,6 +15,7 @@ from lb.events import Fault, Sink
 from lb.model import Config, ListenerSpec, PoolSpec, ServerSpec
 from lb.model.binds import BindingChanges, Place
 from lb.model.connection import ConnectionFilter, LiveConnection
+from lb.model.purge import Purge, Purged, StoredResponse
 from lb.model.server import Count, LocalCount
 from lb.model.timing import Timings
 from lb.net.cooperate import in_turns
@@ -26,7 +27,7 @@ from lb.pools.outlier_detection import measure
 from lb.pools.pool import Pool
 from lb.pools.pool_set import Pools
 from lb.pools.slow_start import RAMP_STEPS
-from lb.proxy.context import ConnectionContext
+from lb.proxy.context import ConnectionContext, PurgeElsewhere
 from lb.proxy.downstream import OpenConnection
 from lb.proxy.listener import Listener, Pressure
 from lb.proxy.source_limits import SourceLimits
@@ -249,6 +250,7 @@ class LocalDataPlane:
         stats.figures.batches, stats.figures.edges = self._splicer.batches, self._splicer.edges
         stats.handshakes_waiting = self._splicer.costly_waiting
         stats.kept_connections = dict(self._context.kept_connections())
+        stats.caches = self._context.caches.figures() if self._context.caches is not None else {}
         listeners = self.listeners.values()
         stats.accepted = {listener.spec.name: listener.total for listener in listeners}
         backends = [(pool, backend) for pool in self._pools.by_name.values() for backend in pool.backends.values()]
@@ -281,6 +283,22 @@ class LocalDataPlane:
                 connection.close("stopped")
                 count += 1
         return count
+
+    def purge_elsewhere_too(self, purge_elsewhere: PurgeElsewhere) -> None:
+        """Have other workers purge what clients of this one purge."""
+        self._context.purge_elsewhere = purge_elsewhere
+
+    async def purge_here(self, zone: str, what: Purge) -> Purged:
+        """Forget what matches in a cache of this process."""
+        caches = self._context.caches
+        return Purged() if caches is None else await caches.purge(zone, what)
+
+    async def purge(self, zone: str, what: Purge) -> int:
+        return (await self.purge_here(zone, what)).count
+
+    async def stored(self, zone: str, key: bytes) -> list[StoredResponse]:
+        caches = self._context.caches
+        return [] if caches is None else await caches.stored(zone, key)
 
     # Stop
 

@@ -13,6 +13,7 @@ from lb.dataplane.stats import StatsSnapshot
 from lb.model import Config, PoolSpec, ServerSpec
 from lb.model.binds import BindingChanges, Place
 from lb.model.connection import ConnectionFilter, LiveConnection
+from lb.model.purge import Purge, StoredResponse
 from lb.model.timing import Timings
 from lb.net.descriptors import Descriptors
 from lb.net.sockets import Opened
@@ -81,6 +82,12 @@ class DataPlane(Protocol):
 
     async def cut(self, only: ConnectionFilter) -> int:
         """Close the open connections that match, with reason ``stopped``. Return their number."""
+
+    async def purge(self, zone: str, what: Purge) -> int:
+        """Forget what matches in a cache. Return the number of responses, once no process has them any more."""
+
+    async def stored(self, zone: str, key: bytes) -> list[StoredResponse]:
+        """Return the responses with this key that a cache has, as far as they are in memory."""
 
     async def stop_listening(self, elsewhere: Collection[Place] = ()) -> None:
         """Accept the clients in the backlogs, then stop listening. Open connections continue.

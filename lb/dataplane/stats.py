@@ -10,6 +10,7 @@ import attrs
 
 from lb.dataplane.requests import RouteKey, RouteRequests
 from lb.events import Attempt, ConnectionClosed, Event, HttpRequest, Sink
+from lb.model.cache_figures import CacheFigures
 
 __all__ = ["CONNECT_BOUNDS", "ConnectionLabels", "Connects", "Counters", "StatsSnapshot"]
 
@@ -177,10 +178,13 @@ class StatsSnapshot:
     """Steps of TLS handshakes that wait for the CPU."""
     kept_connections: dict[str, int] = attrs.field(factory=dict)
     """Idle connections to servers that are kept for further requests, by pool."""
+    caches: dict[str, CacheFigures] = attrs.field(factory=dict)
+    """By zone; those that a route uses."""
 
     def totals(self) -> StatsSnapshot:
         """Return what remains of a process that has ended: its counters, and nothing that it had at that moment."""
-        return attrs.evolve(self, handshakes_waiting=0, kept_connections={})
+        caches = {zone: figures.totals() for zone, figures in self.caches.items()}
+        return attrs.evolve(self, handshakes_waiting=0, kept_connections={}, caches=caches)
 
     def add(self, other: StatsSnapshot) -> None:
         self.handshakes_waiting += other.handshakes_waiting
@@ -188,6 +192,9 @@ class StatsSnapshot:
         self.figures.add(other.figures)
         _add(self.accepted, other.accepted)
         _add(self.leased, other.leased, _other)
+        for zone, figures in other.caches.items():
+            ours = self.caches.get(zone)
+            self.caches[zone] = figures if ours is None else ours.plus(figures)
 
     @classmethod
     def sum(cls, snapshots: Iterable[StatsSnapshot]) -> StatsSnapshot:

@@ -45,6 +45,7 @@ from lb.events.process import (
 )
 from lb.events.request import (
     CacheFillFailed,
+    CachePurged,
     FailedResponse,
     ForwardAuthFailed,
     HttpRequest,
@@ -67,6 +68,7 @@ __all__ = [
     "CacheDisabled",
     "CacheFillFailed",
     "CacheFull",
+    "CachePurged",
     "CacheScanned",
     "CheckWarning",
     "ChecksLate",

@@ -9,8 +9,17 @@ import attrs
 from lb.events.base import Event
 from lb.events.connection import Attempt
 from lb.model.address import Client
+from lb.model.purge import PurgeKind
 
-__all__ = ["CacheFillFailed", "FailedResponse", "ForwardAuthFailed", "HttpRequest", "RequestReason", "UnloggedRequest"]
+__all__ = [
+    "CacheFillFailed",
+    "CachePurged",
+    "FailedResponse",
+    "ForwardAuthFailed",
+    "HttpRequest",
+    "RequestReason",
+    "UnloggedRequest",
+]
 
 RequestReason: TypeAlias = Literal[
     "ok",
@@ -107,3 +116,16 @@ class CacheFillFailed(Event):
     server: str | None
     """The server that had the request; None if there was none."""
     reason: RequestReason
+
+
+@attrs.frozen
+class CachePurged(Event):
+    """An operator purged a cache through the admin endpoint."""
+
+    name = "cache.purged"
+    zone: str
+    by: PurgeKind
+    text: str
+    """The URL, its beginning, or the tag."""
+    purged: int
+    """Number of responses that were removed."""

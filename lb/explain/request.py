@@ -40,7 +40,7 @@ def request_fields(request: RoutedRequest) -> dict[str, object]:
         "why": request.why,
         "on_the_way": {} if route is None else _on_the_way(route),
         "client": request.client.host or "unix:",
-        "cache_key": request.cache_key or None,
+        "cache_key": request.cache_key.decode(errors="backslashreplace").replace("\n", " ") or None,
         "sticky_server": request.sticky_server or None,
         "server_gets": {"target": request.target, "host": request.host} if request.target else None,
         "answer": request.answer or None,

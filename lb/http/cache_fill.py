@@ -14,6 +14,7 @@ from typing import Protocol, TypeVarTuple
 from lb.cache.content import IN_MEMORY, BodyWriter, Content
 from lb.cache.entry import CacheEntry, Part, SliceAt, identity, slice_identity
 from lb.cache.policy import StoredHead, revalidated, serves_stale, storing
+from lb.cache.purge_match import PurgeMatch
 from lb.cache.stored_fields import stored_fields, tags_of, validators_of
 from lb.cache.vary import variant_key, vary_of
 from lb.events import CacheFillFailed, Reason, RequestReason
@@ -41,6 +42,9 @@ from lb.relay.epoll_stream import EpollStream
 __all__ = ["Fill", "FillReader"]
 
 Ts = TypeVarTuple("Ts")
+
+MOST_PURGES = 100
+"""Purges that a fill remembers until it knows its tags. After more of them it is not stored."""
 
 _CONDITIONS = frozenset(
     (b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range")
@@ -121,6 +125,8 @@ class Fill:
         self.carrier = CacheSink(cached.loop, exchange.carrier, self.content, self._create_writer)
         self._idle_queue: DeadlineQueue | None = None
         self._forgotten = False
+        self._purges: list[PurgeMatch] = []
+        """Purges since it began, which may match its tags."""
         self._open = _OpenFill(self)
         cached.context.open.add(self._open)
 
@@ -148,6 +154,14 @@ class Fill:
         """Its response must not be stored: what it stands for was purged."""
         self._forgotten = True
         self._leave_zone()
+
+    def purge(self, matches: PurgeMatch) -> None:
+        """Forget it if it matches, now or once its tags are known."""
+        tags = () if self.entry is None else self.entry.tags
+        if matches(self.key, tags) or len(self._purges) >= MOST_PURGES:
+            self.forget()
+        elif self.entry is None:
+            self._purges.append(matches)
 
     def _leave_zone(self) -> None:
         fills = self.cached.zone.fills
@@ -193,7 +207,7 @@ class Fill:
         assert stale is not None  # noqa: S101 - it was asked to confirm it
         stored = StoredHead(stale.status, stale.fields, stale.freshness)
         found = revalidated(rules, self.head, stored, _fields_of(head), self.requested_at, zone.clock())
-        if found is None:
+        if found is None or self._forgotten:
             zone.remove(stale.identity)
         else:
             stale.fields, stale.freshness = found.fields, found.freshness
@@ -220,7 +234,10 @@ class Fill:
             for field in stored_fields(rules, fields, zone.clock())
             if part is None or field[0].lower() != b"content-range"
         ]
-        self.entry = CacheEntry(self.key, variant, status, kept, freshness, self.content, tags_of(fields), part=part)
+        tags = tags_of(fields)
+        self.entry = CacheEntry(self.key, variant, status, kept, freshness, self.content, tags, part=part)
+        if any(matches(self.key, tags) for matches in self._purges):
+            self.forget()
         if length is not None and length > IN_MEMORY:
             self.carrier.open_file()
         return True

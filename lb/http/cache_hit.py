@@ -64,6 +64,7 @@ def serve_hit(
         _exchange(carrier, frontend, head, route, exchange_id, hit).client_left()
         return True
     zone.results["HIT"] += 1
+    zone.top.note(hit.entry.key)
     if carrier.unsent:
         _exchange(carrier, frontend, head, route, exchange_id, hit).response_complete(close=not keep_alive)
         return True

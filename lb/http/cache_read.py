@@ -49,6 +49,7 @@ class CacheRead:
     def start(self) -> None:
         """Look for a stored response, and serve it or ask the server."""
         cached = self._cached
+        cached.zone.top.note(self._key)
         if wanted(cached.rules.bypass, self.head):
             self._result = "BYPASS"
             self._fetch(None, joins=False)

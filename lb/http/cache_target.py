@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from lb.cache.policy import may_look_up
 from lb.http.cache_read import CacheRead
 from lb.http.cached_route import CachedRoute
@@ -10,6 +12,7 @@ from lb.http.passed_request import pass_through
 from lb.http1.field import CONDITION
 from lb.http1.request_head import RequestHead
 from lb.model.address import address_of
+from lb.model.purge import Purge
 
 __all__ = ["CacheTarget"]
 
@@ -38,14 +41,14 @@ class CacheTarget:
         if address_of(exchange.client.host) not in cached.rules.purge:
             exchange.fail(403, "denied")
             return
-        key = cached.key(exchange.scheme, exchange.head)
-        if key.endswith(b"*"):
-            exchange.spawn(self._purge_prefix, exchange, key[:-1])
-        else:
-            _answer_purge(exchange, cached.zone.purge_key(key))
-
-    async def _purge_prefix(self, exchange: ExchangeToServe, prefix: bytes) -> None:
-        _answer_purge(exchange, await self.cached.zone.purge(lambda key, _tags: key.startswith(prefix)))
+        head = exchange.head
+        what = Purge.of_keys([cached.key(exchange.scheme, head)])
+        if head.uri.endswith(b"*"):
+            what = Purge("prefix", (b"%s://%s%s" % (exchange.scheme, head.host, head.uri[:-1]),))
+            if not what.is_valid:
+                exchange.fail(400, "bad_request")
+                return
+        cached.purge(what, partial(_answer_purge, exchange))
 
 
 def _answer_purge(exchange: ExchangeToServe, count: int) -> None:

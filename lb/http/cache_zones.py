@@ -9,6 +9,8 @@ import trio
 from lb.cache.disk_store import DiskStore
 from lb.cache.zone import CacheZone
 from lb.model import CacheSpec
+from lb.model.cache_figures import CacheFigures
+from lb.model.purge import Purge, Purged, StoredResponse
 from lb.net.deadlines import DeadlineQueue
 from lb.proxy.context import ConnectionContext
 from lb.relay.epoll_loop import EpollLoop
@@ -23,10 +25,14 @@ LOOKS_A_LIFE = 4
 
 
 class CacheZones:
-    """A zone lives as long as a route uses it. It keeps its responses over a change of its limits."""
+    """A zone lives as long as a route uses it. It keeps its responses over a change of its limits.
+
+    Implements :class:`lb.proxy.context.Caches`.
+    """
 
     def __init__(self, context: ConnectionContext) -> None:
         self._context = context
+        context.caches = self
         self._zones: WeakValueDictionary[tuple[str, str], CacheZone] = WeakValueDictionary()
 
     def of(self, spec: CacheSpec) -> CacheZone:
@@ -60,6 +66,22 @@ class CacheZones:
     def all(self) -> list[CacheZone]:
         """Return the zones in use."""
         return list(self._zones.values())
+
+    def figures(self) -> dict[str, CacheFigures]:
+        return {zone.spec.name: zone.figures() for zone in self.all()}
+
+    async def purge(self, zone: str, what: Purge) -> Purged:
+        total = Purged()
+        for each in self._named(zone):
+            total = total.plus(await each.purge(what))
+        return total
+
+    async def stored(self, zone: str, key: bytes) -> list[StoredResponse]:
+        return [response for each in self._named(zone) for response in await each.stored(key)]
+
+    def _named(self, name: str) -> list[CacheZone]:
+        """Return the zones of this name: two if a reload has just given it another directory."""
+        return [zone for zone in self.all() if zone.spec.name == name]
 
 
 class _Upkeep:

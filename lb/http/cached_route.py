@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from lb.cache.cache_key import KeyTemplate
+from collections.abc import Callable
+
 from lb.cache.entry import SliceAt
 from lb.cache.policy import wanted
 from lb.cache.zone import CacheResult, CacheZone
+from lb.http.cache_purging import Purging
 from lb.http.upstream_request import PoolTarget
 from lb.http1.field import CONDITION
 from lb.http1.ranges import first_byte
 from lb.http1.request_head import RequestHead
 from lb.model import RouteCache
+from lb.model.purge import Purge
 from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
 
@@ -38,7 +41,7 @@ class CachedRoute:
         self.listener = listener
         self.idle_queue = idle_queue
         self.max_header = max_header
-        self._key = KeyTemplate(rules.key)
+        self._key = zone.template(rules.key)
         self._status_header = rules.status_header.encode()
 
     def is_unusual(self, head: RequestHead) -> bool:
@@ -63,6 +66,15 @@ class CachedRoute:
         """Return the key that a request for another path of the same host would have."""
         other = RequestHead(b"GET", uri, head.host, head.minor, head.block, head.cookie_line)
         return self._key(scheme, other)
+
+    @property
+    def purges_at_once(self) -> bool:
+        """A purge of keys needs nothing but this process and its memory."""
+        return self.context.purge_elsewhere is None and self.zone.disk is None
+
+    def purge(self, what: Purge, done: Callable[[int], None]) -> None:
+        """Purge the zone in all processes. ``done`` gets the number of responses that there were."""
+        Purging(self.context, self.loop, self.zone, what, done).start()
 
     def added(self, result: CacheResult, status: bytes) -> HeaderFields:
         """Return the fields that tell what the cache did."""

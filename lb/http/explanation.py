@@ -93,11 +93,10 @@ def _sticky_server(head: RequestHead, pool: PoolSpec, secret: bytes | None) -> s
     return StickyValues(sticky, pool.name, secret or b"").named(head.cookies, (server.name for server in pool.servers))
 
 
-def _cache_key(route: RouteSpec, head: RequestHead, scheme: bytes) -> str:
+def _cache_key(route: RouteSpec, head: RequestHead, scheme: bytes) -> bytes:
     if route.cache is None or not may_look_up(head) or wanted(route.cache.bypass, head):
-        return ""
-    key = KeyTemplate(route.cache.key)(scheme, head)
-    return key.decode(errors="backslashreplace").replace("\n", " ")
+        return b""
+    return KeyTemplate(route.cache.key)(scheme, head)
 
 
 def _target(route: RouteSpec, head: RequestHead) -> str:

@@ -23,7 +23,6 @@ __all__ = [
     "FileSource",
     "PartsFlow",
     "PartsFlowOwner",
-    "can_tell",
     "parts_length",
     "release_parts",
 ]
@@ -387,14 +386,3 @@ def _is_resident(file: FileSource, offset: int, count: int) -> bool:
         return False
     except OSError:  # EOPNOTSUPP: it cannot tell
         return file.is_warmed(offset, count)
-
-
-def can_tell(fd: int) -> bool:
-    """Return True if the file system of this file can tell that a read would have to wait for the disk."""
-    try:
-        os.preadv(fd, _PROBE, 0, os.RWF_NOWAIT)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return True

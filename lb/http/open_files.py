@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 import attrs
 
-from lb.http.file_flow import FilePart, can_tell
+from lb.http.file_flow import FilePart
 from lb.http.media_types import content_type
 from lb.http.steps import Body
 from lb.http1.conditions import Validators
@@ -30,7 +30,7 @@ from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.descriptors import Descriptors
 from lb.net.file_calls import FileCalls
 from lb.net.threads import Threads
-from lb.net.used_file import UsedFile
+from lb.net.used_file import UsedFile, can_tell
 from lb.relay.epoll_loop import EpollLoop
 
 __all__ = ["ENCODED_ENDS", "Directories", "Directory", "FoundFile", "OpenFile", "Representation"]

@@ -13,7 +13,9 @@ from lb.http.header_edits import FieldChange
 from lb.http.response_changes import Variant
 from lb.http.server_connection import ServerConnection
 from lb.http.upstream_request import UpstreamRequest
+from lb.http1.grammar import MalformedError
 from lb.http1.response_head import ResponseHead
+from lb.model.purge import Purge
 from lb.pools.backend import Backend
 
 __all__ = ["FORWARD", "PassedRequest", "pass_through"]
@@ -52,17 +54,43 @@ class PassedRequest(UpstreamRequest):
         return Variant(b"", change) if found is None else Variant(found.coding, found.change.then(change))
 
     def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
-        if invalidates(self.exchange.head.method, head.status):
-            self._invalidate(head)
-        super().deliver(server, head, rest)
+        if not invalidates(self.exchange.head.method, head.status):
+            super().deliver(server, head, rest)
+            return
+        what = Purge.of_keys(self._invalidated(head))
+        if self._cached.purges_at_once:
+            self._cached.zone.purge_keys(what.texts)
+            super().deliver(server, head, rest)
+        else:
+            server.response_flow = held = _Held(server, head, bytes(rest))
+            self._cached.purge(what, lambda _count: self._deliver_held(held))
 
-    def _invalidate(self, head: ResponseHead) -> None:
-        """A request that changes something has succeeded: what is stored may be wrong now."""
-        cached, exchange = self._cached, self.exchange
-        keys = {cached.key(exchange.scheme, exchange.head)}
-        for uri in also_invalidated(
-            exchange.scheme, exchange.head, [(field.name, field.value) for field in head.block.fields]
-        ):
-            keys.add(cached.key_of(exchange.scheme, exchange.head, uri))
-        for key in keys:
-            cached.zone.purge_key(key)
+    def _invalidated(self, head: ResponseHead) -> set[bytes]:
+        """Return the keys of what may be wrong now: a request that changes something has succeeded."""
+        cached, scheme, asked = self._cached, self.exchange.scheme, self.exchange.head
+        fields = [(field.name, field.value) for field in head.block.fields]
+        uris = also_invalidated(scheme, asked, fields)
+        return {cached.key(scheme, asked), *(cached.key_of(scheme, asked, uri) for uri in uris)}
+
+    def _deliver_held(self, held: _Held) -> None:
+        """No process finds any more what was stored: whoever gets this response finds nothing older."""
+        server = held.server
+        if server is not self.server:
+            return  # the client has left, or the server has failed
+        server.response_flow = None
+        try:
+            super().deliver(server, held.head, memoryview(held.rest))
+        except (OSError, MalformedError) as error:
+            self.server_failed(error)
+
+
+class _Held:
+    """A response that waits. Implements :class:`lb.http.server_connection.ResponseFlow`: its body waits too."""
+
+    def __init__(self, server: ServerConnection, head: ResponseHead, rest: bytes) -> None:
+        self.server = server
+        self.head = head
+        self.rest = rest
+
+    def pump(self) -> None:
+        """What has come stays in the socket."""

@@ -20,7 +20,7 @@ from lb.tls.layer import Tls
 if TYPE_CHECKING:
     from lb.http.flow import Flow
 
-__all__ = ["ConnectionSettings", "ServerConnection", "ServerConnectionOwner", "ServerExchange"]
+__all__ = ["ConnectionSettings", "ResponseFlow", "ServerConnection", "ServerConnectionOwner", "ServerExchange"]
 
 SHORT_HEAD = 1024
 """Bytes of a head that no limit is below."""
@@ -43,6 +43,13 @@ class ServerExchange(Protocol):
 
     def response_timed_out(self) -> None:
         """The server has not responded in time."""
+
+
+class ResponseFlow(Protocol):
+    """What takes the body of a response."""
+
+    def pump(self) -> None:
+        """There may be more of it."""
 
 
 class ServerConnectionOwner(Protocol):
@@ -103,7 +110,7 @@ class ServerConnection(EpollStream):
         self.exchange: ServerExchange | None = None
         """None: the connection is idle."""
         self.request_flow: Flow | None = None
-        self.response_flow: Flow | None = None
+        self.response_flow: ResponseFlow | None = None
         self.generation = 0
         """Of the configuration for which it was kept last."""
         self.kept = False

@@ -81,7 +81,11 @@ class Slices:
         if _total(entry) == _total(first) and is_same(first.fields, entry.fields):
             part.found(entry)
         else:
-            self._cached.zone.remove(first.identity)
+            zone = self._cached.zone
+            fill = zone.fills.get(first.identity)
+            if fill is not None:
+                fill.forget()
+            zone.remove(first.identity)
             part.fail()
 
     def fail(self, part: SlicedPart) -> None:

@@ -42,8 +42,13 @@ class RoutedRequest:
     sticky_server: str = ""
     """The server that a sticky cookie of the request names; empty if there is no such cookie, or no secret for it."""
 
-    cache_key: str = ""
-    """The key that its cache looks for, with spaces between the values; empty if it looks for none."""
+    cache_key: bytes = b""
+    """The key that its cache looks for; empty if it looks for none."""
+
+    @property
+    def cache(self) -> str:
+        """The name of the cache that is looked in; empty if none is."""
+        return self.route.cache.zone.name if self.cache_key and self.route and self.route.cache else ""
 
     @property
     def pool(self) -> str:

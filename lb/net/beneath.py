@@ -13,7 +13,7 @@ import ctypes
 import errno
 import os
 
-__all__ = ["open_beneath", "open_directory"]
+__all__ = ["open_beneath", "open_cached", "open_directory"]
 
 OPENAT2 = 437
 """The number of the system call, the same on all architectures of Linux but Alpha."""
@@ -49,6 +49,11 @@ def open_directory(path: str, *, wait: bool = True) -> int:
     if wait:
         return os.open(path, flags)
     return _without_wait(*_openat2(AT_FDCWD, os.fsencode(path), flags, RESOLVE_CACHED))
+
+
+def open_cached(path: str, flags: int) -> int:
+    """Open a file. Raises OSError; BlockingIOError where the kernel would have to read the disk."""
+    return _without_wait(*_openat2(AT_FDCWD, os.fsencode(path), flags | os.O_CLOEXEC, RESOLVE_CACHED))
 
 
 def open_beneath(root: int, path: bytes, flags: int, *, wait: bool = True) -> int:

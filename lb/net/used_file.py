@@ -8,7 +8,7 @@ from functools import partial
 
 from lb.net.file_calls import FileCalls
 
-__all__ = ["WARM_FOR", "UsedFile"]
+__all__ = ["WARM_FOR", "UsedFile", "can_tell"]
 
 WARM_FOR = 1.0
 """Seconds that bytes which were read count as in memory, where the file system cannot tell."""
@@ -16,6 +16,7 @@ WARM_READ = 128 * 1024
 """Bytes of one read that warms the page cache."""
 READ_AHEAD = 2
 """The kernel begins to read so many times the bytes that are needed now."""
+_PROBE = (bytearray(1),)
 
 
 class UsedFile:
@@ -66,3 +67,14 @@ def _warm(fd: int, offset: int, length: int) -> None:
     while length > 0 and (count := len(os.pread(fd, min(length, WARM_READ), offset))):
         offset += count
         length -= count
+
+
+def can_tell(fd: int) -> bool:
+    """Return True if the file system of this file can tell that a read would have to wait for the disk."""
+    try:
+        os.preadv(fd, _PROBE, 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import TypeVar, cast
+from typing import Protocol, TypeAlias, TypeVar, cast
 
 import trio
 
 from lb.events import Sink
+from lb.model.cache_figures import CacheFigures
+from lb.model.purge import Purge, Purged, StoredResponse
 from lb.net.deadlines import Deadlines
 from lb.net.descriptors import Descriptors
 from lb.net.disconnects import Watch
@@ -17,13 +19,28 @@ from lb.proxy.source_limits import SourceLimits
 from lb.relay.splicer import Splicer
 from lb.tls.store import TlsStore
 
-__all__ = ["ConnectionContext"]
+__all__ = ["Caches", "ConnectionContext", "PurgeElsewhere"]
 
 HOLD_RETRY = 0.5
 """Seconds until a held connection retries servers that refused it but are up. Equal to the fast check interval."""
 
 
 T = TypeVar("T")
+PurgeElsewhere: TypeAlias = Callable[[str, Purge, Callable[[Purged], None]], None]
+"""Has the other processes purge a zone, and calls back once they have."""
+
+
+class Caches(Protocol):
+    """The caches of this process, by the names of their zones."""
+
+    def figures(self) -> dict[str, CacheFigures]:
+        """Return what they have done and hold."""
+
+    async def purge(self, zone: str, what: Purge) -> Purged:
+        """Forget what matches: this process does not find it any more."""
+
+    async def stored(self, zone: str, key: bytes) -> list[StoredResponse]:
+        """Return the responses with this key."""
 
 
 class ConnectionContext:
@@ -33,6 +50,11 @@ class ConnectionContext:
     worker, because all workers count sources together. ``secret`` is the same in all workers and after an upgrade.
     ``descriptors`` is the budget of the process.
     """
+
+    caches: Caches | None = None
+    """Mode ``http`` sets it if a route has a cache."""
+    purge_elsewhere: PurgeElsewhere | None = None
+    """Of a worker: there are others that have the same caches."""
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from lb.model import Config, ServerSpec
 from lb.model.address import Address, SocketAddress
 from lb.model.binds import BindingChanges, Place
 from lb.model.connection import ConnectionFilter
+from lb.model.purge import Purge, Purged
 
 __all__ = [
     "ChangeServer",
@@ -19,7 +20,12 @@ __all__ = [
     "Done",
     "HealthChanged",
     "Lines",
+    "LookUp",
     "Prepare",
+    "PurgeKeys",
+    "PurgeMatching",
+    "PurgeOthers",
+    "PurgedByOthers",
     "Query",
     "Resolved",
     "Rollback",
@@ -30,8 +36,8 @@ __all__ = [
 ]
 
 
-# From the supervisor. Start, Prepare, Commit, ChangeServer, Query and StopListening are orders: the worker replies with
-# Done.
+# From the supervisor. Start, Prepare, Commit, ChangeServer, Query, PurgeKeys, PurgeMatching, LookUp and StopListening
+# are orders: the worker replies with Done.
 
 
 @attrs.frozen
@@ -121,7 +127,46 @@ class Query:
     only: ConnectionFilter
 
 
+@attrs.frozen
+class PurgeKeys:
+    """Purge caches by key. The reply has a :class:`lb.model.purge.Purged` for each purge."""
+
+    purges: tuple[tuple[str, Purge], ...]
+    """Each with the zone."""
+
+
+@attrs.frozen
+class PurgeMatching(PurgeKeys):
+    """Purge caches in other ways. It takes longer: the worker looks at all that is stored."""
+
+
+@attrs.frozen
+class LookUp:
+    """Look for responses with a key in a cache; the reply has them."""
+
+    zone: str
+    key: bytes
+
+
+@attrs.frozen
+class PurgedByOthers:
+    """The other workers have done what :class:`PurgeOthers` asked for."""
+
+    to: type[PurgeKeys]
+    purged: tuple[Purged, ...]
+    """For each purge."""
+
+
 # From a worker
+
+
+@attrs.frozen
+class PurgeOthers:
+    """Give this order to the other workers, and tell when they have done it: clients of this one wait."""
+
+    worker: int
+    """Who sends it."""
+    order: PurgeKeys
 
 
 @attrs.frozen

@@ -10,10 +10,12 @@ import trio
 
 from lb.dataplane.stats import StatsSnapshot
 from lb.model.connection import ConnectionFilter, LiveConnection
+from lb.model.purge import Purge, Purged, StoredResponse
 from lb.model.timing import Timings, add_up
 from lb.workers.channel import encode
-from lb.workers.messages import Query
+from lb.workers.messages import LookUp, PurgeKeys, Query
 from lb.workers.process import WorkerProcess
+from lb.workers.purges import purge_order
 
 __all__ = ["Queries"]
 
@@ -57,10 +59,32 @@ class Queries:
     async def cut(self, only: ConnectionFilter) -> int:
         return sum(count for count in (await self._ask(Query("cut", only))).values() if isinstance(count, int))
 
-    async def _ask(self, query: Query) -> dict[WorkerProcess, object]:
+    async def stored(self, zone: str, key: bytes) -> list[StoredResponse]:
+        """Return what the workers that answer in time have in memory."""
+        answers: Iterable[object] = (await self._ask(LookUp(zone, key))).values()
+        return [response for each in answers if isinstance(each, list) for response in each]
+
+    async def purge(self, zone: str, what: Purge) -> int:
+        (purged,) = await self.purge_all(purge_order(what)(((zone, what),)))
+        return purged.count
+
+    async def purge_all(self, order: PurgeKeys, asks: int | None = None) -> tuple[Purged, ...]:
+        """Give an order to all workers but the one that ``asks``, and add up their answers.
+
+        Waits for all: a worker that does not answer is replaced, and its memory with it.
+        """
+        message = encode(order)
+        replies = [worker.order(type(order), message) for index, worker in list(self._serving.items()) if index != asks]
+        total = [Purged()] * len(order.purges)
+        for reply in replies:
+            if not await reply.wait() and isinstance(reply.content, tuple):
+                total = [ours.plus(theirs) for ours, theirs in zip(total, reply.content, strict=True)]
+        return tuple(total)
+
+    async def _ask(self, query: Query | LookUp) -> dict[WorkerProcess, object]:
         """Send a query. Returns the answers of the workers that reply in time."""
         message = encode(query)
-        asked = [(worker, worker.order(Query, message)) for worker in self._serving.values()]
+        asked = [(worker, worker.order(type(query), message)) for worker in self._serving.values()]
         answers = {}
         with trio.move_on_after(QUERY_TIMEOUT):
             for worker, answer in asked:

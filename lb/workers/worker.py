@@ -40,7 +40,10 @@ from lb.workers.messages import (
     Done,
     HealthChanged,
     Lines,
+    LookUp,
     Prepare,
+    PurgedByOthers,
+    PurgeKeys,
     Query,
     Resolved,
     Rollback,
@@ -49,6 +52,7 @@ from lb.workers.messages import (
     Start,
     StopListening,
 )
+from lb.workers.purges import OrderedPurges, OtherWorkers
 from lb.workers.shared_counters import SharedCounters, queue_name, server_name
 from lb.workers.wakeups import Wakeups
 
@@ -104,6 +108,7 @@ class Worker:
         self._wakeups = Wakeups(self._counters, start.index, wakeups)
         self._log = Log(LogSpec(), output=partial(LineSender, channel))
         self._pools = Pools(self._new_pool)
+        self._others = OtherWorkers(start.index, self._send, self._fault)
         self._data_plane = LocalDataPlane(
             self._pools,
             self._log,
@@ -118,6 +123,8 @@ class Worker:
             secret=start.secret,
             workers=start.workers,
         )
+        self._data_plane.purge_elsewhere_too(self._others.purge)
+        self._purges = OrderedPurges(self._data_plane.purge_here, self._reply_purged)
         self._preparing = trio.CancelScope()
         self._thread = Threads(1)
         self._ready: Ready | None = None
@@ -134,7 +141,7 @@ class Worker:
         """Run until the supervisor ends it, or until it is gone and no connection is open. Returns the exit code."""
         try:
             async with trio.open_nursery() as nursery:
-                for task in (self._log.run, self._beat, self._recheck_when_woken):
+                for task in (self._log.run, self._beat, self._recheck_when_woken, self._purges.run):
                     nursery.start_soon(task)
                 await nursery.start(self._data_plane.run)
                 nursery.start_soon(self._handle_messages, nursery)
@@ -143,7 +150,7 @@ class Worker:
                 await self._data_plane.end()
                 nursery.cancel_scope.cancel()
         except Exception as exception:  # noqa: BLE001 - logged, and the supervisor sees the exit code
-            self._log(Fault(f"worker {self._index}", exception))
+            self._fault(exception)
             return 1
         else:
             return 0
@@ -152,8 +159,17 @@ class Worker:
             with trio.move_on_after(WORKER_FLUSH_TIMEOUT, shield=True):
                 await self._channel.all_sent()
 
-    def _reply(self, order: type[object], error: str = "") -> None:
-        self._channel.send(encode(Done(order, error)))
+    def _send(self, message: object) -> None:
+        self._channel.send(encode(message))
+
+    def _fault(self, exception: Exception) -> None:
+        self._log(Fault(f"worker {self._index}", exception))
+
+    def _reply(self, order: type[object], error: str = "", answer: object = None) -> None:
+        self._send(Done(order, error, answer))
+
+    def _reply_purged(self, order: type[object], purged: object) -> None:
+        self._reply(order, answer=purged)
 
     async def _beat(self) -> NoReturn:
         while True:
@@ -186,18 +202,31 @@ class Worker:
                 case ChangeServer() as order, _:
                     await self._change_server(order)
                     self._reply(ChangeServer)
-                case Query() as query, _:
-                    await self._answer_query(query)
+                case Query() | LookUp() | PurgeKeys() | PurgedByOthers() as message, _:
+                    await self._handle_others(message)
                 case StopListening(elsewhere), _:
                     await self._data_plane.stop_listening(elsewhere)
                     self._reply(StopListening)
                     nursery.start_soon(self._finish_when_idle)
                 case CloseAll(), _:
                     self._finished.set()
-        await self._data_plane.stop_listening()  # the supervisor is gone
+        self._others.gone()  # the supervisor is gone
+        await self._data_plane.stop_listening()
         with trio.move_on_after(self._stop_timeout):
             await self._finish_when_idle()
         self._finished.set()
+
+    async def _handle_others(self, message: Query | LookUp | PurgeKeys | PurgedByOthers) -> None:
+        """Handle what changes no configuration and no server."""
+        match message:
+            case Query():
+                await self._answer_query(message)
+            case LookUp(zone, key):
+                self._reply(LookUp, answer=await self._data_plane.stored(zone, key))
+            case PurgeKeys():
+                await self._purges.order(message)
+            case PurgedByOthers():
+                self._others.purged(message)
 
     async def _answer_query(self, query: Query) -> None:
         answer: object
@@ -210,7 +239,7 @@ class Worker:
                 answer = await self._data_plane.live(query.only)
             case "cut":
                 answer = await self._data_plane.cut(query.only)
-        self._channel.send(encode(Done(Query, "", answer)))
+        self._reply(Query, answer=answer)
 
     async def _finish_when_idle(self) -> None:
         """Finish once no connection is open."""
@@ -233,7 +262,7 @@ class Worker:
                 self._ready = Ready(order, config, opened, pools, await all_static_targets(new_servers(pools)))
                 error = ""
             except Exception as exception:  # noqa: BLE001 - a strategy rejects the new servers; the old ones stay
-                self._log(Fault(f"worker {self._index}", exception))
+                self._fault(exception)
                 error = f"{type(exception).__name__}: {exception}"
         if error:
             close_all(opened)
@@ -304,10 +333,10 @@ class Worker:
         return self._counters.count(self._slots[name], self._index)
 
     def _server_failed(self, pool: str, server: str, what: Use, error: str) -> None:
-        self._channel.send(encode(ServerFailed(pool, server, what, error)))
+        self._send(ServerFailed(pool, server, what, error))
 
     def _server_worked(self, pool: str, server: str, what: Use) -> None:
-        self._channel.send(encode(ServerWorked(pool, server, what)))
+        self._send(ServerWorked(pool, server, what))
 
 
 class LineSender:

@@ -33,6 +33,8 @@ from lb.workers.messages import (
     HealthChanged,
     Lines,
     Prepare,
+    PurgedByOthers,
+    PurgeOthers,
     Resolved,
     Rollback,
     ServerFailed,
@@ -88,6 +90,8 @@ class Workers:
         self._queries = Queries(self._serving)
         self.stats, self.timings = self._queries.stats, self._queries.timings
         self.live, self.cut = self._queries.live, self._queries.cut
+        self.purge, self.stored = self._queries.purge, self._queries.stored
+        self._nursery: trio.Nursery
         self._startup_decided = trio.Event()
         """Set when all workers are ready for the first configuration, or one has failed."""
         self._failure = ""
@@ -95,8 +99,10 @@ class Workers:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         try:
-            task_status.started()
-            await self._supervisor.run()
+            async with trio.open_nursery() as self._nursery:
+                task_status.started()
+                await self._supervisor.run()
+                self._nursery.cancel_scope.cancel()
         finally:
             for fd in (self._counters_fd, *self._wakeups):
                 os.close(fd)
@@ -281,6 +287,8 @@ class Workers:
         match message:
             case Lines(text, count):
                 self._write(text, count)
+            case PurgeOthers() as asked:
+                self._nursery.start_soon(self._purge_others, asked)
             case ServerFailed(pool_name, server, what, error):
                 pool, backend = self._pools.find(pool_name, server)
                 if pool is not None and backend is not None:
@@ -290,6 +298,13 @@ class Workers:
                 if pool is not None and backend is not None:
                     worked = pool.connected if what == "connect" else pool.request_succeeded
                     worked(backend, trio.current_time())
+
+    async def _purge_others(self, asked: PurgeOthers) -> None:
+        """Make the other workers purge what a client of one has caused."""
+        sender = self._serving.get(asked.worker)  # its successor would have the same number
+        purged = await self._queries.purge_all(asked.order, asked.worker)
+        if sender is not None:
+            self._send_all([sender], PurgedByOthers(type(asked.order), purged))
 
     def _server_failed(self, pool: Pool, backend: Backend, what: Use, error: str) -> None:
         state = backend.health.state

@@ -7,6 +7,7 @@ const STATUS_TIMEOUT = 5000; // milliseconds for a status
 const ACTION_TIMEOUT = 60000; // milliseconds for an operation; a reload of many servers takes seconds
 const PATIENCE = 2000; // milliseconds without an answer before the page says so
 const POINTS = 120; // points of each chart
+const TOP_OBJECTS = 5; // objects listed of each cache
 const $ = (selector, root = document) => root.querySelector(selector);
 const pools = new Map(); // name -> its section, and its rows by server
 const charts = { active: [], rate: [], bytes: [], connect: [], requests: [], slow: [] };
@@ -123,6 +124,7 @@ function show(status) {
   document.title = `${without.length ? "✗" : notUp ? "!" : "✓"} trio-lb`;
   showFigures(status);
   showRequests(status.listeners);
+  showCaches(status.caches);
   showPools(status.pools);
   showListeners(status.listeners);
   showEnded(status.ended);
@@ -176,6 +178,18 @@ function showRequests(listeners) {
     ...["p50_ms", "p90_ms", "p99_ms"].map((percentile) => took(times[percentile])),
   ]);
 }
+function showCaches(caches) {
+  const found = Object.entries(caches);
+  $("#caches").hidden = !found.length;
+  const rows = found.flatMap(([name, cache]) => [{ name, ...cache }, ...cache.top.slice(0, TOP_OBJECTS).map(({ key, requests }) => ({ key, requests }))]);
+  const cells = ({ name, key, hit_ratio, memory, disk, fills_under_way, requests }) =>
+    key === undefined
+      ? [labelled(name, "listener"), percent(hit_ratio.last_minute), percent(hit_ratio.since_start), stored(memory), stored(disk), amount(fills_under_way), amount(Object.values(requests).reduce((total, each) => total + each, 0))]
+      : [labelled(key, "route"), "", "", "", "", "", amount(requests)];
+  fill($("#caches tbody"), rows, cells);
+}
+const percent = (ratio) => (ratio === null ? "–" : `${amount(100 * ratio)} %`);
+const stored = (tier) => (tier === null ? "–" : `${bytes(tier.bytes)} of ${bytes(tier.max_bytes)}, ${plural(tier.objects, "object")}`);
 function labelled(text, kind) {
   const label = document.createElement("span");
   label.className = kind;
@@ -281,7 +295,7 @@ function fill(body, list, cells) {
         const td = document.createElement("td");
         if (cell instanceof Node) td.append(cell);
         else td.textContent = cell;
-        if (typeof cell === "string" && /^[\d.,]+( \w+)?$/.test(cell)) td.className = "number";
+        if (typeof cell === "string" && /^[\d.,]+( [\w%]+)?$/.test(cell)) td.className = "number";
         row.append(td);
       }
       return row;

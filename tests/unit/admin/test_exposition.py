@@ -18,9 +18,18 @@ from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.dataplane.stats import Connects, Counters
 from lb.events import Attempt, ConnectionClosed
 from lb.model.address import Client
+from lb.model.cache_figures import CacheFigures, CacheTier
 from tests.support.paths import ROOT
 from tests.unit.log.test_request_line import request
 
+CACHE = CacheFigures(
+    CacheTier(3, 4000, 8000),
+    CacheTier(5, 6000, 9000),
+    requests={"HIT": 7, "MISS": 2},
+    fills=2,
+    evictions={"size": 1},
+    errors={"full": 4},
+)
 DASHBOARD = json.loads((ROOT / "examples" / "grafana" / "trio-lb.json").read_text())
 SCRAPED = {"instance", "job"}  # labels that Prometheus adds to every target
 
@@ -37,6 +46,7 @@ def values():
         figures=figures,
         handshakes_waiting=3,
         kept_connections={"backend": 5},
+        caches={"zone": CACHE},
         active={"web": 2},
         servers=(ServerFigures("web", "a", True, "up", 2, 1), ServerFigures("web", "b", False, "down", 0, 1)),
         checks={"pass": 5, "fail": 1},
@@ -115,6 +125,26 @@ def test_retries_and_kept_connections_are_by_pool():
     retries, kept = by_name["lb_http_retries_total"], by_name["lb_http_kept_connections"]
     assert (retries.labels, retries.value) == ({"pool": "backend"}, 1)
     assert (kept.labels, kept.value) == ({"pool": "backend"}, 5)
+
+
+def test_a_cache_has_its_tiers_results_and_reasons_as_labels():
+    found = {
+        (sample.name, *sorted(sample.labels.values())): sample.value
+        for family in FAMILIES
+        for sample in family.samples
+        if sample.name.startswith("lb_cache_")
+    }
+    assert found == {
+        ("lb_cache_requests_total", "HIT", "zone"): 7,
+        ("lb_cache_requests_total", "MISS", "zone"): 2,
+        ("lb_cache_bytes", "memory", "zone"): 4000,
+        ("lb_cache_bytes", "disk", "zone"): 6000,
+        ("lb_cache_objects", "memory", "zone"): 3,
+        ("lb_cache_objects", "disk", "zone"): 5,
+        ("lb_cache_fills_total", "zone"): 2,
+        ("lb_cache_evictions_total", "size", "zone"): 1,
+        ("lb_cache_errors_total", "full", "zone"): 4,
+    }
 
 
 def test_the_text_comes_line_by_line():

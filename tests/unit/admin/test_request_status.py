@@ -80,7 +80,9 @@ async def test_the_status_has_requests_of_http_listeners_and_kept_connections_of
     running = SimpleNamespace(
         pools={"backend": pool},
         bound={"www": {"a": ["127.0.0.1:80"]}, "web": {"b": ["127.0.0.1:81"]}},
-        config=SimpleNamespace(listeners={name: SimpleNamespace(settings=each) for name, each in settings.items()}),
+        config=SimpleNamespace(
+            listeners={name: SimpleNamespace(settings=each) for name, each in settings.items()}, caches={}
+        ),
         data_plane=SimpleNamespace(active=lambda name: 2),
     )
     tried = (FailedResponse("a", "connection reset", 0.3),)

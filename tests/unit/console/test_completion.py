@@ -10,7 +10,12 @@ from lb import cli
 from lb.console.completion import SCRIPTS, offered
 
 PARSER = cli._parser()
-NAMES = {"listeners": ["web"], "pools": ["web", "api"], "servers": ["web/a", "web/127.0.0.1:9001", "api/b"]}
+NAMES = {
+    "listeners": ["web"],
+    "pools": ["web", "api"],
+    "servers": ["web/a", "web/127.0.0.1:9001", "api/b"],
+    "caches": ["videos"],
+}
 
 
 def offer(*words):
@@ -33,6 +38,8 @@ def offer(*words):
         (["run", "--con"], ["--config"]),
         (["ctl", "drain", "--to"], ["--token-file"]),
         (["strategy", ""], ["list", "test"]),
+        (["ctl", "cache", ""], ["purge"]),
+        (["ctl", "cache", "purge", "zone", "--u"], ["--url"]),
         (["nonsense", "x"], []),
     ],
 )

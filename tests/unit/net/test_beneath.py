@@ -133,6 +133,20 @@ def test_a_kernel_that_cannot_do_without_waiting_waits(tmp_path, monkeypatch, nu
         beneath.open_directory(str(tmp_path), wait=False)
     with pytest.raises(BlockingIOError):
         beneath.open_beneath(0, b"x", os.O_RDONLY, wait=False)
+    with pytest.raises(BlockingIOError):
+        beneath.open_cached(str(tmp_path), os.O_RDONLY)
+
+
+def test_any_file_in_memory_is_opened_without_waiting(tmp_path):
+    (tmp_path / "file").write_bytes(b"text")
+    with os.fdopen(beneath.open_cached(str(tmp_path / "file"), os.O_RDONLY), "rb") as file:
+        assert file.read() == b"text"
+        assert not os.get_inheritable(file.fileno())
+    (tmp_path / "link").symlink_to("file")
+    with pytest.raises(OSError, match="Too many levels"):
+        beneath.open_cached(str(tmp_path / "link"), os.O_RDONLY | os.O_NOFOLLOW)
+    with pytest.raises((FileNotFoundError, BlockingIOError)):
+        beneath.open_cached(str(tmp_path / "missing"), os.O_RDONLY)
 
 
 def test_it_is_tried_again_while_directories_are_renamed(tmp_path, monkeypatch):
