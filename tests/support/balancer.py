@@ -200,7 +200,7 @@ async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None, thro
                 if process.returncode is None:
                     process.kill()
                 await running.exit_code()
-    assert faults or not running.of("fault"), "the balancer reported a bug of its own"
+    assert faults or not running.of("fault"), f"the balancer reported a bug of its own: {running.of('fault')[0]}"
     assert not running.other_lines, "the log holds more than events"
     ids = [event["id"] for event in running.of("connection.closed")]
     assert running.successors or len(ids) == len(set(ids)), "a connection has more than one record"

@@ -108,12 +108,12 @@ async def nginx(home, origin, *, tuned=False, patience="60s"):
 
 
 @asynccontextmanager
-async def lb(home, origin, *, tuned=False, patience="60s"):
-    """Run ``lb``; yields its port."""
+async def lb(home, origin, *, tuned=False, patience="60s", memory="64MiB", use_stale=""):
+    """Run ``lb``; yields its port. ``use_stale`` is the only case in which it serves what is stale, if given."""
     home.mkdir(exist_ok=True)
     changes = [
         ('"127.0.0.1:9900"', '"127.0.0.1:0"'),
-        ("/var/cache/trio-lb/video", f"{home}/cache"),
+        ('"/var/cache/trio-lb/video"', f'"{home}/cache"\nmemory = "{memory}"'),
         ('":80"', '"127.0.0.1:0"'),
         ("[listeners.www", "[listeners.web"),
         ('valid = { 200 = "1h" }', f'valid = {{ 200 = "{FRESH}s" }}'),
@@ -121,6 +121,8 @@ async def lb(home, origin, *, tuned=False, patience="60s"):
     ]
     if tuned:
         changes += [("background_update = false", 'bypass = ["cookie:nocache"]'), ("revalidate = false", "")]
+    if use_stale:
+        changes.append(('["error", "timeout", "updating"]', f'["{use_stale}"]'))
     text = adapted("video-cache/lb", *changes)
     pool = "pools.backend_video_server"
     text += f'[{pool}.http]\nresponse_timeout = "{patience}"\n[{pool}.health]\n{QUICK_CHECKS}\n'
