@@ -201,6 +201,23 @@ async def test_purge_by_a_client_holds_in_all_workers(tmp_path):
         assert (await ask(lb, b"/b", method=b"PURGE")).status == 404
 
 
+async def test_lb_explain_tells_what_is_stored_for_a_request(tmp_path):
+    async with cached(tmp_path, response(b"x" * 1000)) as operator:
+        address = (await operator.lb.event("admin.started"))["bind"]
+        explain = ("explain", "--admin", address, "--listener", "web", "--url", f"{URL}/a")
+        code, out, _ = await run_lb(*explain)
+        assert code == 0
+        assert "its key in the cache is http a.example /a\n  nothing is stored in its cache\n" in out
+        await ask(operator.lb, b"/a")
+        code, out, _ = await run_lb(*explain)
+        assert code == 0
+        assert "  stored in its cache: status 200, 1.0 kB, fresh for " in out
+        code, out, _ = await run_lb(*explain, "--json")
+        (stored,) = json.loads(out)["stored"]
+        assert (stored["status"], stored["bytes"]) == (200, 1000)
+        assert 0 < stored["fresh_for"] <= 60
+
+
 async def test_lb_ctl_shows_and_purges_caches(tmp_path):
     async with cached(tmp_path, response(b"x" * 1000)) as operator:
         await fill_all(operator.lb, b"/a")
