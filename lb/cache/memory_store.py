@@ -29,9 +29,11 @@ class MemoryStore:
         """Iterate from the one used least lately."""
         return (entry for entry, _ in self._entries.values())
 
-    def entries(self) -> list[CacheEntry]:
-        """Return all entries of this moment."""
-        return [entry for entry, _ in self._entries.values()]
+    def entries(self) -> Iterator[CacheEntry]:
+        """Iterate over the entries of this moment, while others come and go."""
+        left = [*self._entries.values()]
+        while left:
+            yield left.pop()[0]  # a list of all would free those that have gone at its end, at once
 
     def of_key(self, key: bytes) -> list[CacheEntry]:
         """Return the entries with a key: one, or its variants and slices."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Literal, Protocol, TypeAlias, TypeVar, get_args
 
 import attrs
@@ -337,7 +338,7 @@ class CacheZone:
                 self._set_mark(key, Mark(mark.names, now))
             found += self.memory.of_key(key)
         found += [entry for entry in self._open.values() if entry.key in wanted]
-        return self._forget_all(found)
+        return frozenset(_short(entry.digest) for entry in found if self._forget_purged(entry))
 
     async def purge(self, what: Purge) -> Purged:
         """Forget whatever matches, in turns with the traffic. This process does not find it any more."""
@@ -349,10 +350,11 @@ class CacheZone:
             return Purged(known)
         matches = purge_match(what, self._templates.values())
         self._forget_coming(matches)
-        entries = [*self.memory.entries(), *self._open.values()]
-        found = [entry async for entry in in_turns(entries) if matches(entry.key, entry.tags)]
-        known = self._forget_all(entry for entry in found if not entry.removed)
-        return Purged(known, await self.disk.purge(matches) if self.disk is not None else 0)
+        found: set[bytes] = set()
+        async for entry in in_turns(chain(self.memory.entries(), list(self._open.values()))):
+            if matches(entry.key, entry.tags) and self._forget_purged(entry):
+                found.add(_short(entry.digest))
+        return Purged(frozenset(found), await self.disk.purge(matches) if self.disk is not None else 0)
 
     async def _purge_on_disk(self, key: bytes) -> bool:
         """Remove the file of a key; if it is a mark, the responses under its names are no longer current.
@@ -396,12 +398,13 @@ class CacheZone:
         for opening in self._opening.values():
             opening.purges.append(matches)
 
-    def _forget_all(self, entries: Iterable[CacheEntry]) -> frozenset[bytes]:
-        """Forget entries in memory that were purged. Return what tells them apart."""
-        gone = frozenset(_short(entry.digest) for entry in entries if self._forget(entry.identity))
+    def _forget_purged(self, entry: CacheEntry) -> bool:
+        """Forget an entry in memory that was purged. Return False if it is there no more."""
+        if entry.removed or not self._forget(entry.identity):
+            return False
         if self.disk is None:
-            self.evictions["purge"] += len(gone)
-        return gone
+            self.evictions["purge"] += 1
+        return True
 
     # What operators see
 
@@ -428,7 +431,9 @@ class CacheZone:
             await read.wait()
         now = self.clock()
         return [
-            StoredResponse(each.status, each.length, each.freshness.age(now), each.freshness.time_left(now))
+            StoredResponse(
+                _short(each.digest), each.status, each.length, each.freshness.age(now), each.freshness.time_left(now)
+            )
             for each in self._in_memory(key)
         ]
 

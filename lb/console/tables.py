@@ -185,8 +185,7 @@ def explanation_table(answer: Json) -> RenderableType:
     got = _target(answer) if answer["pool"] is not None else _own_answer(answer["request"])
     lines.append(f"{answer['source']} on {answer['listener']} gets {got}")
     if "request" in answer:
-        lines += _of_request(answer["request"])
-        lines += _stored(answer)
+        lines += _of_request(answer["request"], answer.get("stored"))
     if answer["pool"] is not None:
         lines.append(_criterion(answer))
     parts: list[RenderableType] = [Text(printable(line)) for line in lines]
@@ -205,8 +204,11 @@ def _criterion(answer: Json) -> str:
     return f"pool {answer['pool']}, {answer['strategy']}: {CRITERIA.get(answer['decides'], answer['decides'])}{where}"
 
 
-def _of_request(request: Json) -> Iterable[str]:
-    """Return the way of a request: its route, and what happens before and after its server."""
+def _of_request(request: Json, stored: Sequence[Json] | None) -> Iterable[str]:
+    """Return the way of a request: its route, and what happens before and after its server.
+
+    ``stored`` is what its cache has for it; None: that is not known.
+    """
     yield f"{request['method']} {request['url']}"
     yield request["why"]
     for key, value in request["on_the_way"].items():
@@ -214,6 +216,7 @@ def _of_request(request: Json) -> Iterable[str]:
         yield f"  {key} = {value}{f': {effect}' if effect else ''}"
     if request["cache_key"] is not None:
         yield f"  its key in the cache is {request['cache_key']}"
+        yield from _stored(stored)
     if request["sticky_server"] is not None:
         yield f"  the sticky cookie names {request['sticky_server']}"
     if request["server_gets"] is not None:
@@ -221,16 +224,14 @@ def _of_request(request: Json) -> Iterable[str]:
         yield f"  the server gets {request['method']} {target}, Host {host}"
 
 
-def _stored(answer: Json) -> Iterable[str]:
-    """Return what the cache of a running balancer has for a request: at most one response of each kind."""
-    if "stored" not in answer:
-        return
-    if not answer["stored"]:
+def _stored(stored: Sequence[Json] | None) -> Iterable[str]:
+    """Return what a cache has under a key: one response, or its variants and slices."""
+    if stored == []:
         yield "  nothing is stored in its cache"
-    for each in answer["stored"]:
+    for each in stored or ():
         length = "" if each["bytes"] is None else f", {size(each['bytes'])}"
-        left = int(abs(each["fresh_for"]))
-        state = f"fresh for {duration_text(left)}" if each["fresh_for"] > 0 else f"stale since {duration_text(left)}"
+        left = duration_text(int(abs(each["fresh_for"])))
+        state = f"fresh for {left}" if each["fresh_for"] > 0 else f"stale since {left}"
         yield f"  stored in its cache: status {each['status']}{length}, {state}"
 
 

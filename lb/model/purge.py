@@ -90,6 +90,8 @@ class Purged:
 class StoredResponse:
     """A stored response, as ``lb explain`` tells of it."""
 
+    name: bytes
+    """What tells it apart."""
     status: int
     bytes: int | None
     """Of its body; None while it is on its way."""

@@ -60,9 +60,13 @@ class Queries:
         return sum(count for count in (await self._ask(Query("cut", only))).values() if isinstance(count, int))
 
     async def stored(self, zone: str, key: bytes) -> list[StoredResponse]:
-        """Return what the workers that answer in time have in memory."""
-        answers: Iterable[object] = (await self._ask(LookUp(zone, key))).values()
-        return [response for each in answers if isinstance(each, list) for response in each]
+        """Return what the workers that answer in time have; of the same response, the one that is fresh for longer."""
+        found: dict[bytes, StoredResponse] = {}
+        for answer in (await self._ask(LookUp(zone, key))).values():
+            for each in answer if isinstance(answer, list) else ():
+                if each.name not in found or each.fresh_for > found[each.name].fresh_for:
+                    found[each.name] = each
+        return [*found.values()]
 
     async def purge(self, zone: str, what: Purge) -> int:
         (purged,) = await self.purge_all(purge_order(what)(((zone, what),)))

@@ -330,3 +330,35 @@ async def test_a_balancer_that_is_gone_is_said(tmp_path):
 
         with pytest.raises(AssertionError, match="ERR_"):
             await browse(lb, visit)
+
+
+def with_cache(status):
+    """Add a cache with a name and keys that look like markup to a status."""
+    tier = {"objects": 12, "bytes": 1_200_000, "max_bytes": 64_000_000}
+    status["caches"] = {
+        "<b>films": {
+            "memory": tier,
+            "disk": None,
+            "hit_ratio": {"last_minute": 0.975, "since_start": None},
+            "requests": {"HIT": 900, "MISS": 100},
+            "fills_under_way": 3,
+            "top": [{"key": f"http a.example /<i>{number}", "requests": 9 - number} for number in range(9)],
+        }
+    }
+    return status
+
+
+async def test_caches_are_on_the_page_only_where_there_are_some(tmp_path):
+    async with backends("a") as (a,), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+
+        def visit(page):
+            page.wait_for_selector('#link[data-state="live"]')
+            assert not page.locator("#caches").is_visible()
+            page.route("**/api/v1/status", lambda route: route.fulfill(json=with_cache(route.fetch().json())))
+            rows = page.locator("#caches tbody tr")
+            rows.first.wait_for()
+            first, *objects = [" ".join(row.split()) for row in rows.all_inner_texts()]
+            assert first == "<b>films 98 % \u2013 1.2 MB of 64 MB, 12 objects \u2013 3 1,000"
+            assert objects == [f"http a.example /<i>{number} {9 - number}" for number in range(5)]
+
+        await browse(lb, visit)

@@ -11,14 +11,6 @@ from tests.support.http_client import client, scripted
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tier")]
 
-
-@pytest.fixture(params=["memory", "disk"])
-def tier(request, tmp_path, monkeypatch):
-    """Run a test with a cache in memory, and with one on disk."""
-    if request.param == "disk":
-        monkeypatch.setenv("LB_TEST_CACHE", str(tmp_path / "cache"))
-
-
 FRESH = response()
 SHORT = b"Cache-Control: max-age=1\r\n"
 GONE = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"

@@ -6,16 +6,16 @@ import json
 from contextlib import asynccontextmanager
 
 import pytest
-import trio
 
-from tests.support.balancer import PATIENCE, run_lb
+from tests.support.balancer import run_lb
 from tests.support.caching import Gate, ask, cache_config, response, results
 from tests.support.http_client import client, scripted
 from tests.support.operating import ADMIN, operated
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("worker_count")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("worker_count", "tier")]
 
 URL = "http://a.example"
+ON_DISK = 'lb_cache_objects{zone="zone",tier="disk"}'
 IN_ALL_WORKERS = 12
 """Requests over connections of their own, after which both workers have very probably answered one."""
 
@@ -43,7 +43,7 @@ async def first_results(lb, target, count=IN_ALL_WORKERS):
     return results([await ask(lb, target) for _ in range(count)])
 
 
-async def test_the_figures_of_all_workers_are_in_the_api_and_the_metrics(tmp_path, worker_count):
+async def test_the_figures_of_all_workers_are_in_the_api_and_the_metrics(tmp_path, worker_count, tier):
     async with cached(tmp_path, response(b"x" * 1000)) as operator:
         await fill_all(operator.lb, b"/a")
         found = (await operator.get("/api/v1/caches"))["caches"]["zone"]
@@ -51,17 +51,24 @@ async def test_the_figures_of_all_workers_are_in_the_api_and_the_metrics(tmp_pat
         hits = IN_ALL_WORKERS - misses
         assert 1 <= misses <= worker_count
         assert (found["requests"]["MISS"], found["requests"]["HIT"]) == (misses, hits)
-        assert found["memory"]["objects"] == misses
+        assert misses <= found["memory"]["objects"] <= worker_count
         assert 1000 < found["memory"]["bytes"] < found["memory"]["max_bytes"] == 64 << 20
-        assert (found["fills"], found["fills_under_way"], found["disk"]) == (misses, 0, None)
+        assert (found["fills"], found["fills_under_way"]) == (misses, 0)
         assert found["hit_ratio"]["since_start"] == round(hits / IN_ALL_WORKERS, 4)
         assert found["top"] == [{"key": "http a.example /a", "requests": IN_ALL_WORKERS}]
         assert (await operator.status())["caches"]["zone"]["requests"] == found["requests"]
         metrics = await operator.metrics()
         assert metrics['lb_cache_requests_total{zone="zone",result="HIT"}'] == hits
-        assert metrics['lb_cache_objects{zone="zone",tier="memory"}'] == misses
+        assert metrics['lb_cache_objects{zone="zone",tier="memory"}'] == found["memory"]["objects"]
         assert metrics['lb_cache_bytes{zone="zone",tier="memory"}'] == found["memory"]["bytes"]
         assert metrics['lb_cache_fills_total{zone="zone"}'] == misses
+        if tier == "memory":
+            assert found["disk"] is None
+            return
+        await operator.until(operator.metrics, lambda values: values[ON_DISK] == 1)
+        disk = (await operator.get("/api/v1/caches"))["caches"]["zone"]["disk"]
+        assert disk["objects"] == 1
+        assert 1000 < disk["bytes"] < disk["max_bytes"] == 1 << 30
 
 
 async def test_a_purge_by_url_holds_in_all_workers(tmp_path):
@@ -79,16 +86,18 @@ async def test_a_purge_by_url_holds_in_all_workers(tmp_path):
         assert (event["zone"], event["by"], event["text"]) == ("zone", "url", f"{URL}/a")
 
 
-async def test_no_worker_serves_what_was_purged(tmp_path, worker_count):
+async def test_no_worker_serves_what_was_purged(tmp_path, worker_count, tier):
     async with cached(tmp_path, response(b"old")) as operator:
         lb = operator.lb
         await fill_all(lb, b"/")
+        if tier == "disk":
+            await operator.until(operator.metrics, lambda values: values[ON_DISK] == 1)
         operator.server_requests.clear()
         await operator.post("/api/v1/caches/zone/purge", {"prefix": URL})
         await fill_all(lb, b"/")
         assert 1 <= len(operator.server_requests) <= worker_count
         found = (await operator.get("/api/v1/caches"))["caches"]["zone"]
-        assert found["evictions"]["purge"] >= len(operator.server_requests)
+        assert 1 <= found["evictions"]["purge"] <= worker_count
 
 
 @pytest.mark.parametrize(
@@ -179,18 +188,6 @@ async def test_the_body_of_an_answer_that_waits_for_the_workers_comes_whole(tmp_
         assert (await visitor.answer()).body == body
 
 
-async def test_a_client_that_leaves_before_its_answer_has_invalidated(tmp_path):
-    async with cached(tmp_path, response(b"old"), response(b"done", b""), response(b"new")) as operator:
-        await ask(operator.lb)
-        async with client(operator.lb) as visitor:
-            await visitor.send(b"POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n")
-        await operator.lb.event("http.request", method="POST")
-        if len(operator.server_requests) > 1:
-            with trio.fail_after(PATIENCE):
-                while (await ask(operator.lb)).body == b"old":
-                    await trio.sleep(0.01)
-
-
 async def test_purge_by_a_client_holds_in_all_workers(tmp_path):
     async with cached(tmp_path, response(), route='purge = ["127.0.0.0/8"]') as operator:
         lb = operator.lb
@@ -202,6 +199,23 @@ async def test_purge_by_a_client_holds_in_all_workers(tmp_path):
         answer = await ask(lb, b"/b", method=b"PURGE")
         assert (answer.status, answer.body) == (200, b"1 purged\n")
         assert (await ask(lb, b"/b", method=b"PURGE")).status == 404
+
+
+async def test_lb_explain_tells_what_is_stored_for_a_request(tmp_path):
+    async with cached(tmp_path, response(b"x" * 1000)) as operator:
+        address = (await operator.lb.event("admin.started"))["bind"]
+        explain = ("explain", "--admin", address, "--listener", "web", "--url", f"{URL}/a")
+        code, out, _ = await run_lb(*explain)
+        assert code == 0
+        assert "its key in the cache is http a.example /a\n  nothing is stored in its cache\n" in out
+        await ask(operator.lb, b"/a")
+        code, out, _ = await run_lb(*explain)
+        assert code == 0
+        assert "  stored in its cache: status 200, 1.0 kB, fresh for " in out
+        code, out, _ = await run_lb(*explain, "--json")
+        (stored,) = json.loads(out)["stored"]
+        assert (stored["status"], stored["bytes"]) == (200, 1000)
+        assert 0 < stored["fresh_for"] <= 60
 
 
 async def test_lb_ctl_shows_and_purges_caches(tmp_path):

@@ -81,6 +81,7 @@ def test_files_are_left_to_the_shell(words):
             ["--admin", "h:1", "--token-file", "t"],
         ),
         (["explain", "--listener", ""], ["web"], []),
+        (["ctl", "cache", "purge", ""], ["videos"], []),
     ],
 )
 def test_names_come_from_the_balancer_that_the_command_would_ask(words, expected, endpoint):
