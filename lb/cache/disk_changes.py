@@ -35,6 +35,7 @@ class _Store:
     layout: ObjectLayout
     body: bytes
     charged: int
+    done: Callable[[bool], None]
 
 
 @attrs.frozen(eq=False)
@@ -73,13 +74,13 @@ class DiskChanges:
         """Set unless changes are being done."""
         self._idle.set()
 
-    def store(self, layout: ObjectLayout, body: bytes) -> bool:
-        """Write a whole object soon. Return False if too much waits."""
+    def store(self, layout: ObjectLayout, body: bytes, done: Callable[[bool], None]) -> bool:
+        """Write a whole object soon; ``done`` gets whether it is stored. Return False if too much waits."""
         if self._stores >= MAX_STORES or self._bytes + len(body) > MAX_STORE_BYTES:
             return False
         self._stores += 1
         self._bytes += len(body)
-        self._enter(_Store(layout, body, charge(layout.body_at + len(body))))
+        self._enter(_Store(layout, body, charge(layout.body_at + len(body)), done))
         if self._stores >= MAX_CHANGES_A_CALL:
             self._urgent.set()
         return True
@@ -116,6 +117,7 @@ class DiskChanges:
         self._queue = deque(each for each in self._queue if id(each) not in gone)
         for each in dropped:
             self._taken(each)
+            each.done(False)
         await self._idle.wait()
 
     def _taken(self, store: _Store) -> None:
@@ -153,6 +155,9 @@ class DiskChanges:
         for each in batch:
             if isinstance(each, _Store) and (reservation := await self._reserve(each)) is not None:
                 reservations[each] = reservation
+        for each in batch:
+            if isinstance(each, _Store) and each not in reservations:
+                each.done(False)
         batch = [each for each in batch if not isinstance(each, _Store) or each in reservations]
         subtract = attached.cells.removing() if self.removing else True
         results = await self._calls.run(partial(_do_in_thread, attached.files, batch))
@@ -190,6 +195,7 @@ class DiskChanges:
             if isinstance(change, _Store):
                 if change in reservations:
                     self._stored(reservations[change], result)
+                change.done(isinstance(result, tuple))
             elif isinstance(change, _Removal):
                 self._removed(change, result, subtract)
             else:

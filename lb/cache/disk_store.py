@@ -67,10 +67,6 @@ def _ignore(_: bool) -> None:
     """Nobody waits."""
 
 
-def _ignore_none() -> None:
-    """Nobody waits."""
-
-
 @attrs.frozen(eq=False)
 class _Early:
     """What is to be stored once the files are counted."""
@@ -205,15 +201,38 @@ class DiskStore:
         if isinstance(error, DamagedError) and error.damage == "corrupt":
             self._changes.remove(digest, _ignore, is_purge=False)
 
-    def store(self, digest: bytes, head: bytes, body: bytes, key: bytes = b"", tags: tuple[bytes, ...] = ()) -> bool:
-        """Write a whole object of at most SMALL_OBJECT bytes soon. False: it is not stored."""
+    def store(
+        self,
+        digest: bytes,
+        head: bytes,
+        body: bytes,
+        key: bytes = b"",
+        tags: tuple[bytes, ...] = (),
+        done: Callable[[bool], None] = _ignore,
+    ) -> bool:
+        """Write a whole object of at most SMALL_OBJECT bytes soon; ``done`` gets whether it is stored.
+
+        Return False if it is not, without a call of ``done``.
+        """
         if self._is_early:
-            again = partial(self.store, digest, head, body, key, tags)
-            return self._wait_for_count(_Early(digest, key, tags, again, _ignore_none))
+            again = partial(self._store_early, digest, head, body, key, tags, done)
+            return self._wait_for_count(_Early(digest, key, tags, again, partial(done, False)))
         layout = ObjectLayout.of(digest, head, key, tags)
         if layout is None or len(body) > SMALL_OBJECT or self._state.storing is None:
             return False
-        return self._changes.store(layout, body)
+        return self._changes.store(layout, body, done)
+
+    def _store_early(
+        self,
+        digest: bytes,
+        head: bytes,
+        body: bytes,
+        key: bytes,
+        tags: tuple[bytes, ...],
+        done: Callable[[bool], None],
+    ) -> None:
+        if not self.store(digest, head, body, key, tags, done):
+            done(False)
 
     def create(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import chain
 from typing import Literal, Protocol, TypeAlias, TypeVar, get_args
 
@@ -113,6 +114,8 @@ class CacheZone:
         self._uses: OrderedDict[bytes, int] = OrderedDict()
         self._passed: OrderedDict[bytes, float] = OrderedDict()
         self._opening: dict[bytes, _Opening] = {}
+        self._writing: dict[bytes, CacheEntry] = {}
+        """Entries that are on their way to the disk: until they are there, nothing else has them for sure."""
         self._open: OrderedDict[bytes, CacheEntry] = OrderedDict()
         """Long responses on disk whose files are open."""
 
@@ -138,7 +141,7 @@ class CacheZone:
 
     def find(self, identified: bytes) -> CacheEntry | None:
         """Return an entry whose body is in memory, or in a file that is open."""
-        entry = self.memory.find(identified) or self._open.get(identified)
+        entry = self.memory.find(identified) or self._open.get(identified) or self._writing.get(identified)
         if entry is None:
             return None
         if not self._is_current(entry):
@@ -259,16 +262,26 @@ class CacheZone:
         entry.last_used = self.clock()
         self._passed.pop(entry.identity, None)
         stored = self.keep(entry)
-        if self.disk is not None and isinstance(entry.body, bytes):
-            stored = self.disk.store(entry.digest, packed_entry(entry), entry.body, entry.key, entry.tags) or stored
-        return stored
+        return (self.disk is not None and self._write(entry, self.disk)) or stored
+
+    def _write(self, entry: CacheEntry, disk: DiskStore) -> bool:
+        """Write an entry whose body is short to the disk. Until it is there, it is found all the same."""
+        assert isinstance(entry.body, bytes)  # noqa: S101 - it is short
+        written = partial(self._written, entry)
+        self._writing[entry.identity] = entry
+        if disk.store(entry.digest, packed_entry(entry), entry.body, entry.key, entry.tags, written):
+            return True
+        self._written(entry, False)
+        return False
+
+    def _written(self, entry: CacheEntry, _stored: bool) -> None:
+        if self._writing.get(entry.identity) is entry:
+            del self._writing[entry.identity]
 
     def keep(self, entry: CacheEntry) -> bool:
         """Keep an entry in memory, or its file open."""
         identified = entry.identity
-        for previous in (self.memory.remove(identified), self._open.pop(identified, None)):
-            if previous is not None:
-                _drop(previous)
+        self._forget(identified)
         if self.disk is None or isinstance(entry.body, bytes):
             return self.memory.put(entry)
         self._open[identified] = entry
@@ -279,13 +292,27 @@ class CacheZone:
     def refreshed(self, entry: CacheEntry) -> None:
         """The server has confirmed an entry: its freshness and fields are new."""
         entry.last_used = self.clock()
-        if self.disk is not None:
-            self.disk.update_head(entry.digest, packed_entry(entry))
+        if self.disk is None:
+            return
+        if isinstance(entry.body, bytes):
+            self._writing[entry.identity] = entry
+        elif entry.identity not in self._open and not entry.removed:
+            self.keep(entry)
+        written = partial(self._written, entry)
+        if not self.disk.update_head(entry.digest, packed_entry(entry), written):
+            self._written(entry, False)
 
     def _evicted(self, entry: CacheEntry) -> None:
         if self.disk is None:
             self.evictions["size"] += 1
         _drop(entry)
+
+    def take_back(self, entry: CacheEntry, *, is_written: bool) -> None:
+        """An entry must not be stored, or its file could not be. ``is_written``: the disk has it."""
+        if self._open.get(entry.identity) is entry:
+            self._forget(entry.identity)
+        if is_written and self.disk is not None:
+            self.disk.remove(entry.digest)
 
     def remove(self, identified: bytes) -> bool:
         """Remove an entry. Return True if it was in memory, or open."""
@@ -295,11 +322,11 @@ class CacheZone:
 
     def _forget(self, identified: bytes) -> bool:
         """Forget what is in memory of an entry, or open. Return True if there was something."""
-        entry = self.memory.remove(identified) or self._open.pop(identified, None)
-        if entry is None:
-            return False
-        _drop(entry)
-        return True
+        places = self.memory.remove(identified), self._open.pop(identified, None), self._writing.pop(identified, None)
+        entries = {id(entry): entry for entry in places if entry is not None}
+        for entry in entries.values():
+            _drop(entry)
+        return bool(entries)
 
     def remove_inactive(self) -> None:
         """Forget the entries in memory that nobody has asked for in the time that the configuration gives."""
@@ -337,7 +364,7 @@ class CacheZone:
             if mark is not None:
                 self._set_mark(key, Mark(mark.names, now))
             found += self.memory.of_key(key)
-        found += [entry for entry in self._open.values() if entry.key in wanted]
+        found += [entry for entry in (*self._open.values(), *self._writing.values()) if entry.key in wanted]
         return frozenset(_short(entry.digest) for entry in found if self._forget_purged(entry))
 
     async def purge(self, what: Purge) -> Purged:
@@ -351,7 +378,8 @@ class CacheZone:
         matches = purge_match(what, self._templates.values())
         self._forget_coming(matches)
         found: set[bytes] = set()
-        async for entry in in_turns(chain(self.memory.entries(), list(self._open.values()))):
+        others = [*self._open.values(), *self._writing.values()]
+        async for entry in in_turns(chain(self.memory.entries(), others)):
             if matches(entry.key, entry.tags) and self._forget_purged(entry):
                 found.add(_short(entry.digest))
         return Purged(frozenset(found), await self.disk.purge(matches) if self.disk is not None else 0)
@@ -439,7 +467,9 @@ class CacheZone:
 
     def _in_memory(self, key: bytes) -> list[CacheEntry]:
         """Return the entries with this key that are in memory, or whose files are open."""
-        return [*self.memory.of_key(key), *(entry for entry in self._open.values() if entry.key == key)]
+        others = (entry for entry in (*self._open.values(), *self._writing.values()) if entry.key == key)
+        found = {entry.identity: entry for entry in (*self.memory.of_key(key), *others)}
+        return list(found.values())
 
 
 def _short(digest: bytes) -> bytes:

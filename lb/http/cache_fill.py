@@ -57,6 +57,9 @@ class FillReader(Protocol):
     @property
     def head(self) -> RequestHead: ...
 
+    def interim(self, head: ResponseHead) -> None:
+        """The server has sent an interim response (1xx)."""
+
     def filled(self, fill: Fill, entry: CacheEntry) -> None:
         """The response comes: its head, and as much of its body as is there."""
 
@@ -318,7 +321,9 @@ class Fill:
         return self._forwarded()
 
     def interim(self, head: ResponseHead) -> None:
-        """Interim responses are for no client in particular."""
+        """Interim responses are for those who wait now."""
+        for reader in list(self.waiting):
+            reader.interim(head)
 
     def response_begins(self, status: int) -> None:
         self.status = status
@@ -333,17 +338,21 @@ class Fill:
         content.end()
         if self._forgotten or entry is None:
             self._finished(False)
-        else:
-            self.carrier.finish(self._finished)
+            return
+        if content.file is not None and not content.passes:
+            self.cached.zone.keep(entry)  # at once: nobody gets what it replaces
+        self.carrier.finish(self._finished)
 
     def _finished(self, stored: bool) -> None:
         """The body is in memory or in a file, or it could not be kept."""
-        content, entry = self.content, self.entry
-        if stored and entry is not None and not self._forgotten:
+        content, entry, zone = self.content, self.entry, self.cached.zone
+        if entry is not None and stored and not self._forgotten:
             if content.file is None:
                 entry.body = bytes(content.data)
-            stored = self.cached.zone.store(entry)
-        if not stored:
+                stored = zone.store(entry)
+        elif entry is not None:
+            zone.take_back(entry, is_written=stored and content.file is not None)
+        if not stored or self._forgotten:
             content.drop()
         self._end()
 

@@ -21,6 +21,7 @@ from lb.http.server_connection import ServerConnection
 from lb.http.slices import Slices
 from lb.http.upstream_request import UpstreamRequest
 from lb.http1.field import CONDITION
+from lb.http1.response_head import ResponseHead
 from lb.model.request import HeaderFields
 from lb.pools.backend import Backend
 
@@ -177,6 +178,9 @@ class CacheRead:
         self._serve(entry, result, cache_status(ttl=entry.freshness.time_left(self._cached.zone.clock())))
 
     # Calls of the fill
+
+    def interim(self, head: ResponseHead) -> None:
+        self.exchange.interim(head)
 
     def filled(self, fill: Fill, entry: CacheEntry) -> None:
         self._note_server(fill)

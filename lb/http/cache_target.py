@@ -8,6 +8,7 @@ from lb.cache.policy import may_look_up
 from lb.http.cache_read import CacheRead
 from lb.http.cached_route import CachedRoute
 from lb.http.carrier import ExchangeToServe
+from lb.http.cdn_loop import is_in_loop
 from lb.http.passed_request import pass_through
 from lb.http1.field import CONDITION
 from lb.http1.request_head import RequestHead
@@ -28,7 +29,9 @@ class CacheTarget:
 
     def begin(self, exchange: ExchangeToServe) -> None:
         head, cached = exchange.head, self.cached
-        if head.method == b"PURGE" and cached.rules.purge:
+        if is_in_loop(head, cached.identity):
+            exchange.fail(508, "bad_request")
+        elif head.method == b"PURGE" and cached.rules.purge:
             self._purge(exchange)
         elif may_look_up(head) and exchange.body is None and not head.upgrade and not _asks_server(head):
             exchange.upstream = read = CacheRead(cached, exchange)

@@ -33,11 +33,13 @@ def respond_from(
     """
     head = exchange.head
     age = (b"Age", b"%d" % max(0, int(entry.freshness.age(now))))
-    fields = [*sent_fields(entry), age, VIA_FIELD, *added]
+    replaced = {name.lower() for name, _ in added} - {b"cache-status"}  # this is a list: each cache adds a member
+    stored = [field for field in sent_fields(entry) if field[0].lower() not in replaced]
+    fields = [*stored, age, VIA_FIELD, *added]
     if head.block.meanings & CONDITION and 200 <= entry.status < 300:
         validators = _validators_of(entry, now)
         if is_unmodified(head.block, validators, now):
-            exchange.respond(304, [field for field in fields if field[0].lower() in _OF_304] + [age, VIA_FIELD, *added])
+            exchange.respond(304, [field for field in stored if field[0].lower() in _OF_304] + [age, VIA_FIELD, *added])
             return
         size = _size(entry)
         if entry.status == 200 and size is not None:

@@ -45,6 +45,7 @@ class CachedRoute:
         idle_queue: DeadlineQueue,
         max_header: int,
         peers: Peers | None = None,
+        identity: str = "",
     ) -> None:
         self.rules = rules
         self.zone = zone
@@ -55,8 +56,11 @@ class CachedRoute:
         self.idle_queue = idle_queue
         self.max_header = max_header
         self.peers = peers
+        self.identity = identity.encode()
+        """What requests that came through this cache bear in CDN-Loop."""
         self._key = zone.template(rules.key)
         self._status_header = rules.status_header.encode()
+        self._replaced = frozenset((PEER_RESULT.lower(), self._status_header.lower())) - {b""}
 
     def is_unusual(self, head: RequestHead) -> bool:
         """Return True if what the request says may keep it from a stored response."""
@@ -90,7 +94,14 @@ class CachedRoute:
         """Purge the zone in all processes. ``done`` gets the number of responses that there were."""
         Purging(self.context, self.loop, self.zone, what, done).start()
 
-    def added(self, result: CacheResult, status: bytes) -> HeaderFields:
-        """Return the fields that tell what the cache did."""
+    def added(self, result: CacheResult | None, status: bytes) -> HeaderFields:
+        """Return the fields that tell what the cache did; ``result`` is None if it was not asked."""
         fields = ((b"Cache-Status", status),)
-        return (*fields, (self._status_header, result.encode())) if self._status_header else fields
+        if not self._status_header or result is None:
+            return fields
+        return (*fields, (self._status_header, result.encode()))
+
+    @property
+    def replaced_names(self) -> frozenset[bytes]:
+        """The names of fields of servers that the cache's own take the place of, in lower case."""
+        return self._replaced

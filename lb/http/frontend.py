@@ -161,13 +161,15 @@ class HttpFrontend:
                 self.context.of_mode(_directories).of(target.directory), route.strip_prefix, route.add_prefix
             )
         made = make_route(pools[target.pool], spec, self.context.deadlines, self.context.tls)
-        pool_target = PoolTarget(self.context, self.loop, made, route, self._response_heads)
         if route.cache is None:
-            return pool_target
+            return PoolTarget(self.context, self.loop, made, route, self._response_heads)
         from lb.http.cache_target import CacheTarget  # noqa: PLC0415 - only who has a cache needs it
         from lb.http.cache_zones import CacheZones  # noqa: PLC0415 - the same
         from lb.http.cached_route import CachedRoute  # noqa: PLC0415 - the same
+        from lb.http.cdn_loop import cdn_identity, with_cdn_loop  # noqa: PLC0415 - only who has a cache needs it
 
+        identity = cdn_identity(self.context.secret)
+        pool_target = PoolTarget(self.context, self.loop, made, with_cdn_loop(route, identity), self._response_heads)
         zone = self.context.of_mode(CacheZones).of(route.cache.zone)
         cached = CachedRoute(
             route.cache,
@@ -177,6 +179,7 @@ class HttpFrontend:
             idle_queue=self.idle_queue,
             max_header=self.settings.max_header,
             peers=self.cache_peers,
+            identity=identity,
         )
         return CacheTarget(cached)
 

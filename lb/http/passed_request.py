@@ -53,7 +53,7 @@ class PassedRequest(UpstreamRequest):
         found = super().variant(head, backend) if super().changes_responses else None
         result = self._result
         status = cache_status(forward="method" if result is None else FORWARD[result])
-        change = FieldChange(_NO_RESULT, tuple(self._cached.added(result or "BYPASS", status)))
+        change = FieldChange(self._cached.replaced_names, tuple(self._cached.added(result, status)))
         return Variant(b"", change) if found is None else Variant(found.coding, found.change.then(change))
 
     def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:

@@ -81,7 +81,7 @@ class PeerRequest(UpstreamRequest):
         cached, exchange = self._cached, self.exchange
         result = self._result(head)
         status = cache_status(forward=None if result is None else FORWARD.get(result))
-        change = FieldChange(_NOT_ITS_OWN, tuple(cached.added(result or "MISS", status)))
+        change = FieldChange(cached.replaced_names, tuple(cached.added(result or "MISS", status)))
         changes = cached.pool_target.changes
         found = changes.of(exchange, head, self.target.pool.backends[backend.name]) if changes else None
         return Variant(b"", change) if found is None else Variant(found.coding, change.then(found.change))

@@ -56,7 +56,11 @@ class ResponseChanges:
             if variant is not None:
                 fields, coding = variant.change.apply(fields), variant.coding
         if self._edits and status < 400:
-            values = RequestValues(exchange.head, exchange.client.host.encode(), exchange.scheme, exchange.id.encode())
+            upstream = exchange.upstream
+            server = upstream.server_name_used or "" if upstream is not None else ""
+            values = RequestValues(
+                exchange.head, exchange.client.host.encode(), exchange.scheme, exchange.id.encode(), server.encode()
+            )
             fields = self._edits.change(values).apply(fields)
         return fields, coding
 

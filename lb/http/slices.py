@@ -15,6 +15,7 @@ from lb.http.carrier import ExchangeToServe
 from lb.http.server_connection import ServerConnection
 from lb.http.sliced_part import SlicedPart
 from lb.http.upstream_request import UpstreamRequest
+from lb.http1.response_head import ResponseHead
 from lb.model.request import HeaderFields
 
 __all__ = ["Slices"]
@@ -109,6 +110,9 @@ class _SliceReader:
         self.head = slices._exchange.head  # noqa: SLF001 - the same module
         self._slices = slices
         self._part = part
+
+    def interim(self, head: ResponseHead) -> None:
+        """The response has begun: it is too late."""
 
     def filled(self, fill: Fill, entry: CacheEntry) -> None:  # noqa: ARG002 - the entry says all
         self._slices.take(entry, self._part)
