@@ -118,8 +118,8 @@ class Carrier(EpollStream, abc.ABC):
     ) -> bytes:
         """Return a server's head for this client.
 
-        ``framing`` is the line that frames the body; None = its own Content-Length. ``change`` is a change of the
-        fields. ``until_close``: the body ends with the connection.
+        ``framing`` is the line that frames the body; None = its own Content-Length, or chunks. ``change`` is a change
+        of the fields. ``until_close``: the body ends with the connection.
         """
 
 

@@ -53,6 +53,11 @@ MOST_DROPPED = 256 * 1024
 """Bytes of a request's body that are read and dropped to keep the connection."""
 
 
+def _own_framing(head: ResponseHead) -> bytes:
+    """Return the line that frames a server's body as the server does."""
+    return CHUNKED if head.block.chunked else length_line(head.fixed)
+
+
 class _Proxied(NamedTuple):
     """What a PROXY header says. Most connections have none, and need no memory for it."""
 
@@ -373,16 +378,16 @@ class ClientConnection(ExchangeCarrier):
         connection = b"" if usual else self._connection_line(exchange)
         if change is not None:
             fields = [(field.written_name, field.value) for field in head.block.end_to_end()]
-            line = length_line(head.fixed) if framing is None else framing
+            line = _own_framing(head) if framing is None else framing
             return response_image(head, field_lines(change.apply(fields)), line, connection)
         image = head.images.get((framing, connection))
         if image is None:
-            line = length_line(head.fixed) if framing is None else framing
+            line = _own_framing(head) if framing is None else framing
             image = head.images[framing, connection] = response_image(head, head.block.lines, line, connection)
         return image
 
     def usual_image(self, head: ResponseHead, connection: bytes) -> bytes:
-        image = response_image(head, head.block.lines, length_line(head.fixed), connection)
+        image = response_image(head, head.block.lines, _own_framing(head), connection)
         head.images[None, connection] = image
         return image
 

@@ -129,7 +129,7 @@ class ExchangeCarrier(Carrier, abc.ABC):
 
     @abc.abstractmethod
     def usual_image(self, head: ResponseHead, connection: bytes) -> bytes:
-        """Return a server's head with its own Content-Length, and a line about the connection, or none."""
+        """Return a server's head with its own framing, and a line about the connection, or none."""
 
     @abc.abstractmethod
     def fast_ended(self, *, keep_alive: bool) -> None:

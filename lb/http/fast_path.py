@@ -97,7 +97,8 @@ class FastRequest:
     def response(self, head: ResponseHead, rest: memoryview) -> bool:
         carrier, frontend, server = self.carrier, self.frontend, self.server
         status = head.status
-        if head.fixed != len(rest) or status >= _FIRST_RETRIED or frontend.closes or carrier.must_close:
+        whole = head.fixed == len(rest) or head.is_whole_in_chunks(rest, self.max_header)
+        if not whole or status >= _FIRST_RETRIED or frontend.closes or carrier.must_close:
             return self.unfold().response(head, rest)
         now = carrier.turn.now
         timing = self.backend.timing

@@ -392,7 +392,10 @@ class UpstreamRequest:
         """Return True if the body is all there, and passes at once as it is."""
         exchange = self.exchange
         coded = variant is not None and variant.coding
-        return head.fixed == len(rest) and exchange.head.method != b"HEAD" and not (coded or exchange.is_limited)
+        if exchange.head.method == b"HEAD" or coded or exchange.is_limited:
+            return False
+        knows_chunks = exchange.head.minor == 1
+        return head.fixed == len(rest) or (knows_chunks and head.is_whole_in_chunks(rest, exchange.max_header))
 
     def _pass_whole(
         self, server: ServerConnection, head: ResponseHead, rest: memoryview, variant: Variant | None

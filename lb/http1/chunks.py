@@ -18,8 +18,9 @@ _SIZE, _END_OF_DATA, _TRAILER = range(3)
 _USUAL_LINES = (
     re.compile(rb"([0-9A-Fa-f]{1,%d})\r\n" % MAX_DIGITS),
     re.compile(rb"\r\n([0-9A-Fa-f]{1,%d})\r\n" % MAX_DIGITS),
+    re.compile(rb"\r\n"),
 )
-"""What stands before the first chunk, and between two, without an extension."""
+"""What stands before the first chunk and between two, without an extension, and at the end, without trailers."""
 
 
 class ChunkWalker:
@@ -78,17 +79,19 @@ class ChunkWalker:
                 self.left -= step
                 at += step
             else:
-                at = self._next_chunk(data, at) or self._take_line(data, at)
+                at = self._take_usual(data, at) or self._take_line(data, at)
         return at
 
-    def _next_chunk(self, data: bytes | memoryview, at: int) -> int:
-        """Read what stands before a chunk at once, if it is all there. Return where its data begins, else 0."""
-        if self._awaited == _TRAILER or self._line:
-            return 0
-        match = _USUAL_LINES[self._awaited].match(data, at)
+    def _take_usual(self, data: bytes | memoryview, at: int) -> int:
+        """Read what stands before a chunk or at the end at once, if it is all there. Return where it ends, else 0."""
+        awaited = self._awaited
+        match = _USUAL_LINES[awaited].match(data, at) if not self._line else None
         if match is None:
             return 0
-        self._begin_chunk(int(match[1], 16))
+        if awaited == _TRAILER:
+            self.done = True
+        else:
+            self._begin_chunk(int(match[1], 16))
         return match.end()
 
     def _begin_chunk(self, size: int) -> None:

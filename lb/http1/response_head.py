@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from lb.http1.chunks import ChunkWalker
 from lb.http1.field import FRAMING, UPGRADE
 from lb.http1.field_block import FieldBlock, FieldBlocks
 from lb.http1.grammar import VALUE_BYTES, MalformedError
@@ -13,6 +14,7 @@ __all__ = ["ResponseHead", "ResponseHeads"]
 
 _VERSIONS = {b"HTTP/1.1 ": 1, b"HTTP/1.0 ": 0}
 _STATUS_AT = 9
+_LAST_CHUNK = b"0\r\n\r\n"
 _SIZE = 600
 """Bytes of a head's objects, without its fields and texts."""
 _WITHOUT_BODY = frozenset((204, 304))
@@ -42,6 +44,19 @@ class ResponseHead:
     def bodiless(self, method: bytes) -> bool:
         """Return True if no body follows, whatever the fields say, as answer to a request of this method."""
         return method == b"HEAD" or self.status < 200 or self.status in _WITHOUT_BODY
+
+    def is_whole_in_chunks(self, rest: memoryview, max_trailer: int) -> bool:
+        """Return True if ``rest`` is the whole body, in chunks, for any method but HEAD.
+
+        ``max_trailer`` limits the bytes of trailers. A malformed body is not whole.
+        """
+        if rest[-len(_LAST_CHUNK) :] != _LAST_CHUNK or not self.block.chunked or self.bodiless(b"GET"):
+            return False
+        walker = ChunkWalker(max_trailer)
+        try:
+            return walker.walk(rest) == len(rest) and walker.done
+        except MalformedError:
+            return False
 
 
 class ResponseHeads:
