@@ -49,9 +49,24 @@ class RequestImages:
 
         What servers are told of the client follows it.
         """
-        lines = self._lines(head) if self._edits else head.block.lines_not_forwarded + _cookie_line(head)
-        head.image = found = self._start(head, None) + lines + host_line(head)
+        if self._edits:
+            found = self._start(head, None) + self._lines(head) + host_line(head)
+        else:
+            cookie = b"" if head.cookie_line is None else b"Cookie: %s\r\n" % head.cookie_line
+            before, behind = self._around_cookies(head)
+            found = b"%s %s%s%s%s" % (head.method, self._target.target(head), before, cookie, behind)
+        head.image = found
         return found
+
+    def _around_cookies(self, head: RequestHead) -> tuple[bytes, bytes]:
+        """Return what follows the target, before and behind cookies. It is kept with the fields, for other targets."""
+        block = head.block
+        if block.written is not None and block.written[0] is self and head.host is block.host:
+            return block.written[1]
+        lines = self._first_lines(head, None) + block.lines_not_forwarded, host_line(head)
+        if head.host is block.host:
+            block.written = (self, lines)
+        return lines
 
     def _lines(self, head: RequestHead) -> bytes:
         constant = self._edits.constant
@@ -59,13 +74,16 @@ class RequestImages:
         return field_lines(constant.apply(_fields(head, forwarded=False)))
 
     def _start(self, head: RequestHead, server: ServerSpec | None) -> bytes:
-        """Return the request line, Host, framing and Via."""
+        return b"%s %s%s" % (head.method, self._target.target(head), self._first_lines(head, server))
+
+    def _first_lines(self, head: RequestHead, server: ServerSpec | None) -> bytes:
+        """Return the end of the request line, Host, framing and Via."""
         block = head.block
         framing = CHUNKED if block.chunked else b"" if block.length is None else length_line(block.length)
         host = self._host or (head.host if not self._to_server else b"")
         if not host:
             host = b"localhost" if server is None or server.address.is_unix else server.address.text.encode()
-        return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s%s" % (head.method, self._target.target(head), host, framing, VIA)
+        return b" HTTP/1.1\r\nHost: %s\r\n%s%s" % (host, framing, VIA)
 
     def _changed_lines(self, exchange: ExchangeToServe) -> bytes:
         """Return the lines of a request with changes of its own."""
@@ -92,7 +110,3 @@ def _fields(head: RequestHead, *, forwarded: bool) -> list[tuple[bytes, bytes]]:
     if head.cookie_line is not None:
         fields.append((b"Cookie", head.cookie_line))
     return fields
-
-
-def _cookie_line(head: RequestHead) -> bytes:
-    return b"" if head.cookie_line is None else b"Cookie: %s\r\n" % head.cookie_line

@@ -43,6 +43,8 @@ class FieldBlock:
     """Content-Length in bytes, if there is one."""
     options: frozenset[bytes]
     """What Connection lists: ``close``, ``keep-alive``, ``upgrade``, names of fields."""
+    written: tuple[object, tuple[bytes, bytes]] | None = attrs.field(default=None, init=False, eq=False, repr=False)
+    """What follows from it in messages that are written anew, with whoever has written it last."""
 
     @property
     def memory(self) -> int:
@@ -106,7 +108,7 @@ class FieldBlocks:
         block = self._blocks.find(data)
         if block is None:
             block = _block(self._read_lines(data[:-2].split(b"\r\n")) if data else [])
-            if self._seen(data):
+            if self._seen.again(data):
                 self._blocks.put(data, block)
         return block
 
@@ -120,7 +122,7 @@ class FieldBlocks:
         field = self._fields.find(line)
         if field is None:
             field = read_field(line)
-            if self._seen(line):
+            if self._seen.again(line):
                 self._fields.put(line, field)
         return field
 

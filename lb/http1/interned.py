@@ -69,11 +69,11 @@ class SeenOnce:
     def __init__(self, size: int = ENTRIES) -> None:
         self._hashes = array("q", bytes(8 * size))
 
-    def __call__(self, key: bytes) -> bool:
+    def again(self, key: bytes) -> bool:
         """Return True if these bytes probably came before."""
-        mark = hash(key)
-        slot = mark % len(self._hashes)
-        if self._hashes[slot] == mark:
+        mark, hashes = hash(key), self._hashes
+        slot = mark % len(hashes)
+        if hashes[slot] == mark:
             return True
-        self._hashes[slot] = mark
+        hashes[slot] = mark
         return False

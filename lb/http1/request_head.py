@@ -138,7 +138,7 @@ class RequestHeads:
         head = self._heads.find(data)
         if head is None:
             head = self._parse(data)
-            if not head.block.meanings & _NOT_INTERNED and self._seen(data):
+            if not head.block.meanings & _NOT_INTERNED and self._seen.again(data):
                 self._heads.put(data, head)
         return head
 

@@ -75,7 +75,7 @@ class ResponseHeads:
         if head is None:
             line, _, block = data[:-2].partition(b"\r\n")
             head = _response(line, self._blocks.read(block))
-            if not head.block.meanings & UPGRADE and self._seen(data):
+            if not head.block.meanings & UPGRADE and self._seen.again(data):
                 self._heads.put(data, head)
         return head
 

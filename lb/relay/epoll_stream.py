@@ -148,9 +148,9 @@ class EpollStream:
 
     def read_bytes(self, most: int) -> bytes | None:
         """The same, in an object of its own: for a few bytes that are kept."""
-        if self.tls is not None or self.unread:
-            data = self.read(most)
-            return None if data is None else bytes(data)
+        if self.unread or self.tls is not None:
+            data = self.read(most) if self.unread or self.tls is None else self._read_tls(self.tls)
+            return None if data is None else data.tobytes()
         try:
             received = self.sock.recv(most)
         except BlockingIOError:

@@ -187,9 +187,9 @@ def test_a_generation_is_full_by_its_size_too():
 def test_the_hashes_of_what_came_once_take_the_same_memory_for_ever():
     seen = SeenOnce(16)
     before = sys.getsizeof(seen._hashes)
-    assert [seen(b"%d" % number) for number in range(1000)] == [False] * 1000
+    assert [seen.again(b"%d" % number) for number in range(1000)] == [False] * 1000
     assert sys.getsizeof(seen._hashes) == before
-    assert seen(b"999")
+    assert seen.again(b"999")
 
 
 def test_the_worst_blocks_of_lines_stay_within_their_memory():
