@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import CarriedExchange, Exchange, ExchangeCarrier
 from lb.http.fast_path import begin_fast
-from lb.http.file_flow import FilePart, PartsFlow, parts_length, release_parts
+from lb.http.file_flow import Body, FilePart, PartsFlow, body_length, joined, release_parts
 from lb.http.flow import Coding, part_of_body
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend, RunningRoute
@@ -56,6 +57,12 @@ MOST_DROPPED = 256 * 1024
 def _own_framing(head: ResponseHead) -> bytes:
     """Return the line that frames a server's body as the server does."""
     return CHUNKED if head.block.chunked else length_line(head.fixed)
+
+
+@functools.lru_cache(maxsize=64)
+def _first_lines(status: int, now: int) -> bytes:
+    """Return the status line and the date. Many responses of a second share them."""
+    return b"%sDate: %s\r\n" % (status_line(status), http_date(now))
 
 
 class _Proxied(NamedTuple):
@@ -359,6 +366,8 @@ class ClientConnection(ExchangeCarrier):
         return body is not None and not body.done and (exchange.expects_continue or body.left > MOST_DROPPED)
 
     def _connection_line(self, exchange: ExchangeToServe) -> bytes:
+        if exchange.head.usual and exchange.body is None and not (self.must_close or self.frontend.closes):
+            return b""
         if self.closing(exchange):
             return CLOSE
         return b"" if exchange.head.minor else KEEP_ALIVE
@@ -374,8 +383,7 @@ class ClientConnection(ExchangeCarrier):
     ) -> bytes:
         if until_close:
             self.must_close = True
-        usual = exchange.head.usual and exchange.body is None and not self.must_close and not self.frontend.closes
-        connection = b"" if usual else self._connection_line(exchange)
+        connection = self._connection_line(exchange)
         if change is not None:
             fields = [(field.written_name, field.value) for field in head.block.end_to_end()]
             line = _own_framing(head) if framing is None else framing
@@ -402,33 +410,33 @@ class ClientConnection(ExchangeCarrier):
         exchange: Exchange,
         status: int,
         fields: HeaderFields,
-        parts: Sequence[bytes | FilePart],
+        body: Body,
         content_coding: bytes,
     ) -> None:
         """Send a response of the balancer itself."""
-        framing = CHUNKED if content_coding else length_line(parts_length(parts))
+        body = joined(body)
+        framing = CHUNKED if content_coding else length_line(body_length(body))
         if status in (204, 304):
             framing = b""
-        date = b"Date: %s\r\n" % http_date(int(time.time()))
-        lines = [status_line(status), date, field_lines(fields), framing, self._connection_line(exchange), b"\r\n"]
+        first = _first_lines(status, int(time.time()))
+        head = b"".join((first, field_lines(fields), framing, self._connection_line(exchange), b"\r\n"))
         if exchange.head.method == b"HEAD":
-            release_parts(parts)
-            parts, content_coding = (), b""
+            release_parts(body)
+            body, content_coding = b"", b""
         try:
-            self._write_parts(exchange, b"".join(lines), parts, content_coding)
+            if isinstance(body, bytes) and not content_coding:
+                exchange.bytes_out = len(body)
+                self.write_two(head, body)
+                exchange.response_complete()
+            else:
+                self._write_parts(exchange, head, (body,) if isinstance(body, bytes) else body, content_coding)
         except OSError:
-            release_parts(parts)
+            release_parts(body)
             exchange.client_left()
 
     def _write_parts(
         self, exchange: Exchange, head: bytes, parts: Sequence[bytes | FilePart], content_coding: bytes
     ) -> None:
-        if not content_coding and not any(isinstance(part, FilePart) for part in parts):
-            body = b"".join(parts)  # type: ignore[arg-type]  # none is a part of a file
-            exchange.bytes_out = len(body)
-            self.write_two(head, body)
-            exchange.response_complete()
-            return
         self.write(head, more=True)
         coding = self._compressing(exchange, content_coding) if content_coding else None
         self.response_flow = flow = PartsFlow(self, parts, self, coding)

@@ -16,12 +16,12 @@ import trio
 from lb.events import EndedBy, HttpRequest, Reason, RequestReason
 from lb.http.carrier import Carrier, Upstream
 from lb.http.error_page import error_page
-from lb.http.file_flow import FilePart, parts_length, release_parts
+from lb.http.file_flow import Body, body_length, release_parts
 from lb.http.forwarded import read_forwarding
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
-from lb.http.steps import Body, HeaderFields, Step
+from lb.http.steps import HeaderFields, Step
 from lb.http1.body import LengthBody, MessageBody
 from lb.http1.chunks import ChunkWalker
 from lb.http1.field import EXPECT, FORWARDED
@@ -106,7 +106,7 @@ class ExchangeCarrier(Carrier, abc.ABC):
         exchange: Exchange,
         status: int,
         fields: HeaderFields,
-        parts: Sequence[bytes | FilePart],
+        body: Body,
         content_coding: bytes,
     ) -> None:
         """Send a response of the balancer itself, compressed if there is a content coding."""
@@ -276,18 +276,17 @@ class Exchange:
     def respond(
         self, status: int, fields: HeaderFields = (), body: Body = b"", *, reason: RequestReason = "ok"
     ) -> None:
-        parts = (body,) if isinstance(body, bytes) else body
         if self.ended or self.status is not None:
-            release_parts(parts)
+            release_parts(body)
             return
         self.carrier.loop.refresh()
         self._reason = reason
         self._leave_server()
         coding = b""
         if self.route is not None and self.route.changes:
-            fields, coding = self.route.changes.of_own(self, status, fields, parts_length(parts))
+            fields, coding = self.route.changes.of_own(self, status, fields, body_length(body))
         self.response_begins(status)
-        self.carrier.respond(self, status, fields, parts, coding)
+        self.carrier.respond(self, status, fields, body, coding)
 
     def fail(self, status: int, reason: RequestReason, fields: HeaderFields = ()) -> None:
         if self.status is not None:

@@ -7,8 +7,8 @@ the disk: what is not in the page cache is read by a thread first, see :meth:`Fi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 import attrs
 
@@ -16,7 +16,17 @@ from lb.http.flow import Coding
 from lb.http.pace import Pace
 from lb.relay.epoll_stream import EpollStream
 
-__all__ = ["FilePart", "FileSource", "PartsFlow", "PartsFlowOwner", "can_tell", "parts_length", "release_parts"]
+__all__ = [
+    "Body",
+    "FilePart",
+    "FileSource",
+    "PartsFlow",
+    "PartsFlowOwner",
+    "body_length",
+    "can_tell",
+    "joined",
+    "release_parts",
+]
 
 MAX_SENDFILE = 2 * 1024 * 1024
 """Maximum bytes of one call. It bounds what may be evicted between the probe and the call, and is a turn or two."""
@@ -60,16 +70,31 @@ class FilePart:
         self.file.release()
 
 
-def parts_length(parts: Iterable[bytes | FilePart]) -> int:
+Body: TypeAlias = bytes | Sequence[bytes | FilePart]
+"""Whoever gets one releases its parts once: :func:`release_parts`."""
+
+
+def body_length(body: Body) -> int:
     """Return the bytes of all parts."""
-    return sum(part.length if isinstance(part, FilePart) else len(part) for part in parts)
+    if isinstance(body, bytes):
+        return len(body)
+    return sum(part.length if isinstance(part, FilePart) else len(part) for part in body)
 
 
-def release_parts(parts: Iterable[bytes | FilePart]) -> None:
+def joined(body: Body) -> Body:
+    """Return the bytes of a body without files; any other body as it is."""
+    if isinstance(body, bytes):
+        return body
+    pieces = [part for part in body if isinstance(part, bytes)]
+    return b"".join(pieces) if len(pieces) == len(body) else body
+
+
+def release_parts(body: Body) -> None:
     """Release the parts of a body that is not sent."""
-    for part in parts:
-        if isinstance(part, FilePart):
-            part.release()
+    if not isinstance(body, bytes):
+        for part in body:
+            if isinstance(part, FilePart):
+                part.release()
 
 
 class PartsFlowOwner(Protocol):

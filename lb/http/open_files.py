@@ -19,11 +19,12 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from lb.http.file_flow import FilePart, can_tell
+from lb.http.file_flow import Body, FilePart, can_tell
 from lb.http.media_types import content_type
-from lb.http.steps import Body, HeaderFields
+from lb.http.steps import HeaderFields
 from lb.http1.conditions import Validators
 from lb.http1.dates import http_date
+from lb.http1.wire import WrittenFields
 from lb.net.beneath import open_beneath, open_directory
 from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.descriptors import Descriptors
@@ -383,7 +384,13 @@ def _represent(opened: _Opened, coding: bytes, media_type: bytes, *, varies: boo
     if coding:
         fields.append((b"Content-Encoding", coding))
     return Representation(
-        opened.file, opened.content, opened.size, media_type, Validators(etag, modified), fields, state
+        opened.file,
+        opened.content,
+        opened.size,
+        media_type,
+        Validators(etag, modified),
+        WrittenFields(fields),
+        WrittenFields(state),
     )
 
 

@@ -9,20 +9,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeAlias, TypeVarTuple
 
 from lb.events import RequestReason
-from lb.http.file_flow import FilePart
+from lb.http.file_flow import Body
 from lb.http1.request_head import RequestHead
 from lb.model.address import Client
 
-__all__ = ["Body", "ExchangeView", "HeaderFields", "Step", "Transform"]
+__all__ = ["ExchangeView", "HeaderFields", "Step", "Transform"]
 
 Ts = TypeVarTuple("Ts")
 
 HeaderFields: TypeAlias = Sequence[tuple[bytes, bytes]]
 """Names and values of a head's fields, in their order."""
-
-
-Body: TypeAlias = bytes | Sequence[bytes | FilePart]
-"""Whoever gets one releases its parts once: :func:`lb.http.file_flow.release_parts`."""
 
 
 class ExchangeView(Protocol):

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from http import HTTPStatus
 
+from lb.http1.derived import derived
 from lb.http1.response_head import ResponseHead
 
-__all__ = ["CHUNKED", "CLOSE", "KEEP_ALIVE", "VIA", "field_lines", "length_line", "response_image", "status_line"]
+__all__ = [
+    "CHUNKED",
+    "CLOSE",
+    "KEEP_ALIVE",
+    "VIA",
+    "WrittenFields",
+    "field_lines",
+    "length_line",
+    "response_image",
+    "status_line",
+]
 
 VIA = b"Via: 1.1 trio-lb\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -16,6 +27,14 @@ KEEP_ALIVE = b"Connection: keep-alive\r\n"
 """For clients of HTTP/1.0."""
 
 _PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+class WrittenFields(tuple[tuple[bytes, bytes], ...]):  # noqa: SLOT001 - it keeps its lines
+    """Fields that are sent many times: their lines are written once."""
+
+    @derived
+    def lines(self) -> bytes:
+        return _lines(self)
 
 
 def status_line(status: int, reason: bytes | None = None) -> bytes:
@@ -29,6 +48,10 @@ def length_line(length: int) -> bytes:
 
 def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the lines of fields, each with its CRLF."""
+    return fields.lines if isinstance(fields, WrittenFields) else _lines(fields)
+
+
+def _lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%s: %s\r\n" % field for field in fields])
 
 
