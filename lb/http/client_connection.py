@@ -100,8 +100,9 @@ class ClientConnection(ExchangeCarrier):
     def __init__(
         self, context: ConnectionContext, frontend: HttpFrontend, sock: socket.SocketType, client: Client
     ) -> None:
+        frontend.loop.refresh()
         super().__init__(frontend.loop, sock, None, 0)
-        self.accepted_at = self._idle_since = context.clock()
+        self.accepted_at = self._idle_since = self.turn.now
         self._context = context
         self.frontend = frontend
         self.client = client
@@ -187,7 +188,7 @@ class ClientConnection(ExchangeCarrier):
         self.forwarded_lines = connection_lines(self.client.host, self.scheme)
         if frontend.is_limited:
             self.buckets = frontend.limits.buckets(self.client, self.on_close)
-        self._idle_since = self._context.clock()
+        self._idle_since = self.turn.now
         self._keep_alive_queue = frontend.keep_alive_queue
         self._keep_alive_queue.enter(self, self._idle_since)
         if frontend.draining:
