@@ -170,3 +170,19 @@ def test_the_usual_way_and_that_with_changes_tell_the_server_the_same(lines):
     changed = images().image(exchange(head, edits=FieldChange()), SERVER, passes_expect=True)
     assert Counter(fields(usual)) == Counter(fields(changed))
     assert Counter(name for name, _ in fields(usual) if name in FORWARDED_NAMES) == dict.fromkeys(FORWARDED_NAMES, 1)
+
+
+def test_requests_with_the_same_fields_differ_in_what_differs():
+    """What follows the target is kept with the fields, for each route, host and cookie the right one."""
+    heads, plain, other = RequestHeads(), images(), images(host_header="other.example.com")
+    targets = (b"/a", b"/b", b"http://www.example.com/c", b"/d")
+    for made, host in ((plain, b"www.example.com"), (other, b"other.example.com"), (plain, b"www.example.com")):
+        for target in targets:
+            for cookie in (b"", b"Cookie: a=%s\r\n" % target[-1:]):
+                lines = b"Host: www.example.com\r\nAccept: */*\r\n%s" % cookie
+                for _ in range(2):
+                    head = heads.read(b"GET %s HTTP/1.1\r\n%s\r\n" % (target, lines))
+                    assert made.common(head) == (
+                        b"GET /%s HTTP/1.1\r\nHost: %s\r\nVia: 1.1 trio-lb\r\nAccept: */*\r\n%s"
+                        b"X-Forwarded-Host: www.example.com\r\n" % (target[-1:], host, cookie)
+                    )

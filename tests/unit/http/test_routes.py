@@ -194,3 +194,15 @@ def test_the_time_to_build_a_router_grows_with_the_number_of_routes_not_with_its
         return min(times)
 
     assert seconds(4000) < 24 * seconds(500), "8 times as many"
+
+
+def test_hosts_that_nobody_knows_take_no_memory_for_ever_and_hosts_that_came_before_keep_their_routes():
+    found = router(route("any"), route("one", "a.example.com"), route("many", "*.example.com"))
+    for number in range(5_000):
+        assert taken(found, f"{number}.example.net") == "any"
+        assert taken(found, "a.example.com:80") == "one"
+        assert taken(found, f"{number}.example.com.") == "many"
+        assert len(found._known) <= 1024
+    size = len(found._known)
+    assert taken(found, "x" * 10_000) == "any"
+    assert len(found._known) == size

@@ -220,3 +220,38 @@ async def test_an_answer_that_was_there_before_the_request_is_read_while_its_bod
     assert turns.server.queued
     turns.server.again()
     assert [record.status for record in turns.records] == [413]
+
+
+IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+ASKED = b"GET / HTTP/1.%d\r\nHost: a\r\n%s\r\n"
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "sent"),
+    [
+        (ASKED % (1, b""), b"2\r\nok\r\n0\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n"),
+        (ASKED % (1, b""), b"2\r\nok\r\n0\r\nX: 0\r\n\r\n", b"2\r\nok\r\n0\r\nX: 0\r\n\r\n"),
+        (ASKED % (1, b"Upgrade: a\r\nConnection: upgrade\r\n"), b"2\r\nok\r\n0\r\n\r\n", b"2\r\nok\r\n0\r\n\r\n"),
+        (ASKED % (0, b""), b"2\r\nok\r\n0\r\n\r\n", b"ok"),
+    ],
+    ids=["fast", "trailer", "exchange", "HTTP/1.0"],
+)
+async def test_a_chunked_body_that_comes_at_once_arrives_as_the_client_can_read_it(turns, asked, body, sent):
+    turns.client_end.send(asked)
+    turns.client.edge(READY)
+    turns.server_end.send(IN_CHUNKS + body)
+    turns.server.edge(READY)
+    head, _, rest = turns.take().partition(b"\r\n\r\n")
+    assert rest == sent
+    assert head.count(b"Transfer-Encoding: chunked") == (rest == body)
+    assert [(record.status, record.reason) for record in turns.records] == [(200, "ok")]
+
+
+@pytest.mark.parametrize("body", [b"x\r\nok\r\n0\r\n\r\n", b"3\r\nok\r\n0\r\n\r\n"])
+async def test_a_malformed_chunked_body_that_comes_at_once_is_no_response(turns, body):
+    asked = ASKED % (1, b"")
+    turns.client_end.send(asked)
+    turns.client.edge(READY)
+    turns.server_end.send(IN_CHUNKS + body)
+    turns.server.edge(READY)
+    assert [(record.status, record.reason) for record in turns.records] == [(502, "bad_response")]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lb.http1.chunks import ChunkWalker
 from lb.http1.grammar import MalformedError
+from lb.http1.response_head import ResponseHeads
 from tests.support.http_attacks import BODIES_REFUSED, BODIES_TAKEN
 
 TRAILER = 64
@@ -141,3 +142,23 @@ def test_a_body_of_more_than_its_limit_ends_where_the_chunk_begins_that_is_too_m
     with pytest.raises(MalformedError) as error:
         walker.walk(b"1\r\n")
     assert error.value.status == 413
+
+
+@given(CHUNKS, EXTENSIONS, TRAILERS, st.binary(max_size=3), st.sampled_from([b"200 OK", b"204 No Content"]))
+def test_a_body_counts_as_whole_only_if_it_is_all_there_and_nothing_else(chunks, extension, trailers, behind, status):
+    head = ResponseHeads().read(b"HTTP/1.1 %s\r\nTransfer-Encoding: chunked\r\n\r\n" % status)
+    data = body(chunks, extension, trailers)
+    whole = head.is_whole_in_chunks(memoryview(data), TRAILER)
+    assert not whole or status == b"200 OK"
+    assert whole or status != b"200 OK" or trailers or extension
+    assert not head.is_whole_in_chunks(memoryview(data + behind), TRAILER) or not behind
+    assert not any(head.is_whole_in_chunks(memoryview(data[:size]), TRAILER) for size in range(len(data)))
+
+
+def test_a_body_that_is_not_chunked_or_malformed_is_not_whole_in_chunks():
+    chunked, plain = (
+        ResponseHeads().read(b"HTTP/1.1 200 OK\r\n%s\r\n" % line)
+        for line in (b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n")
+    )
+    assert not plain.is_whole_in_chunks(memoryview(b"0\r\n\r\n"), TRAILER)
+    assert not chunked.is_whole_in_chunks(memoryview(b"x\r\n0\r\n\r\n"), TRAILER)
