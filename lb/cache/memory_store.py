@@ -30,8 +30,8 @@ class MemoryStore:
         return (entry for entry, _ in self._entries.values())
 
     def entries(self) -> Iterator[CacheEntry]:
-        """Iterate over the entries of this moment, while others come and go."""
-        left = [*self._entries.values()]
+        """Iterate over the entries of this moment, from the one used least lately, while others come and go."""
+        left = [*reversed(self._entries.values())]
         while left:
             yield left.pop()[0]  # a list of all would free those that have gone at its end, at once
 

@@ -428,7 +428,7 @@ class CacheZone:
 
     def _forget_purged(self, entry: CacheEntry) -> bool:
         """Forget an entry in memory that was purged. Return False if it is there no more."""
-        if entry.removed or not self._forget(entry.identity):
+        if not self._forget(entry.identity):
             return False
         if self.disk is None:
             self.evictions["purge"] += 1

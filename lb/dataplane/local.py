@@ -283,9 +283,9 @@ class LocalDataPlane:
                 count += 1
         return count
 
-    def purge_elsewhere_too(self, purge_elsewhere: PurgeElsewhere) -> None:
-        """Have other workers purge what clients of this one purge."""
-        self._context.purge_elsewhere = purge_elsewhere
+    def purge_elsewhere_too(self, purge_elsewhere: PurgeElsewhere, is_purging: Callable[[], bool]) -> None:
+        """Have other workers purge what clients of this one purge. ``is_purging``: not all of them may have done so."""
+        self._context.purge_elsewhere, self._context.is_purging = purge_elsewhere, is_purging
 
     async def purge_here(self, zone: str, what: Purge) -> Purged:
         """Forget what matches in a cache of this process."""

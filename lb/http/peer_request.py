@@ -44,6 +44,8 @@ class PeerRequest(UpstreamRequest):
         self._key = key
         self._without = without
         self._asked_at = cached.zone.clock()
+        self._generation = None if cached.context.is_purging() else cached.zone.generation
+        """None: the other worker may have what was purged here."""
 
     @property
     def changes_responses(self) -> bool:
@@ -62,7 +64,8 @@ class PeerRequest(UpstreamRequest):
         self.server_name_used = None
         self.exchange.cache = result or "MISS"
         self._cached.zone.results[result or "MISS"] += 1
-        if result is not None and head.fixed == len(rest) <= IN_MEMORY and self._is_plain:
+        is_new = self._generation == self._cached.zone.generation
+        if result is not None and is_new and head.fixed == len(rest) <= IN_MEMORY and self._is_plain:
             self._keep(head, bytes(rest))
         super().deliver(server, head, rest)
 

@@ -69,6 +69,8 @@ class ConnectionContext:
     """Mode ``http`` sets it if a route has a cache."""
     purge_elsewhere: PurgeElsewhere | None = None
     """Of a worker: there are others that have the same caches."""
+    is_purging: Callable[[], bool] = staticmethod(lambda: False)
+    """A purge is under way: some processes may still have what others have forgotten."""
 
     def __init__(
         self,

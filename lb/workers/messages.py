@@ -25,6 +25,7 @@ __all__ = [
     "PurgeKeys",
     "PurgeMatching",
     "PurgeOthers",
+    "PurgedByAll",
     "PurgedByOthers",
     "Query",
     "Resolved",
@@ -146,6 +147,11 @@ class LookUp:
 
     zone: str
     key: bytes
+
+
+@attrs.frozen
+class PurgedByAll:
+    """All workers have done an order to purge: none answers another one with what was purged."""
 
 
 @attrs.frozen

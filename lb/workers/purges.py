@@ -38,6 +38,11 @@ class OtherWorkers:
         self._under_way: dict[type[PurgeKeys], list[_Asked]] = {PurgeKeys: [], PurgeMatching: []}
         self._gone = False
 
+    @property
+    def are_purging(self) -> bool:
+        """They may not have done all yet."""
+        return any(self._under_way.values())
+
     def purge(self, zone: str, what: Purge, done: Callable[[Purged], None]) -> None:
         """Implements :data:`lb.proxy.context.PurgeElsewhere`."""
         kind = purge_order(what)
@@ -85,10 +90,21 @@ class OrderedPurges:
     ) -> None:
         self._purge = purge
         self._reply = reply
+        self._unfinished = 0
         self._channels = {kind: trio.open_memory_channel[PurgeKeys](MOST_ORDERS) for kind in (PurgeKeys, PurgeMatching)}
+
+    @property
+    def are_unfinished(self) -> bool:
+        """An order has come, and not all workers have done it."""
+        return self._unfinished > 0
+
+    def finished(self) -> None:
+        """All workers have done an order."""
+        self._unfinished -= 1
 
     async def order(self, order: PurgeKeys) -> None:
         """Take an order. Waits if there are too many."""
+        self._unfinished += 1
         await self._channels[type(order)][0].send(order)
 
     async def run(self) -> None:

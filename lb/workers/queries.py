@@ -13,7 +13,7 @@ from lb.model.connection import ConnectionFilter, LiveConnection
 from lb.model.purge import Purge, Purged, StoredResponse
 from lb.model.timing import Timings, add_up
 from lb.workers.channel import encode
-from lb.workers.messages import LookUp, PurgeKeys, Query
+from lb.workers.messages import LookUp, PurgedByAll, PurgeKeys, Query
 from lb.workers.process import WorkerProcess
 from lb.workers.purges import purge_order
 
@@ -77,12 +77,15 @@ class Queries:
 
         Waits for all: a worker that does not answer is replaced, and its memory with it.
         """
-        message = encode(order)
-        replies = [worker.order(type(order), message) for index, worker in list(self._serving.items()) if index != asks]
+        workers = [worker for index, worker in self._serving.items() if index != asks]
+        message, finished = encode(order), encode(PurgedByAll())
+        replies = [worker.order(type(order), message) for worker in workers]
         total = [Purged()] * len(order.purges)
         for reply in replies:
             if not await reply.wait() and isinstance(reply.content, tuple):
                 total = [ours.plus(theirs) for ours, theirs in zip(total, reply.content, strict=True)]
+        for worker in workers:
+            worker.send(finished)
         return tuple(total)
 
     async def _ask(self, query: Query | LookUp) -> dict[WorkerProcess, object]:

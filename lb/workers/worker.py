@@ -44,6 +44,7 @@ from lb.workers.messages import (
     Lines,
     LookUp,
     Prepare,
+    PurgedByAll,
     PurgedByOthers,
     PurgeKeys,
     Query,
@@ -124,8 +125,8 @@ class Worker:
             place=WorkerPlace(start.index, start.workers, str(os.fstat(counters).st_ino)),
             secret=start.secret,
         )
-        self._data_plane.purge_elsewhere_too(self._others.purge)
         self._purges = OrderedPurges(self._data_plane.purge_here, self._reply_purged)
+        self._data_plane.purge_elsewhere_too(self._others.purge, self._is_purging)
         self._preparing = trio.CancelScope()
         self._thread = Threads(1)
         self._ready: Ready | None = None
@@ -169,6 +170,9 @@ class Worker:
     def _reply(self, order: type[object], error: str = "", answer: object = None) -> None:
         self._send(Done(order, error, answer))
 
+    def _is_purging(self) -> bool:
+        return self._others.are_purging or self._purges.are_unfinished
+
     def _reply_purged(self, order: type[object], purged: object) -> None:
         self._reply(order, answer=purged)
 
@@ -203,7 +207,7 @@ class Worker:
                 case ChangeServer() as order, _:
                     await self._change_server(order)
                     self._reply(ChangeServer)
-                case Query() | LookUp() | PurgeKeys() | PurgedByOthers() as message, _:
+                case Query() | LookUp() | PurgeKeys() | PurgedByOthers() | PurgedByAll() as message, _:
                     await self._handle_others(message)
                 case StopListening(elsewhere), _:
                     await self._data_plane.stop_listening(elsewhere)
@@ -217,7 +221,7 @@ class Worker:
             await self._finish_when_idle()
         self._finished.set()
 
-    async def _handle_others(self, message: Query | LookUp | PurgeKeys | PurgedByOthers) -> None:
+    async def _handle_others(self, message: Query | LookUp | PurgeKeys | PurgedByOthers | PurgedByAll) -> None:
         """Handle what changes no configuration and no server."""
         match message:
             case Query():
@@ -228,6 +232,8 @@ class Worker:
                 await self._purges.order(message)
             case PurgedByOthers():
                 self._others.purged(message)
+            case PurgedByAll():
+                self._purges.finished()
 
     async def _answer_query(self, query: Query) -> None:
         answer: object

@@ -49,7 +49,7 @@ def test_the_limit_holds_and_the_entry_used_least_lately_goes_first(steps, limit
         else:
             store.remove(key)
             expected = [each for each in expected if each.key != key]
-        assert list(store.entries()) == expected
+        assert [*store.entries()] == expected
         assert store.used == sum(each.memory for each in expected) <= limit
     assert not evicted
 

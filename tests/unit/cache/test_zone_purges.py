@@ -52,7 +52,8 @@ class Disk:
     def open(self, digest, done):
         self.opening.append(lambda: done(self.files.get(digest)))
 
-    def store(self, digest, head, body, key, tags=()):
+    def store(self, digest, head, body, key, tags=(), done=None):
+        """What is stored is never written: ``done`` is not called."""
         self.files[digest] = SimpleNamespace(head=head, body=body, length=len(body), release=lambda: None)
         return True
 
@@ -158,6 +159,21 @@ async def test_variants_are_purged_by_a_mark_that_only_the_disk_knew(nursery):
     disk.opened()
     assert found == [(None, False)]
     assert zone.identity(KEY, request("Accept: y")) != KEY
+
+
+@pytest.mark.parametrize("what", [Purge.of_keys([KEY]), URL], ids=lambda what: what.kind)
+async def test_what_the_memory_had_no_room_for_and_the_disk_has_not_written_yet_goes_too(nursery, what):
+    disk = Disk()
+    zone = zone_with(disk)
+    stored = entry()
+    zone.store(stored)
+    zone.memory.limit = 0
+    zone.memory.shrink()
+    assert zone.find(KEY) is stored
+    nursery.start_soon(zone.purge, what)
+    await trio.testing.wait_all_tasks_blocked()
+    assert zone.find(KEY) is None
+    disk.opened()
 
 
 async def test_files_that_match_are_counted(nursery):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import trio
 import trio.testing
 
 from lb.model.purge import Purge, Purged, StoredResponse
-from lb.workers.messages import LookUp, PurgedByOthers, PurgeKeys, PurgeMatching, PurgeOthers
+from lb.workers.messages import LookUp, PurgedByAll, PurgedByOthers, PurgeKeys, PurgeMatching, PurgeOthers
 from lb.workers.process import Reply
 from lb.workers.purges import OrderedPurges, OtherWorkers
 from lb.workers.queries import Queries
@@ -31,12 +33,14 @@ def test_what_comes_while_an_order_is_under_way_is_in_the_next_one():
     for name in "abc":
         world.purge(name)
     assert world.sent == [PurgeOthers(3, PurgeKeys((("zone", KEYS),)))]
+    assert world.others.are_purging
     world.others.purged(PurgedByOthers(PurgeKeys, (ONE,)))
     assert world.done == [("a", ONE)]
     assert world.sent[1:] == [PurgeOthers(3, PurgeKeys((("zone", KEYS), ("zone", KEYS))))]
     world.others.purged(PurgedByOthers(PurgeKeys, (ONE, TWO)))
     assert world.done[1:] == [("b", ONE), ("c", TWO)]
     assert len(world.sent) == 2
+    assert not world.others.are_purging
 
 
 def test_a_purge_that_takes_long_keeps_no_key_waiting():
@@ -87,9 +91,14 @@ async def test_orders_of_a_type_are_done_in_order_and_those_of_another_beside(nu
     await purges.order(PurgeKeys((("zone", KEYS), ("zone", Purge.of_keys([b"b"])))))
     await trio.testing.wait_all_tasks_blocked()
     assert replies == [(PurgeKeys, [{b"a"}, {b"b"}])]
+    assert purges.are_unfinished
     walk.set()
     await trio.testing.wait_all_tasks_blocked()
     assert replies[1:] == [(PurgeMatching, [{b"t"}])]
+    purges.finished()
+    assert purges.are_unfinished, "of one of two"
+    purges.finished()
+    assert not purges.are_unfinished
 
 
 async def test_of_what_several_workers_have_the_freshest_is_told():
@@ -113,6 +122,9 @@ class Purging:
         self.orders.append(kind)
         return self.reply
 
+    def send(self, message):
+        self.orders.append(type(pickle.loads(message)))
+
 
 async def test_a_purge_waits_for_all_workers_but_the_one_that_asks(nursery):
     workers = [Purging() for _ in range(3)]
@@ -130,6 +142,7 @@ async def test_a_purge_waits_for_all_workers_but_the_one_that_asks(nursery):
     workers[2].reply.come("", (TWO, ONE))
     await trio.testing.wait_all_tasks_blocked()
     assert found == [(ONE.plus(TWO), ONE)]
+    assert [worker.orders[1:] for worker in workers] == [[PurgedByAll], [], [PurgedByAll]]
 
 
 async def test_a_worker_that_ends_has_nothing_left():
@@ -137,4 +150,4 @@ async def test_a_worker_that_ends_has_nothing_left():
     workers[0].reply.come("killed by SIGKILL")
     workers[1].reply.come("", (ONE,))
     assert await Queries(dict(enumerate(workers))).purge("zone", TAG) == 1
-    assert workers[0].orders == [PurgeMatching]
+    assert workers[0].orders == [PurgeMatching, PurgedByAll]
