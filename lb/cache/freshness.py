@@ -144,18 +144,20 @@ class _Times:
     responded_at: float
     date: float
     """When the server made it, by its own clock."""
-    counted_age: float
-    """By the caches on its way, and the time that it took."""
+    told_age: float
+    """By the caches on its way."""
+    delay: float
+    """The time that it took."""
 
     @classmethod
     def of(cls, word: ServerWord, requested_at: float, responded_at: float) -> _Times:
         date = word.date(b"date", responded_at)
-        counted = _age(word.fields.get(b"age")) + max(0.0, responded_at - requested_at)
-        return cls(responded_at, responded_at if date is None else date, counted)
+        delay = max(0.0, responded_at - requested_at)
+        return cls(responded_at, responded_at if date is None else date, _age(word.fields.get(b"age")), delay)
 
     @property
     def initial_age(self) -> float:
-        return max(self.counted_age, self.responded_at - self.date)
+        return max(self.told_age + self.delay, self.responded_at - self.date)
 
 
 def _age(values: Sequence[bytes] | None) -> int:
@@ -199,7 +201,7 @@ def _lifetime(rules: RouteCache, status: int, word: ServerWord, times: _Times) -
         return _heuristic_lifetime(status, word, times)
     valid = dict(rules.valid)
     seconds = valid.get(status, valid.get(None, 0.0))
-    return seconds + times.initial_age - times.counted_age if seconds else None  # whatever the server's clock says
+    return seconds + times.initial_age - times.told_age if seconds else None  # whatever the server's clock says
 
 
 def _explicit_lifetime(word: ServerWord, times: _Times) -> float | None:

@@ -281,7 +281,7 @@ async def next_request_during_a_refresh(cache):
     await cache.get()
     await expired()
     cache.origin.answers[FILM] = Answer(TWO, held=True)
-    async with httpx.AsyncClient(base_url=cache.client.base_url) as kept:
+    async with httpx.AsyncClient(base_url=cache.client.base_url, headers=cache.client.headers) as kept:
         first = await kept.get(FILM)
         assert first.headers["x-cache-status"] == "STALE", first.headers
         with trio.move_on_after(0.5):
