@@ -159,15 +159,20 @@ class Content:
 
     def moved(self) -> None:
         """A reader has moved on: forget what all have, where that is the way."""
+        was_full = self.is_full
+        self._forget_read()
+        if was_full and not self.is_full and self.more_wanted is not None:
+            self.more_wanted()
+
+    def _forget_read(self) -> None:
+        """Forget the bytes that nobody needs any more. A reader may wait for some that are still to come."""
         if not self.passes:
             return
         first = min((reader.position for reader in self._readers), default=self.size)
-        if first > self.data_at:
-            was_full = self.is_full
-            del self.data[: first - self.data_at]
-            self.data_at = first
-            if was_full and not self.is_full and self.more_wanted is not None:
-                self.more_wanted()
+        count = min(first, self.size) - self.data_at
+        if count > 0:
+            del self.data[:count]
+            self.data_at += count
 
     # The writer
 
@@ -184,6 +189,7 @@ class Content:
         """Bytes have come, and stay in memory."""
         self.data += data
         self.came(len(data))
+        self._forget_read()
 
     def came(self, count: int) -> None:
         """Bytes have come; those that are not in memory are in the file."""

@@ -243,9 +243,10 @@ class CacheZone:
         if self.disk is not None:
             self.disk.store(digest_of(key), packed_mark(key, mark), b"", key, (MARK_TAG,))
 
-    def may_store(self, length: int) -> bool:
-        """Return False if a body of this length is surely too long."""
-        return length <= (self.memory.limit // 2 if self.disk is None else self.spec.max_size)
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest body that may be stored."""
+        return self.memory.limit // 2 if self.disk is None else self.spec.max_size
 
     def create_writer(self, entry: CacheEntry, length: int | None, done: Callable[[BodyWriter | None], None]) -> None:
         """Make what writes a long body, and pass it on, now or later; None if there is no room."""
@@ -253,7 +254,7 @@ class CacheZone:
             self.disk.create(entry.digest, packed_entry(entry), length, done, key=entry.key, tags=entry.tags)
             return
         try:
-            done(MemoryFile(self.memory) if self.may_store(length or 0) else None)
+            done(MemoryFile(self.memory) if (length or 0) <= self.longest else None)
         except OSError:
             done(None)
 

@@ -229,6 +229,7 @@ class Fill:
         if freshness is None or vary is None or self._is_too_long(part.total if part is not None else length):
             return False
         self.content.length = length
+        self.carrier.most = self._longest if part is None else length
         zone.mark(self.key, vary, sliced=part is not None)
         variant = variant_key(vary, self.asked) if vary else b""
         self._rename(self._identity(identity(self.key, variant)))
@@ -260,8 +261,13 @@ class Fill:
 
     def _is_too_long(self, length: int | None) -> bool:
         """``length``: of the whole body in bytes; None = not known."""
-        most = self.cached.rules.max_object
-        return length is not None and (0 < most < length or not self.cached.zone.may_store(length))
+        return length is not None and length > self._longest
+
+    @property
+    def _longest(self) -> int:
+        """Bytes of the longest body that is stored."""
+        most, longest = self.cached.rules.max_object, self.cached.zone.longest
+        return min(most, longest) if most else longest
 
     def _create_writer(self, done: Callable[[BodyWriter | None], None]) -> None:
         assert self.entry is not None  # noqa: S101 - its body comes

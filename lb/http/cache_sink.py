@@ -29,7 +29,7 @@ class CacheSink(Carrier):
     carrier, but no socket.
     """
 
-    __slots__ = ("_create_writer", "_finished", "_waits", "_writer", "content")
+    __slots__ = ("_create_writer", "_finished", "_waits", "_writer", "content", "most")
     spliced = False
     watched = None
     destination = None
@@ -43,6 +43,8 @@ class CacheSink(Carrier):
         self.must_close = False
         self.request_flow = self.response_flow = None
         self.content = content
+        self.most: int | None = None
+        """Bytes of the longest body that is stored; None = no limit."""
         content.more_wanted = self._go_on
         self._create_writer = create_writer
         self._writer: BodyWriter | None = None
@@ -65,8 +67,13 @@ class CacheSink(Carrier):
         self.write(data)
 
     def write(self, data: bytes | memoryview, *, more: bool = False) -> None:  # noqa: ARG002 - no packets
-        """Take bytes of the body."""
-        content, writer = self.content, self._writer
+        """Take bytes of the body. Raises OSError once they are neither stored nor read."""
+        content = self.content
+        if content.passes and not content.has_readers:
+            raise BrokenPipeError
+        if self.most is not None and content.size + len(data) > self.most:
+            self._give_up(None)
+        writer = self._writer
         if writer is not None and not content.data and not self._waits and writer.reserve(len(data)):
             error = _append(writer, content.size, data)
             if error is None:
@@ -85,17 +92,16 @@ class CacheSink(Carrier):
 
     def _created(self, writer: BodyWriter | None) -> None:
         self._waits = False
-        if self.closed:
-            if writer is not None:
-                writer.abort()
-            return
         if writer is None:
             self.content.pass_on()
+        elif self.closed or self.content.passes:
+            writer.abort()
         else:
             self._writer = writer
             self.content.file = writer.file
             writer.file.acquire()
-        self._go_on()
+        if not self.closed:
+            self._go_on()
 
     def _move_to_file(self) -> None:
         """Write what is in memory to the file, unless it is little, or passes only."""
@@ -116,12 +122,13 @@ class CacheSink(Carrier):
 
     def _has_room(self, room: bool) -> None:
         self._waits = False
-        if self.closed or self._writer is None:
+        if self.closed:
             return
-        if room:
-            self._write_out(self._writer)
-        else:
-            self._give_up(None)
+        if self._writer is not None:
+            if room:
+                self._write_out(self._writer)
+            else:
+                self._give_up(None)
         self._go_on()
 
     def _write_out(self, writer: BodyWriter) -> None:
@@ -133,10 +140,10 @@ class CacheSink(Carrier):
             self._give_up(error)
 
     def _give_up(self, error: OSError | None) -> None:
-        """The disk does not take the body: it passes only."""
-        assert self._writer is not None  # noqa: S101 - it was written to
-        self._writer.abort(error)
-        self._writer = None
+        """The disk does not take the body, or it is too long: it passes only."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.abort(error)
         self.content.pass_on()
 
     def _go_on(self) -> None:

@@ -99,6 +99,28 @@ def test_the_writer_waits_while_the_window_is_full_and_hears_when_it_is_not(monk
     assert wanted == [10]
 
 
+@given(pieces, st.integers(0, 100))
+def test_what_passes_to_a_reader_that_is_further_on_has_the_right_bytes(data, position):
+    content = Content(None)
+    content.keep(b"first")
+    reader = Reader(content, position)
+    content.pass_on()
+    for piece in (b"", *data):
+        content.keep(piece)
+        if content.size > position:
+            reader.read()
+    assert reader.received == (b"first" + b"".join(data))[position:]
+
+
+def test_a_reader_that_is_further_on_does_not_fill_the_window():
+    content = Content(None)
+    Reader(content, 10 * WINDOW)
+    content.pass_on()
+    for _ in range(8):
+        content.keep(bytes(WINDOW // 4))
+    assert not content.is_full
+
+
 def test_a_content_without_readers_holds_no_more_than_its_window():
     content = Content(None)
     content.pass_on()

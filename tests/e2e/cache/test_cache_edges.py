@@ -1,0 +1,91 @@
+"""What must hold of a cache at its edges: without room, while something is purged, for requests that differ a little."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from tests.support.balancer import PATIENCE, balancer
+from tests.support.caching import Gate, ask, cache_config, response, results
+from tests.support.http_client import client, scripted
+
+pytestmark = pytest.mark.slow
+
+BODY = bytes(range(256)) * 2000
+"""500 KiB: two of them take the room of the cache below."""
+NO_ROOM = 'memory = "1MiB"'
+SHORT = b'Cache-Control: max-age=1\r\nETag: "e"\r\n'
+
+
+@pytest.fixture
+def on_disk(tmp_path):
+    return f'path = "{tmp_path / "cache"}"'
+
+
+class FullCache:
+    """A cache whose room is taken by two bodies that are still coming."""
+
+    def __init__(self):
+        whole = response(BODY)
+        self.takes_room = [Gate(whole[:-1], whole[-1:]) for _ in range(2)]
+
+    async def take_room(self, lb, nursery):
+        for number, gate in enumerate(self.takes_room):
+            nursery.start_soon(ask, lb, b"/takes-room-%d" % number)
+            await gate.asked.wait()
+            gate.let(0)
+        await trio.sleep(0.3)  # the balancer does not say when it has written what has come
+
+    def end(self):
+        for gate in self.takes_room:
+            gate.let(1)
+
+
+async def test_a_range_of_what_comes_and_finds_no_room_has_the_right_bytes(tmp_path):
+    full = FullCache()
+    comes = Gate(response(BODY)[:1000], response(BODY)[1000:])
+    async with scripted(*full.takes_room, comes) as server:
+        config = cache_config(server, zone=NO_ROOM, route='slice = "0"')
+        async with balancer(tmp_path, config) as lb, trio.open_nursery() as nursery, client(lb) as visitor:
+            await full.take_room(lb, nursery)
+            await visitor.send(b"GET /c HTTP/1.1\r\nHost: a.example\r\nRange: bytes=300001-300300\r\n\r\n")
+            await comes.asked.wait()
+            comes.let(0)
+            comes.let(1)
+            with trio.fail_after(PATIENCE):
+                answer = await visitor.answer()
+            full.end()
+    assert (answer.status, answer.body == BODY[300001:300301]) == (206, True)
+
+
+async def test_what_nobody_reads_and_finds_no_room_is_not_fetched_to_its_end(tmp_path):
+    full = FullCache()
+    head, _, body = response(BODY).partition(b"\r\n\r\n")
+    comes = Gate(head + b"\r\n\r\n", body[:-1])
+    async with scripted(*full.takes_room, comes, response(b"again")) as server:
+        config = cache_config(server, zone=NO_ROOM)
+        async with balancer(tmp_path, config) as lb, trio.open_nursery() as nursery:
+            await full.take_room(lb, nursery)
+            async with client(lb) as visitor:
+                await visitor.send(b"GET /c HTTP/1.1\r\nHost: a.example\r\n\r\n")
+                await comes.asked.wait()
+                comes.let(0)
+                await trio.sleep(0.3)
+            await lb.event("http.request", reason="client_left")
+            comes.let(1)
+            assert (await lb.event("cache.fill_failed"))["path"] == "/c"
+            full.end()
+            answers = [await ask(lb, b"/c") for _ in range(2)]
+    assert results(answers) == ["MISS", "HIT"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("size", [5_000, 200_000])
+async def test_what_is_longer_than_max_object_is_not_stored(tmp_path, size, chunked):
+    async with (
+        scripted(response(bytes(size), chunked=chunked)) as server,
+        balancer(tmp_path, cache_config(server, route='max_object = "4KiB"')) as lb,
+    ):
+        answers = [await ask(lb) for _ in range(3)]
+    assert results(answers) == ["MISS"] * 3
+    assert all(answer.body == bytes(size) for answer in answers)
