@@ -1,4 +1,4 @@
-"""What must hold of a cache at its edges: without room, while something is purged, for requests that differ a little."""
+"""What must hold of a cache at its edges: without room, while something is purged, for slightly different requests."""
 
 from __future__ import annotations
 
