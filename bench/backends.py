@@ -20,6 +20,8 @@ __all__ = ["LARGE", "MEDIUM", "TOTAL", "Ports", "backends", "large_file"]
 
 MEDIUM = 64 * 1024
 """Bytes of ``/medium``."""
+FILM = 4 << 20
+"""Bytes of ``/film``."""
 LARGE = 200 * 1000 * 1000
 """Bytes of ``/large``."""
 TOTAL = struct.Struct("!Q")
@@ -57,6 +59,8 @@ http {{
         ssl_session_cache shared:tls:10m;
         root {directory}/files;
         location = /small {{ return 200 "ok"; }}
+        location = /kilobyte {{ alias {directory}/files/kilobyte; }}
+        location = /film {{ alias {directory}/files/film; }}
         location = /resumed {{ return 200 "$ssl_session_reused"; }}
         location = /chunked {{ alias {directory}/files/medium; sub_filter_types *; sub_filter "\\n" "\\n"; }}
         location = /large-copied {{ sendfile off; alias {directory}/files/large; }}
@@ -101,7 +105,7 @@ def backends(directory: Path) -> Iterator[Ports]:
     make_certificate(directory)
     files = directory / "files"
     files.mkdir()
-    for name, size in (("medium", MEDIUM), ("large", LARGE)):
+    for name, size in (("kilobyte", 1024), ("medium", MEDIUM), ("film", FILM), ("large", LARGE)):
         (files / name).write_bytes(bytes(size))
     config = directory / "web.conf"
     config.write_text(

@@ -39,6 +39,8 @@ def lb(target: Target, services: Sequence[Service], config: Path) -> tuple[str, 
         lines += ["[admin]", f'bind = "unix:{admin_socket(config)}"']
     if target.workers is not None:
         lines += ["[process]", f"workers = {target.workers}"]
+    if target.features.cache:
+        lines += ["[caches.bench]", f'path = "{config.with_suffix(".cache")}"', 'memory = "256MiB"']
     for service in services:
         lines += _lb_listener(target.features, service, config)
         lines += _lb_pool(target, service, service.name)
@@ -51,6 +53,9 @@ def _lb_listener(features: Features, service: Service, config: Path) -> list[str
     lines = [f"[listeners.{service.name}]", f'bind = "{HOST}:{service.port}"']
     if features.http:
         lines += ['mode = "http"', f'pool = "{service.name}"', "access_log = false", 'header_timeout = "10m"']
+    if features.cache:
+        route = f'pool = "{service.name}", cache = {{ zone = "bench", valid = {{ 200 = "1h" }} }}'
+        lines += [f"routes = [{{ {route} }}]"]
     if features.accept_proxy:
         lines += ["accept_proxy = true"]
     if features.allow:
@@ -148,6 +153,9 @@ def nginx_http(target: Target, services: Sequence[Service], config: Path) -> tup
     lines += ["worker_rlimit_nofile 20000;", "events { worker_connections 16000; }", "http {"]
     lines += [f"  {kind}_temp_path {home};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
     lines += [f"  {setting};" for setting in NGINX_HTTP_SETTINGS]
+    if target.features.cache:
+        lines += [f"  proxy_cache_path {home}/cache levels=1:2 keys_zone=bench:10m inactive=60m max_size=1g;"]
+        lines += ["  proxy_cache bench;", "  proxy_cache_valid 200 1h;", "  sendfile on;", "  tcp_nopush on;"]
     for service in services:
         (server,) = service.servers
         lines += [f"  upstream {service.name} {{ server {server.address}; keepalive 64; }}"]

@@ -24,6 +24,8 @@ def _with(targets: tuple[Target, ...], features: Features, client: Client = PLAI
 PROXIES = _with((LB, NGINX_HTTP, HAPROXY), Features(http=True))
 SPLICING = _with((LB, NGINX_HTTP, HAPROXY, HAPROXY_SPLICE), Features(http=True))
 SECURE = _with((LB, NGINX_HTTP, HAPROXY), Features(http=True, tls=True), TLS)
+CACHES = _with((LB, NGINX_HTTP), Features(http=True, cache=True))
+SECURE_CACHES = _with((LB, NGINX_HTTP), Features(http=True, cache=True, tls=True), TLS)
 
 
 def _bar(limit: float) -> Bar:
@@ -51,6 +53,17 @@ def _requests(name: str, what: str, limit: float, targets: tuple[Target, ...] = 
         targets,
         partial(costs.requests, **{"path": "/small", **load}),
         quick=name == "http-keepalive",
+    )
+
+
+def _hits(name: str, what: str, limit: float, targets: tuple[Target, ...] = CACHES, **load: str | bool) -> Case:
+    """A case of hits in a cache, with wrk."""
+    return _case(
+        name,
+        Metric(f"CPU of a hit in the cache, {what}", "µs", bar=_bar(limit)),
+        f"hits in the cache, {what}",
+        targets,
+        partial(costs.requests, **{"path": "/kilobyte", **load}),
     )
 
 
@@ -89,6 +102,21 @@ HTTP_CASES = (
         SECURE,
         costs.connections,
         quick=False,
+    ),
+    _hits("cache-hit", "1 KiB", 0.70),
+    _hits("cache-browsers", "1 KiB, heads of four browsers", 0.70, vary="browsers"),
+    _hits("cache-cookies", "1 KiB, a new cookie each", 1.15, vary="cookies"),
+    _hits("cache-pipelined", "1 KiB, sixteen at a time", 0.35, vary="pipelined"),
+    _hits("cache-connections", "1 KiB, a connection each", 1.40, close=True),
+    _hits("cache-medium", "64 KiB", 1.05, path="/medium"),
+    _hits("cache-film", "4 MiB", 1.25, path="/film"),
+    _hits("cache-tls", "1 KiB, TLS", 1.15, SECURE_CACHES),
+    _case(
+        "cache-miss",
+        Metric("CPU of a miss that is stored, 1 KiB", "µs", bar=_bar(0.90)),
+        "misses that are stored, 1 KiB",
+        CACHES,
+        partial(costs.requests, path="/kilobyte", vary="urls"),
     ),
     Case(
         "http-idle",

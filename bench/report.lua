@@ -30,6 +30,16 @@ function init(arguments)
       next_request = next_request % #formatted + 1
       return formatted[next_request]
     end
+  elseif vary == "cookies" then
+    request = function()
+      next_request = next_request + 1
+      return wrk.format("GET", wrk.path, { ["Host"] = wrk.headers["Host"], ["Cookie"] = "sid=" .. next_request })
+    end
+  elseif vary == "pipelined" then
+    local sixteen = string.rep(wrk.format("GET", wrk.path), 16)
+    request = function()
+      return sixteen
+    end
   elseif vary == "urls" then
     request = function()
       next_request = next_request + 1

@@ -67,6 +67,8 @@ class Features:
     """Clients must be of an allowed network."""
     http: bool = False
     """Requests are proxied, not connections, without an access log."""
+    cache: bool = False
+    """With ``http``: responses are cached for an hour."""
     check: str = ""
     """Active health checks, each 2 s: "tcp" or "http"; "" is none."""
 
