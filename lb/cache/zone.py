@@ -153,11 +153,12 @@ class CacheZone:
         return entry
 
     def _is_current(self, entry: CacheEntry) -> bool:
-        """Return False if the entry was purged with all variants and slices of its key."""
-        if not entry.variant and entry.part is None:
-            return True
+        """Return False if the entry was purged with all responses of its key."""
         mark = self._marks.get(entry.key)
-        return entry.freshness.responded_at >= (self._purged_before if mark is None else mark.since)
+        if mark is not None:
+            return entry.freshness.responded_at >= mark.since
+        is_alone = not entry.variant and entry.part is None
+        return is_alone or entry.freshness.responded_at >= self._purged_before
 
     def may_open(self, identified: bytes) -> bool:
         """Return False if the response is surely not on disk."""
@@ -178,9 +179,14 @@ class CacheZone:
         found = self._read(file, opening.purges)
         entry = found if isinstance(found, CacheEntry) else None
         if isinstance(found, tuple):
-            _remember(self._marks, *found)
+            self._note_mark(*found)
         for opened in opening.waiting:
             opened(entry, is_mark=isinstance(found, tuple))
+
+    def _note_mark(self, key: bytes, mark: Mark) -> None:
+        """Remember a mark that is on disk. A purge may be newer than it."""
+        known = self._marks.get(key)
+        _remember(self._marks, key, mark if known is None else Mark(mark.names, max(mark.since, known.since)))
 
     def _read(self, file: ObjectFile | None, purges: list[PurgeMatch]) -> CacheEntry | tuple[bytes, Mark] | None:
         """Return what a file holds, unless it is purged. A short body is read, a long one stays in its file."""
@@ -198,6 +204,10 @@ class CacheZone:
             if not self._is_current(found) or any(matches(found.key, found.tags) for matches in purges):
                 _drop(found)
                 return None
+            newer = self.find(found.identity)
+            if newer is not None:  # stored while the file was read
+                _drop(found)
+                return newer
             self.keep(found)
         return found
 
@@ -317,8 +327,12 @@ class CacheZone:
 
     def remove(self, identified: bytes) -> bool:
         """Remove an entry. Return True if it was in memory, or open."""
-        if self.disk is not None and self.may_open(identified):
-            self.disk.remove(digest_of(identified))
+        if self.disk is not None:
+            digest = digest_of(identified)
+            if self.disk.may_have(digest):
+                self.disk.remove(digest)
+            if digest in self._opening:
+                self._opening[digest].purges.append(lambda _key, _tags: True)
         return self._forget(identified)
 
     def _forget(self, identified: bytes) -> bool:

@@ -89,3 +89,49 @@ async def test_what_is_longer_than_max_object_is_not_stored(tmp_path, size, chun
         answers = [await ask(lb) for _ in range(3)]
     assert results(answers) == ["MISS"] * 3
     assert all(answer.body == bytes(size) for answer in answers)
+
+
+async def test_a_purged_variant_on_disk_is_not_found_by_the_very_next_request(tmp_path, on_disk):
+    varied = b"Cache-Control: max-age=60\r\nVary: Accept-Language\r\n"
+    async with (
+        scripted(response(b"old", varied), response(b"new", varied)) as server,
+        balancer(tmp_path, cache_config(server, zone=on_disk, route='purge = ["127.0.0.0/8"]')) as lb,
+        client(lb) as visitor,
+    ):
+        assert (await ask(lb)).body == b"old"
+        await trio.sleep(1)  # until both files are written
+        await visitor.send(b"PURGE / HTTP/1.1\r\nHost: a.example\r\n\r\nGET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        assert (await visitor.answer()).status == 200
+        assert (await visitor.answer()).body == b"new"
+
+
+async def test_a_purged_response_with_slices_on_disk_is_not_found_by_the_very_next_request(tmp_path, on_disk):
+    validated = b'Cache-Control: max-age=60\r\nETag: "e"\r\n'
+    part = response(b"old", validated + b"Content-Range: bytes 0-2/3\r\n", status=b"206 Partial Content")
+    async with (
+        scripted(part, response(b"old", validated), response(b"new", validated)) as server,
+        balancer(tmp_path, cache_config(server, zone=on_disk, route='purge = ["127.0.0.0/8"]')) as lb,
+        client(lb) as visitor,
+    ):
+        assert (await ask(lb, fields=b"Range: bytes=0-1\r\n")).body == b"ol"
+        assert (await ask(lb)).body == b"old"
+        await trio.sleep(1)  # until the files are written
+        await visitor.send(b"PURGE / HTTP/1.1\r\nHost: a.example\r\n\r\nGET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        assert (await visitor.answer()).status == 200
+        assert (await visitor.answer()).body == b"new"
+
+
+async def test_the_variant_of_an_empty_field_is_for_no_other_request(tmp_path, on_disk):
+    def for_user(name):
+        return response(name, b"Cache-Control: max-age=60\r\nVary: X-User\r\n")
+
+    async with (
+        scripted(for_user(b"nobody"), for_user(b"ann"), for_user(b"none")) as server,
+        balancer(tmp_path, cache_config(server, zone=on_disk)) as lb,
+    ):
+        asked = [b"X-User:\r\n", b"X-User: ann\r\n", b"", b"X-User:\r\n"]
+        answers = []
+        for fields in asked:
+            answers.append(await ask(lb, fields=fields))
+            await trio.sleep(0.5)  # until the file is written
+    assert [answer.body for answer in answers] == [b"nobody", b"ann", b"none", b"nobody"]
