@@ -110,8 +110,8 @@ def identity(key: bytes, variant: bytes) -> bytes:
 
 
 def slice_identity(whole: bytes, at: SliceAt) -> bytes:
-    """Return what names a slice of a response. ``whole`` names the response."""
-    return b"%s\nslice %d/%d" % (whole, *at)
+    """Return what names a slice of a response. ``whole`` names the response. No value of a request has a NUL."""
+    return b"%s\n\0slice %d/%d" % (whole, *at)
 
 
 def digest_of(identified: bytes) -> bytes:

@@ -62,10 +62,13 @@ class _OnDisk:
         self._found(None)
 
     def _opened(self, entry: CacheEntry | None, *, is_mark: bool) -> None:
-        """A file was opened. A mark says under which names the responses of its key are stored."""
+        """A file was opened. A mark says under which names the responses of its key are stored.
+
+        Another response may still be where the mark of its key is to be written.
+        """
         if is_mark:
             self.try_next(self._zone.identities(*self._asked))
-        elif entry is not None:
+        elif entry is not None and entry.identity in self._zone.identities(*self._asked):
             self._found(entry)
         else:
             self.try_next(self._left)

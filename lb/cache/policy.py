@@ -17,6 +17,7 @@ from lb.model.request import HeaderFields
 __all__ = [
     "Reuse",
     "StoredHead",
+    "is_for_one",
     "may_look_up",
     "only_if_cached",
     "reuse",
@@ -130,6 +131,11 @@ def revalidated(
         return None
     freshness = freshness_of(rules, stored.status, word, requested_at, responded_at)
     return None if freshness is None else StoredHead(stored.status, fields, freshness)
+
+
+def is_for_one(rules: RouteCache, request: CachedRequest) -> bool:
+    """Return whether the response to a request is probably for its client only, whatever others get."""
+    return request.header(b"authorization") is not None or not _may_store(rules, request)
 
 
 def _may_store(rules: RouteCache, request: CachedRequest) -> bool:

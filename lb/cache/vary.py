@@ -14,7 +14,8 @@ __all__ = ["variant_key", "vary_of"]
 
 _SEPARATOR = b"\n"
 _MISSING = b"\0"
-"""Stands for a field that is missing. No value has such a byte."""
+_EMPTY = b"\1"
+"""Stand for a field that is missing, and for one without a value. No value has such a byte."""
 _WEIGHTED = re.compile(rb"([a-z0-9*_-]+)[ \t]*(?:;[ \t]*q=(?P<weight>[01](?:\.[0-9]{0,3})?)[ \t]*)?")
 _LISTS_OF_WEIGHTS = (b"accept-encoding", b"accept-language")
 """The order of their members means nothing."""
@@ -32,7 +33,7 @@ def vary_of(rules: RouteCache, fields: HeaderFields) -> tuple[bytes, ...] | None
 
 
 def variant_key(vary: tuple[bytes, ...], request: CachedRequest) -> bytes:
-    """Return what a request has in these fields. Requests with the same key get the same variant.
+    """Return what a request has in these fields: never nothing. Requests with the same key get the same variant.
 
     White space around commas, and lines of one field, make no difference; nor does the order of Accept-Language and
     Accept-Encoding, and their case.
@@ -44,6 +45,8 @@ def _normal(name: bytes, lines: Sequence[bytes]) -> bytes:
     if not lines:
         return _MISSING
     value = b",".join(lines)
+    if not value:
+        return _EMPTY
     if b'"' in value:
         return value.strip()
     members = [member.strip() for member in value.split(b",")]

@@ -97,6 +97,8 @@ class CacheZone:
         self.disk = disk
         self.fills: dict[bytes, Filling] = {}
         """The fills that requests may join, by identity."""
+        self.coming: set[Filling] = set()
+        """All fills."""
         self.generation = 0
         """Of what is stored: a purge makes another one."""
         self.results: Counter[CacheResult] = Counter()
@@ -111,8 +113,10 @@ class CacheZone:
         self._marks: OrderedDict[bytes, Mark] = OrderedDict()
         self._purged_before = 0.0
         """As ``since`` of a mark, for all keys whose marks were forgotten."""
-        self._uses: OrderedDict[bytes, int] = OrderedDict()
-        self._passed: OrderedDict[bytes, float] = OrderedDict()
+        self._uses: OrderedDict[int, int] = OrderedDict()
+        """By a hash of the key: keys may be long, and nothing is served by what is here."""
+        self._passed: OrderedDict[int, float] = OrderedDict()
+        """By a hash, too."""
         self._opening: dict[bytes, _Opening] = {}
         self._writing: dict[bytes, CacheEntry] = {}
         """Entries that are on their way to the disk: until they are there, nothing else has them for sure."""
@@ -153,11 +157,12 @@ class CacheZone:
         return entry
 
     def _is_current(self, entry: CacheEntry) -> bool:
-        """Return False if the entry was purged with all variants and slices of its key."""
-        if not entry.variant and entry.part is None:
-            return True
+        """Return False if the entry was purged with all responses of its key."""
         mark = self._marks.get(entry.key)
-        return entry.freshness.responded_at >= (self._purged_before if mark is None else mark.since)
+        if mark is not None:
+            return entry.freshness.responded_at >= mark.since
+        is_alone = not entry.variant and entry.part is None
+        return is_alone or entry.freshness.responded_at >= self._purged_before
 
     def may_open(self, identified: bytes) -> bool:
         """Return False if the response is surely not on disk."""
@@ -178,9 +183,14 @@ class CacheZone:
         found = self._read(file, opening.purges)
         entry = found if isinstance(found, CacheEntry) else None
         if isinstance(found, tuple):
-            _remember(self._marks, *found)
+            self._note_mark(*found)
         for opened in opening.waiting:
             opened(entry, is_mark=isinstance(found, tuple))
+
+    def _note_mark(self, key: bytes, mark: Mark) -> None:
+        """Remember a mark that is on disk. A purge may be newer than it."""
+        known = self._marks.get(key)
+        _remember(self._marks, key, mark if known is None else Mark(mark.names, max(mark.since, known.since)))
 
     def _read(self, file: ObjectFile | None, purges: list[PurgeMatch]) -> CacheEntry | tuple[bytes, Mark] | None:
         """Return what a file holds, unless it is purged. A short body is read, a long one stays in its file."""
@@ -198,6 +208,10 @@ class CacheZone:
             if not self._is_current(found) or any(matches(found.key, found.tags) for matches in purges):
                 _drop(found)
                 return None
+            newer = self.find(found.identity)
+            if newer is not None:  # stored while the file was read
+                _drop(found)
+                return newer
             self.keep(found)
         return found
 
@@ -205,23 +219,27 @@ class CacheZone:
         """Count a request for what is not stored. Return True if there were enough."""
         if min_uses <= 1:
             return True
-        uses = self._uses.get(key, 0) + 1
-        _remember(self._uses, key, uses)
+        uses = self._uses.get(hash(key), 0) + 1
+        _remember(self._uses, hash(key), uses)
         return uses >= min_uses
 
-    def passes(self, identified: bytes) -> bool:
-        """Return True if the response could not be stored lately: requests need not wait for each other."""
-        until = self._passed.get(identified)
+    def passes(self, identified: bytes, *, for_one: bool = False) -> bool:
+        """Return True if the response could not be stored lately: requests need not wait for each other.
+
+        ``for_one``: that to a request whose response is probably for its client only.
+        """
+        passed = hash((identified, for_one))
+        until = self._passed.get(passed)
         if until is None:
             return False
         if self.clock() < until <= self.clock() + PASSED_FOR:
             return True
-        del self._passed[identified]
+        del self._passed[passed]
         return False
 
-    def pass_on(self, identified: bytes) -> None:
+    def pass_on(self, identified: bytes, *, for_one: bool = False) -> None:
         """The response could not be stored."""
-        _remember(self._passed, identified, self.clock() + PASSED_FOR)
+        _remember(self._passed, hash((identified, for_one)), self.clock() + PASSED_FOR)
 
     # Entries
 
@@ -261,7 +279,7 @@ class CacheZone:
     def store(self, entry: CacheEntry) -> bool:
         """Keep an entry whose body is complete. Return False if there is no room for it."""
         entry.last_used = self.clock()
-        self._passed.pop(entry.identity, None)
+        self._passed.pop(hash((entry.identity, False)), None)
         stored = self.keep(entry)
         return (self.disk is not None and self._write(entry, self.disk)) or stored
 
@@ -317,8 +335,12 @@ class CacheZone:
 
     def remove(self, identified: bytes) -> bool:
         """Remove an entry. Return True if it was in memory, or open."""
-        if self.disk is not None and self.may_open(identified):
-            self.disk.remove(digest_of(identified))
+        if self.disk is not None:
+            digest = digest_of(identified)
+            if self.disk.may_have(digest):
+                self.disk.remove(digest)
+            if digest in self._opening:
+                self._opening[digest].purges.append(lambda _key, _tags: True)
         return self._forget(identified)
 
     def _forget(self, identified: bytes) -> bool:
@@ -422,7 +444,7 @@ class CacheZone:
     def _forget_coming(self, matches: PurgeMatch) -> None:
         """What is on its way, from a server or from the disk, must not be kept if it matches."""
         self.generation += 1
-        for fill in [*self.fills.values()]:
+        for fill in [*self.coming]:
             fill.purge(matches)
         for opening in self._opening.values():
             opening.purges.append(matches)
@@ -446,7 +468,7 @@ class CacheZone:
             None if disk is None else CacheTier(disk.objects, disk.size, self.spec.max_size),
             requests={result: self.results[result] for result in get_args(CacheResult)},
             fills=self.fill_count,
-            fills_under_way=len(self.fills),
+            fills_under_way=len(self.coming),
             evictions={why: evictions.get(why, 0) for why in get_args(Eviction)},
             errors={} if disk is None else {kind: disk.errors[kind] for kind in get_args(DiskError)},
             top={_key_text(key): count for key, count in self.top.largest(MOST_TOP_OBJECTS).items()},

@@ -13,14 +13,15 @@ from typing import Protocol, TypeVarTuple
 
 from lb.cache.content import IN_MEMORY, BodyWriter, Content
 from lb.cache.entry import CacheEntry, Part, SliceAt, identity, slice_identity
-from lb.cache.policy import StoredHead, revalidated, serves_stale, storing
+from lb.cache.policy import StoredHead, is_for_one, revalidated, serves_stale, storing
 from lb.cache.purge_match import PurgeMatch
 from lb.cache.stored_fields import stored_fields, tags_of, validators_of
-from lb.cache.vary import variant_key, vary_of
+from lb.cache.vary import variant_key
 from lb.events import CacheFillFailed, Reason, RequestReason
 from lb.http.cache_sink import CacheSink
 from lb.http.cached_route import CachedRoute
 from lb.http.carrier import ExchangeToServe, Upstream
+from lb.http.content_part import ContentPart
 from lb.http.file_flow import Body
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
@@ -126,12 +127,15 @@ class Fill:
         self.content = Content(None)
         self.content.unread = self._unread
         self.carrier = CacheSink(cached.loop, exchange.carrier, self.content, self._create_writer)
+        self._kept = ContentPart(stale.body) if stale is not None and isinstance(stale.body, Content) else None
+        """Keeps the stored body for those who wait, also if it is removed meanwhile."""
         self._idle_queue: DeadlineQueue | None = None
         self._forgotten = False
         self._purges: list[PurgeMatch] = []
         """Purges since it began, which may match its tags."""
         self._open = _OpenFill(self)
         cached.context.open.add(self._open)
+        cached.zone.coming.add(self)
 
     def _identity(self, whole: bytes) -> bytes:
         return whole if self._slice_at is None else slice_identity(whole, self._slice_at)
@@ -220,9 +224,9 @@ class Fill:
     def accept(self, head: ResponseHead) -> bool:
         """Return True if the response is stored, or at least read by all who wait."""
         zone, rules, fields = self.cached.zone, self.cached.rules, _fields_of(head)
-        status, part = self._part_of(head)
+        status, part = self._part_of(head, fields)
         freshness = storing(rules, self.head, status, fields, self.requested_at, zone.clock())
-        vary = vary_of(rules, fields)
+        vary = self.cached.vary_of(fields)
         length = head.block.length
         if part is not None:
             length = min(part.slice_size, part.total - part.offset)
@@ -246,8 +250,11 @@ class Fill:
             self.carrier.open_file()
         return True
 
-    def _part_of(self, head: ResponseHead) -> tuple[int, Part | None]:
-        """Return the status to store, and the slice that the response is. A server may answer with the whole body."""
+    def _part_of(self, head: ResponseHead, fields: HeaderFields) -> tuple[int, Part | None]:
+        """Return the status to store, and the slice that the response is. A server may answer with the whole body.
+
+        Slices of two states must be told apart: by a strong ETag, or Last-Modified.
+        """
         if self._slice_at is None or head.status != 206:
             self._slice_at = None
             return head.status, None
@@ -256,6 +263,8 @@ class Fill:
         if found is None or found[0] != (offset, min(size, found[1] - offset)):
             return head.status, None
         if head.block.length not in (None, found[0].length):
+            return head.status, None
+        if all(value.startswith(b"W/") for _, value in validators_of(fields)):
             return head.status, None
         return 200, Part(offset, size, found[1])
 
@@ -297,11 +306,15 @@ class Fill:
 
         self._tell(tell)
 
-    def refuse(self) -> None:
-        """The response must not be stored: the stored one, if any, is no longer valid."""
-        self.cached.zone.pass_on(self.identity)
+    def refuse(self, status: int) -> None:
+        """The response must not be stored: the stored one, if any, is no longer valid.
+
+        A response for one client, and one that says that the server has failed, mean nothing for what is stored.
+        """
+        for_one = is_for_one(self.cached.rules, self.head)
+        self.cached.zone.pass_on(self.identity, for_one=for_one)
         self._leave_zone()
-        if self.stale is not None:
+        if self.stale is not None and not for_one and status < 500:
             self.cached.zone.remove(self.stale.identity)
 
     def pass_to_reader(self, request: UpstreamRequest, server: ServerConnection) -> UpstreamRequest | None:
@@ -342,6 +355,9 @@ class Fill:
             self.abort("bad_response")
             return
         content.end()
+        if self._idle_queue is not None:
+            self._idle_queue.discard(self)
+            self._idle_queue = None
         if self._forgotten or entry is None:
             self._finished(False)
             return
@@ -416,9 +432,10 @@ class Fill:
         if self.entry is None and self.waiting:
             self.fail(502, reason)
             return
-        self.content.fail()
-        self.content.drop()
-        self._note_failure(reason)
+        if not self.content.complete:  # else it is stored already, or about to be
+            self.content.fail()
+            self.content.drop()
+            self._note_failure(reason)
         self._end()
 
     def client_left(self) -> None:
@@ -448,8 +465,12 @@ class Fill:
         if self.ended:
             return
         self.ended = True
+        self.content.unread = self.content.more_wanted = None  # a stored body keeps nothing else
         self.carrier.cancel()
         self._leave_zone()
+        self.cached.zone.coming.discard(self)
+        if self._kept is not None:
+            self._kept.release()
         if self._idle_queue is not None:
             self._idle_queue.discard(self)
         if self.upstream is not None and not self.upstream.done:
@@ -562,7 +583,7 @@ class _FillRequest(UpstreamRequest):
     def _pass_on(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
         """The response is not stored: it goes to the first who waits."""
         fill = self._fill
-        fill.refuse()
+        fill.refuse(head.status)
         taken = fill.pass_to_reader(self, server)
         fill.release_waiting()
         fill.end()

@@ -8,7 +8,7 @@ from functools import partial
 from lb.cache.cache_status import cache_status
 from lb.cache.entry import CacheEntry
 from lb.cache.find_stored import find_stored
-from lb.cache.policy import Reuse, only_if_cached, reuse, serves_stale, wanted
+from lb.cache.policy import Reuse, is_for_one, only_if_cached, reuse, serves_stale, wanted
 from lb.cache.zone import CacheResult
 from lb.events import Attempt, RequestReason
 from lb.http.cache_fill import Fill
@@ -128,7 +128,7 @@ class CacheRead:
         elif (
             wanted(rules.no_store, self.head)
             or not zone.is_wanted_often(self._key, rules.min_uses)
-            or zone.passes(self._identity)
+            or zone.passes(self._identity, for_one=is_for_one(rules, self.head))
         ):
             pass_through(cached, self.exchange, "MISS")
         else:

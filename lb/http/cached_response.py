@@ -6,11 +6,12 @@ import os
 
 import attrs
 
+from lb.cache.content import Content
 from lb.cache.entry import CacheEntry
+from lb.http.carrier import ExchangeToServe
 from lb.http.content_part import ContentPart
 from lb.http.file_flow import BodyPart
 from lb.http.slices import Slices
-from lb.http.steps import ExchangeView
 from lb.http1.conditions import Validators, is_unmodified
 from lb.http1.field import CONDITION
 from lb.http1.ranges import BOUNDARY, ByteRange, content_range, multipart, requested_ranges, unsatisfied
@@ -25,7 +26,7 @@ _OF_304 = frozenset((b"cache-control", b"content-location", b"date", b"etag", b"
 
 
 def respond_from(
-    exchange: ExchangeView, entry: CacheEntry, added: HeaderFields, now: float, slices: Slices | None = None
+    exchange: ExchangeToServe, entry: CacheEntry, added: HeaderFields, now: float, slices: Slices | None = None
 ) -> None:
     """Answer a request from an entry, whose body may still be coming. ``added`` are further fields.
 
@@ -45,25 +46,25 @@ def respond_from(
         if entry.status == 200 and size is not None:
             ranges = requested_ranges(head.method, head.block, validators, size, now)
             if ranges is not None:
-                _respond_with_ranges(exchange, _Source(entry, size, slices), fields, ranges)
+                _respond_with_ranges(exchange, _Source(_body(exchange, entry), size, slices), fields, ranges)
                 return
     if slices is not None:
         exchange.respond(entry.status, fields, (slices.part(0, _size(entry) or 0),))
     else:
-        exchange.respond(entry.status, fields, _whole(entry))
+        exchange.respond(entry.status, fields, _whole(_body(exchange, entry)))
 
 
 @attrs.frozen
 class _Source:
     """What parts are taken from."""
 
-    entry: CacheEntry
+    body: bytes | Content
     size: int
     """Bytes of the whole body."""
     slices: Slices | None
 
     def part(self, wanted: ByteRange) -> BodyPart:
-        body = self.entry.body
+        body = self.body
         if self.slices is not None:
             return self.slices.part(*wanted)
         if isinstance(body, bytes):
@@ -87,12 +88,18 @@ def _validators_of(entry: CacheEntry, now: float) -> Validators:
     return Validators(values.get(b"etag"), parse_date(modified, now) if modified is not None else None)
 
 
-def _whole(entry: CacheEntry) -> bytes | tuple[BodyPart]:
-    return entry.body if isinstance(entry.body, bytes) else (ContentPart(entry.body),)
+def _body(exchange: ExchangeToServe, entry: CacheEntry) -> bytes | Content:
+    """Return the body. Bytes would be sent at once: with a limit of bandwidth, they are a content, which has a pace."""
+    body = entry.body
+    return Content.of(body) if isinstance(body, bytes) and exchange.is_limited else body
+
+
+def _whole(body: bytes | Content) -> bytes | tuple[BodyPart]:
+    return body if isinstance(body, bytes) else (ContentPart(body),)
 
 
 def _respond_with_ranges(
-    exchange: ExchangeView, source: _Source, fields: HeaderFields, ranges: tuple[ByteRange, ...]
+    exchange: ExchangeToServe, source: _Source, fields: HeaderFields, ranges: tuple[ByteRange, ...]
 ) -> None:
     size = source.size
     if not ranges:

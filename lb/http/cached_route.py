@@ -7,6 +7,7 @@ from typing import Protocol
 
 from lb.cache.entry import SliceAt
 from lb.cache.policy import wanted
+from lb.cache.vary import vary_of
 from lb.cache.zone import CacheResult, CacheZone
 from lb.http.cache_purging import Purging
 from lb.http.upstream_request import PoolTarget
@@ -61,6 +62,7 @@ class CachedRoute:
         self._key = zone.template(rules.key)
         self._status_header = rules.status_header.encode()
         self._replaced = frozenset((PEER_RESULT.lower(), self._status_header.lower())) - {b""}
+        self._own_fields = target.images.own_fields | _not_in(rules.key)
 
     def is_unusual(self, head: RequestHead) -> bool:
         """Return True if what the request says may keep it from a stored response."""
@@ -94,6 +96,14 @@ class CachedRoute:
         """Purge the zone in all processes. ``done`` gets the number of responses that there were."""
         Purging(self.context, self.loop, self.zone, what, done).start()
 
+    def vary_of(self, fields: HeaderFields) -> tuple[bytes, ...] | None:
+        """Return the fields of requests that a response depends on; None if no other request gets the response.
+
+        Of what servers do not get from clients, but from here, requests do not tell.
+        """
+        names = vary_of(self.rules, fields)
+        return None if names is None or not self._own_fields.isdisjoint(names) else names
+
     def added(self, result: CacheResult | None, status: bytes) -> HeaderFields:
         """Return the fields that tell what the cache did; ``result`` is None if it was not asked."""
         fields = ((b"Cache-Status", status),)
@@ -105,3 +115,9 @@ class CachedRoute:
     def replaced_names(self) -> frozenset[bytes]:
         """The names of fields of servers that the cache's own take the place of, in lower case."""
         return self._replaced
+
+
+def _not_in(key: str) -> frozenset[bytes]:
+    """Return the fields by which servers learn what is not in the key."""
+    told = {"{scheme}": b"x-forwarded-proto", "{host}": b"x-forwarded-host"}
+    return frozenset(field for variable, field in told.items() if variable not in key)

@@ -45,6 +45,8 @@ class FieldEdits:
         self._names = frozenset(name.lower().encode() for name in replaced)
         self._fields = [(name.encode(), Template(text)) for name, text in (*spec.set, *spec.add)]
         self.variables = frozenset(name for _, template in self._fields for name in template.names)
+        self.varying = frozenset(name.lower() for name, template in self._fields if template.names)
+        """The fields, in lower case, that are not the same for all requests."""
         self.constant: FieldChange | None = None
         """The change, if it is the same for all requests: what is made of a head once serves them all."""
         if not self.variables:

@@ -16,6 +16,8 @@ __all__ = ["RequestImages"]
 
 _FORWARDED_NAMES = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"))
 
+_OF_ONE_REQUEST = frozenset((b"forwarded", b"x-forwarded-for", b"x-request-id"))
+
 
 class RequestImages:
     """Makes the heads of the requests of a route."""
@@ -29,6 +31,8 @@ class RequestImages:
         constant = self._edits.constant
         self.usual = not self._to_server and constant is not None and not constant.names & _FORWARDED_NAMES
         """Most of the head is the same for all clients and servers."""
+        self.own_fields = self._edits.varying | _OF_ONE_REQUEST | {name.lower().encode() for name in spec.auth_headers}
+        """Fields, in lower case, that servers get from here, with other values for other requests."""
 
     def image(self, exchange: ExchangeToServe, server: ServerSpec, *, passes_expect: bool) -> bytes:
         """Return the head for a server."""

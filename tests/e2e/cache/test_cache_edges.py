@@ -89,3 +89,145 @@ async def test_what_is_longer_than_max_object_is_not_stored(tmp_path, size, chun
         answers = [await ask(lb) for _ in range(3)]
     assert results(answers) == ["MISS"] * 3
     assert all(answer.body == bytes(size) for answer in answers)
+
+
+async def test_a_purged_variant_on_disk_is_not_found_by_the_very_next_request(tmp_path, on_disk):
+    varied = b"Cache-Control: max-age=60\r\nVary: Accept-Language\r\n"
+    async with (
+        scripted(response(b"old", varied), response(b"new", varied)) as server,
+        balancer(tmp_path, cache_config(server, zone=on_disk, route='purge = ["127.0.0.0/8"]')) as lb,
+        client(lb) as visitor,
+    ):
+        assert (await ask(lb)).body == b"old"
+        await trio.sleep(1)  # until both files are written
+        await visitor.send(b"PURGE / HTTP/1.1\r\nHost: a.example\r\n\r\nGET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        assert (await visitor.answer()).status == 200
+        assert (await visitor.answer()).body == b"new"
+
+
+async def test_a_purged_response_with_slices_on_disk_is_not_found_by_the_very_next_request(tmp_path, on_disk):
+    validated = b'Cache-Control: max-age=60\r\nETag: "e"\r\n'
+    part = response(b"old", validated + b"Content-Range: bytes 0-2/3\r\n", status=b"206 Partial Content")
+    async with (
+        scripted(part, response(b"old", validated), response(b"new", validated)) as server,
+        balancer(tmp_path, cache_config(server, zone=on_disk, route='purge = ["127.0.0.0/8"]')) as lb,
+        client(lb) as visitor,
+    ):
+        assert (await ask(lb, fields=b"Range: bytes=0-1\r\n")).body == b"ol"
+        assert (await ask(lb)).body == b"old"
+        await trio.sleep(1)  # until the files are written
+        await visitor.send(b"PURGE / HTTP/1.1\r\nHost: a.example\r\n\r\nGET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        assert (await visitor.answer()).status == 200
+        assert (await visitor.answer()).body == b"new"
+
+
+async def test_the_variant_of_an_empty_field_is_for_no_other_request(tmp_path, on_disk):
+    def for_user(name):
+        return response(name, b"Cache-Control: max-age=60\r\nVary: X-User\r\n")
+
+    async with (
+        scripted(for_user(b"nobody"), for_user(b"ann"), for_user(b"none")) as server,
+        balancer(tmp_path, cache_config(server, zone=on_disk)) as lb,
+    ):
+        asked = [b"X-User:\r\n", b"X-User: ann\r\n", b"", b"X-User:\r\n"]
+        answers = []
+        for fields in asked:
+            answers.append(await ask(lb, fields=fields))
+            await trio.sleep(0.5)  # until the file is written
+    assert [answer.body for answer in answers] == [b"nobody", b"ann", b"none", b"nobody"]
+
+
+async def test_a_response_that_varies_by_what_the_route_sets_is_shared_by_nobody_else(tmp_path):
+    def in_language(name):
+        return response(name, b"Cache-Control: max-age=60\r\nVary: X-Language\r\n")
+
+    sets = 'request_headers = { set = { X-Language = "{query}" } }'
+    async with scripted(in_language(b"de"), in_language(b"fr")) as server:
+        config = cache_config(server, route='key = "{path}"').replace('name = "all"', f'name = "all"\n{sets}')
+        async with balancer(tmp_path, config) as lb:
+            answers = [await ask(lb, b"/?de"), await ask(lb, b"/?fr")]
+        assert [request[b"x-language"] for request in server.requests] == [b"de", b"fr"]
+    assert [answer.body for answer in answers] == [b"de", b"fr"]
+
+
+@pytest.mark.parametrize("tier", ["memory", "disk"])
+async def test_what_is_purged_while_the_server_confirms_it_still_comes_whole(tmp_path, on_disk, tier):
+    body = bytes(range(256)) * 1000
+    same = Gate(b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=60\r\n\r\n")
+    route = 'purge = ["127.0.0.0/8"]\nbackground_update = false\nuse_stale = []'
+    async with (
+        scripted(response(body, SHORT), same) as server,
+        balancer(tmp_path, cache_config(server, zone=on_disk if tier == "disk" else "", route=route)) as lb,
+        client(lb) as visitor,
+    ):
+        await ask(lb)
+        await trio.sleep(1.2)
+        await visitor.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        await same.asked.wait()
+        assert (await ask(lb, method=b"PURGE")).status == 200
+        same.let(0)
+        with trio.fail_after(PATIENCE):
+            answer = await visitor.answer()
+    assert (answer.status, answer.body == body) == (200, True)
+
+
+async def test_a_client_with_authorization_does_not_keep_others_from_the_cache(tmp_path):
+    refused = response(b"no", b"", status=b"401 Unauthorized")
+    async with scripted(refused, response(b"ok")) as server, balancer(tmp_path, cache_config(server)) as lb:
+        assert (await ask(lb, fields=b"Authorization: Basic eDp4\r\n")).status == 401
+        assert results([await ask(lb) for _ in range(2)]) == ["MISS", "HIT"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "answer"),
+    [
+        (b"Authorization: Basic eDp4\r\n", response(b"no", b"", status=b"401 Unauthorized")),
+        (b"", response(b"broken", b"", status=b"500 Internal Server Error")),
+    ],
+    ids=["unauthorized", "server error"],
+)
+async def test_a_response_that_says_nothing_of_what_is_stored_does_not_remove_it(tmp_path, fields, answer):
+    async def closes(stream, request):
+        return False
+
+    route = 'use_stale = ["error"]\nbackground_update = false'
+    async with (
+        scripted(response(b"old", SHORT), answer, closes) as server,
+        balancer(tmp_path, cache_config(server, route=route)) as lb,
+    ):
+        await ask(lb)
+        await trio.sleep(1.1)
+        assert (await ask(lb, fields=fields)).status in (401, 500)
+        stale = await ask(lb)
+    assert (stale.body, stale[b"x-cache-status"]) == (b"old", b"STALE")
+
+
+async def test_a_hit_in_memory_keeps_to_the_rate_of_its_route(tmp_path):
+    async with scripted(response(bytes(60_000))) as server:
+        config = cache_config(server).replace('name = "all"', 'name = "all"\nlimit_rate = "40KiB"')
+        async with balancer(tmp_path, config) as lb:
+            await ask(lb)
+            began = trio.current_time()
+            answer = await ask(lb)
+            took = trio.current_time() - began
+    assert answer[b"x-cache-status"] == b"HIT"
+    assert took > 0.4
+
+
+async def test_slices_that_nothing_tells_apart_are_not_joined(tmp_path):
+    def state(byte):
+        async def serve(stream, request):
+            first, last = map(int, request[b"range"].removeprefix(b"bytes=").split(b"-"))
+            last = min(last, 19_999)
+            fields = b"Cache-Control: max-age=60\r\nContent-Range: bytes %d-%d/20000\r\n" % (first, last)
+            await stream.send_all(response(byte * (last + 1 - first), fields, status=b"206 Partial Content"))
+
+        return serve
+
+    async with (
+        scripted(state(b"a"), state(b"b")) as server,
+        balancer(tmp_path, cache_config(server, route='slice = "4KiB"')) as lb,
+    ):
+        answer = await ask(lb, fields=b"Range: bytes=0-9999\r\n")
+    assert len(set(answer.body)) == 1
+    assert len(answer.body) == 10_000

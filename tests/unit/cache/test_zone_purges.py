@@ -97,7 +97,8 @@ async def test_all_variants_go_and_nothing_else(what):
 
 async def test_what_is_on_its_way_is_told():
     zone = zone_with()
-    ours, other = zone.fills[b"1"], zone.fills[b"2"] = Filling(KEY), Filling(b"other")
+    ours, other = Filling(KEY), Filling(b"other")
+    zone.coming |= {ours, other}
     zone.purge_keys([KEY])
     assert (ours.forgotten, other.forgotten) == (True, False)
     await zone.purge(Purge("tag", (b"t",)))

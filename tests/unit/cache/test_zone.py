@@ -1,0 +1,92 @@
+"""A zone whose disk answers when the test lets it."""
+
+from __future__ import annotations
+
+from lb.cache.entry import CacheEntry, Mark, digest_of, packed_entry, packed_mark
+from lb.cache.freshness import Freshness
+from lb.cache.zone import CacheZone
+from lb.model import CacheSpec
+
+
+class File:
+    """What a file on disk holds."""
+
+    def __init__(self, head, body=b""):
+        self.head = head
+        self.body = body
+        self.length = len(body)
+        self.released = False
+
+    def release(self):
+        self.released = True
+
+
+class Disk:
+    def __init__(self):
+        self.opening = {}
+
+    def may_have(self, digest):
+        return True
+
+    def touch(self, digest):
+        pass
+
+    def store(self, *stored):
+        return True
+
+    def remove(self, digest):
+        return True
+
+    def open(self, digest, done):
+        self.opening[digest] = done
+
+
+class Looked:
+    """Looks up a key on the disk, and keeps what is found."""
+
+    def __init__(self, zone, key):
+        self.found = []
+        zone.open(digest_of(key), lambda entry, *, is_mark: self.found.append((entry, is_mark)))
+
+
+def zone_with_disk():
+    disk = Disk()
+    return CacheZone(CacheSpec("zone"), 1 << 20, disk, clock=lambda: 100.0), disk
+
+
+def entry(key, body, at=50.0, variant=b""):
+    return CacheEntry(key, variant, 200, [], Freshness(at, 0.0, 600.0), body)
+
+
+def test_what_is_stored_while_an_older_file_is_read_is_not_replaced_by_it():
+    zone, disk = zone_with_disk()
+    looked = Looked(zone, b"k")
+    new = entry(b"k", b"new")
+    zone.store(new)
+    file = File(packed_entry(entry(b"k", b"old")), b"old")
+    disk.opening[digest_of(b"k")](file)
+    assert looked.found == [(new, False)]
+    assert zone.find(b"k") is new
+    assert file.released
+
+
+def test_what_is_removed_while_its_file_is_read_is_not_found():
+    zone, disk = zone_with_disk()
+    looked = Looked(zone, b"k")
+    zone.remove(b"k")
+    disk.opening[digest_of(b"k")](File(packed_entry(entry(b"k", b"old")), b"old"))
+    assert looked.found == [(None, False)]
+    assert zone.find(b"k") is None
+
+
+def test_an_older_mark_on_disk_does_not_bring_back_what_was_purged():
+    zone, disk = zone_with_disk()
+    zone.mark(b"k", (b"accept",), sliced=False)
+    zone.purge_keys([b"k"])
+    looked = Looked(zone, b"k")
+    disk.opening[digest_of(b"k")](File(packed_mark(b"k", Mark((b"accept",), 0.0))))
+    assert looked.found == [(None, True)]
+    purged = entry(b"k", b"old", variant=b"html")
+    variant = Looked(zone, purged.identity)
+    disk.opening[purged.digest](File(packed_entry(purged), b"old"))
+    assert variant.found == [(None, False)]
