@@ -27,12 +27,12 @@ def report(cache, *, required, optimal=90, other="fail"):
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_the_directory_is_given_as_path_and_programs_are_found_all_the_same():
-    command = ["make", "--dry-run", "cache-tests", "PATH=/srv/suite", "ARGS=--id a"]
+    command = ["make", "--no-print-directory", "--dry-run", "cache-tests", "PATH=/srv/suite", "ARGS=--id a"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].endswith(' -m tests.support.cache_suite "/srv/suite" --id a')
     probe = "include Makefile\nprobe: ; @which make\n"
     found = subprocess.run(
-        ["make", "--file=-", "probe", "PATH=/srv/suite"],
+        ["make", "--no-print-directory", "--file=-", "probe", "PATH=/srv/suite"],
         cwd=ROOT,
         input=probe,
         capture_output=True,
