@@ -128,6 +128,8 @@ class CacheZone:
         self.spec = spec
         self.memory.limit = memory
         self.memory.shrink()
+        if self.disk is not None:
+            self.disk.configure(spec)
 
     # Names
 
@@ -150,6 +152,9 @@ class CacheZone:
             return None
         if not self._is_current(entry):
             self.remove(identified)
+            return None
+        if _is_removed(entry):
+            self._forget(identified)
             return None
         entry.last_used = self.clock()
         if self.disk is not None:
@@ -365,6 +370,12 @@ class CacheZone:
             if self.disk is None:
                 self.evictions["inactive"] += 1
 
+    def close_removed(self) -> None:
+        """Close the files that were removed from the disk: only then is their room free."""
+        for entry in [*self._open.values()]:
+            if _is_removed(entry):
+                self._forget(entry.identity)
+
     # Purges
 
     def template(self, text: str) -> KeyTemplate:
@@ -508,6 +519,10 @@ def _drop(entry: CacheEntry) -> None:
     entry.removed = True
     if isinstance(entry.body, Content):
         entry.body.drop()
+
+
+def _is_removed(entry: CacheEntry) -> bool:
+    return isinstance(entry.body, Content) and entry.body.is_removed
 
 
 def _key_text(key: bytes) -> str:
