@@ -517,6 +517,7 @@ def _length(body: bytes | Content) -> int:
 
 def _drop(entry: CacheEntry) -> None:
     entry.removed = True
+    entry.prepared = None
     if isinstance(entry.body, Content):
         entry.body.drop()
 
