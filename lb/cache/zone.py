@@ -120,6 +120,8 @@ class CacheZone:
         self._opening: dict[bytes, _Opening] = {}
         self._writing: dict[bytes, CacheEntry] = {}
         """Entries that are on their way to the disk: until they are there, nothing else has them for sure."""
+        self._left_out: set[bytes] = set()
+        """Digests of entries that must not be found, though their files are about to get their names."""
         self._open: OrderedDict[bytes, CacheEntry] = OrderedDict()
         """Long responses on disk whose files are open."""
 
@@ -170,8 +172,11 @@ class CacheZone:
         return is_alone or entry.freshness.responded_at >= self._purged_before
 
     def may_open(self, identified: bytes) -> bool:
-        """Return False if the response is surely not on disk."""
-        return self.disk is not None and self.disk.may_have(digest_of(identified))
+        """Return False if the response is surely not on disk, or must not be found there."""
+        if self.disk is None:
+            return False
+        digest = digest_of(identified)
+        return digest not in self._left_out and self.disk.may_have(digest)
 
     def open(self, digest: bytes, opened: OnOpened) -> None:
         """Open a file of the disk, and pass on what it holds."""
@@ -331,12 +336,17 @@ class CacheZone:
             self.evictions["size"] += 1
         _drop(entry)
 
+    def leave_out(self, entry: CacheEntry) -> None:
+        """An entry must not be stored, but its file may be about to get its name: see :meth:`take_back`."""
+        self._left_out.add(entry.digest)
+
     def take_back(self, entry: CacheEntry, *, is_written: bool) -> None:
         """An entry must not be stored, or its file could not be. ``is_written``: the disk has it."""
-        if self._open.get(entry.identity) is entry:
+        if is_written:
+            self.remove(entry.identity)
+        elif self._open.get(entry.identity) is entry:
             self._forget(entry.identity)
-        if is_written and self.disk is not None:
-            self.disk.remove(entry.digest)
+        self._left_out.discard(entry.digest)
 
     def remove(self, identified: bytes) -> bool:
         """Remove an entry. Return True if it was in memory, or open."""
