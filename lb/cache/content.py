@@ -27,6 +27,9 @@ class ContentFile(Protocol):
     def body_at(self) -> int:
         """Where the content begins in the file, in bytes."""
 
+    def is_removed(self) -> bool:
+        """Return True if the file has no name any more: its room is needed for others."""
+
     def is_intact(self) -> bool:
         """Return False if the file has lost bytes, or was written anew, since it was opened."""
 
@@ -216,6 +219,11 @@ class Content:
         """The rest will never come."""
         self.failed = True
         self._tell()
+
+    @property
+    def is_removed(self) -> bool:
+        """Its file was removed from the disk."""
+        return self.file is not None and self.file.is_removed()
 
     def drop(self) -> None:
         """The cache needs it no more."""

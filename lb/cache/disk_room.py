@@ -47,8 +47,6 @@ class DiskRoom:
     def __init__(self, state: DiskState, calls: FileCalls) -> None:
         self._state = state
         self._calls = calls
-        self._limit = state.spec.max_size
-        self._headroom = min(self._limit // HEADROOM, MAX_HEADROOM)
         self._wake = trio.Event()
         self._waiting: deque[_Waiting] = deque()
         self._extra = 0
@@ -57,6 +55,18 @@ class DiskRoom:
         """The objects used least recently, as the last walk found them."""
         self._barren = 0
         self._barren_until = 0.0
+
+    @property
+    def _limit(self) -> int:
+        return self._state.spec.max_size
+
+    @property
+    def _headroom(self) -> int:
+        return min(self._limit // HEADROOM, MAX_HEADROOM)
+
+    def limit_changed(self) -> None:
+        """The zone may be too large now."""
+        self._wake.set()
 
     def fits(self, charged: int) -> bool:
         """Return whether a file that is charged so much may be stored at all."""

@@ -104,6 +104,11 @@ class DiskStore:
         self._early: list[_Early] | None = []
         """What waits for the count at the start; None once that has ended, or takes too long."""
 
+    def configure(self, spec: CacheSpec) -> None:
+        """Apply other limits. The directory is the same."""
+        self._spec = self._state.spec = spec
+        self._room.limit_changed()
+
     # Figures
 
     @property

@@ -49,6 +49,8 @@ class Writer:
         self._temporary = temporary
         self._size = layout.body_at
         """Bytes of the file for which the caller has reserved."""
+        self._gone = False
+        """The file was discarded, and its room given back."""
 
     @property
     def fd(self) -> int:
@@ -70,7 +72,9 @@ class Writer:
         size = self._size + count
 
         def reserved(room: bool) -> None:
-            if room:
+            if room and self._gone:
+                self._reservation.drop()
+            elif room:
                 self._grown(size)
             done(room)
 
@@ -114,6 +118,7 @@ class Writer:
             self._state.write_failed(result)  # the file may be there yet: its room stays taken
         else:
             self._reservation.drop()
+            self._gone = True
 
     def _failed(self, error: OSError, size: int) -> None:
         if self._state.write_failed(error):

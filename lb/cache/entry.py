@@ -78,6 +78,8 @@ class CacheEntry:
     _digest: bytes = b""
     removed: bool = False
     """It is no longer in the cache: nobody may keep it."""
+    prepared: dict[bytes, object] | None = None
+    """What the fast path of hits has made of it, as long as it is in the cache."""
 
     @property
     def identity(self) -> bytes:

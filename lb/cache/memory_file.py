@@ -58,6 +58,9 @@ class MemoryFile:
     def acquire(self) -> None:
         self._uses += 1
 
+    def is_removed(self) -> bool:
+        return False
+
     def is_intact(self) -> bool:
         return True
 

@@ -40,6 +40,10 @@ class ObjectFile(UsedFile):
         self.length = length
         """Bytes of the body; of an object that is being written, those for which room is reserved."""
 
+    def is_removed(self) -> bool:
+        """Return True if the object is no longer on disk, or another one is in its place: its room is needed."""
+        return not os.fstat(self.fd).st_nlink
+
     def is_intact(self) -> bool:
         """Return False if the file was cut short. The body is never written anew."""
         return os.fstat(self.fd).st_size >= self.body_at + self.length

@@ -120,6 +120,8 @@ class CacheZone:
         self._opening: dict[bytes, _Opening] = {}
         self._writing: dict[bytes, CacheEntry] = {}
         """Entries that are on their way to the disk: until they are there, nothing else has them for sure."""
+        self._left_out: set[bytes] = set()
+        """Digests of entries that must not be found, though their files are about to get their names."""
         self._open: OrderedDict[bytes, CacheEntry] = OrderedDict()
         """Long responses on disk whose files are open."""
 
@@ -128,6 +130,8 @@ class CacheZone:
         self.spec = spec
         self.memory.limit = memory
         self.memory.shrink()
+        if self.disk is not None:
+            self.disk.configure(spec)
 
     # Names
 
@@ -151,6 +155,9 @@ class CacheZone:
         if not self._is_current(entry):
             self.remove(identified)
             return None
+        if _is_removed(entry):
+            self._forget(identified)
+            return None
         entry.last_used = self.clock()
         if self.disk is not None:
             self.disk.touch(entry.digest)
@@ -165,8 +172,11 @@ class CacheZone:
         return is_alone or entry.freshness.responded_at >= self._purged_before
 
     def may_open(self, identified: bytes) -> bool:
-        """Return False if the response is surely not on disk."""
-        return self.disk is not None and self.disk.may_have(digest_of(identified))
+        """Return False if the response is surely not on disk, or must not be found there."""
+        if self.disk is None:
+            return False
+        digest = digest_of(identified)
+        return digest not in self._left_out and self.disk.may_have(digest)
 
     def open(self, digest: bytes, opened: OnOpened) -> None:
         """Open a file of the disk, and pass on what it holds."""
@@ -326,12 +336,17 @@ class CacheZone:
             self.evictions["size"] += 1
         _drop(entry)
 
+    def leave_out(self, entry: CacheEntry) -> None:
+        """An entry must not be stored, but its file may be about to get its name: see :meth:`take_back`."""
+        self._left_out.add(entry.digest)
+
     def take_back(self, entry: CacheEntry, *, is_written: bool) -> None:
         """An entry must not be stored, or its file could not be. ``is_written``: the disk has it."""
-        if self._open.get(entry.identity) is entry:
+        if is_written:
+            self.remove(entry.identity)
+        elif self._open.get(entry.identity) is entry:
             self._forget(entry.identity)
-        if is_written and self.disk is not None:
-            self.disk.remove(entry.digest)
+        self._left_out.discard(entry.digest)
 
     def remove(self, identified: bytes) -> bool:
         """Remove an entry. Return True if it was in memory, or open."""
@@ -364,6 +379,12 @@ class CacheZone:
             _drop(entry)
             if self.disk is None:
                 self.evictions["inactive"] += 1
+
+    def close_removed(self) -> None:
+        """Close the files that were removed from the disk: only then is their room free."""
+        for entry in [*self._open.values()]:
+            if _is_removed(entry):
+                self._forget(entry.identity)
 
     # Purges
 
@@ -506,8 +527,13 @@ def _length(body: bytes | Content) -> int:
 
 def _drop(entry: CacheEntry) -> None:
     entry.removed = True
+    entry.prepared = None
     if isinstance(entry.body, Content):
         entry.body.drop()
+
+
+def _is_removed(entry: CacheEntry) -> bool:
+    return isinstance(entry.body, Content) and entry.body.is_removed
 
 
 def _key_text(key: bytes) -> str:

@@ -160,6 +160,8 @@ class Fill:
     def forget(self) -> None:
         """Its response must not be stored: what it stands for was purged."""
         self._forgotten = True
+        if self.content.complete and self.entry is not None:
+            self.cached.zone.leave_out(self.entry)
         self._leave_zone()
 
     def purge(self, matches: PurgeMatch) -> None:

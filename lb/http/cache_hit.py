@@ -1,14 +1,16 @@
 """The fast path of a hit: a usual request for a fresh response that is in memory.
 
-The response is kept as it goes over the wire, with the head that asked for it: most hits are a look-up and a write.
+The response is kept as it goes over the wire, found by the head that asked for it: most hits are a look-up and a write.
 """
 
 from __future__ import annotations
 
+from weakref import ref
+
 from lb.cache.cache_status import cache_status
 from lb.cache.entry import CacheEntry
 from lb.cache.policy import Reuse, reuse
-from lb.http.cached_response import VIA_FIELD, sent_fields
+from lb.http.cached_response import sent_fields
 from lb.http.cached_route import CachedRoute
 from lb.http.exchange import Exchange, ExchangeCarrier
 from lb.http.frontend import HttpFrontend, RunningRoute
@@ -23,21 +25,28 @@ _JOINED = 16 * 1024
 
 
 class _Hit:
-    """A response as it is sent in this second: Age changes."""
+    """A response as it is sent in this second: Age changes. It lives as long as its entry is in the cache."""
 
-    __slots__ = ("body", "closing", "entry", "generation", "image", "until")
+    __slots__ = ("__weakref__", "begin", "body", "generation", "head", "key", "length", "since", "status", "until")
 
-    def __init__(self, entry: CacheEntry, body: bytes, head: bytes, until: float, generation: int) -> None:
-        self.entry = entry
+    def __init__(
+        self, entry: CacheEntry, body: bytes, head: bytes, since: float, until: float, generation: int
+    ) -> None:
+        self.key = entry.key
+        self.status = entry.status
+        self.length = len(body)
         self.generation = generation
+        self.head = head
         joined = len(body) <= _JOINED
-        self.body = b"" if joined else body
-        """What is sent behind the image."""
-        rest = body if joined else b""
-        self.image = b"%s\r\n%s" % (head, rest)
-        self.closing = b"%s%s\r\n%s" % (head, CLOSE, rest)
-        """The same for a client whose connection ends."""
+        self.begin = b"%s\r\n%s" % (head, body if joined else b"")
+        """The head, and a short body."""
+        self.body = body
+        self.since = since
+        """A clock that was set back says nothing of ages."""
         self.until = until
+
+    def is_valid(self, now: float, generation: int) -> bool:
+        return self.since <= now < self.until and self.generation == generation
 
 
 def serve_hit(
@@ -46,25 +55,27 @@ def serve_hit(
     """Serve a request if it is a hit. The caller has looked: route, head and carrier are usual."""
     zone = cached.zone
     now = zone.clock()
-    hit: _Hit | None = head.__dict__.get("hit")
-    if hit is None or now >= hit.until or hit.entry.removed or hit.generation != zone.generation:
-        hit = _make(head, cached, carrier.scheme, now)
+    known: ref[_Hit] | None = head.__dict__.get("hit")
+    hit = known() if known is not None else None
+    if hit is None or not hit.since <= now < hit.until or hit.generation != zone.generation:
+        hit = _find(head, cached, carrier.scheme, now)
         if hit is None:
             return False
-        head.__dict__["hit"] = hit
+        head.__dict__["hit"] = ref(hit)
     keep_alive = b"close" not in head.block.options
-    image = hit.image if keep_alive else hit.closing
     exchange_id = frontend.next_id()
     try:
-        if hit.body:
-            carrier.write_two(image, hit.body)
+        if not keep_alive:
+            carrier.write_two(b"%s%s\r\n" % (hit.head, CLOSE), hit.body)
+        elif hit.length > _JOINED:
+            carrier.write_two(hit.begin, hit.body)
         else:
-            carrier.write(image)
+            carrier.write(hit.begin)
     except OSError:
         _exchange(carrier, frontend, head, route, exchange_id, hit).client_left()
         return True
     zone.results["HIT"] += 1
-    zone.top.note(hit.entry.key)
+    zone.top.note(hit.key)
     if carrier.unsent:
         _exchange(carrier, frontend, head, route, exchange_id, hit).response_complete(close=not keep_alive)
         return True
@@ -74,7 +85,7 @@ def serve_hit(
     return True
 
 
-def _make(head: RequestHead, cached: CachedRoute, scheme: bytes, now: float) -> _Hit | None:
+def _find(head: RequestHead, cached: CachedRoute, scheme: bytes, now: float) -> _Hit | None:
     """Return the response to a request; None if it is no hit that has all of its body in memory."""
     if head.block.meanings & CONDITION or head.upgrade or head.method != b"GET" or cached.is_unusual(head):
         return None
@@ -82,18 +93,22 @@ def _make(head: RequestHead, cached: CachedRoute, scheme: bytes, now: float) -> 
     entry = zone.find(zone.identity(cached.key(scheme, head), head))
     if entry is None or not isinstance(entry.body, bytes):
         return None
-    freshness = entry.freshness
-    if reuse(cached.rules, freshness, head, now) is not Reuse.FRESH:
-        return None
-    age, ttl = freshness.age(now), freshness.time_left(now)
-    fields = [
-        *sent_fields(entry),
-        (b"Age", b"%d" % max(0, int(age))),
-        VIA_FIELD,
-        *cached.added("HIT", cache_status(ttl=ttl)),
-    ]
-    wire = status_line(entry.status) + field_lines(fields) + _framing(entry.status, len(entry.body))
-    return _Hit(entry, entry.body, wire, now + min(1 - age % 1, ttl), zone.generation)
+    if entry.prepared is None:
+        entry.prepared = {}
+    hit = entry.prepared.get(cached.status_header)
+    if not isinstance(hit, _Hit) or not hit.is_valid(now, zone.generation):
+        freshness = entry.freshness
+        if reuse(cached.rules, freshness, head, now) is not Reuse.FRESH:
+            return None
+        hit = entry.prepared[cached.status_header] = _make(entry, entry.body, cached, now)
+    return hit
+
+
+def _make(entry: CacheEntry, body: bytes, cached: CachedRoute, now: float) -> _Hit:
+    age, ttl = entry.freshness.age(now), entry.freshness.time_left(now)
+    fields = sent_fields(entry, cached.added("HIT", cache_status(ttl=ttl)), now)
+    wire = status_line(entry.status) + field_lines(fields) + _framing(entry.status, len(body))
+    return _Hit(entry, body, wire, now, now + min(1 - age % 1, ttl), cached.zone.generation)
 
 
 def _framing(status: int, length: int) -> bytes:
@@ -111,14 +126,9 @@ def _exchange(
     """Return an exchange whose response is written, but not taken yet."""
     exchange = Exchange(carrier, frontend, head)
     exchange.id, exchange.route, exchange.cache = exchange_id, route, "HIT"
-    exchange.status, exchange.responded_at, exchange.bytes_out = hit.entry.status, exchange.began, _length(hit)
+    exchange.status, exchange.responded_at, exchange.bytes_out = hit.status, exchange.began, hit.length
     carrier.exchange = exchange
     return exchange
-
-
-def _length(hit: _Hit) -> int:
-    body = hit.entry.body
-    return len(body) if isinstance(body, bytes) else 0
 
 
 def _record(
@@ -140,9 +150,9 @@ def _record(
             host,
             path,
             version,
-            hit.entry.status,
+            hit.status,
             0,
-            _length(hit),
+            hit.length,
             0.0,
             0.0,
             route.pool,

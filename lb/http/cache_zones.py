@@ -94,12 +94,15 @@ class _Upkeep:
 
     def _enter(self, zone: CacheZone) -> None:
         interval = min(max(zone.spec.inactive / LOOKS_A_LIFE, MOST_OFTEN), LEAST_OFTEN)
+        if zone.disk is not None:
+            interval = MOST_OFTEN  # other processes remove files too
         self._context.deadlines.queue("cache", interval).enter(self, self._context.clock())
 
     def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - it is in one only
         zone = self._zone()
         if zone is not None:
             zone.remove_inactive()
+            zone.close_removed()
             self._enter(zone)
 
 

@@ -18,9 +18,9 @@ from lb.http1.ranges import BOUNDARY, ByteRange, content_range, multipart, reque
 from lb.model.http_dates import parse_date
 from lb.model.request import HeaderFields
 
-__all__ = ["VIA_FIELD", "respond_from", "sent_fields"]
+__all__ = ["respond_from", "sent_fields"]
 
-VIA_FIELD = (b"Via", b"1.1 trio-lb")
+_VIA = (b"Via", b"1.1 trio-lb")
 _OF_304 = frozenset((b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"))
 """Fields of the stored response that a 304 has: RFC 9110, section 15.4.5."""
 
@@ -33,14 +33,11 @@ def respond_from(
     ``slices`` has the others if the entry is a slice.
     """
     head = exchange.head
-    age = (b"Age", b"%d" % max(0, int(entry.freshness.age(now))))
-    replaced = {name.lower() for name, _ in added} - {b"cache-status"}  # this is a list: each cache adds a member
-    stored = [field for field in sent_fields(entry) if field[0].lower() not in replaced]
-    fields = [*stored, age, VIA_FIELD, *added]
+    fields = sent_fields(entry, added, now)
     if head.block.meanings & CONDITION and 200 <= entry.status < 300:
         validators = _validators_of(entry, now)
         if is_unmodified(head.block, validators, now):
-            exchange.respond(304, [field for field in stored if field[0].lower() in _OF_304] + [age, VIA_FIELD, *added])
+            exchange.respond(304, sent_fields(entry, added, now, only=_OF_304))
             return
         size = _size(entry)
         if entry.status == 200 and size is not None:
@@ -76,9 +73,18 @@ def _size(entry: CacheEntry) -> int | None:
     return entry.length if entry.part is None else entry.part.total
 
 
-def sent_fields(entry: CacheEntry) -> HeaderFields:
-    """Return the fields of an entry that clients get. X-Accel-Expires is for the cache."""
-    return [field for field in entry.fields if field[0].lower() != b"x-accel-expires"]
+def sent_fields(
+    entry: CacheEntry, added: HeaderFields, now: float, *, only: frozenset[bytes] | None = None
+) -> list[tuple[bytes, bytes]]:
+    """Return the fields that clients get: those of the entry, or ``only`` these of them, Age, Via, and ``added``.
+
+    X-Accel-Expires is for the cache. Cache-Status is a list: each cache adds a member.
+    """
+    left_out = {name.lower() for name, _ in added} - {b"cache-status"} | {b"x-accel-expires"}
+    stored = [field for field in entry.fields if field[0].lower() not in left_out]
+    if only is not None:
+        stored = [field for field in stored if field[0].lower() in only]
+    return [*stored, (b"Age", b"%d" % max(0, int(entry.freshness.age(now)))), _VIA, *added]
 
 
 def _validators_of(entry: CacheEntry, now: float) -> Validators:

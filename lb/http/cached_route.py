@@ -60,8 +60,8 @@ class CachedRoute:
         self.identity = identity.encode()
         """What requests that came through this cache bear in CDN-Loop."""
         self._key = zone.template(rules.key)
-        self._status_header = rules.status_header.encode()
-        self._replaced = frozenset((PEER_RESULT.lower(), self._status_header.lower())) - {b""}
+        self.status_header = rules.status_header.encode()
+        self._replaced = frozenset((PEER_RESULT.lower(), self.status_header.lower())) - {b""}
         self._own_fields = target.images.own_fields | _not_in(rules.key)
 
     def is_unusual(self, head: RequestHead) -> bool:
@@ -107,9 +107,9 @@ class CachedRoute:
     def added(self, result: CacheResult | None, status: bytes) -> HeaderFields:
         """Return the fields that tell what the cache did; ``result`` is None if it was not asked."""
         fields = ((b"Cache-Status", status),)
-        if not self._status_header or result is None:
+        if not self.status_header or result is None:
             return fields
-        return (*fields, (self._status_header, result.encode()))
+        return (*fields, (self.status_header, result.encode()))
 
     @property
     def replaced_names(self) -> frozenset[bytes]:

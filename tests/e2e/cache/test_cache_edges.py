@@ -231,3 +231,13 @@ async def test_slices_that_nothing_tells_apart_are_not_joined(tmp_path):
         answer = await ask(lb, fields=b"Range: bytes=0-9999\r\n")
     assert len(set(answer.body)) == 1
     assert len(answer.body) == 10_000
+
+
+async def test_a_long_object_on_disk_that_nobody_asks_for_is_removed_and_its_file_closed(tmp_path, on_disk):
+    async with (
+        scripted(response(BODY)) as server,
+        balancer(tmp_path, cache_config(server, zone=on_disk + '\ninactive = "1s"')) as lb,
+    ):
+        await ask(lb)
+        await trio.sleep(4)
+        assert results([await ask(lb)]) == ["MISS"]

@@ -13,6 +13,7 @@ import trio
 from lb.cache import disk_changes, disk_store
 from lb.cache.disk_store import SMALL_OBJECT
 from lb.cache.object_file import charge
+from lb.model import CacheSpec
 from lb.net.threads import Threads
 from tests.support.balancer import PATIENCE
 from tests.support.cache_disk import HEAD, body_of, digest_of, disk_usage
@@ -262,6 +263,31 @@ async def test_a_zone_without_any_room_stores_nothing(path):
         assert not await store.write("a", b"x")
         await store.store("b")
         assert not await store.has("b")
+
+
+async def test_another_size_holds_at_once(path):
+    async with running(path, max_size=2 * MIB) as store:
+        await fill(store, range(100))
+        store.disk.configure(CacheSpec("zone", str(path), max_size=MIB))
+        await store.until(lambda: disk_usage(path) <= store.disk.size <= MIB)
+        assert await store.create("b", 3 * MIB // 2) is None
+        store.disk.configure(CacheSpec("zone", str(path), max_size=4 * MIB))
+        assert await store.write("b", b"x" * 3 * MIB)
+
+
+async def test_room_for_what_has_ended_meanwhile_is_given_back(path, monkeypatch):
+    async with running(path) as store:
+        before = store.disk.size
+        waiting = []
+        monkeypatch.setattr(store.disk._room, "wait", lambda *waits: waiting.append(waits))
+        writer = await store.create("a")
+        writer.wait_for_room(10_000_000, lambda _room: None)
+        writer.abort()
+        await store.until(lambda: not store.descriptors.used)
+        (reservation, charged, done) = waiting[0]
+        assert reservation.grow(charged, 1 << 30)
+        done(True)
+        assert store.disk.size == before
 
 
 async def test_a_full_queue_takes_no_more(path, monkeypatch):

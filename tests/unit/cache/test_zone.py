@@ -79,6 +79,17 @@ def test_what_is_removed_while_its_file_is_read_is_not_found():
     assert zone.find(b"k") is None
 
 
+def test_what_must_not_be_stored_is_not_found_when_its_file_gets_its_name_all_the_same():
+    zone, _ = zone_with_disk()
+    gone = entry(b"k", b"gone")
+    zone.leave_out(gone)
+    assert not zone.may_open(b"k")
+    zone.keep(entry(b"k", b"gone"))  # found a moment before
+    zone.take_back(gone, is_written=True)
+    assert zone.find(b"k") is None
+    assert zone.may_open(b"k"), "the disk knows now that it is removed"
+
+
 def test_an_older_mark_on_disk_does_not_bring_back_what_was_purged():
     zone, disk = zone_with_disk()
     zone.mark(b"k", (b"accept",), sliced=False)
