@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import chain
 from typing import Literal, Protocol, TypeAlias, TypeVar, get_args
+from weakref import finalize
 
 import attrs
 import trio
@@ -93,7 +94,9 @@ class CacheZone:
     ) -> None:
         self.spec = spec
         self.clock = clock
-        self.memory = MemoryStore(memory, self._evicted)
+        self.evictions: Counter[Eviction] = Counter()
+        """Entries that left the memory, by why, of a zone without a disk."""
+        self.memory = MemoryStore(memory, _drop if disk is not None else partial(_evict, self.evictions))
         self.disk = disk
         self.fills: dict[bytes, Filling] = {}
         """The fills that requests may join, by identity."""
@@ -105,8 +108,6 @@ class CacheZone:
         """Requests by what the cache did."""
         self.fill_count = 0
         """Fills since the start."""
-        self.evictions: Counter[Eviction] = Counter()
-        """Entries that left the memory, by why, of a zone without a disk."""
         self.top = TopKeys()
         """Requests by key."""
         self._templates: OrderedDict[str, KeyTemplate] = OrderedDict()
@@ -124,6 +125,7 @@ class CacheZone:
         """Digests of entries that must not be found, though their files are about to get their names."""
         self._open: OrderedDict[bytes, CacheEntry] = OrderedDict()
         """Long responses on disk whose files are open."""
+        finalize(self, _drop_all, self.memory, self._open).atexit = False
 
     def configure(self, spec: CacheSpec, memory: int) -> None:
         """Apply other limits."""
@@ -331,11 +333,6 @@ class CacheZone:
         if not self.disk.update_head(entry.digest, packed_entry(entry), written):
             self._written(entry, False)
 
-    def _evicted(self, entry: CacheEntry) -> None:
-        if self.disk is None:
-            self.evictions["size"] += 1
-        _drop(entry)
-
     def leave_out(self, entry: CacheEntry) -> None:
         """An entry must not be stored, but its file may be about to get its name: see :meth:`take_back`."""
         self._left_out.add(entry.digest)
@@ -530,6 +527,17 @@ def _drop(entry: CacheEntry) -> None:
     entry.prepared = None
     if isinstance(entry.body, Content):
         entry.body.drop()
+
+
+def _evict(evictions: Counter[Eviction], entry: CacheEntry) -> None:
+    evictions["size"] += 1
+    _drop(entry)
+
+
+def _drop_all(memory: MemoryStore, opened: Mapping[bytes, CacheEntry]) -> None:
+    """The zone is used no more: let go of its files. Nothing here knows the zone, so it ends with its last user."""
+    for entry in (*memory.entries(), *opened.values()):
+        _drop(entry)
 
 
 def _is_removed(entry: CacheEntry) -> bool:

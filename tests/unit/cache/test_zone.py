@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
+import pytest
+
+from lb.cache.content import Content
 from lb.cache.entry import CacheEntry, Mark, digest_of, packed_entry, packed_mark
 from lb.cache.freshness import Freshness
+from lb.cache.memory_file import MemoryFile
 from lb.cache.zone import CacheZone
 from lb.model import CacheSpec
 
@@ -101,3 +108,22 @@ def test_an_older_mark_on_disk_does_not_bring_back_what_was_purged():
     variant = Looked(zone, purged.identity)
     disk.opening[purged.digest](File(packed_entry(purged), b"old"))
     assert variant.found == [(None, False)]
+
+
+def test_a_zone_ends_with_its_last_user_and_closes_its_files():
+    zone, _ = zone_with_disk()
+    file = File(b"")
+    long = entry(b"k", Content.in_whole_file(file, 100_000))
+    zone.keep(long)
+    in_memory = CacheZone(CacheSpec("zone"), 1 << 20)
+    memory_file = MemoryFile(in_memory.memory)
+    memory_file.acquire()
+    in_memory.store(entry(b"k", Content.in_whole_file(memory_file, 100_000)))
+    gc.disable()
+    try:
+        del zone, in_memory
+    finally:
+        gc.enable()
+    assert file.released
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(memory_file.fd)
