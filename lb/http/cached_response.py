@@ -42,13 +42,18 @@ def respond_from(
         size = _size(entry)
         if entry.status == 200 and size is not None:
             ranges = requested_ranges(head.method, head.block, validators, size, now)
-            if ranges is not None:
+            if ranges is not None and not (len(ranges) > 1 and _comes(entry)):
                 _respond_with_ranges(exchange, _Source(_body(exchange, entry), size, slices), fields, ranges)
                 return
     if slices is not None:
         exchange.respond(entry.status, fields, (slices.part(0, _size(entry) or 0),))
     else:
         exchange.respond(entry.status, fields, _whole(_body(exchange, entry)))
+
+
+def _comes(entry: CacheEntry) -> bool:
+    """Return True if the body is not complete. Several ranges would wait for each other where little of it is kept."""
+    return isinstance(entry.body, Content) and not entry.body.complete
 
 
 @attrs.frozen

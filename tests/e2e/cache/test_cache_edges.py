@@ -41,21 +41,30 @@ class FullCache:
             gate.let(1)
 
 
-async def test_a_range_of_what_comes_and_finds_no_room_has_the_right_bytes(tmp_path):
+@pytest.mark.parametrize(
+    ("ranges", "status", "expected"),
+    [
+        (b"300001-300300", 206, BODY[300001:300301]),
+        (b"300001-300300,0-9", 200, BODY),
+        (b"0-9,300001-300300", 200, BODY),
+    ],
+    ids=["one", "backwards", "forwards"],
+)
+async def test_a_range_of_what_comes_and_finds_no_room_has_the_right_bytes(tmp_path, ranges, status, expected):
     full = FullCache()
     comes = Gate(response(BODY)[:1000], response(BODY)[1000:])
     async with scripted(*full.takes_room, comes) as server:
         config = cache_config(server, zone=NO_ROOM, route='slice = "0"')
         async with balancer(tmp_path, config) as lb, trio.open_nursery() as nursery, client(lb) as visitor:
             await full.take_room(lb, nursery)
-            await visitor.send(b"GET /c HTTP/1.1\r\nHost: a.example\r\nRange: bytes=300001-300300\r\n\r\n")
+            await visitor.send(b"GET /c HTTP/1.1\r\nHost: a.example\r\nRange: bytes=%s\r\n\r\n" % ranges)
             await comes.asked.wait()
             comes.let(0)
             comes.let(1)
             with trio.fail_after(PATIENCE):
                 answer = await visitor.answer()
             full.end()
-    assert (answer.status, answer.body == BODY[300001:300301]) == (206, True)
+    assert (answer.status, answer.body == expected) == (status, True)
 
 
 async def test_what_nobody_reads_and_finds_no_room_is_not_fetched_to_its_end(tmp_path):
