@@ -12,7 +12,7 @@ from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
 from lb.http.exchange import CarriedExchange, Exchange, ExchangeCarrier
 from lb.http.fast_path import begin_fast
-from lb.http.file_flow import Body, BodyPart, PartsFlow, body_length, joined, release_parts
+from lb.http.file_flow import Body, BodyPart, FilePart, PartsFlow, body_length, joined, release_parts
 from lb.http.flow import Coding, part_of_body
 from lb.http.forwarded import connection_lines, is_trusted
 from lb.http.frontend import HttpFrontend, RunningRoute
@@ -456,7 +456,8 @@ class ClientConnection(ExchangeCarrier):
         return ChunkedCoding() if framing == CHUNKED else None
 
     def _write_parts(self, exchange: Exchange, head: bytes, parts: Sequence[BodyPart], coding: Coding | None) -> None:
-        self.write(head, more=True)
+        first = parts[0]
+        self.write(head, more=isinstance(first, bytes | FilePart) or first.ready(0) > 0)
         self.response_flow = flow = PartsFlow(self, parts, self, coding)
         flow.pace = exchange.response_pace(flow.pump)
         exchange.watch_idle()
