@@ -48,6 +48,7 @@ class _Removal:
 @attrs.frozen(eq=False)
 class _NewHead:
     digest: bytes
+    previous: bytes
     head: bytes
     done: Callable[[bool], None]
 
@@ -94,11 +95,11 @@ class DiskChanges:
         self._urgent.set()
         return True
 
-    def new_head(self, digest: bytes, head: bytes, done: Callable[[bool], None]) -> bool:
+    def new_head(self, digest: bytes, previous: bytes, head: bytes, done: Callable[[bool], None]) -> bool:
         """Replace a head. ``done`` gets False if there is no object, or the head is too long. Return as ``remove``."""
         if not self._has_room():
             return False
-        self._enter(_NewHead(digest, head, done))
+        self._enter(_NewHead(digest, previous, head, done))
         return True
 
     def _has_room(self) -> bool:
@@ -245,4 +246,4 @@ def _do_one(files: DiskFiles, change: _Change) -> _Result:
         return files.write(change.layout, change.body)
     if isinstance(change, _Removal):
         return files.remove(change.digest)
-    return files.write_head(change.digest, change.head)
+    return files.write_head(change.digest, change.previous, change.head)

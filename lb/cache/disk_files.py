@@ -297,21 +297,27 @@ class DiskFiles:
         except DamagedError:
             return Freed()
 
-    def write_head(self, digest: bytes, head: bytes) -> bool:
-        """Replace the head of an object. Return False if there is none, or it is too long for the slot."""
+    def write_head(self, digest: bytes, previous: bytes, head: bytes) -> bool:
+        """Replace the head of an object. Return False if it has not the ``previous`` one, or no room for this one."""
         opened = self.open(digest)
         if opened is None:
             return False
         fd, info = opened
-        os.close(fd)
-        where = slot_write(info, head)
-        if where is None:
-            return False
-        fd = os.open(self.path_of(digest), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        where = slot_write(info, head) if info.head == previous else None
         try:
-            os.pwrite(fd, where[1], where[0])
+            return where is not None and self._write_into(fd, digest, *where)
         finally:
             os.close(fd)
+
+    def _write_into(self, fd: int, digest: bytes, at: int, data: bytes) -> bool:
+        """Write into the file that ``fd`` reads. Return False if its name is another one's now."""
+        writing = os.open(self.path_of(digest), os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not os.path.samestat(os.fstat(writing), os.fstat(fd)):
+                return False
+            os.pwrite(writing, data, at)
+        finally:
+            os.close(writing)
         return True
 
     def remove_matching(self, shard: int, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> Freed:

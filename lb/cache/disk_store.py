@@ -354,12 +354,12 @@ class DiskStore:
         self._forget_early(lambda early: early.digest == digest)
         return self._changes.remove(digest, done, is_purge=True)
 
-    def update_head(self, digest: bytes, head: bytes, done: Callable[[bool], None] = _ignore) -> bool:
+    def update_head(self, digest: bytes, previous: bytes, head: bytes, done: Callable[[bool], None] = _ignore) -> bool:
         """Replace the head of an object. ``done`` gets False if it has none, or no room for this one.
 
         Returns False if so many changes wait that this one is not done.
         """
-        return self._changes.new_head(digest, head, done)
+        return self._changes.new_head(digest, previous, head, done)
 
     async def purge(self, matches: Callable[[bytes, tuple[bytes, ...]], bool]) -> int:
         """Remove all objects whose key and tags match; it is called in threads too. Return how many on disk did.

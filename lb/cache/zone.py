@@ -28,6 +28,7 @@ from lb.cache.entry import (
     slice_identity,
     unpacked,
 )
+from lb.cache.freshness import Freshness
 from lb.cache.memory_file import MemoryFile
 from lb.cache.memory_store import MemoryStore
 from lb.cache.open_object import ObjectFile
@@ -37,6 +38,7 @@ from lb.cache.vary import variant_key
 from lb.model import CacheSpec
 from lb.model.cache_figures import MOST_TOP_OBJECTS, CacheFigures, CacheTier
 from lb.model.purge import Purge, Purged, StoredResponse
+from lb.model.request import HeaderFields
 from lb.net.cooperate import in_turns
 
 __all__ = ["CacheResult", "CacheZone", "Filling"]
@@ -320,9 +322,10 @@ class CacheZone:
             _drop(self._open.popitem(last=False)[1])
         return True
 
-    def refreshed(self, entry: CacheEntry) -> None:
+    def refresh(self, entry: CacheEntry, fields: HeaderFields, freshness: Freshness) -> None:
         """The server has confirmed an entry: its freshness and fields are new."""
-        entry.last_used = self.clock()
+        previous = b"" if self.disk is None else packed_entry(entry)
+        entry.fields, entry.freshness, entry.last_used = fields, freshness, self.clock()
         if self.disk is None:
             return
         if isinstance(entry.body, bytes):
@@ -330,7 +333,7 @@ class CacheZone:
         elif entry.identity not in self._open and not entry.removed:
             self.keep(entry)
         written = partial(self._written, entry)
-        if not self.disk.update_head(entry.digest, packed_entry(entry), written):
+        if not self.disk.update_head(entry.digest, previous, packed_entry(entry), written):
             self._written(entry, False)
 
     def leave_out(self, entry: CacheEntry) -> None:

@@ -219,8 +219,7 @@ class Fill:
         if found is None or self._forgotten:
             zone.remove(stale.identity)
         else:
-            stale.fields, stale.freshness = found.fields, found.freshness
-            zone.refreshed(stale)
+            zone.refresh(stale, found.fields, found.freshness)
         self._tell(lambda reader: reader.confirmed(stale))
 
     def accept(self, head: ResponseHead) -> bool:

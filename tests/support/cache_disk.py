@@ -180,7 +180,7 @@ async def _work(path, max_size, seed):
             elif chance.random() < 0.7:
                 await store.write(name, body_of(name, size), known=chance.random() < 0.5)
             elif chance.random() < 0.6:
-                store.disk.update_head(digest_of(name), HEAD + b"x" * chance.randrange(100))
+                store.disk.update_head(digest_of(name), HEAD, HEAD + b"x" * chance.randrange(100))
             elif chance.random() < 0.5:
                 await store.remove(name)
             elif (found := await store.read(name)) is not None:

@@ -137,18 +137,20 @@ async def test_changes_are_done_in_their_order(path):
 async def test_a_head_is_replaced_and_the_body_stays(path):
     async with running(path) as store:
         await store.store("a", b"body", b"old head")
-        assert await store.call(store.disk.update_head, digest_of("a"), b"a new and longer head")
+        assert await store.call(store.disk.update_head, digest_of("a"), b"old head", b"a new and longer head")
+        assert not await store.call(store.disk.update_head, digest_of("a"), b"old head", b"of another response")
         assert await store.read("a") == (b"a new and longer head", b"body")
-        assert not await store.call(store.disk.update_head, digest_of("a"), b"h" * 10_000)
+        assert not await store.call(store.disk.update_head, digest_of("a"), b"a new and longer head", b"h" * 10_000)
         assert await store.read("a") == (b"a new and longer head", b"body")
-        assert not await store.call(store.disk.update_head, digest_of("b"), b"head")
+        assert not await store.call(store.disk.update_head, digest_of("b"), b"", b"head")
 
 
 async def test_heads_are_replaced_while_they_are_read(path):
     async with running(path) as store:
         await store.store("a", b"body", b"0" * 3000)
         for number in range(100):
-            store.disk.update_head(digest_of("a"), b"%d" % (number % 10) * 3000)
+            heads = [b"%d" % (each % 10) * 3000 for each in (max(number - 1, 0), number)]
+            store.disk.update_head(digest_of("a"), *heads)
             found = await store.read("a")
             assert found is not None
             assert len(set(found[0])) == 1
@@ -312,7 +314,7 @@ async def test_removals_have_a_bound(path, monkeypatch):
     monkeypatch.setattr(disk_changes, "MAX_CHANGES", 2)
     async with running(path) as store:
         assert [store.disk.remove(digest_of(name)) for name in range(3)] == [True, True, False]
-        assert not store.disk.update_head(digest_of(4), b"head")
+        assert not store.disk.update_head(digest_of(4), b"", b"head")
         await store.idle()
         assert store.disk.remove(digest_of(3))
 
@@ -429,6 +431,8 @@ async def test_objects_are_found_before_all_are_counted_and_stored_after(path, m
         await walk_all(*args, **kwargs)
 
     monkeypatch.setattr(disk_store, "walk_all", slow)
+    monkeypatch.setattr(disk_store, "COUNT_IN", 60.0)
+    monkeypatch.setattr(disk_store, "EARLY", 60.0)
     async with running(path, wait=False) as store:
         await store.until(lambda: store.disk.may_have(digest_of("unknown")))
         assert await store.has(5)
