@@ -416,26 +416,30 @@ class Fill:
         """The server has not answered, or not well."""
         if self.ended:
             return
-        if self.entry is not None:
+        if self.entry is not None and not self.waiting:
             self.abort(reason)
             return
         if self.may_serve_stale("timeout" if reason == "timeout" else "error"):
             self.serve_stale()
         else:
             self._tell(lambda reader: reader.fill_failed(status, reason, fields))
+        self._fail_content()
         self._note_failure(reason)
         self._end()
+
+    def _fail_content(self) -> None:
+        self.content.fail()
+        self.content.drop()
 
     def abort(self, reason: RequestReason) -> None:
         """The response cannot be completed: nobody may take it for the whole."""
         if self.ended:
             return
-        if self.entry is None and self.waiting:
+        if self.waiting and not self.content.complete:  # nobody has begun to read
             self.fail(502, reason)
             return
         if not self.content.complete:  # else it is stored already, or about to be
-            self.content.fail()
-            self.content.drop()
+            self._fail_content()
             self._note_failure(reason)
         self._end()
 
@@ -568,8 +572,14 @@ class _FillRequest(UpstreamRequest):
             self._drop_response(head, rest)
         elif fill.accept(head):
             self.response_sent = response = _StoredResponse(self, server, head, None)
-            fill.begin_reading()
-            response.begin(rest)
+            if head.fixed != len(rest):
+                fill.begin_reading()  # heads go to all who wait before bytes do
+            first = ContentPart(fill.content)
+            try:
+                response.begin(rest)
+                fill.begin_reading()  # of what has come at once, head and body go together
+            finally:
+                first.release()
         else:
             self._pass_on(server, head, rest)
 

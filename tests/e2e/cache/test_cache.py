@@ -358,3 +358,12 @@ async def test_a_server_without_ranges_is_asked_for_the_whole_once(tmp_path):
         answers = [await ask(lb, fields=b"Range: bytes=10-19\r\n") for _ in range(2)]
         assert len(server.requests) == 1
     assert [answer.body for answer in answers] == [FILM[10:20]] * 2
+
+
+async def test_a_response_that_comes_at_once_goes_to_its_client_at_once(tmp_path):
+    """In one piece: two would wait for each other's acknowledgement, up to 40 ms each time."""
+    async with scripted(FRESH) as server, balancer(tmp_path, cache_config(server)) as lb, client(lb) as visitor:
+        for number in range(20):
+            await visitor.send(b"GET /%d HTTP/1.1\r\nHost: a.example\r\n\r\n" % number)
+            received = await visitor.stream.receive_some()
+            assert received.endswith(b"\r\n\r\nok")
