@@ -185,6 +185,11 @@ class Content:
         return self.passes and len(self.data) >= WINDOW
 
     @property
+    def is_in_memory(self) -> bool:
+        """All bytes are in ``data``. Of one in a file, they are not, also once the file is released."""
+        return len(self.data) == self.size
+
+    @property
     def has_readers(self) -> bool:
         return bool(self._readers)
 

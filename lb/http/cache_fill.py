@@ -370,11 +370,11 @@ class Fill:
         """The body is in memory or in a file, or it could not be kept."""
         content, entry, zone = self.content, self.entry, self.cached.zone
         if entry is not None and stored and not self._forgotten:
-            if content.file is None:
+            if content.is_in_memory:
                 entry.body = bytes(content.data)
                 stored = zone.store(entry)
         elif entry is not None:
-            zone.take_back(entry, is_written=stored and content.file is not None)
+            zone.take_back(entry, is_written=stored and not content.is_in_memory)
         if not stored or self._forgotten:
             content.drop()
         self._end()

@@ -159,3 +159,15 @@ def test_who_left_last_is_told_of():
     assert not left
     content.leave(second)
     assert left == [True]
+
+
+def test_a_body_whose_file_is_released_is_not_an_empty_one():
+    content = Content(None)
+    content.file = File()
+    content.keep(b"body")
+    assert content.is_in_memory
+    content.in_file()
+    content.end()
+    content.drop()
+    assert content.file is None
+    assert not content.is_in_memory
