@@ -14,6 +14,7 @@ import struct
 import zlib
 from collections.abc import Generator
 from typing import cast
+from weakref import WeakValueDictionary
 
 from lb.http.client_connection import ClientConnection
 from lb.http.frontend import HttpFrontend
@@ -24,6 +25,7 @@ from lb.model.address import Address, Client
 from lb.pools.pool import Pool, Prepared
 from lb.proxy.context import ConnectionContext
 from lb.proxy.route import make_route
+from lb.relay.epoll_acceptor import EpollAcceptor
 
 __all__ = ["CachePeers", "PeerConnection"]
 
@@ -57,7 +59,7 @@ class CachePeers:
         self._frontend = frontend
         self._own = context.place.worker
         self._targets: dict[int, PoolTarget] = {}
-        self._listening: socket.socket | None = None
+        self._listening: tuple[socket.socket, EpollAcceptor] | None = None
 
     def configure(self, spec: ListenerSpec) -> None:
         """Apply new settings of the listener."""
@@ -78,15 +80,27 @@ class CachePeers:
         return "@trio-lb-" + hashlib.blake2b(text.encode(), key=self._context.secret[:64], digest_size=16).hexdigest()
 
     def _listen(self, listener: str) -> None:
-        self._listening = listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        by_listener = self._context.of_mode(_peers_by_listener)
+        if listener in by_listener:  # of a listener whose address another one has taken over
+            by_listener[listener].close()
+        by_listener[listener] = self
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         listening.bind("\0" + self._name(self._own, listener)[1:])
         listening.listen(BACKLOG)
-        self._frontend.splicer.listen(
+        acceptor = self._frontend.splicer.listen(
             listening,
             may_accept=lambda: True,
             accepted=self._accepted,
             exhausted=lambda _error: None,
         )
+        self._listening = listening, acceptor
+
+    def close(self) -> None:
+        """Accept the other workers no more. They ask the servers themselves, and another listener may have the name."""
+        if self._listening is not None:
+            (listening, acceptor), self._listening = self._listening, None
+            acceptor.detach()
+            listening.close()
 
     def _accepted(self, sock: socket.SocketType, _address: object) -> None:
         _, user, _ = CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
@@ -103,6 +117,10 @@ class CachePeers:
         pool.apply(_built(pool.prepare(pool_spec)), {server.address: ((socket.AF_UNIX, "\0" + name[1:]),)}, 0.0)
         route = make_route(pool, spec, self._context.deadlines, self._context.tls)
         return PoolTarget(self._context, self._frontend.loop, route, RouteSpec(spec.name, ToPool("")), ResponseHeads())
+
+
+def _peers_by_listener(_context: ConnectionContext) -> WeakValueDictionary[str, CachePeers]:
+    return WeakValueDictionary()
 
 
 def _built(steps: Generator[None, None, Prepared]) -> Prepared:

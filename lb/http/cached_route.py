@@ -32,6 +32,9 @@ class Peers(Protocol):
     def of(self, key: bytes) -> PoolTarget | None:
         """Return the way to the worker that asks the servers for what has this key; None: it is this one."""
 
+    def close(self) -> None:
+        """Answer the other workers no more."""
+
 
 class CachedRoute:
     """``idle_queue`` and ``max_header`` are those of ``listener``. ``target`` asks the servers."""

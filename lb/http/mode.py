@@ -71,6 +71,8 @@ class HttpMode(Mode):
     def drain(self) -> None:
         """Let requests under way finish, and end each connection with its next response, or once it is idle."""
         self._frontend.draining = self._frontend.closes = True
+        if self._frontend.cache_peers is not None:
+            self._frontend.cache_peers.close()
         for connection in list(self._context.open):
             if isinstance(connection, ClientConnection) and connection.frontend is self._frontend:
                 connection.drain()

@@ -89,3 +89,15 @@ async def test_no_server_can_say_what_a_worker_says(tmp_path):
             answers = [await ask(lb) for _ in range(8)]
         assert len(server.requests) == 8
     assert all(answer[b"x-trio-lb-cache"] is None for answer in answers)
+
+
+async def test_a_listener_that_was_removed_comes_back(tmp_path):
+    async with scripted(response()) as server:
+        text = cache_config(server, top=TWO)
+        other = text.replace("listeners.web", "listeners.other").replace("bind = ", 'keep_alive = "1m"\nbind = ')
+        async with balancer(tmp_path, text) as lb:
+            await ask(lb)
+            assert (await lb.reload(other))["event"] == "config.applied"
+            assert (await lb.reload(text))["event"] == "config.applied"
+            answers = [await ask(lb, b"/%d" % (number % 4)) for number in range(16)]
+    assert sum(answer[b"x-cache-status"] == b"HIT" for answer in answers) >= 11
