@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from lb.cache.cache_key import CachedRequest
 from lb.cache.entry import CacheEntry, SliceAt, digest_of
@@ -22,7 +23,8 @@ def find_stored(
 
     ``slice_at`` is the slice in which the range begins that is asked for; None: the whole is needed.
     """
-    names = zone.identities(key, request, slice_at)
+    identities = partial(zone.identities, key, request, slice_at)
+    names = identities()
     for name in names:
         entry = zone.find(name)
         if entry is not None:
@@ -31,22 +33,17 @@ def find_stored(
     if zone.disk is None:
         found(None)
     else:
-        _OnDisk(zone, key, request, slice_at, found).try_next([key, *names])
+        _OnDisk(zone, identities, found).try_next([key, *names])
 
 
 class _OnDisk:
-    """The look-up of one response on disk."""
+    """The look-up of one response on disk. ``identities()`` returns its names, as far as is known."""
 
     def __init__(
-        self,
-        zone: CacheZone,
-        key: bytes,
-        request: CachedRequest,
-        slice_at: SliceAt | None,
-        found: Callable[[CacheEntry | None], None],
+        self, zone: CacheZone, identities: Callable[[], list[bytes]], found: Callable[[CacheEntry | None], None]
     ) -> None:
         self._zone = zone
-        self._asked = key, request, slice_at
+        self._identities = identities
         self._found = found
         self._left: list[bytes] = []
         self._tried: set[bytes] = set()
@@ -67,8 +64,8 @@ class _OnDisk:
         Another response may still be where the mark of its key is to be written.
         """
         if is_mark:
-            self.try_next(self._zone.identities(*self._asked))
-        elif entry is not None and entry.identity in self._zone.identities(*self._asked):
+            self.try_next(self._identities())
+        elif entry is not None and entry.identity in self._identities():
             self._found(entry)
         else:
             self.try_next(self._left)

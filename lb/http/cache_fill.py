@@ -8,7 +8,6 @@ asks the server itself.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Protocol, TypeVarTuple
 
 from lb.cache.content import IN_MEMORY, BodyWriter, Content
@@ -401,10 +400,7 @@ class Fill:
         """It has no steps."""
 
     def spawn(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
-        self.cached.loop.spawn(partial(self._run, async_fn, *args))
-
-    async def _run(self, async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> None:
-        await async_fn(*args)
+        """Its response is not compressed: nothing runs beside it."""
 
     def respond(
         self, status: int, fields: HeaderFields = (), body: Body = b"", *, reason: RequestReason = "ok"

@@ -22,7 +22,7 @@ from lb.net.deadlines import DeadlineQueue
 __all__ = ["PEER_RESULT", "CachedRoute", "Peers"]
 
 
-PEER_RESULT = b"X-Trio-Lb-Cache"
+PEER_RESULT = b"x-trio-lb-cache"
 """The field that says what the cache of a worker did, in its response to another one. No server can set it."""
 
 
@@ -64,7 +64,8 @@ class CachedRoute:
         """What requests that came through this cache bear in CDN-Loop."""
         self._key = zone.template(rules.key)
         self.status_header = rules.status_header.encode()
-        self._replaced = frozenset((PEER_RESULT.lower(), self.status_header.lower())) - {b""}
+        self.replaced_names = frozenset((PEER_RESULT, self.status_header.lower())) - {b""}
+        """The names of fields of servers that the cache's own take the place of, in lower case."""
         self._own_fields = target.images.own_fields | _not_in(rules.key)
 
     def is_unusual(self, head: RequestHead) -> bool:
@@ -113,11 +114,6 @@ class CachedRoute:
         if not self.status_header or result is None:
             return fields
         return (*fields, (self.status_header, result.encode()))
-
-    @property
-    def replaced_names(self) -> frozenset[bytes]:
-        """The names of fields of servers that the cache's own take the place of, in lower case."""
-        return self._replaced
 
 
 def _not_in(key: str) -> frozenset[bytes]:

@@ -20,7 +20,7 @@ from lb.pools.backend import Backend
 
 __all__ = ["FORWARD", "PassedRequest", "pass_through"]
 
-_NO_RESULT = frozenset((PEER_RESULT.lower(),))
+_NO_RESULT = frozenset((PEER_RESULT,))
 FORWARD: Mapping[CacheResult, Forward] = {"MISS": "miss", "EXPIRED": "stale", "BYPASS": "bypass"}
 """Why the server was asked."""
 

@@ -10,7 +10,6 @@ from lb.cache.content import IN_MEMORY
 from lb.cache.entry import CacheEntry
 from lb.cache.policy import storing
 from lb.cache.stored_fields import stored_fields, tags_of
-from lb.cache.vary import vary_of
 from lb.cache.zone import CacheResult
 from lb.events import EndedBy, Reason
 from lb.http.cached_route import PEER_RESULT, CachedRoute
@@ -27,7 +26,6 @@ from lb.pools.backend import Backend
 __all__ = ["PeerRequest"]
 
 _RESULTS: tuple[CacheResult, ...] = get_args(CacheResult)
-_NOT_ITS_OWN = frozenset((PEER_RESULT.lower(),))
 
 
 class PeerRequest(UpstreamRequest):
@@ -76,7 +74,7 @@ class PeerRequest(UpstreamRequest):
 
     def _result(self, head: ResponseHead) -> CacheResult | None:
         """Return what the other cache did; None if the response is not from there."""
-        value = head.block.get(_PEER_RESULT)
+        value = head.block.get(PEER_RESULT)
         return None if value is None or value.decode() not in _RESULTS else cast("CacheResult", value.decode())
 
     def variant(self, head: ResponseHead, backend: Backend) -> Variant | None:
@@ -92,14 +90,10 @@ class PeerRequest(UpstreamRequest):
     def _keep(self, head: ResponseHead, body: bytes) -> None:
         """Keep a response in memory, if it is fresh and for all."""
         cached, zone, asked = self._cached, self._cached.zone, self.exchange.head
-        fields = [(field.written_name, field.value) for field in head.block.end_to_end()]
-        fields = [field for field in fields if field[0].lower() not in _NOT_ITS_OWN]
+        fields = [(each.written_name, each.value) for each in head.block.end_to_end() if each.name != PEER_RESULT]
         now = zone.clock()
         freshness = storing(cached.rules, asked, head.status, fields, self._asked_at, now)
-        if freshness is None or not freshness.is_fresh(now) or vary_of(cached.rules, fields) != ():
+        if freshness is None or not freshness.is_fresh(now) or cached.vary_of(fields) != ():
             return
         kept = stored_fields(cached.rules, fields, now)
         zone.keep(CacheEntry(self._key, b"", head.status, kept, freshness, body, tags_of(fields)))
-
-
-_PEER_RESULT = PEER_RESULT.lower()
