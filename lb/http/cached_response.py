@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import attrs
 
 from lb.cache.content import Content
@@ -11,10 +9,11 @@ from lb.cache.entry import CacheEntry
 from lb.http.carrier import ExchangeToServe
 from lb.http.content_part import ContentPart
 from lb.http.file_flow import BodyPart
+from lb.http.range_response import respond_with_ranges
 from lb.http.slices import Slices
 from lb.http1.conditions import Validators, is_unmodified
 from lb.http1.field import CONDITION
-from lb.http1.ranges import BOUNDARY, ByteRange, content_range, multipart, requested_ranges, unsatisfied
+from lb.http1.ranges import ByteRange, requested_ranges
 from lb.model.http_dates import parse_date
 from lb.model.request import HeaderFields
 
@@ -43,7 +42,8 @@ def respond_from(
         if entry.status == 200 and size is not None:
             ranges = requested_ranges(head.method, head.block, validators, size, now)
             if ranges is not None and not (len(ranges) > 1 and _comes(entry)):
-                _respond_with_ranges(exchange, _Source(_body(exchange, entry), size, slices), fields, ranges)
+                source = _Source(_body(exchange, entry), slices)
+                respond_with_ranges(exchange, ranges, size, fields, source.part)
                 return
     if slices is not None:
         exchange.respond(entry.status, fields, (slices.part(0, _size(entry) or 0),))
@@ -61,8 +61,6 @@ class _Source:
     """What parts are taken from."""
 
     body: bytes | Content
-    size: int
-    """Bytes of the whole body."""
     slices: Slices | None
 
     def part(self, wanted: ByteRange) -> BodyPart:
@@ -107,20 +105,3 @@ def _body(exchange: ExchangeToServe, entry: CacheEntry) -> bytes | Content:
 
 def _whole(body: bytes | Content) -> bytes | tuple[BodyPart]:
     return body if isinstance(body, bytes) else (ContentPart(body),)
-
-
-def _respond_with_ranges(
-    exchange: ExchangeToServe, source: _Source, fields: HeaderFields, ranges: tuple[ByteRange, ...]
-) -> None:
-    size = source.size
-    if not ranges:
-        exchange.fail(416, "ok", ((b"Content-Range", unsatisfied(size)),))
-    elif len(ranges) == 1:
-        content = (b"Content-Range", content_range(ranges[0], size))
-        exchange.respond(206, (*fields, content), (source.part(ranges[0]),))
-    else:
-        media_type = next((value for name, value in fields if name.lower() == b"content-type"), b"")
-        parts = multipart(ranges, size, media_type, os.urandom(BOUNDARY).hex().encode())
-        kept = [field for field in fields if field[0].lower() != b"content-type"]
-        body = [piece for head, part in zip(parts.heads, ranges, strict=True) for piece in (head, source.part(part))]
-        exchange.respond(206, [(b"Content-Type", parts.content_type), *kept], (*body, parts.end))

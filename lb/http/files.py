@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from functools import partial
 from urllib.parse import quote_from_bytes
 
 from lb.events import RequestReason
 from lb.http.open_files import Directory, FoundFile, Representation
+from lb.http.range_response import respond_with_ranges
 from lb.http.steps import ExchangeView
 from lb.http1.accept import best_coding
 from lb.http1.conditions import precondition
 from lb.http1.field import CONDITION
-from lb.http1.ranges import BOUNDARY, ByteRange, content_range, multipart, requested_ranges, unsatisfied
+from lb.http1.ranges import requested_ranges
 
 __all__ = ["FilesTarget"]
 
@@ -122,17 +122,5 @@ def _answer_conditionally(exchange: ExchangeView, it: Representation) -> None:
         ranges = requested_ranges(head.method, head.block, it.validators, it.size, now)
         if ranges is None:
             exchange.respond(200, it.fields, it.body())
-        elif not ranges:
-            exchange.fail(416, "ok", ((b"Content-Range", unsatisfied(it.size)),))
-        elif len(ranges) == 1:
-            field = (b"Content-Range", content_range(ranges[0], it.size))
-            exchange.respond(206, (*it.fields, field), (it.part(*ranges[0]),))
         else:
-            _respond_with_parts(exchange, it, ranges)
-
-
-def _respond_with_parts(exchange: ExchangeView, it: Representation, ranges: tuple[ByteRange, ...]) -> None:
-    parts = multipart(ranges, it.size, it.media_type, os.urandom(BOUNDARY).hex().encode())
-    fields = tuple(field for field in it.fields if field[0] != b"Content-Type")
-    body = [piece for head, part in zip(parts.heads, ranges, strict=True) for piece in (head, it.part(*part))]
-    exchange.respond(206, ((b"Content-Type", parts.content_type), *fields), (*body, parts.end))
+            respond_with_ranges(exchange, ranges, it.size, it.fields, lambda each: it.part(*each))

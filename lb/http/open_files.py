@@ -85,7 +85,6 @@ class Representation:
     content: bytes
     """All bytes, if ``file`` is None."""
     size: int
-    media_type: bytes
     validators: Validators
     fields: HeaderFields
     """Fields of a response with all of it."""
@@ -317,7 +316,6 @@ def _represent(opened: _Opened, coding: bytes, media_type: bytes, *, varies: boo
         opened.file,
         opened.content,
         opened.size,
-        media_type,
         Validators(etag, modified),
         WrittenFields(fields),
         WrittenFields(state),

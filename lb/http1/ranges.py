@@ -17,7 +17,6 @@ from lb.http1.field import CONDITION
 from lb.http1.field_block import FieldBlock
 
 __all__ = [
-    "BOUNDARY",
     "ByteRange",
     "Multipart",
     "content_range",
@@ -30,8 +29,6 @@ __all__ = [
 ]
 
 MAX_RANGES = 16
-BOUNDARY = 16
-"""Random bytes of the line between the parts of a body."""
 _UNIT = re.compile(rb"(?i:bytes)=")
 _RANGE = re.compile(rb"([0-9]{0,20})-([0-9]{0,20})")
 """A number of more digits is no size of anything."""
