@@ -1,4 +1,4 @@
-"""The servers behind the balancers: an nginx, a sink for uploads, an endless source."""
+"""The servers behind the balancers: an nginx, one of gRPC, a sink for uploads, an endless source."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ LARGE = 200 * 1000 * 1000
 TOTAL = struct.Struct("!Q")
 """Format of the sink's reply: the number of bytes received."""
 CHUNK = 256 * 1024
+GRPC_SERVER = Path(__file__).with_name("grpc_server.py")
 
 WEB_CONFIG = """\
 daemon off;
@@ -85,6 +86,10 @@ class Ports:
     """Reads to the end, then replies with :data:`TOTAL`."""
     http_sink: int = attrs.field(factory=free_port)
     """HTTP: reads the body of each request, then responds with the number of its bytes."""
+    grpc: int = attrs.field(factory=free_port)
+    """HTTP/2 without TLS: answers each call of gRPC with the same short message."""
+    rtmp: int = attrs.field(factory=free_port)
+    """Publishers of live streams; no server of the benchmark has it."""
     source: int = attrs.field(factory=free_port)
     """Sends without end."""
     few: int = attrs.field(factory=free_port)
@@ -118,6 +123,7 @@ def backends(directory: Path) -> Iterator[Ports]:
             ("sink", [sys.executable, __file__, "sink", str(ports.sink)], ports.sink),
             ("http_sink", [sys.executable, __file__, "http_sink", str(ports.http_sink)], ports.http_sink),
             ("source", [sys.executable, __file__, "source", str(ports.source)], ports.source),
+            ("grpc", [sys.executable, str(GRPC_SERVER), str(ports.grpc)], ports.grpc),
         ):
             output = directory / f"{name}.log"
             stack.enter_context(running(command, ports=[port], output=output, cores=LOAD_CORES))

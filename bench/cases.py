@@ -9,8 +9,12 @@ import socket_memory
 import waits
 from configurations import HAPROXY_BALANCE
 from costs import GIB, IDLE_FOR_MEMORY, IDLE_FOR_SPEED
+from film_cases import FILM_CASES
 from filter_cases import FILTER_CASES
+from forward_cases import FORWARD_CASES
+from http2_cases import HTTP2_CASES
 from http_cases import HTTP_CASES
+from live_cases import LIVE_CASES
 from model import Bar, Case, Metric, Scale
 from target import FEW, MANY, STRATEGIES, Target
 from targets import BALANCERS, DIRECT, HAPROXY, HAPROXY_SPLICE, LB, NGINX
@@ -296,8 +300,12 @@ WATCHED = (
 CASES = (
     *TRAFFIC,
     *HTTP_CASES,
+    *HTTP2_CASES,
     *TLS_CASES,
     *FILTER_CASES,
+    *FORWARD_CASES,
+    *LIVE_CASES,
+    *FILM_CASES,
     *map(_checks, ("tcp", "http")),
     _unread("reads nothing", 0),
     _unread(f"reads {READ // 1_000_000} MB, then stops", READ),

@@ -10,7 +10,17 @@ from certificate import SERVER_NAME, certificate_path
 from processes import HOST
 from target import STRATEGIES, Features, Service, Target
 
-__all__ = ["HAPROXY_BALANCE", "LB_COMMAND", "admin_socket", "haproxy", "lb", "nginx", "nginx_http"]
+__all__ = [
+    "FILMS",
+    "HAPROXY_BALANCE",
+    "LB_COMMAND",
+    "NGINX_HTTP_SETTINGS",
+    "admin_socket",
+    "haproxy",
+    "lb",
+    "nginx",
+    "nginx_http",
+]
 
 LB_COMMAND = Path(sys.executable).with_name("lb")
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
@@ -24,6 +34,8 @@ LB_CHECKS = {
 }
 NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8")
 """The allowed networks; clients are in the last one."""
+FILMS = "films"
+"""The directory of films, beside the configuration."""
 OTHER = "other"
 """The pool of clients with another server name."""
 
@@ -41,9 +53,12 @@ def lb(target: Target, services: Sequence[Service], config: Path) -> tuple[str, 
         lines += ["[process]", f"workers = {target.workers}"]
     if target.features.cache:
         lines += ["[caches.bench]", f'path = "{config.with_suffix(".cache")}"', 'memory = "256MiB"']
+    if target.features.films:
+        lines += ["[media.vod.films]", f'root = "{config.parent / FILMS}"']
     for service in services:
         lines += _lb_listener(target.features, service, config)
-        lines += _lb_pool(target, service, service.name)
+        if not target.features.forward:
+            lines += _lb_pool(target, service, service.name)
         if target.features.sni:
             lines += _lb_pool(target, service, OTHER)
     return "\n".join(lines) + "\n", [str(LB_COMMAND), "--config", str(config)]
@@ -53,9 +68,17 @@ def _lb_listener(features: Features, service: Service, config: Path) -> list[str
     lines = [f"[listeners.{service.name}]", f'bind = "{HOST}:{service.port}"']
     if features.http:
         lines += ['mode = "http"', f'pool = "{service.name}"', "access_log = false", 'header_timeout = "10m"']
+    if features.http2 and not features.tls:
+        lines += ["h2c = true"]
+    if features.forward:
+        lines += ['mode = "forward"', 'connect_ports = "any"', "private = true", "access_log = false"]
     if features.cache:
         route = f'pool = "{service.name}", cache = {{ zone = "bench", valid = {{ 200 = "1h" }} }}'
         lines += [f"routes = [{{ {route} }}]"]
+    if features.films:
+        (config.parent / FILMS).mkdir(exist_ok=True)
+        lines.remove(f'pool = "{service.name}"')
+        lines += [f'routes = [{{ pool = "{service.name}" }}, {{ path = "/films/", media = "films" }}]']
     if features.accept_proxy:
         lines += ["accept_proxy = true"]
     if features.allow:
@@ -69,6 +92,10 @@ def _lb_listener(features: Features, service: Service, config: Path) -> list[str
 
 def _lb_pool(target: Target, service: Service, name: str) -> list[str]:
     lines = [f"[pools.{name}]", f"health = {LB_CHECKS[target.features.check]}"]
+    if target.features.grpc:
+        lines += ['http = { protocol = "h2" }']
+    elif target.features.http2:
+        lines += [f"http = {{ keep_alive = {KEPT} }}"]
     if target.features.send_proxy:
         lines += ['send_proxy = "v2"']
     if target.features.server_tls:
@@ -158,16 +185,21 @@ def nginx_http(target: Target, services: Sequence[Service], config: Path) -> tup
         lines += ["  proxy_cache bench;", "  proxy_cache_valid 200 1h;", "  sendfile on;", "  tcp_nopush on;"]
     for service in services:
         (server,) = service.servers
-        lines += [f"  upstream {service.name} {{ server {server.address}; keepalive 64; }}"]
+        lines += [f"  upstream {service.name} {{ server {server.address}; {KEPT_BY_NGINX} }}"]
         lines += [
             "  server {",
-            f"    listen {HOST}:{service.port} backlog=4096{' ssl' if target.features.tls else ''};",
+            f"    listen {HOST}:{service.port} backlog=4096{_nginx_options(target.features)};",
         ]
         lines += _nginx_tls(target.features, config)
-        lines += [f"    location / {{ proxy_pass http://{service.name}; }}", "  }"]
+        passed = "grpc_pass grpc" if target.features.grpc else "proxy_pass http"
+        lines += [f"    location / {{ {passed}://{service.name}; }}", "  }"]
     return "\n".join([*lines, "}", ""]), ["nginx", "-c", str(config), "-p", str(config.parent), "-e", "stderr"]
 
 
+KEPT = 512
+"""Idle connections to a server: those of 32 clients with ten streams each."""
+KEPT_BY_NGINX = f"keepalive {KEPT}; keepalive_requests 1000000000;"
+"""Without the second one, it ends a connection to a server after 1000 requests."""
 NGINX_HTTP_SETTINGS = (
     "access_log off",
     "keepalive_requests 1000000000",
@@ -180,6 +212,10 @@ NGINX_HTTP_SETTINGS = (
     "proxy_request_buffering off",
 )
 """Kept connections on both sides, and bodies that stream, as those of the others do."""
+
+
+def _nginx_options(features: Features) -> str:
+    return f"{' ssl' if features.tls else ''}{' http2' if features.http2 else ''}"
 
 
 def _nginx_tls(features: Features, config: Path) -> list[str]:

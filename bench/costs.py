@@ -20,6 +20,7 @@ __all__ = [
     "IDLE_FOR_MEMORY",
     "IDLE_FOR_SPEED",
     "IDLE_TLS",
+    "IDLE_TUNNELS",
     "checks",
     "connections",
     "cost_of_many",
@@ -27,8 +28,11 @@ __all__ = [
     "http_upload",
     "idle",
     "idle_memory",
+    "idle_tunnels",
     "requests",
     "scraped",
+    "tunnelled",
+    "tunnels",
     "upload",
 ]
 
@@ -36,6 +40,8 @@ GIB = 1024**3
 IDLE_FOR_MEMORY = 3_500
 IDLE_FOR_SPEED = 5_000
 IDLE_TLS = 1_000
+IDLE_TUNNELS = 9_500
+"""About as many as 20,000 open files allow: a proxy needs two for each."""
 SCRAPE_INTERVAL = 5
 """Seconds between two scrapes: three times as often as usual."""
 SCRAPES = 20
@@ -58,13 +64,34 @@ def connections(running: Running, scale: Scale, *, resume: bool = False) -> Samp
     """
     behind = running.target.features.server_tls
     cpu = running.cpu()
-    visits = visit(
-        running.ports.web, "/resumed" if behind else "/small", scale.seconds, running.target.client, resume=resume
-    )
+    visits = visit(running.ports.web, "/resumed" if behind else "/small", scale.seconds, running.client, resume=resume)
     cpu = running.cpu() - cpu
     count = max(visits.count, 1)
     full = 1 - (visits.resumed_behind if behind else visits.resumed) / count
     return Sample((cpu / count * 1e6, visits.count / visits.seconds, full * 100), visits.problems)
+
+
+def tunnelled(running: Running, scale: Scale) -> Sample:
+    """Return CPU per request in microseconds, and requests per second, over kept connections or tunnels."""
+    cpu = running.cpu()
+    work = loads.requests(running.ports.web, scale.seconds, running.client)
+    cpu = running.cpu() - cpu
+    return Sample((cpu / max(work.count, 1) * 1e6, work.count / work.seconds), work.problems)
+
+
+def tunnels(running: Running, scale: Scale) -> Sample:
+    """Return CPU per new tunnel in microseconds, tunnels per second, and the first figure again, for a second limit."""
+    sample = connections(running, scale)
+    cpu, rate, _ = sample.values
+    return Sample((cpu, rate, cpu), sample.problems)
+
+
+def idle_tunnels(running: Running, scale: Scale) -> Sample:
+    """Return KiB per idle tunnel."""
+    visits = visit(running.ports.web, "/small", scale.seconds, running.client)
+    before = running.memory()
+    with loads.idle_connections(running.ports.web, IDLE_TUNNELS, running.client):
+        return Sample(((running.memory() - before) / IDLE_TUNNELS / 1024,), visits.problems)
 
 
 def checks(running: Running, scale: Scale) -> Sample:  # noqa: ARG001 - shorter would be imprecise
@@ -117,7 +144,15 @@ def _wrk(
 ) -> tuple[tuple[float | None, float], tuple[str, ...]]:
     """Return CPU per request in microseconds (None without a balancer) and requests per second; and the errors."""
     lines, cpu = running.log_lines() if logs else 0, running.cpu()
-    work = loads.wrk(port, path, seconds, close=close, tls=running.target.client.tls is not None, vary=vary)
+    work = loads.wrk(
+        port,
+        path,
+        seconds,
+        close=close,
+        tls=running.target.client.tls is not None,
+        vary=vary,
+        server=running.behind.web,
+    )
     problems = work.problems
     if logs:
         missing = lines + work.count - running.log_lines(lines + work.count)
@@ -137,9 +172,7 @@ def _transfer(running: Running, transfer: Callable[[], loads.Work], unit: int) -
 
 def downloads(running: Running, scale: Scale, *, path: str) -> Sample:
     """Measure downloads; CPU per 200 MB."""
-    return _transfer(
-        running, partial(loads.download, running.ports.web, path, scale.downloads, running.target.client), LARGE
-    )
+    return _transfer(running, partial(loads.download, running.ports.web, path, scale.downloads, running.client), LARGE)
 
 
 def upload(running: Running, scale: Scale, *, from_file: bool) -> Sample:

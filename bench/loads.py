@@ -6,10 +6,13 @@ import contextlib
 import ctypes
 import itertools
 import multiprocessing
+import os
+import re
+import select
 import socket
 import subprocess
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -26,10 +29,13 @@ __all__ = [
     "Work",
     "download",
     "downloads",
+    "h2load",
+    "http2_connections",
     "http_upload",
     "idle_connections",
     "ping_pong",
     "pings",
+    "requests",
     "scrape",
     "scraper",
     "slow_heads",
@@ -43,6 +49,13 @@ ERRORS = ("connect", "read", "write", "status", "timeout")
 CHUNK = 256 * 1024
 SMALL_REQUEST = b"GET /small HTTP/1.1\r\nHost: bench\r\n\r\n"
 PART_OF_A_HEAD = b"GET /small HTTP/1.1\r\nHost: bench\r\nX-Slow: " + b"a" * 100
+H2LOAD = re.compile(r"(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout")
+HTTP2_REQUEST = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    b"\0\0\0\4\0\0\0\0\0"  # SETTINGS
+    b"\0\0\x11\1\5\0\0\0\1"  # HEADERS of a whole request on stream 1
+    b"\x82\x86\x04\x06/small\x41\x05bench"  # GET, http, the path, the host
+)
 FLOWING = 10_000_000
 """Bytes after which a download runs at full speed: buffers and windows have grown."""
 
@@ -56,23 +69,95 @@ class Work:
     problems: tuple[str, ...] = ()
 
 
-def wrk(port: int, path: str, seconds: int, *, close: bool = False, tls: bool = False, vary: str = "") -> Work:
+def wrk(
+    port: int, path: str, seconds: int, *, close: bool = False, tls: bool = False, vary: str = "", server: int = 0
+) -> Work:
     """Run wrk with 32 connections; with ``close``, each request has its own connection.
 
     With ``tls``, it resumes the last TLS session of a connection if the peer can. ``vary`` is what differs between
-    requests: "browsers" (the heads of four, in turn), "urls" (the query), or nothing.
+    requests: "browsers" (the heads of four, in turn), "urls" (the query), "paths /a /b" (these paths, in turn), or
+    nothing; or "proxied": all have the URL of this ``server``.
     """
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "5s", "-s", str(SCRIPT)]
     if close:
         command += ["-H", "Connection: close"]
     origin = f"https://{SERVER_NAME}" if tls else f"http://{HOST}"
-    done = subprocess.run([*command, f"{origin}:{port}{path}", vary], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, f"{origin}:{port}{path}", vary, f"{HOST}:{server}"], check=True, capture_output=True, text=True
+    )
     figures = done.stdout.rpartition("RESULT ")[2].split()
     requests, microseconds, *errors = map(int, figures)
     problems = [f"{count} {kind} errors" for kind, count in zip(ERRORS, errors, strict=True) if count]
     if not requests:
         problems.append("no responses")
     return Work(requests, microseconds / 1e6, tuple(problems))
+
+
+def h2load(
+    port: int,
+    path: str,
+    *,
+    tls: bool = False,
+    seconds: int = 0,
+    requests: int = 1,
+    connections: int = 1,
+    streams: int = 1,
+    fields: Sequence[str] = (),
+    body: Path | None = None,
+) -> Work:
+    """Run h2load for ``seconds``, or for so many ``requests``. Counts responses.
+
+    ``fields``: as ``name: value``. With a ``body``, which is a file, the requests are POST.
+    """
+    amount = [f"--duration={seconds}"] if seconds else [f"--requests={requests}"]
+    windows = ["--window-bits=24", "--connection-window-bits=25"]
+    command = ["h2load", *amount, f"--clients={connections}", f"--max-concurrent-streams={streams}", *windows]
+    command += [f"--header={field}" for field in fields]
+    if body is not None:
+        command.append(f"--data={body}")
+    url = f"{'https' if tls else 'http'}://{HOST}:{port}{path}"
+    started = time.perf_counter()
+    done = subprocess.run([*command, url], check=True, capture_output=True, text=True)
+    passed = time.perf_counter() - started
+    figures = H2LOAD.search(done.stdout)
+    if figures is None:
+        return Work(0, passed, ("h2load says nothing",))
+    succeeded, *problems = map(int, figures.groups())
+    kinds = zip(("failed", "errored", "timed out"), problems, strict=True)
+    return Work(succeeded, float(seconds or passed), tuple(f"{count} {kind}" for kind, count in kinds if count))
+
+
+@contextlib.contextmanager
+def http2_connections(port: int, count: int) -> Iterator[None]:
+    """Hold ``count`` connections of HTTP/2 open, each after one request."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            connection = stack.enter_context(PLAIN.connect(port))
+            connection.sendall(HTTP2_REQUEST)
+            received = b""
+            while not received.endswith(SMALL_BODY):
+                received += _received(connection)
+        yield
+
+
+def requests(port: int, seconds: float, client: Client) -> Work:
+    """Send small requests over 32 kept connections, which wrk does for those without a tunnel."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(client.connect(port)) for _ in range(CONNECTIONS)]
+        sizes = set(map(_small_request, connections))
+        ready = stack.enter_context(select.epoll())
+        for connection in connections:
+            ready.register(connection, select.EPOLLIN)
+            connection.sendall(SMALL_REQUEST)
+        count, started = 0, time.perf_counter()
+        while (seconds_passed := time.perf_counter() - started) < seconds:
+            for descriptor, _ in ready.poll(PATIENCE):
+                size = len(os.read(descriptor, 4096))
+                if size not in sizes:
+                    return Work(count, seconds_passed, (f"an answer has {size} bytes, not {sizes}",))
+                os.write(descriptor, SMALL_REQUEST)
+                count += 1
+    return Work(count, seconds_passed, () if count else ("no responses",))
 
 
 def download(port: int, path: str, times: int, client: Client = PLAIN) -> Work:

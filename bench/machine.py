@@ -15,7 +15,7 @@ __all__ = ["description"]
 def description() -> str:
     """Return a Markdown list: processor, kernel, versions."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
-    peers = [f"{name} {_version_of(name.lower(), '-v')}" for name in ("HAProxy", "nginx", "wrk")]
+    peers = [f"{name} {_version_of(name.lower(), '-v')}" for name in ("HAProxy", "nginx", "squid", "tinyproxy", "wrk")]
     lines = [
         f"{len(os.sched_getaffinity(0))} cores of {_processor()}, {platform.system()} {platform.release()}",
         f"lb {version('trio-lb')} ({_commit()}) on {python}, trio {version('trio')}",

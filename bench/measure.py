@@ -9,7 +9,7 @@ from pathlib import Path
 
 import attrs
 
-__all__ = ["Summary", "begun_connections", "cpu_seconds", "memory_bytes"]
+__all__ = ["Summary", "begun_connections", "cpu_seconds", "memory_bytes", "memory_of"]
 
 CPUCLOCK_SCHED = 2
 """Type of the clock of user and system time in nanoseconds, in the kernel's clock ids."""
@@ -50,6 +50,12 @@ def begun_connections() -> int:
 def memory_bytes(pid: int) -> int:
     """Return the resident memory of a process and its children; shared pages count once (Pss)."""
     return sum(_proportional_set_size(process) for process in _family(pid))
+
+
+def memory_of(pid: int, word: str) -> int:
+    """Return the resident memory of those of a process and its children whose command line has a word."""
+    family = [process for process in _family(pid) if word in Path(f"/proc/{process}/cmdline").read_text()]
+    return sum(map(_proportional_set_size, family))
 
 
 def _family(pid: int) -> Iterator[int]:

@@ -6,7 +6,7 @@ import os
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,7 +22,8 @@ from lb.events import ConnectionClosed, Event, HttpRequest
 from lb.log.log import Log
 from lb.model import LogSpec, PluginSpec
 from lb.model.address import Client
-from lb.pools.pool import Pool, Prepared
+from lb.net.cooperate import done_at_once
+from lb.pools.pool import Pool
 
 SIZES = (2, 100, 10_000)
 """Servers in the pool, and in the file."""
@@ -149,7 +150,7 @@ def _timed(work: Callable[[], object], count: int, afterwards: Callable[[], None
 def _pool(strategy: PluginSpec, size: int) -> Pool:
     config = parse(_config_text(size), "micro.toml")
     pool = Pool("web", _fail, lambda _pool, _backend, _change: None)
-    pool.apply(_result(pool.prepare(attrs.evolve(config.pools["web"], strategy=strategy))), {}, now=0.0)
+    pool.apply(done_at_once(pool.prepare(attrs.evolve(config.pools["web"], strategy=strategy))), {}, now=0.0)
     return pool
 
 
@@ -157,16 +158,6 @@ def _config_text(size: int) -> str:
     """Return a configuration with one pool of ``size`` servers, with weights from 1 to 3."""
     servers = (f'  {{ address = "10.1.{n >> 8}.{n & 255}:80", weight = {n % 3 + 1} }},\n' for n in range(size))
     return f'[listeners.web]\nbind = "127.0.0.1:8080"\n[pools.web]\nservers = [\n{"".join(servers)}]\n'
-
-
-def _result(slices: Generator[None, None, Prepared]) -> Prepared:
-    """Run a build without pauses."""
-    while True:
-        try:
-            next(slices)
-        except StopIteration as done:
-            prepared: Prepared = done.value
-            return prepared
 
 
 def _fail(event: Event) -> None:

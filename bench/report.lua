@@ -40,6 +40,18 @@ function init(arguments)
     request = function()
       return sixteen
     end
+  elseif vary == "proxied" then
+    wrk.headers["Host"] = arguments[2]
+    wrk.path = "http://" .. arguments[2] .. wrk.path
+  elseif string.sub(vary, 1, 6) == "paths " then
+    local formatted = {}
+    for path in string.gmatch(string.sub(vary, 7), "%S+") do
+      table.insert(formatted, wrk.format("GET", path))
+    end
+    request = function()
+      next_request = next_request % #formatted + 1
+      return formatted[next_request]
+    end
   elseif vary == "urls" then
     request = function()
       next_request = next_request + 1

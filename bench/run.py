@@ -33,9 +33,22 @@ from results import Results
 from targets import start
 
 RESULTS = Path(__file__).with_name("results")
-NEEDED = ("haproxy", "nginx", "wrk", "openssl", "ss", "taskset", str(LB_COMMAND))
-DESCRIPTORS = 12_000
-"""For 5,000 idle connections: a balancer needs two per connection."""
+NEEDED = (
+    "haproxy",
+    "nginx",
+    "wrk",
+    "h2load",
+    "openssl",
+    "ss",
+    "taskset",
+    "squid",
+    "tinyproxy",
+    "microsocks",
+    "ffmpeg",
+    str(LB_COMMAND),
+)
+DESCRIPTORS = 20_000
+"""For 9,500 idle tunnels: a proxy needs two for each."""
 
 
 def main() -> int:

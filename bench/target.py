@@ -67,8 +67,18 @@ class Features:
     """Clients must be of an allowed network."""
     http: bool = False
     """Requests are proxied, not connections, without an access log."""
+    http2: bool = False
+    """With ``http``: clients speak HTTP/2."""
+    grpc: bool = False
+    """With ``http2``: so do the servers, which answer calls of gRPC."""
     cache: bool = False
     """With ``http``: responses are cached for an hour."""
+    films: bool = False
+    """With ``http``: films are served below ``/films/``, not cached."""
+    forward: bool = False
+    """It is a forward proxy: clients name the server."""
+    media: bool = False
+    """Live streams are published, and viewed. There are no servers."""
     check: str = ""
     """Active health checks, each 2 s: "tcp" or "http"; "" is none."""
 
@@ -95,6 +105,9 @@ class Target:
     features: Features = Features()
     client: Client = PLAIN
     """The clients that its listeners expect."""
+
+    def named(self, name: str) -> Target:
+        return attrs.evolve(self, name=name)
 
     def with_log(self) -> Target:
         return attrs.evolve(self, logs=True)
@@ -123,9 +136,11 @@ class Target:
         many = Service("many", front.many, _servers(behind.many, first, MANY))
         if self.features.check:
             return [many]
+        if self.features.media:
+            return [Service("web", front.web, []), Service("rtmp", front.rtmp, [])]
         if self.strategy is not None:
             return [Service("few", front.few, _servers(behind.few, 0, FEW)), many]
-        if self.features.http:
+        if self.features.http and not self.features.grpc:
             names: tuple[str, ...] = ("web", "http_sink")
         elif self.features != Features():
             return [Service("web", front.web, [Server(f"{HOST}:{self._web(behind)}")])]
@@ -135,6 +150,8 @@ class Target:
 
     def _web(self, behind: Ports) -> int:
         """Return the port of the web server that speaks as this balancer does."""
+        if self.features.grpc:
+            return behind.grpc
         if self.features.server_tls or self.features.sni:
             return behind.tls
         return behind.proxied if self.features.send_proxy else behind.web

@@ -12,12 +12,30 @@ from pathlib import Path
 import attrs
 import loads
 from backends import Ports
+from clients import Client
 from configurations import admin_socket, haproxy, lb, nginx, nginx_http
+from forward_proxies import microsocks, squid, tinyproxy
+from live_servers import lb_media, nginx_rtmp
 from measure import cpu_seconds, memory_bytes
 from processes import ALL_CORES, BALANCER_CORES, running
-from target import Target
+from target import Features, Target
 
-__all__ = ["BALANCERS", "DIRECT", "HAPROXY", "HAPROXY_SPLICE", "LB", "NGINX", "NGINX_HTTP", "Running", "start"]
+__all__ = [
+    "BALANCERS",
+    "DIRECT",
+    "HAPROXY",
+    "HAPROXY_SPLICE",
+    "LB",
+    "LB_MEDIA",
+    "MICROSOCKS",
+    "NGINX",
+    "NGINX_HTTP",
+    "NGINX_RTMP",
+    "SQUID",
+    "TINYPROXY",
+    "Running",
+    "start",
+]
 
 LISTS_IMPORTS = {"PYTHONPROFILEIMPORTTIME": "1"}
 IMPORT_LINE = b"import time:"
@@ -53,6 +71,11 @@ class Running:
     def admin(self) -> Path:
         """Socket of the admin endpoint, if it has one."""
         return admin_socket(self.config)
+
+    @property
+    def client(self) -> Client:
+        """Its clients. If they ask it for tunnels, these lead to the web server."""
+        return attrs.evolve(self.target.client, server=self.behind.web)
 
     def cpu(self) -> float:
         """Return the CPU seconds of the balancer so far."""
@@ -106,7 +129,10 @@ def start(target: Target, behind: Ports, directory: Path) -> Iterator[Running]:
     cores = BALANCER_CORES if target.workers is None else ALL_CORES
     environment = LISTS_IMPORTS if target.lists_imports else None
     with running(command, ports=ports, output=result.output, cores=cores, environment=environment) as process:
-        next(loads.ping_pong(front.web if target.strategy is None else front.many, target.client))
+        if target.features.http2:
+            loads.h2load(front.web, "/small", tls=target.features.tls, requests=1)
+        else:
+            next(loads.ping_pong(front.web if target.strategy is None else front.many, result.client))
         result.start_seconds = time.perf_counter() - process.executed
         result.pid = process.pid
         yield result
@@ -117,6 +143,11 @@ HAPROXY = Target("HAProxy", haproxy)
 HAPROXY_SPLICE = Target("HAProxy, splice-auto", haproxy, splices=True)
 NGINX = Target("nginx stream", nginx)
 NGINX_HTTP = Target("nginx", nginx_http)
+LB_MEDIA = Target("lb", lb_media, features=Features(media=True))
+NGINX_RTMP = Target("nginx-rtmp", nginx_rtmp, features=Features(media=True))
+SQUID = Target("squid", squid)
+TINYPROXY = Target("tinyproxy", tinyproxy)
+MICROSOCKS = Target("microsocks", microsocks)
 DIRECT = Target("direct", None)
 BALANCERS = (LB, HAPROXY, NGINX)
 """They relay connections."""

@@ -65,6 +65,7 @@ class _Visitor:
                 plain.connect_ex((HOST, self.port))
                 yield
                 plain.sendall(self.client.header)
+                yield from self.client.negotiate(plain)
                 with self._layer(plain) as connection:
                     if isinstance(connection, ssl.SSLSocket):
                         yield from _handshake(connection)

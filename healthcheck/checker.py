@@ -59,8 +59,8 @@ class Checker:
         self._last_late: dict[str, float] = {}
         """When the last late check of a pool started. Without the pools in which a streak has ended."""
         self._most_in_flight = min(MOST_IN_FLIGHT, max(1, open_files_limit() // SHARE_OF_DESCRIPTORS))
-        self._turn = -math.inf
-        """When the last turn began."""
+        self._seen = -math.inf
+        """When this task read the clock last. A stall that began before then is in a lag already."""
         self._may_epoll = epoll
         self._heap: list[tuple[float, int, Checks]] = []
         """The next starts, by time. An entry is stale if its time is not the ``due`` of its server."""
@@ -87,14 +87,15 @@ class Checker:
 
     async def _take_turns(self) -> NoReturn:
         while True:
-            lag = await self._sleep()
-            self._tasks.look(lag)
-            if self._epoll is None:
-                self._start_due()
-                continue
-            self._more = self._epoll.look(lag)
+            self._look(await self._sleep())
             if self._start_due():
-                self._more |= self._epoll.look()  # a server on this host has often accepted already
+                self._look(self._lag())  # a server on this host has often accepted already
+
+    def _look(self, lag: float) -> None:
+        """Look as of the reading that the lag ends with: a stall since then is in the next one."""
+        self._tasks.look(self._seen, lag)
+        if self._epoll is not None:
+            self._more = self._epoll.look(self._seen, lag)
 
     def add(self, checks: Checks) -> None:
         """Check a server from now on."""
@@ -127,9 +128,17 @@ class Checker:
                 await trio.sleep_forever()
             else:
                 await self._epoll.readable()
-        until, self._asleep_until = max(self._turn, self._asleep_until), -math.inf
-        self._turn = trio.current_time()
-        lag = self._turn - until
+        expected, self._asleep_until = self._asleep_until, -math.inf
+        return self._lag(expected)
+
+    def _lag(self, expected: float = -math.inf) -> float:
+        """Return how many seconds too late it is, if they matter: since the last call, or since ``expected`` if later.
+
+        A stall falls into a turn as easily as between two.
+        """
+        until = max(self._seen, expected)
+        self._seen = trio.current_time()
+        lag = self._seen - until
         return lag if lag > LAG or self._more else 0.0
 
     def _next_turn(self) -> float:

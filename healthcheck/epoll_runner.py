@@ -52,6 +52,8 @@ class EpollRunner:
         self.lag = 0.0
         """Seconds in which this process did not look though it should have, in total."""
         self.clock = trio.lowlevel.current_clock().current_time
+        self.looked = self.clock()
+        """When the last look began: all that had arrived by then has been handled, or the look has left more."""
         self.closing = DeadlineQueue("check_close", CLOSE_TIMEOUT)
         """Connections that end after the verdict."""
         self._timeouts: dict[float, DeadlineQueue] = {}
@@ -94,20 +96,20 @@ class EpollRunner:
 
     @property
     def next_look(self) -> float:
-        """The time of the next look, if nothing happens before."""
+        """The time of the next look, if nothing happens before. Counts from the last one, in which a stall may fall."""
         if not self.in_flight:
             return math.inf
         if self._ending:
-            return self.clock() + END
+            return self.looked + END
         waiting = [queue for queue in (*self._timeouts.values(), self.closing) if len(queue)]
         first = min((queue.next_deadline for queue in waiting), default=math.inf)
         shortest = min((queue.timeout for queue in waiting), default=math.inf)
-        return min(first, self.clock() + shortest / MIN_LOOKS)
+        return min(first, self.looked + shortest / MIN_LOOKS)
 
-    def look(self, lag: float = 0.0) -> bool:
-        """Handle what has happened. ``lag`` is how late this look is. Return True if there may be more."""
+    def look(self, now: float, lag: float = 0.0) -> bool:
+        """Handle what has happened. ``lag`` is how late this look was at ``now``. Return True if there may be more."""
         self.lag += lag
-        now = self.clock()
+        self.looked = now
         ending, self._ending = self._ending, []
         for ended in ending:
             ended.end(now)
@@ -310,6 +312,8 @@ class CheckSocket:
             if probe_side.kept:
                 self._idle()
                 self._check.kept = self
+            elif not (probe_side.finished or probe_side.ends_sending):  # TLS waits for the server's end
+                self._wait_for_end(now)
             self._check.done(probe_side.outcome, now)
         if probe_side.finished:
             self.cancel()
@@ -353,16 +357,21 @@ class CheckSocket:
                 self.cancel()
             else:
                 self._runner.watch(self._sock.fileno(), self, READ_EDGES)
-                self._queue = self._runner.closing
-                self._queue.enter(self, now)
+                self._wait_for_end(now)
+
+    def _wait_for_end(self, now: float) -> None:
+        self._queue.discard(self)
+        self._queue = self._runner.closing
+        self._queue.enter(self, now)
 
     def expired(self, queue: DeadlineQueue) -> None:
         """There was no verdict in time, or the server does not close.
 
-        Time in which this process did not look is not the server's: it gets as much again.
+        Time in which this process did not look is not the server's: it gets as much again. It is judged as of the look:
+        a stall since then shows in the next one.
         """
         if not self._judged:
-            now = self._runner.clock()
+            now = self._runner.looked
             since = self._since + self._runner.lag - self._lag
             if now < since + self._check.timeout:
                 queue.renew(self, since)

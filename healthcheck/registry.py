@@ -14,6 +14,7 @@ _REGISTRY = Registry(
     built_in={
         "tcp": "healthcheck.probes.tcp:TcpProbe",
         "http": "healthcheck.probes.http:HttpProbe",
+        "grpc": "healthcheck.probes.grpc:GrpcProbe",
         "tls": "healthcheck.probes.tls:TlsProbe",
         "exchange": "healthcheck.probes.exchange:ExchangeProbe",
         "exec": "healthcheck.probes.exec:ExecProbe",

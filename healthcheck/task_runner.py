@@ -16,7 +16,9 @@ __all__ = ["TaskRunner"]
 
 NEXT_LOOK = 0.1
 """Seconds until the next look while checks are in progress. It tells whether this process was late."""
-SMALL = 0.1  # of the timeout; a process that ends a check by so much too late may have missed its answer
+SMALL = 0.1
+"""Part of the timeout. A process that stood still for longer as it passed, or ends a check too late, may have missed
+its answer."""
 
 
 class TaskRunner:
@@ -25,8 +27,9 @@ class TaskRunner:
     def __init__(self, nursery: trio.Nursery, freed: Callable[[float], None]) -> None:
         self._nursery = nursery
         self._freed = freed
-        self._limits: set[trio.CancelScope] = set()
-        """The time limits of the checks in progress."""
+        self._limits: dict[trio.CancelScope, float] = {}
+        """The time limits of the checks in progress; of one that has passed, the seconds of a stall in which it did."""
+        self._looked = -math.inf
         self.in_flight = 0
 
     def start(self, check: ServerCheck, now: float) -> None:
@@ -38,20 +41,23 @@ class TaskRunner:
 
     @property
     def next_look(self) -> float:
-        """The time of the next look."""
-        return trio.current_time() + NEXT_LOOK if self.in_flight else math.inf
+        """The time of the next look. Counts from the last one: the turn since then may have stalled."""
+        return self._looked + NEXT_LOOK if self.in_flight else math.inf
 
-    def look(self, lag: float) -> None:
-        """Give the checks in progress the time in which this process did not look."""
+    def look(self, now: float, lag: float) -> None:
+        """Give the checks in progress the time in which this process did not look until ``now``."""
+        self._looked = now
         if lag:
             for limit in self._limits:
-                if not limit.cancel_called:  # else it has ended its check already, and how late shows there
+                if limit.cancel_called:  # trio was first
+                    self._limits[limit] = lag
+                else:
                     limit.deadline += lag
 
     async def _run(self, check: ServerCheck, scope: trio.CancelScope) -> None:
         outcome: Outcome | None = TimedOut()
         limit = trio.CancelScope(deadline=trio.current_time() + check.timeout)
-        self._limits.add(limit)
+        self._limits[limit] = 0.0
         try:
             with scope, limit:
                 try:
@@ -61,13 +67,15 @@ class TaskRunner:
                     outcome = exception
         finally:
             self.in_flight -= 1
-            self._limits.discard(limit)
+            stalled = self._limits.pop(limit)
         # A probe may turn Cancelled into a failure. That is no result if all checks were cancelled.
         await trio.lowlevel.checkpoint_if_cancelled()
         if scope.cancel_called:
             return
         now = trio.current_time()
-        if isinstance(outcome, Exception) and now - limit.deadline > check.timeout * SMALL:
+        if limit.cancel_called:
+            stalled = max(stalled, now - self._looked - NEXT_LOOK)
+        if isinstance(outcome, Exception) and max(stalled, now - limit.deadline) > check.timeout * SMALL:
             outcome = None  # this process was late, and not only the server
         check.done(outcome, now)
         self._freed(now)

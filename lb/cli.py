@@ -100,6 +100,7 @@ def _parser(command: str = "") -> argparse.ArgumentParser:
         "explain": _add_explain,
         "rehearse": _add_rehearse,
         "ctl": _add_ctl,
+        "migrate": _add_migrate,
         "strategy": _add_strategy,
         "top": _add_top,
     }
@@ -158,14 +159,16 @@ def _add_demo(commands: Commands) -> None:
         "demo",
         help="demonstrate failover",
         description="Run small servers, a balancer in front of them and a light load, with a live view. Kill a server "
-        "and watch the failover: no session or request fails. Exit code 1 if one failed.",
+        "and watch the failover: no session or request fails. Or run a forward proxy, and see what it refuses; or a "
+        "live stream, and watch it. Exit code 1 if anything failed.",
     )
     demo.add_argument(
         "kind",
         nargs="?",
-        choices=("tcp", "http", "cache"),
+        choices=("tcp", "http", "cache", "forward", "live"),
         default="tcp",
-        help="connections (the default), two web sites, or a cache in front of a slow server",
+        help="connections (the default), two web sites, a cache in front of a slow server, a forward proxy, "
+        "or a live stream",
     )
     demo.add_argument(
         "--seconds", type=float, metavar="N", help="stop after N seconds; kill and restart a server meanwhile"
@@ -216,6 +219,28 @@ def _add_ctl(commands: Commands) -> None:
     )
     add_ctl(ctl)
     ctl.set_defaults(command=_ctl)
+
+
+def _add_migrate(commands: Commands) -> None:
+    from lb.tools.migrate.formats import FORMATS
+
+    migrate = commands.add_parser(
+        "migrate",
+        help="translate the configuration of another program",
+        description="Print the configuration of another program as lb.toml, with a comment at each directive that has "
+        "no counterpart, and a summary on stderr. Exit code 0 if it is complete, 3 with gaps, 2 if the file cannot be "
+        "read.",
+    )
+    migrate.add_argument("source", type=Path, nargs="?", metavar="FILE", help="the configuration to translate")
+    migrate.add_argument(
+        "--from", dest="program", choices=[*FORMATS], help="the program it is of; default: as its name and content say"
+    )
+    migrate.add_argument(
+        "--explain",
+        action="store_true",
+        help="print what became of each directive, without FILE the keys of all that are known",
+    )
+    migrate.set_defaults(command=_migrate)
 
 
 def _add_top(commands: Commands) -> None:
@@ -339,6 +364,16 @@ def _ctl(options: argparse.Namespace) -> int:
     from lb.console.ctl import ctl
 
     return ctl(options)
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from lb.tools.migrate.main import explain_words, migrate
+
+    if options.source is not None:
+        return migrate(options.source, options.program, explain=options.explain)
+    if options.explain:
+        return explain_words(options.program)
+    raise UsageError("lb migrate needs the file to translate, or --explain")
 
 
 def _complete(options: argparse.Namespace) -> int:

@@ -21,6 +21,14 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_runtest_teardown():
+    """Fail if a library has given this thread real-time priority, which all programs started from here would inherit.
+
+    The AV1 encoder in PyAV does: a program in a loop then takes all time of a machine.
+    """
+    assert os.sched_getscheduler(0) not in (os.SCHED_FIFO, os.SCHED_RR)
+
+
 @pytest.fixture(params=["epoll", "portable"])
 def splicer_kind(request, monkeypatch):
     """Both splicers; the name is in the environment, for a balancer in this process or in a child."""

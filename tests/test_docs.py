@@ -57,10 +57,14 @@ CONFIGURATION = {
     "[listeners.NAME]": (model.ListenerSpec, {"servers"} | TCP_KEYS),
     "[[listeners.NAME.routes]]": (
         model.RouteSpec,
-        {"host", "pool", "files", "redirect", "respond", "status"},
+        {"host", "pool", "files", "media", "redirect", "respond", "status", "viewer_secret_file"},
     ),
     "[listeners.NAME.routes.cache]": (model.RouteCache, set()),
     "[caches.NAME]": (model.CacheSpec, set()),
+    "[media]": (model.MediaSpec, set()),
+    "[media.live.NAME]": (model.LiveSpec, set()),
+    "[[media.live.NAME.publish]]": (model.PublishKey, {"name", "key_file"}),
+    "[media.vod.NAME]": (model.VodSpec, set()),
     "[users.NAME]": (model.UsersSpec, set()),
     "[listeners.NAME.tls]": (model.ListenerTlsSpec, {"certificate", "key"}),
     "[pools.NAME]": (model.PoolSpec, set()),
@@ -75,13 +79,17 @@ CONFIGURATION = {
 """Heading -> the class of the section, and the keys that are not fields of the class."""
 
 
-NO_KEYS = {"drained", "exact", "hashes", "hosts", "target"}
+NO_KEYS = {"drained", "exact", "hashes", "hosts", "target", "viewer_secret"}
 """Fields that operators set while the balancer runs, or that several keys or a file make."""
 HTTP_KEYS = rows(section("configuration.md", "## Mode `http`"))
+FORWARD_KEYS = rows(section("configuration.md", "## Mode `forward`"))
 
 
 def documented(heading):
-    return rows(section("configuration.md", f"## `{heading}`"))
+    found = rows(section("configuration.md", f"## `{heading}`"))
+    for more in {"[media.live.NAME]": ("### Recordings and DVR", "### Relays and hooks")}.get(heading, ()):
+        found |= rows(section("configuration.md", more))
+    return found
 
 
 FROM_DNS = rows(section("configuration.md", "### Servers from DNS"))
@@ -117,6 +125,10 @@ def test_every_key_of_mode_http_is_in_the_reference():
     assert HTTP_KEYS.keys() == {field.name for field in attrs.fields(model.HttpSettings)}
 
 
+def test_every_key_of_mode_forward_is_in_the_reference():
+    assert FORWARD_KEYS.keys() == {field.name for field in attrs.fields(model.ForwardSettings)}
+
+
 @pytest.mark.parametrize("heading", CONFIGURATION)
 def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
     spec, _ = CONFIGURATION[heading]
@@ -135,6 +147,7 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
         "token",
         "http",
         "sticky",
+        "proxy",
         "auth",
         "zone",
         "path",
@@ -195,6 +208,20 @@ def test_the_defaults_of_mode_http_in_the_reference_are_those_of_the_code():
     assert parse(WITH_HTTP, "reference") == parse(least, "least")
 
 
+WITH_FORWARD = f"""
+[listeners.proxy]
+mode = "forward"
+bind = "127.0.0.1:3128"
+{defaults_of(FORWARD_KEYS)}
+"""
+
+
+def test_the_defaults_of_mode_forward_in_the_reference_are_those_of_the_code():
+    least = 'listeners.proxy = { mode = "forward", bind = "127.0.0.1:3128" }'
+    assert parse(WITH_FORWARD, "reference") == parse(least, "least")
+    assert [key for key, cells in FORWARD_KEYS.items() if default(cells[1]) is None] == ["auth"]
+
+
 WITH_CACHE = f"""
 {WITH_HTTP.replace("cache = {}", "")}
 [listeners.www.routes.cache]
@@ -227,6 +254,47 @@ def test_the_parser_knows_the_keys_of_caches_in_the_reference_and_no_others(monk
     assert known["caches.videos"] == {*documented("[caches.NAME]")}
 
 
+WITH_MEDIA = f"""
+listeners.tv = {{ mode = "rtmp", bind = ":1935" }}
+[media]
+memory = {documented("[media]")["memory"][1].strip("`")}
+[media.live.tv]
+{defaults("[media.live.NAME]")}
+[[media.live.mine.publish]]
+name = "show"
+key = "secret"
+[media.vod.films]
+root = "{ROOT}"
+{defaults("[media.vod.NAME]")}
+"""
+
+
+def test_the_defaults_of_media_in_the_reference_are_those_of_the_code():
+    least = f"""
+        listeners.tv = {{ mode = "rtmp", bind = ":1935" }}
+        media.live = {{ tv = {{}}, mine.publish = [{{ name = "show", key = "secret" }}] }}
+        media.vod.films.root = "{ROOT}"
+    """
+    assert parse(WITH_MEDIA, "reference") == parse(least, "least")
+
+
+def test_the_parser_knows_the_keys_of_media_in_the_reference_and_no_others(monkeypatch):
+    known = {}
+    monkeypatch.setattr(config_table.Table, "finish", lambda table: known.setdefault(table.path, table.known))
+    parse(WITH_MEDIA, "reference")
+    assert known["media"] == {*documented("[media]")}
+    assert known["media.live.tv"] == {*documented("[media.live.NAME]")}
+    assert known["media.live.mine.publish[0]"] == {*documented("[[media.live.NAME.publish]]")}
+    assert known["media.vod.films"] == {*documented("[media.vod.NAME]")}
+
+
+def test_the_parser_knows_the_keys_of_mode_forward_in_the_reference_and_no_others(monkeypatch):
+    known = {}
+    monkeypatch.setattr(config_table.Table, "finish", lambda table: known.setdefault(table.path, table.known))
+    parse(WITH_FORWARD, "reference")
+    assert known["listeners.proxy"] == {*documented("[listeners.NAME]")} - TCP_KEYS | {*FORWARD_KEYS, "pool"}
+
+
 def test_the_parser_knows_the_keys_of_mode_http_in_the_reference_and_no_others(monkeypatch):
     known = {}
     monkeypatch.setattr(config_table.Table, "finish", lambda table: known.setdefault(table.path, table.known))
@@ -252,7 +320,7 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     monkeypatch.setattr(config_table.Table, "finish", record_keys)
     parse(f'{EVERY_DEFAULT}[[pools.web.servers]]\ndns = "web.internal"\nport = 80', "reference")
     assert known == {
-        "": {"process", "log", "admin", "listeners", "pools", "users", "caches"},
+        "": {"process", "log", "admin", "listeners", "pools", "users", "caches", "media"},
         "process": {*documented("[process]")},
         "log": {*documented("[log]")},
         "listeners.web": {*documented("[listeners.NAME]")},
@@ -261,6 +329,7 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
         "pools.web.health": {*documented("[pools.NAME.health]")},
         "pools.web.passive": {*documented("[pools.NAME.passive]")},
         "pools.web.http": {*documented("[pools.NAME.http]")},
+        "pools.web.proxy": {*documented("[pools.NAME.proxy]")},
         "pools.web.servers[0]": {*documented("[[pools.NAME.servers]]")},
         "pools.web.servers[1]": {*FROM_DNS},
     }
@@ -337,6 +406,16 @@ def test_every_event_is_in_the_reference_with_its_fields(event):
     assert [*rows(text)] == [field.name for field in attrs.fields(event)]
 
 
+def test_the_reference_has_what_the_record_of_a_tunnel_has_beside_that_of_a_connection():
+    fields = [field.name for field in attrs.fields(events.TunnelClosed)][len(attrs.fields(events.ConnectionClosed)) :]
+    assert [*rows(section("events.md", "### Tunnels of forward proxies"))] == fields
+
+
+def test_the_reference_has_what_the_record_of_a_request_to_a_forward_proxy_has_beside_that_of_others():
+    fields = [field.name for field in attrs.fields(events.ProxiedRequest)][len(attrs.fields(events.HttpRequest)) :]
+    assert [*rows(section("events.md", "### Requests to forward proxies"))] == fields
+
+
 def test_the_reference_knows_no_other_events():
     headings = re.findall(r"^### `(.+)` ", (REFERENCE / "events.md").read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(event.name for event in EVENTS)
@@ -347,6 +426,10 @@ def test_every_reason_is_in_the_reference():
     assert sorted(rows(table)) == sorted(get_args(events.Reason))
     table = section("events.md", "### How a request ended")
     assert sorted(rows(table)) == sorted(get_args(events.RequestReason))
+    table = section("events.md", "### Why a publisher ended")
+    assert sorted(rows(table)) == sorted(get_args(events.UnpublishReason))
+    table = section("events.md", "### Why a publisher was refused")
+    assert sorted(rows(table)) == sorted(get_args(events.RefusalReason))
 
 
 def test_every_command_and_option_is_in_the_reference():
@@ -396,10 +479,13 @@ SHOWN = [
 def test_every_whole_configuration_shown_is_valid(text, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(ROOT / "examples")  # has the plug-ins of the pages
     write_certificate(tmp_path, "any", "any.example.org")
-    (tmp_path / "staff.htpasswd").write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
+    for users in re.findall(r'"(\w+\.htpasswd)"', text):
+        (tmp_path / users).write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
+    for secret in ("office.password", "show.key", "viewers.key"):
+        (tmp_path / secret).write_text("secret\n")
     (tmp_path / "site").mkdir()
-    text = re.sub(r'"[^"]+\.pem"', '"any.pem"', re.sub(r'(?m)^key = "[^"]+"', 'key = "any.key"', text))
-    text = re.sub(r'files = "[^"]+"', 'files = "site"', text)
+    text = re.sub(r'"[^"]+\.pem"', '"any.pem"', re.sub(r'(?m)^key = "[^"{]+"', 'key = "any.key"', text))
+    text = re.sub(r'\b(files|root|directory) = "[^"]+"', r'\1 = "site"', text)
     assert parse(text, str(tmp_path / "shown.toml")).listeners
 
 

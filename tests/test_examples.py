@@ -60,12 +60,31 @@ def test_the_web_site_loads_without_a_warning(tmp_path):
         ("video-cache/lb.toml", "video_cache", "backend_video_server"),
         ("cdn/edge.toml", "edge", "parents"),
         ("cdn/parent.toml", "parent", "origin"),
+        ("live/edge.toml", "video", "origin"),
     ],
 )
 def test_the_caches_load(path, cache, pool):
     config = load(EXAMPLES / path)
     [route] = config.listeners["www"].settings.routes
     assert (route.cache.zone, route.target.pool) == (config.caches[cache], pool)
+
+
+def test_the_forward_proxy_loads():
+    config = load(EXAMPLES / "forward" / "lb.toml")
+    settings = config.listeners["proxy"].settings
+    assert (settings.connect_ports, settings.private) == ((443,), False)
+    assert settings.cache.zone == config.caches["packages"]
+
+
+def test_the_streams_and_the_films_load(tmp_path):
+    for name in ("live", "vod"):
+        shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=shutil.ignore_patterns("films"))
+    for missing in ("players", "vod/films"):  # the command makes the films
+        (tmp_path / missing).mkdir()
+    [live] = load(tmp_path / "live" / "lb.toml").media.live
+    assert (live.name, live.part, [each.name for each in live.publish]) == ("live", 0.5, ["show"])
+    [films] = load(tmp_path / "vod" / "lb.toml").media.vod
+    assert (films.name, films.root) == ("films", str(tmp_path / "vod" / "films"))
 
 
 def test_none_is_missing():

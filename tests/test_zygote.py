@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from tests.support.balancer import LB, PATIENCE, balancer, config, killed_at_end, run_lb, start_lb
+from tests.support.processes import open_files
 from tests.support.servers import Named
 from tests.support.zygote import ForkedCommand, Zygote
 
@@ -27,9 +28,8 @@ def kind(request, monkeypatch):
 
 def state(pid):
     """Return what a process inherits at its start."""
-    proc = Path(f"/proc/{pid}")
-    status = dict(line.split(":\t", 1) for line in (proc / "status").read_text().splitlines())
-    files = {int(file.name): str(file.readlink()) for file in (proc / "fd").iterdir()}
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    files = open_files(pid)
     standard = {fd: files[fd].partition(":")[0] for fd in (0, 1, 2)}
     return {key: status[key] for key in ("SigBlk", "SigIgn", "SigCgt", "Umask")}, standard, len(files)
 

@@ -16,12 +16,14 @@ from lb.admin.explanation import Explainer
 from lb.admin.exposition import ServerFigures, Values, exposition
 from lb.admin.feed import Feed
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, json_response
+from lb.admin.playback import page_policy, stream_urls
 from lb.admin.process import Process
 from lb.admin.recent_requests import RecentRequests
 from lb.admin.routes import Routes
-from lb.admin.status import ready, status
+from lb.admin.status import ready, shown_pools, status
+from lb.admin.streams import figures_of, streams_of, viewers
 from lb.config.load import ConfigError
-from lb.control.balancer import why_rejected
+from lb.control.balancer import Balancer, why_rejected
 from lb.control.overrides import Override
 from lb.explain.explain import expected_share
 from lb.model.connection import ConnectionFilter
@@ -35,14 +37,8 @@ MAX_CONNECTIONS = 1_000
 """Maximum open connections in one response."""
 HEARTBEAT = 15.0
 """Seconds without an event after which a stream sends a comment, so that proxies do not close it."""
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
-"""The page connects only to its own origin, runs only its own script, and cannot be framed by other pages."""
 PAGE_HEADERS = (
     ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
 )
@@ -52,6 +48,7 @@ PAGE_FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     r"/dashboard\.css": ("dashboard.css", "text/css; charset=utf-8"),
     r"/dashboard\.js": ("dashboard.js", "text/javascript; charset=utf-8"),
+    r"/player\.js": ("player.js", "text/javascript; charset=utf-8"),
 }
 
 
@@ -61,12 +58,13 @@ def api(process: Process, recent: RecentRequests) -> Routes:
     server = "/api/v1/pools/(?P<pool>[^/]+)/servers/(?P<server>.+)"
     routes = Routes()
     for path, (name, content_type) in PAGE_FILES.items():
-        routes.add(path, GET=_file(name, content_type))
+        routes.add(path, GET=_file(process.balancer, name, content_type))
     routes.add("/readyz", GET=endpoints.readyz)
     routes.add("/metrics", GET=endpoints.metrics)
     routes.add("/api/v1/status", GET=endpoints.status)
     routes.add("/api/v1/caches", GET=endpoints.caches)
     routes.add("/api/v1/caches/(?P<zone>[^/]+)/purge", POST=endpoints.purge)
+    routes.add("/api/v1/streams", GET=endpoints.streams)
     routes.add("/api/v1/connections", GET=endpoints.connections)
     routes.add("/api/v1/connections/(?P<id>[0-9]{1,18})/close", POST=endpoints.close_connection)
     routes.add("/api/v1/events", GET=endpoints.events)
@@ -79,12 +77,13 @@ def api(process: Process, recent: RecentRequests) -> Routes:
     return routes
 
 
-def _file(name: str, content_type: str) -> RouteHandler:
+def _file(balancer: Balancer, name: str, content_type: str) -> RouteHandler:
     """Return a handler that serves a file of the page."""
     content = files("lb.admin").joinpath("page", name).read_bytes()
 
-    async def answer(_request: AdminRequest) -> AdminResponse:
-        return AdminResponse(content, content_type, headers=PAGE_HEADERS)
+    async def answer(request: AdminRequest) -> AdminResponse:
+        policy = page_policy(balancer, request.headers.get("host", ""))
+        return AdminResponse(content, content_type, headers=(("Content-Security-Policy", policy), *PAGE_HEADERS))
 
     return answer
 
@@ -108,16 +107,20 @@ class AdminRoutes:
             return AdminResponse(f"no available server: {', '.join(without)}\n".encode(), status=503)
         return AdminResponse(b"ok\n")
 
-    async def status(self, _request: AdminRequest) -> AdminResponse:
-        document = await status(self._balancer, await self._balancer.data_plane.stats(), self._recent)
+    async def status(self, request: AdminRequest) -> AdminResponse:
+        stats, media = await figures_of(self._balancer)
+        document = await status(self._balancer, stats, media, self._recent)
+        document["stream_urls"] = stream_urls(self._balancer, request.headers.get("host", ""))
         document["events"] = [entry.fields for entry in self._process.feed.last(20)]
         return AdminResponse((await _encoded(document)).encode(), "application/json")
 
     async def metrics(self, _request: AdminRequest) -> AdminResponse:
         balancer = self._balancer
-        stats = await balancer.data_plane.stats()
+        stats, media = await figures_of(self._balancer)
         servers = []
-        async for pool, backend in in_turns([(p, b) for p in balancer.pools.values() for b in p.backends.values()]):
+        async for pool, backend in in_turns(
+            [(p, b) for p in shown_pools(balancer).values() for b in p.backends.values()]
+        ):
             up, weight = backend.health.serving, backend.spec.effective_weight
             servers.append(ServerFigures(pool.name, backend.name, up, backend.state, backend.active, weight))
         values = Values(
@@ -126,6 +129,8 @@ class AdminRoutes:
             handshakes_waiting=stats.handshakes_waiting,
             kept_connections=stats.kept_connections,
             caches=stats.caches,
+            media=media,
+            viewers=viewers(balancer.config.media, stats, media),
             active={name: balancer.data_plane.active(name) for name in balancer.bound},
             servers=tuple(servers),
             checks=dict(balancer.checks),
@@ -140,6 +145,12 @@ class AdminRoutes:
     async def caches(self, _request: AdminRequest) -> AdminResponse:
         stats = await self._balancer.data_plane.stats()
         return json_response({"caches": caches_of(self._balancer.config.caches, stats, self._recent.oldest_caches)})
+
+    async def streams(self, _request: AdminRequest) -> AdminResponse:
+        stats, media = await figures_of(self._balancer)
+        if not media.answered.get("live", True):
+            raise HttpError(503, "the process of live streams does not answer")
+        return json_response(streams_of(self._balancer.config.media, stats, media))
 
     async def connections(self, request: AdminRequest) -> AdminResponse:
         query = {key: values[-1] for key, values in request.query.items()}
@@ -248,7 +259,7 @@ class AdminRoutes:
         return json_response({"closed": closed})
 
     def _find(self, pool: str, server: str) -> Backend:
-        if pool not in self._balancer.pools:
+        if pool not in shown_pools(self._balancer):
             raise HttpError(404, f"there is no pool {shown(pool)}")
         if server not in self._balancer.pools[pool].backends:
             raise HttpError(404, f"the pool {pool!r} has no server {shown(server)}")

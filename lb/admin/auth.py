@@ -11,7 +11,7 @@ from typing import NamedTuple
 __all__ = ["Refusal", "refusal"]
 
 OPEN_TO_ALL = "/healthz"
-PAGE = ("/", "/dashboard.css", "/dashboard.js")
+PAGE = ("/", "/dashboard.css", "/dashboard.js", "/player.js")
 """What a link on another site may open."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 

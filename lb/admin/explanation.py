@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Mapping
 from contextlib import AsyncExitStack
 from typing import TypeAlias
@@ -9,9 +10,13 @@ from typing import TypeAlias
 import trio
 
 from lb.admin.messages import AdminRequest, HttpError
+from lb.admin.streams import figures_of, streams_of
+from lb.admin.utc_text import utc_text
 from lb.control.balancer import Balancer
-from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name, routed
+from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, judged, listener_of, pool_name, routed
+from lb.explain.stream import explain_stream
 from lb.model.explained_request import AskedRequest, RoutedRequest
+from lb.model.explained_target import AskedTarget
 from lb.model.values import shown
 from lb.net.cooperate import done_in_turns
 
@@ -20,7 +25,7 @@ __all__ = ["EXPLAIN_QUEUE_TIMEOUT", "Explainer"]
 EXPLAIN_QUEUE_TIMEOUT = 5.0
 """Seconds that a request waits for the previous one. An estimate: half the time that ``lb explain`` waits."""
 
-_ONCE = ("listener", "source", "name", "url", "method")
+_ONCE = ("listener", "source", "name", "url", "method", "target", "user", "stream")
 """The parameters that are given once at most."""
 
 JsonObject: TypeAlias = dict[str, object]
@@ -36,8 +41,10 @@ class Explainer:
 
     async def answer(self, request: AdminRequest) -> JsonObject:
         """Return the answer to the query of a request. Raises HttpError."""
+        if "stream" in request.query:
+            return await self._of_stream(request.query)
         try:
-            question = self._question(request.query)
+            question = await self._question(request.query)
             work = self._work(question)
         except LookupError as error:
             raise HttpError(404, str(error)) from error
@@ -52,6 +59,23 @@ class Explainer:
             answer["stored"] = await self._stored(question.request)
         return answer
 
+    async def _of_stream(self, query: Mapping[str, list[str]]) -> JsonObject:
+        """Return how a live stream is published and served, and what there is of it now."""
+        if [*query] != ["stream"] or len(query["stream"]) > 1:
+            raise HttpError(400, "stream stands alone, and is given once")
+        balancer, (stream,) = self._balancer, query["stream"]
+        bound = {name: balancer.bound_of(name) for name in balancer.bound}
+        stats, media = await figures_of(balancer)
+        silent = [] if media.answered.get("live") else ["the process of live streams does not answer"]
+        try:
+            answer = explain_stream(balancer.config, stream, bound, silent)
+        except LookupError as error:
+            raise HttpError(404, str(error)) from error
+        except ValueError as error:
+            raise HttpError(400, f"stream: {error}") from error
+        now = streams_of(balancer.config.media, stats, media).get(stream)
+        return {**answer, "now": now, "timestamp": utc_text(time.time())}
+
     async def _stored(self, request: RoutedRequest) -> list[JsonObject]:
         """Return what its cache has for a request."""
         found = await self._balancer.data_plane.stored(request.cache, request.cache_key)
@@ -65,7 +89,7 @@ class Explainer:
             for each in found
         ]
 
-    def _question(self, query: Mapping[str, list[str]]) -> ExplainQuestion:
+    async def _question(self, query: Mapping[str, list[str]]) -> ExplainQuestion:
         """Parse the query. Raises HttpError and LookupError."""
         _check(query)
         listener = listener_of(self._balancer.config.listeners, query["listener"][0])
@@ -74,12 +98,21 @@ class Explainer:
         except ValueError as error:
             raise HttpError(400, f"source: {error}") from error
         question = ExplainQuestion(listener, client, query.get("name", [""])[0], query.get("without", []))
+        if "target" in query:
+            return await self._judged(question, AskedTarget(query["target"][0], query.get("user", [None])[0]))
         if "url" not in query:
             return question
         asked = AskedRequest(query["url"][0], query.get("method", ["GET"])[0], tuple(query.get("header", ())))
         try:
             pools = {name: pool.spec for name, pool in self._balancer.pools.items()}
             return routed(question, asked, pools, self._balancer.secret)
+        except ValueError as error:
+            raise HttpError(400, str(error)) from error
+
+    async def _judged(self, question: ExplainQuestion, asked: AskedTarget) -> ExplainQuestion:
+        """Judge a target, whose name is looked up. Raises HttpError and LookupError."""
+        try:
+            return await judged(question, asked)
         except ValueError as error:
             raise HttpError(400, str(error)) from error
 
@@ -125,3 +158,7 @@ def _check(query: Mapping[str, list[str]]) -> None:
     for name in ("method", "header"):
         if name in query and "url" not in query:
             raise HttpError(400, f"{name} is of a request, and url is missing")
+    if "user" in query and "target" not in query:
+        raise HttpError(400, "user asks for a target, and target is missing")
+    if "url" in query and "target" in query:
+        raise HttpError(400, "url and target exclude each other")

@@ -10,6 +10,8 @@ import attrs
 from lb.dataplane.requests import REQUEST_BOUNDS, STATUS_CLASSES, Durations
 from lb.dataplane.stats import CONNECT_BOUNDS, Counters
 from lb.model.cache_figures import CacheFigures, CacheTier
+from lb.model.media_figures import MediaHistogram
+from lb.model.stream_status import MediaSnapshot
 
 __all__ = ["ServerFigures", "Values", "exposition"]
 
@@ -40,6 +42,9 @@ class Values:
     """Per pool."""
     caches: Mapping[str, CacheFigures]
     """Per zone."""
+    media: MediaSnapshot
+    viewers: Mapping[str, int]
+    """Per stream; none = 0."""
     active: Mapping[str, int]
     """Open connections per listener."""
     servers: tuple[ServerFigures, ...]
@@ -75,6 +80,7 @@ def exposition(values: Values) -> Iterator[str]:
     kept = _by("pool", values.kept_connections)
     yield from _gauge("lb_http_kept_connections", "Idle connections to servers, kept for further requests.", kept)
     yield from _caches(values.caches)
+    yield from _media(values.media, values.viewers)
     yield from _servers(values.servers)
     yield from _process(values)
 
@@ -88,6 +94,12 @@ def _connects(figures: Counters) -> Iterator[str]:
     yield from _counter("lb_retries_total", "Retries after a failed connect.", _by("pool", retries))
     failed = ((_labels(pool=pool, server=server), count) for (pool, server), count in figures.failed_connects.items())
     yield from _counter("lb_failed_connects_total", "Failed connects.", failed)
+    forwarded = (
+        (_labels(listener=listener, protocol=protocol, result=result), count)
+        for listener, each in figures.forwarded.items()
+        for (protocol, result), count in each.results.items()
+    )
+    yield from _counter("lb_forward_total", "What forward proxies were asked for, by what became of it.", forwarded)
 
 
 def _requests(figures: Counters) -> Iterator[str]:
@@ -132,6 +144,30 @@ def _caches(caches: Mapping[str, CacheFigures]) -> Iterator[str]:
     yield from _counter("lb_cache_errors_total", "Failures of the disk of a cache.", errors)
 
 
+def _media(media: MediaSnapshot, viewers: Mapping[str, int]) -> Iterator[str]:
+    figures = media.figures
+    streams = [(_labels(stream=name), each) for name, each in figures.streams.items()]
+    yield from _gauge("lb_media_publishers", "Publishers of live streams.", _by("app", media.publishers))
+    watching = {name: viewers.get(name, 0) for name in media.streams}
+    yield from _gauge("lb_media_viewers", "Addresses that read a stream's playlists.", _by("stream", watching))
+    received = ((labels, each.bytes_in) for labels, each in streams)
+    yield from _counter("lb_media_bytes_in_total", "Bytes of frames from publishers.", received)
+    segments = (
+        (f'{labels},track="{track}"', count) for labels, each in streams for track, count in each.segments.items()
+    )
+    yield from _counter("lb_media_segments_total", "Complete segments of live streams.", segments)
+    yield from _media_histogram("lb_media_segment_seconds", "Lengths of these segments.", figures.segment_lengths)
+    jumps = figures.jumps
+    yield from _counter("lb_media_jumps_total", "Jumps of the timestamps of publishers.", [("", jumps)])
+    yield from _counter("lb_media_refused_total", "Refused publishers.", _by("reason", figures.refused))
+    yield from _media_histogram("lb_media_vod_package_seconds", "Times to make a segment of a film.", figures.packaging)
+
+
+def _media_histogram(name: str, documentation: str, each: MediaHistogram) -> Iterator[str]:
+    yield from _head(name, "histogram", documentation)
+    yield from _histogram(name, "", each.bounds, each.buckets, each.sum)
+
+
 def _durations(name: str, documentation: str, series: Iterable[tuple[str, Durations]]) -> Iterator[str]:
     yield from _head(name, "histogram", documentation)
     for labels, each in series:
@@ -144,7 +180,7 @@ def _histogram(
     below = 0
     for bound, count in zip([*map(str, bounds), "+Inf"], buckets, strict=True):
         below += count
-        yield _line(f"{name}_bucket", f'le="{bound}",{labels}', below)
+        yield _line(f"{name}_bucket", f'le="{bound}",{labels}'.rstrip(","), below)
     yield _line(f"{name}_count", labels, below)
     yield _line(f"{name}_sum", labels, seconds)
 

@@ -13,6 +13,7 @@ import trio
 from lb.control.balancer import Balancer
 from lb.dataplane.requests import RequestsByRoute
 from lb.model.cache_figures import CacheFigures
+from lb.model.forward import ForwardSettings
 from lb.model.http import HttpSettings
 
 __all__ = ["RecentRequests", "http_listeners"]
@@ -47,7 +48,7 @@ class RecentRequests:
         return self._samples[0] if self._samples else (now, requests)
 
     async def run(self, balancer: Balancer) -> NoReturn:
-        """Take samples while there is a listener of mode ``http``."""
+        """Take samples while there is a listener that serves requests."""
         while True:
             if http_listeners(balancer):
                 stats = await balancer.data_plane.stats()
@@ -59,5 +60,6 @@ class RecentRequests:
 
 
 def http_listeners(balancer: Balancer) -> list[str]:
-    """Return the names of the listeners of mode ``http``."""
-    return [name for name, spec in balancer.config.listeners.items() if isinstance(spec.settings, HttpSettings)]
+    """Return the names of the listeners that serve requests."""
+    specs = balancer.config.listeners.items()
+    return [name for name, spec in specs if isinstance(spec.settings, HttpSettings | ForwardSettings)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import UTC, datetime
 
 import attrs
 import trio
@@ -12,25 +11,39 @@ import trio
 from lb.admin.caches import caches_of
 from lb.admin.recent_requests import RecentRequests, http_listeners
 from lb.admin.request_status import requests_of
+from lb.admin.streams import streams_of
+from lb.admin.utc_text import utc_text
 from lb.control.balancer import Balancer
 from lb.control.overrides import Override
+from lb.dataplane.forwarded import Forwarded
 from lb.dataplane.stats import Connects, Counters, StatsSnapshot
+from lb.model import ForwardSettings, ListenerSpec
+from lb.model.stream_status import MediaSnapshot
+from lb.model.top_keys import TopKeys
 from lb.net.cooperate import in_turns
 from lb.pools.backend import Backend
+from lb.pools.pool import Pool
 
-__all__ = ["ready", "status"]
+__all__ = ["ready", "shown_pools", "status"]
+
+MOST_TARGETS = 20
+"""Targets of a forward proxy that are listed."""
 
 
-async def status(balancer: Balancer, stats: StatsSnapshot, recent: RecentRequests) -> dict[str, object]:
+async def status(
+    balancer: Balancer, stats: StatsSnapshot, media: MediaSnapshot, recent: RecentRequests
+) -> dict[str, object]:
     """Return the document of ``GET /api/v1/status``."""
     return {
         "listeners": await _listeners(balancer, stats, recent),
         "pools": await _pools(balancer, stats),
         "caches": caches_of(balancer.config.caches, stats, recent.oldest_caches),
+        "streams": streams_of(balancer.config.media, stats, media),
+        "media": dict(media.answered),
         "ended": _ended(stats.figures),
         "bytes_in": stats.figures.bytes_in,
         "bytes_out": stats.figures.bytes_out,
-        "timestamp": _iso(time.time()),
+        "timestamp": utc_text(time.time()),
     }
 
 
@@ -40,20 +53,37 @@ async def _listeners(balancer: Balancer, stats: StatsSnapshot, recent: RecentReq
     requests = await requests_of(http_listeners(balancer), counted, before, now - began)
     return {
         name: {
-            "bind": [bind for binds in addresses.values() for bind in binds],
+            "bind": balancer.bound_of(name),
             "pool": next(iter(balancer.config.listeners[name].settings.pools), None),
             "active": balancer.data_plane.active(name),
             "total": stats.accepted.get(name, 0),
             **({"requests": requests[name]} if name in requests else {}),
+            **_forward(balancer.config.listeners[name], stats.figures),
         }
-        for name, addresses in balancer.bound.items()
+        for name in balancer.bound
     }
+
+
+def _forward(spec: ListenerSpec, figures: Counters) -> dict[str, object]:
+    """Return what a forward proxy was asked for; nothing for another listener."""
+    if not isinstance(spec.settings, ForwardSettings):
+        return {}
+    found = figures.forwarded.get(spec.name, Forwarded())
+    results: dict[str, dict[str, int]] = {}
+    for (protocol, result), count in found.results.items():
+        results.setdefault(protocol, {})[result] = count
+    return {"forward": {"results": results, "top": _targets(found.top), "failed": _targets(found.failed)}}
+
+
+def _targets(counts: TopKeys) -> list[dict[str, object]]:
+    found = counts.largest(MOST_TARGETS)
+    return [{"target": target.decode(errors="replace"), "count": count} for target, count in found.items()]
 
 
 async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
     figures = stats.figures
     pools: dict[str, object] = {}
-    for name, pool in list(balancer.pools.items()):
+    for name, pool in shown_pools(balancer).items():
         servers: dict[str, object] = {}
         available = 0
         async for backend in in_turns(list(pool.backends.values())):
@@ -75,6 +105,12 @@ async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
     return pools
 
 
+def shown_pools(balancer: Balancer) -> dict[str, Pool]:
+    """Return the pools but those of media: their servers are processes of the balancer."""
+    internal = balancer.config.media.pools
+    return {name: pool for name, pool in balancer.pools.items() if name not in internal}
+
+
 def _ended(figures: Counters) -> dict[str, int]:
     """Count finished connections per reason, most frequent first."""
     counts: Counter[str] = Counter()
@@ -87,7 +123,7 @@ def ready(balancer: Balancer) -> list[str]:
     """Return the pools that have no available server. The balancer is ready if there are none."""
     return [
         name
-        for name, pool in balancer.pools.items()
+        for name, pool in shown_pools(balancer).items()
         if not any(backend.available for backend in pool.backends.values())
     ]
 
@@ -105,13 +141,8 @@ def _server(backend: Backend, total: int, override: Override | None) -> dict[str
         "total": total,
         "failed_connects": backend.failed_connects,
         "max_connections": backend.spec.max_connections,
-        "last_change": _iso(time.time() - (trio.current_time() - backend.since)),
+        "last_change": utc_text(time.time() - (trio.current_time() - backend.since)),
         "last_check": None if check is None else {"ok": check.passed, "detail": check.detail, "ms": round(check.ms, 3)},
         "history": [1 if passed else 0 for passed in backend.history],
         "override": None if override is None else attrs.asdict(override),
     }
-
-
-def _iso(seconds: float) -> str:
-    """Format seconds since 1970 as ISO 8601, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

@@ -20,7 +20,7 @@ Without it, ``http`` and ``sexample.com`` would make the key of ``https`` and ``
 _ANY = rb"[^\n]*"
 """Matches any value."""
 _NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_VARIABLE = re.compile(rf"\{{(?:([a-z]+)|(header|cookie):({_NAME}))\}}")
+_VARIABLE = re.compile(rf"\{{(?:([a-z]+)|(header|cookie|argument):({_NAME}))\}}")
 
 
 class CachedRequest(Request, Protocol):
@@ -44,15 +44,15 @@ _VALUES: Mapping[str, _Value] = {
     "query": lambda _, request: request.uri.partition(b"?")[2],
     "method": lambda _, request: b"HEAD" if request.method == b"HEAD" else b"GET",
 }
-_NAMES = (*_VALUES, "header:NAME", "cookie:NAME")
+_NAMES = (*_VALUES, "argument:NAME", "header:NAME", "cookie:NAME")
 
 
 class KeyTemplate:
     """The key of a route's requests, read once. Raises ValueError for a text that is no template.
 
-    ``{host}`` has the port if the request names one; ``{uri}``, ``{path}`` and ``{query}`` are as sent. ``{method}`` is
-    GET for all methods but HEAD, so that PURGE and POST find what GET has stored. A field or cookie that is missing is
-    as an empty one.
+    ``{host}`` has the port if the request names one; ``{uri}``, ``{path}`` and ``{query}`` are as sent, and
+    ``{argument:NAME}`` is of the query. ``{method}`` is GET for all methods but HEAD, so that PURGE and POST find what
+    GET has stored. A field, a cookie or an argument that is missing is as an empty one.
     """
 
     def __init__(self, text: str) -> None:
@@ -112,6 +112,8 @@ class KeyTemplate:
 def _named(kind: str, name: bytes) -> _Value:
     if kind == "header":
         return lambda _, request: request.header(name) or b""
+    if kind == "argument":
+        return lambda _, request: request.query(name) or b""
     return lambda _, request: request.cookie(name) or b""
 
 

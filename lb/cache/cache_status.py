@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Literal, TypeAlias
 
 __all__ = ["Forward", "cache_status"]
@@ -10,6 +11,7 @@ Forward: TypeAlias = Literal["bypass", "method", "uri-miss", "vary-miss", "miss"
 """Why a request went to a server: section 2.2."""
 
 
+@functools.lru_cache(maxsize=256)
 def cache_status(
     *,
     forward: Forward | None = None,

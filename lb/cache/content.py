@@ -53,6 +53,16 @@ class BodyWriter(Protocol):
     def file(self) -> ContentFile:
         """What is written. Who acquires it may read it, also after the end."""
 
+    @property
+    def is_slow(self) -> bool:
+        """The disk does not keep up: the loop must not wait for a write."""
+
+    def took(self, seconds: float) -> None:
+        """Note how long a write has taken."""
+
+    def write_later(self, at: int, data: bytes, done: Callable[[OSError | None], None]) -> None:
+        """Write bytes of the body at their place in a thread. There is room for them, and no other write meanwhile."""
+
     def reserve(self, count: int) -> bool:
         """Make room for so many more bytes. Return False if there is none yet."""
 
@@ -75,6 +85,9 @@ class ContentReader(Protocol):
 
     def content_came(self) -> None:
         """More bytes have come, or the end. Called once after each :meth:`Content.wait`. Must be quick."""
+
+    def left_behind(self) -> None:
+        """It was too slow, and the bytes that it needs next are gone: it must not read any more."""
 
 
 class Content:
@@ -151,6 +164,19 @@ class Content:
                 if self.unread is not None:
                     self.unread()
 
+    @property
+    def slowest(self) -> ContentReader | None:
+        return min(self._readers, key=lambda reader: reader.position, default=None)
+
+    def has_faster(self, reader: ContentReader) -> bool:
+        """Return True if there are readers that are further on than this one."""
+        return any(other.position > reader.position for other in self._readers)
+
+    def leave_behind(self, reader: ContentReader) -> None:
+        """Go on without a reader."""
+        reader.left_behind()
+        self.leave(reader)
+
     def wait(self, reader: ContentReader) -> None:
         """Let the reader know of more bytes, or of the end."""
         self._waiting[reader] = None
@@ -190,6 +216,11 @@ class Content:
         return len(self.data) == self.size
 
     @property
+    def is_in_whole_file(self) -> bool:
+        """It is complete, and no byte is in memory."""
+        return self.complete and self.file is not None and self.data_at == self.size
+
+    @property
     def has_readers(self) -> bool:
         return bool(self._readers)
 
@@ -204,10 +235,10 @@ class Content:
         self.size += count
         self._tell()
 
-    def in_file(self) -> None:
-        """All bytes that were in memory are in the file now."""
-        self.data_at = self.size
-        self.data = bytearray()
+    def in_file(self, count: int) -> None:
+        """So many of the bytes that were in memory are in the file now."""
+        self.data_at += count
+        del self.data[:count]
 
     def pass_on(self) -> None:
         """It will not be stored: what comes goes to its readers only."""

@@ -63,6 +63,8 @@ class DiskChanges:
     def __init__(self, state: DiskState, room: DiskRoom, calls: FileCalls) -> None:
         self.removing: Counter[bytes] = Counter()
         """Digests of objects that are about to be removed."""
+        self.storing: Counter[bytes] = Counter()
+        """Digests of objects that are about to be written."""
         self._state = state
         self._room = room
         self._calls = calls
@@ -81,6 +83,7 @@ class DiskChanges:
             return False
         self._stores += 1
         self._bytes += len(body)
+        self.storing[layout.digest] += 1
         self._enter(_Store(layout, body, charge(layout.body_at + len(body)), done))
         if self._stores >= MAX_CHANGES_A_CALL:
             self._urgent.set()
@@ -118,12 +121,20 @@ class DiskChanges:
         self._queue = deque(each for each in self._queue if id(each) not in gone)
         for each in dropped:
             self._taken(each)
-            each.done(False)
+            self._stored(each, is_stored=False)
         await self._idle.wait()
 
     def _taken(self, store: _Store) -> None:
         self._stores -= 1
         self._bytes -= len(store.body)
+
+    def _stored(self, store: _Store, *, is_stored: bool) -> None:
+        """The object is written, or will not be."""
+        digest = store.layout.digest
+        self.storing[digest] -= 1
+        if not self.storing[digest]:
+            del self.storing[digest]
+        store.done(is_stored)
 
     async def run(self) -> None:
         """Do the changes until cancelled."""
@@ -158,7 +169,7 @@ class DiskChanges:
                 reservations[each] = reservation
         for each in batch:
             if isinstance(each, _Store) and each not in reservations:
-                each.done(False)
+                self._stored(each, is_stored=False)
         batch = [each for each in batch if not isinstance(each, _Store) or each in reservations]
         subtract = attached.cells.removing() if self.removing else True
         results = await self._calls.run(partial(_do_in_thread, attached.files, batch))
@@ -195,8 +206,8 @@ class DiskChanges:
         for change, result in zip(batch, results, strict=True):
             if isinstance(change, _Store):
                 if change in reservations:
-                    self._stored(reservations[change], result)
-                change.done(isinstance(result, tuple))
+                    self._settle_room(reservations[change], result)
+                self._stored(change, is_stored=isinstance(result, tuple))
             elif isinstance(change, _Removal):
                 self._removed(change, result, subtract)
             else:
@@ -204,7 +215,7 @@ class DiskChanges:
                     self._state.write_failed(result)
                 change.done(result is True)
 
-    def _stored(self, reservation: Reservation, result: _Result) -> None:
+    def _settle_room(self, reservation: Reservation, result: _Result) -> None:
         if isinstance(result, tuple):
             reservation.placed(result[0], made_directory=result[1])
         elif isinstance(result, OSError):

@@ -20,6 +20,10 @@ DiskError: TypeAlias = Literal["read", "write", "full", "corrupt"]
 
 FULL_PAUSE = 1.0
 """Seconds after which a full disk is tried again."""
+SLOW_WRITE = 0.05
+"""Seconds of one write to the page cache that say that the disk does not keep up. A busy machine takes some, too."""
+SLOW_FOR = 10.0
+"""Seconds after which the loop tries again to write."""
 SAY_AGAIN = 60.0
 """Seconds after which the log is told again that a disk is full, or files are damaged."""
 
@@ -51,7 +55,7 @@ class DiskState:
         self._emit = emit
         self._disabled = False
         """The log was told that the directory cannot be used."""
-        self._full_until = 0.0
+        self._full_until = self._slow_until = 0.0
         self._full_said = self._damage_said = -SAY_AGAIN
         self._damaged = 0
 
@@ -62,6 +66,16 @@ class DiskState:
         if attached is None or not attached.cells.counted or not self.writable:
             return None
         return attached if self.clock() >= self._full_until else None
+
+    @property
+    def is_slow(self) -> bool:
+        """A write has taken long, lately: threads write."""
+        return self.clock() < self._slow_until
+
+    def write_took(self, seconds: float) -> None:
+        """Note how long a write of a body in the loop's thread has taken."""
+        if seconds > SLOW_WRITE:
+            self._slow_until = self.clock() + SLOW_FOR
 
     def write_failed(self, error: OSError) -> bool:
         """Note that a file could not be written. Return whether the disk is full."""

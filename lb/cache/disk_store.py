@@ -22,6 +22,7 @@ from lb.cache.disk_room import DiskRoom
 from lb.cache.disk_state import DiskAttached, DiskError, DiskState, Eviction
 from lb.cache.disk_walk import DiskWalk, walk_all
 from lb.cache.disk_writer import Writer
+from lb.cache.nameless_files import NamelessFiles
 from lb.cache.object_file import ObjectInfo, ObjectLayout, charge
 from lb.cache.open_object import ObjectFile
 from lb.cache.shared_cells import SHARDS, SharedCells
@@ -54,6 +55,8 @@ RECOUNTS = 3
 """Counts at the start, if objects are removed meanwhile."""
 EARLY, COUNT_IN = 5.0, 1.0
 """Seconds in which what is to be stored waits at the start: for the directory, and then for the count."""
+JOIN_WITHIN = 1.0
+"""Seconds that look-ups wait at the start for the directory. It takes milliseconds, unless the disk hangs."""
 MAX_EARLY = 256
 """Maximum objects that wait for it."""
 JOIN_TRIES, JOIN_PAUSE = 100, 0.05
@@ -92,6 +95,8 @@ class DiskStore:
     ) -> None:
         self._spec = spec
         self._emit = emit
+        self.fault = partial(loop.fault, f"cache {spec.name}")
+        """Reports a bug."""
         self._state = DiskState(spec, emit, clock, loop.fault)
         self._descriptors = descriptors
         name = f"cache {spec.name}"
@@ -99,10 +104,13 @@ class DiskStore:
         self._writing = FileCalls(loop, descriptors, Threads(WRITERS), name)
         self._room = DiskRoom(self._state, self._writing)
         self._changes = DiskChanges(self._state, self._room, self._writing)
+        self._nameless = NamelessFiles(self._state)
         self._opening = 0
         self._rest_until = 0.0
         self._early: list[_Early] | None = []
         """What waits for the count at the start; None once that has ended, or takes too long."""
+        self._looking: list[Callable[[], None]] | None = []
+        """Look-ups that wait for the directory at the start; None once that has ended, or takes too long."""
 
     def configure(self, spec: CacheSpec) -> None:
         """Apply other limits. The directory is the same."""
@@ -136,13 +144,22 @@ class DiskStore:
         """Whether objects are stored now."""
         return self._state.storing is not None
 
+    def count_removed(self) -> None:
+        """Count the files that were removed, but are in use here, so that others make room for them."""
+        if self._nameless.count():
+            self._room.limit_changed()
+
     # Objects
 
     def may_have(self, digest: bytes) -> bool:
         """Return False if there surely is no such object."""
         attached = self._state.attached
-        if attached is None or digest in self._changes.removing:
+        if digest in self._changes.removing:
             return False
+        if digest in self._changes.storing or any(each.digest == digest for each in self._early or ()):
+            return True  # a purge must remove it, once it is written
+        if attached is None:
+            return self._looking is not None
         return not attached.cells.counted or bool(attached.cells.table[attached.cells.cell(digest)])
 
     def touch(self, digest: bytes) -> None:
@@ -153,6 +170,9 @@ class DiskStore:
     def open(self, digest: bytes, done: Callable[[ObjectFile | None], None]) -> None:
         """Pass an object to ``done``, who releases it, now or later; None if it cannot be had."""
         attached = self._state.attached
+        if attached is None and self._looking is not None and len(self._looking) < MAX_OPENING:
+            self._looking.append(partial(self.open, digest, done))
+            return
         full = self._opening >= MAX_OPENING or not self._descriptors.has(1)
         if attached is None or full or digest in self._changes.removing:
             done(None)
@@ -160,10 +180,7 @@ class DiskStore:
         self._opening += 1
         self._descriptors.take(1)
         if attached.files.can_tell:
-            try:
-                result: _Found | OSError | None = attached.files.open_with_body(digest, wait=False)
-            except OSError as error:
-                result = error
+            result = _open_at_once(attached.files, digest)
             if not isinstance(result, BlockingIOError):
                 self._opened(digest, done, result)
                 return
@@ -193,7 +210,9 @@ class DiskStore:
             body_at=info.body_at,
             length=info.length,
             body=body,
+            closed=self._nameless.closed,
         )
+        self._nameless.opened(file)
         if digest in self._changes.removing:
             file.release()
             done(None)
@@ -314,7 +333,9 @@ class DiskStore:
             head=layout.head,
             body_at=layout.body_at,
             length=0,
+            closed=self._nameless.closed,
         )
+        self._nameless.opened(file)
         done(Writer(self._state, self._room, self._writing, files, layout, reservation, length, file, temporary))
 
     @property
@@ -341,6 +362,16 @@ class DiskStore:
             self._early = [each for each in early if each not in gone]
             for each in gone:
                 each.drop()
+
+    def _end_looking(self) -> None:
+        """The directory is there, or cannot be had soon."""
+        looking, self._looking = self._looking, None
+        for look in looking or ():
+            look()
+
+    async def _end_looking_in(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self._end_looking()
 
     async def _end_early_in(self, seconds: float) -> None:
         await trio.sleep(seconds)
@@ -392,9 +423,11 @@ class DiskStore:
             nursery.start_soon(self._room.run)
             nursery.start_soon(self._changes.run)
             nursery.start_soon(self._end_early_in, EARLY)
+            nursery.start_soon(self._end_looking_in, JOIN_WITHIN)
             try:
                 while True:
                     await self._state.guard(partial(self._keep, nursery))
+                    self._end_looking()
                     self._end_early()
                     self._leave()
                     await trio.sleep(RETRY_DIRECTORY)
@@ -405,6 +438,7 @@ class DiskStore:
         """Use the directory until that fails. Raises OSError."""
         attached = self._state.attached = await self._join()
         self._state.enable()
+        self._end_looking()
         if attached.cells.counted:
             self._end_early()
         nursery.start_soon(self._end_early_in, COUNT_IN)
@@ -487,6 +521,14 @@ def _join(path: str) -> DiskAttached:
 
 def _detach(attached: DiskAttached) -> None:
     attached.cells.detach()
+
+
+def _open_at_once(files: DiskFiles, digest: bytes) -> _Found | OSError | None:
+    """Open an object unless that has to wait. The error has no traceback: its frames would keep it, and it them."""
+    try:
+        return files.open_with_body(digest, wait=False)
+    except OSError as error:
+        return error.with_traceback(None)
 
 
 def _close(opened: tuple[int, ObjectInfo, bytes | None] | None) -> None:

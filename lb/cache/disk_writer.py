@@ -11,6 +11,7 @@ from lb.cache.disk_room import DiskRoom
 from lb.cache.disk_state import DiskState
 from lb.cache.object_file import ObjectLayout, charge
 from lb.cache.open_object import ObjectFile
+from lb.cache.write_at import write_at
 from lb.net.file_calls import FileCalls
 
 __all__ = ["Writer"]
@@ -49,6 +50,8 @@ class Writer:
         self._temporary = temporary
         self._size = layout.body_at
         """Bytes of the file for which the caller has reserved."""
+        self._is_writing = self._ends_later = False
+        """A thread writes; the file is discarded after that."""
         self._gone = False
         """The file was discarded, and its room given back."""
 
@@ -66,6 +69,27 @@ class Writer:
             return False
         self._grown(size)
         return True
+
+    @property
+    def is_slow(self) -> bool:
+        """The disk does not keep up: the loop must not wait for a write."""
+        return self._state.is_slow
+
+    def took(self, seconds: float) -> None:
+        """Note how long a write has taken."""
+        self._state.write_took(seconds)
+
+    def write_later(self, at: int, data: bytes, done: Callable[[OSError | None], None]) -> None:
+        """Write bytes of the body at their place in a thread. There is room for them, and no other write meanwhile."""
+        self._is_writing = True
+        write = partial(write_at, self.fd, data, self._layout.body_at + at)
+        self._calls.call(write, partial(self._written, done))
+
+    def _written(self, done: Callable[[OSError | None], None], result: OSError | None) -> None:
+        self._is_writing = False
+        if self._ends_later:
+            self._discard()
+        done(result)
 
     def wait_for_room(self, count: int, done: Callable[[bool], None]) -> None:
         """As ``reserve``, but wait until objects used less recently are removed. ``done(False)``: there is no room."""
@@ -108,9 +132,15 @@ class Writer:
     def abort(self, error: OSError | None = None) -> None:
         """Store nothing. ``error``: what a write to the descriptor raised."""
         size = self._reservation.size
-        self._calls.call(partial(self._files.discard, self._temporary), self._discarded)
+        if self._is_writing:  # until then its room is taken
+            self._ends_later = True
+        else:
+            self._discard()
         if error is not None:
             self._failed(error, size)
+
+    def _discard(self) -> None:
+        self._calls.call(partial(self._files.discard, self._temporary), self._discarded)
 
     def _discarded(self, result: OSError | None) -> None:
         self.file.release()

@@ -25,6 +25,7 @@ __all__ = [
     "unpacked",
 ]
 
+_ENCODE = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
 _OVERHEAD = 900
 """Bytes of the objects of an entry, without its texts and its body."""
 
@@ -163,7 +164,7 @@ def unpacked(head: bytes, body: bytes | Content) -> CacheEntry | tuple[bytes, Ma
 
 
 def _packed(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _ENCODE(value).encode()
 
 
 def _text(data: bytes) -> str:

@@ -6,6 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+from lb.cache.write_at import write_at
+from lb.net.descriptors import Descriptors
+
 __all__ = ["MemoryFile", "Room"]
 
 
@@ -20,15 +23,19 @@ class Room(Protocol):
 
 
 class MemoryFile:
-    """Implements ContentFile and BodyWriter of :mod:`lb.cache.content`. Its bytes count in the room of a store.
+    """Implements ContentFile and BodyWriter of :mod:`lb.cache.content`. Its bytes count in the room of a store, and
+    its descriptor in the budget of the process.
 
     Raises OSError if the process has no descriptor left.
     """
 
     body_at = 0
+    is_slow = False
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: Room, descriptors: Descriptors) -> None:
         self.fd = os.memfd_create("lb-cache", os.MFD_CLOEXEC)
+        descriptors.take(1)
+        self._descriptors = descriptors
         self._room = room
         self._reserved = 0
         self._uses = 0
@@ -39,6 +46,14 @@ class MemoryFile:
             return False
         self._reserved += count
         return True
+
+    def took(self, seconds: float) -> None:
+        """Memory is never slow."""
+
+    def write_later(self, at: int, data: bytes, done: Callable[[OSError | None], None]) -> None:
+        """No write needs a thread."""
+        write_at(self.fd, data, at)
+        done(None)
 
     def wait_for_room(self, count: int, done: Callable[[bool], None]) -> None:  # noqa: ARG002 - none comes
         """Entries that others read take their room until these have ended."""
@@ -76,4 +91,5 @@ class MemoryFile:
         if self._uses:
             return
         os.close(self.fd)
+        self._descriptors.give(1)
         self._room.give_back(self._reserved)

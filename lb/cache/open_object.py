@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from lb.net.file_calls import FileCalls
 from lb.net.used_file import UsedFile
@@ -13,7 +14,7 @@ __all__ = ["ObjectFile"]
 class ObjectFile(UsedFile):
     """An object with one user at first: see ``acquire`` and ``release``."""
 
-    __slots__ = ("body", "body_at", "digest", "head", "key", "length", "tags")
+    __slots__ = ("_closed", "body", "body_at", "digest", "head", "key", "length", "tags")
 
     def __init__(
         self,
@@ -27,8 +28,11 @@ class ObjectFile(UsedFile):
         body_at: int,
         length: int,
         body: bytes | None = None,
+        closed: Callable[[ObjectFile], None],
     ) -> None:
         super().__init__(calls, fd)
+        self._closed = closed
+        """Called once nobody uses it any more."""
         self.digest = digest
         self.key = key
         self.tags = tags
@@ -39,6 +43,11 @@ class ObjectFile(UsedFile):
         """The body, if it is short."""
         self.length = length
         """Bytes of the body; of an object that is being written, those for which room is reserved."""
+
+    def release(self) -> None:
+        super().release()
+        if not self._uses:
+            self._closed(self)
 
     def is_removed(self) -> bool:
         """Return True if the object is no longer on disk, or another one is in its place: its room is needed."""

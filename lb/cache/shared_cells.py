@@ -227,6 +227,11 @@ class SharedCells:
         self._cells[self._at(RESERVED)] += size
         return True
 
+    def hold(self, size: int) -> None:
+        """Count bytes that are taken, whatever the limit, until they are given back."""
+        self._cells[self._at(CHARGED)] += size
+        self._cells[self._at(RESERVED)] += size
+
     def give_back(self, size: int) -> None:
         """Give back reserved bytes; what was written of them is gone."""
         self._cells[self._at(RESERVED)] -= size

@@ -33,13 +33,14 @@ from lb.cache.memory_file import MemoryFile
 from lb.cache.memory_store import MemoryStore
 from lb.cache.open_object import ObjectFile
 from lb.cache.purge_match import MARK_TAG, PurgeMatch, purge_match
-from lb.cache.top_keys import TopKeys
 from lb.cache.vary import variant_key
 from lb.model import CacheSpec
 from lb.model.cache_figures import MOST_TOP_OBJECTS, CacheFigures, CacheTier
 from lb.model.purge import Purge, Purged, StoredResponse
 from lb.model.request import HeaderFields
+from lb.model.top_keys import TopKeys
 from lb.net.cooperate import in_turns
+from lb.net.descriptors import Descriptors
 
 __all__ = ["CacheResult", "CacheZone", "Filling"]
 
@@ -91,11 +92,25 @@ class _Opening:
 class CacheZone:
     """One zone, in one process, with ``memory`` bytes of it. ``clock()`` returns seconds since 1970."""
 
+    generation = 0
+    """Of what is stored: a purge makes another one."""
+    fill_count = 0
+    """Fills since the start."""
+    _purged_before = 0.0
+    """As ``since`` of a mark, for all keys whose marks were forgotten."""
+
     def __init__(
-        self, spec: CacheSpec, memory: int, disk: DiskStore | None = None, clock: Callable[[], float] = time.time
+        self,
+        spec: CacheSpec,
+        memory: int,
+        disk: DiskStore | None = None,
+        clock: Callable[[], float] = time.time,
+        *,
+        descriptors: Descriptors,
     ) -> None:
         self.spec = spec
         self.clock = clock
+        self._descriptors = descriptors
         self.evictions: Counter[Eviction] = Counter()
         """Entries that left the memory, by why, of a zone without a disk."""
         self.memory = MemoryStore(memory, _drop if disk is not None else partial(_evict, self.evictions))
@@ -104,18 +119,12 @@ class CacheZone:
         """The fills that requests may join, by identity."""
         self.coming: set[Filling] = set()
         """All fills."""
-        self.generation = 0
-        """Of what is stored: a purge makes another one."""
         self.results: Counter[CacheResult] = Counter()
         """Requests by what the cache did."""
-        self.fill_count = 0
-        """Fills since the start."""
         self.top = TopKeys()
         """Requests by key."""
         self._templates: OrderedDict[str, KeyTemplate] = OrderedDict()
         self._marks: OrderedDict[bytes, Mark] = OrderedDict()
-        self._purged_before = 0.0
-        """As ``since`` of a mark, for all keys whose marks were forgotten."""
         self._uses: OrderedDict[int, int] = OrderedDict()
         """By a hash of the key: keys may be long, and nothing is served by what is here."""
         self._passed: OrderedDict[int, float] = OrderedDict()
@@ -138,6 +147,11 @@ class CacheZone:
             self.disk.configure(spec)
 
     # Names
+
+    def names_of(self, key: bytes) -> tuple[bytes, ...]:
+        """Return the fields of requests that the responses of a key depend on, in lower case, as far as is known."""
+        mark = self._marks.get(key)
+        return () if mark is None else mark.names
 
     def identity(self, key: bytes, request: CachedRequest) -> bytes:
         """Return what names the response to this request, as far as is known."""
@@ -199,7 +213,11 @@ class CacheZone:
         if isinstance(found, tuple):
             self._note_mark(*found)
         for opened in opening.waiting:
-            opened(entry, is_mark=isinstance(found, tuple))
+            try:
+                opened(entry, is_mark=isinstance(found, tuple))
+            except Exception as exception:  # noqa: BLE001 - a bug in one request must not reach another
+                assert self.disk is not None  # noqa: S101 - it has opened the file
+                self.disk.fault(exception)
 
     def _note_mark(self, key: bytes, mark: Mark) -> None:
         """Remember a mark that is on disk. A purge may be newer than it."""
@@ -285,10 +303,15 @@ class CacheZone:
         if self.disk is not None:
             self.disk.create(entry.digest, packed_entry(entry), length, done, key=entry.key, tags=entry.tags)
             return
+        done(self._create_memory_file() if (length or 0) <= self.longest else None)
+
+    def _create_memory_file(self) -> MemoryFile | None:
+        if not self._descriptors.has(1):
+            return None
         try:
-            done(MemoryFile(self.memory) if (length or 0) <= self.longest else None)
+            return MemoryFile(self.memory, self._descriptors)
         except OSError:
-            done(None)
+            return None
 
     def store(self, entry: CacheEntry) -> bool:
         """Keep an entry whose body is complete. Return False if there is no room for it."""
@@ -381,10 +404,12 @@ class CacheZone:
                 self.evictions["inactive"] += 1
 
     def close_removed(self) -> None:
-        """Close the files that were removed from the disk: only then is their room free."""
+        """Close the files that were removed from the disk: only then is their room free. Those in use are counted."""
         for entry in [*self._open.values()]:
             if _is_removed(entry):
                 self._forget(entry.identity)
+        if self.disk is not None:
+            self.disk.count_removed()
 
     # Purges
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from lb.model import CacheSpec
+from lb.model import CacheSpec, ForwardSettings, HttpSettings, ListenerSpec
 from lb.model.table import Table
 from lb.model.values import Reader, byte_size, duration_above_zero, file_name, name, shown, whole_number
 
-__all__ = ["check_cache_paths", "read_cache"]
+__all__ = ["check_cache_paths", "check_shared_caches", "read_cache"]
 
 _SMALLEST, _LARGEST = 1 << 20, 1 << 50
 """Bytes of a cache on disk."""
@@ -76,3 +76,29 @@ def check_cache_paths(caches: Iterable[CacheSpec], root: Table) -> None:
             elif its_path.is_relative_to(path):
                 root.complain(f"has the directory of the cache {shown(other)} in it", at)
         seen.append((cache.name, path))
+
+
+def check_shared_caches(listeners: Iterable[ListenerSpec], root: Table) -> None:
+    """Report caches that different ways to servers share: one's clients would get what another's clients chose.
+
+    Mode ``http`` has its servers, mode ``forward`` those that clients name, and parents have others still.
+    """
+    ways: dict[str, tuple[str, str]] = {}
+    for listener in listeners:
+        at = f"listeners.{listener.name}"
+        for zone, way in _ways(listener):
+            first, owner = ways.setdefault(zone, (way, listener.name))
+            if first != way:
+                root.complain(
+                    f"the cache {shown(zone)} is that of the listener {shown(owner)}, too, which has other servers", at
+                )
+
+
+def _ways(listener: ListenerSpec) -> Iterator[tuple[str, str]]:
+    """Yield the zones of a listener, each with the way to the servers."""
+    settings = listener.settings
+    if isinstance(settings, ForwardSettings) and settings.cache is not None:
+        yield settings.cache.zone.name, f"forward {settings.parents}"
+    elif isinstance(settings, HttpSettings):
+        for zone in {route.cache.zone.name for route in settings.routes if route.cache is not None}:
+            yield zone, "http"

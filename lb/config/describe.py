@@ -7,6 +7,8 @@ from functools import singledispatch
 
 import attrs
 
+from lb.config.forward_text import forward_values
+from lb.config.media_text import media_specs, media_values
 from lb.config.route_text import ANY, route_values, routes_of
 from lb.model import (
     BandwidthSpec,
@@ -15,11 +17,13 @@ from lb.model import (
     CheckSpec,
     Config,
     DnsSource,
+    ForwardSettings,
     HealthSpec,
     HttpPoolSpec,
     HttpSettings,
     ListenerSpec,
     ListenerTlsSpec,
+    LiveSpec,
     OptionalProxies,
     OutlierSpec,
     PassiveSpec,
@@ -27,18 +31,20 @@ from lb.model import (
     PluginSpec,
     PoolSpec,
     PoolTlsSpec,
+    ProxyLogin,
     RouteSpec,
     ServerSpec,
     Share,
     StickySpec,
     TcpSettings,
     UsersSpec,
+    VodSpec,
 )
 from lb.model.address import Networks
 from lb.model.http import Rate, StatusRange
-from lb.model.values import duration_text
+from lb.model.values import byte_size_text, duration_text
 
-__all__ = ["describe", "listener_text", "route_text", "server_text", "value_text"]
+__all__ = ["describe", "listener_text", "media_text", "route_text", "server_text", "value_text"]
 
 
 def describe(config: Config) -> str:
@@ -53,12 +59,13 @@ def describe(config: Config) -> str:
     for listener in config.listeners.values():
         lines.append(f"listener {listener.name}: {listener_text(listener)}")
         lines += _below({route.name: route_text(route) for route in routes_of(listener)})
-    for pool in config.pools.values():
+    for pool in config.written_pools.values():
         lines.append(f"pool {pool.name}: {', '.join(_pool(pool))}")
         lines += _below({server.name: server_text(server) for server in pool.servers})
         lines += [f"  discovered: {source}" for source in _sources(pool)]
     lines += [f"users {users.name}: {value_text(users)}" for users in config.users.values()]
     lines += [f"cache {cache.name}: {value_text(cache)}" for cache in config.caches.values()]
+    lines += [f"{subject}: {media_text(spec)}" for subject, spec in media_specs(config.media).items()]
     return "\n".join(lines)
 
 
@@ -77,6 +84,8 @@ def listener_text(listener: ListenerSpec) -> str:
 
 def _destinations(listener: ListenerSpec) -> str:
     settings = listener.settings
+    if listener.mode == "rtmp":
+        return ", mode rtmp -> live streams"
     if isinstance(settings, TcpSettings):
         routes = "".join(f"{name} -> pool {pool}, " for name, pool in settings.sni or ())
         if settings.no_tls:
@@ -87,6 +96,9 @@ def _destinations(listener: ListenerSpec) -> str:
         count = len(settings.routes)
         routes = f" -> {count} route{'' if count == 1 else 's'}, others" if count else ""
         return f", mode http{routes} -> {f'pool {settings.pool}' if settings.pool else '404'}"
+    if isinstance(settings, ForwardSettings):
+        parents = f" -> pool {settings.parents}" if settings.parents else ""
+        return f", mode forward ({value_text(settings.protocols)}){parents}"
     return f", mode {listener.mode} -> {', '.join(f'pool {pool}' for pool in settings.pools) or 'no pool'}"
 
 
@@ -110,12 +122,21 @@ def _conditions(listener: ListenerSpec) -> Iterator[str]:
         yield f"; at most {value_text(listener.bandwidth)}"
     if isinstance(listener.settings, TcpSettings) and listener.settings.explain_sample:
         yield f"; explains {value_text(listener.settings.explain_sample)} of the connections"
+    if isinstance(listener.settings, ForwardSettings):
+        told = ("protocols", "parents")
+        values = forward_values(listener.settings)
+        yield from (f"; {key} {value_text(value)}" for key, value in values.items() if key not in told)
 
 
 def route_text(route: RouteSpec) -> str:
     """Return ``path /a, pool web, compress true``: the keys as in the file, with their values."""
     values = route_values(route)
     return ", ".join(f"{key} {value_text(value)}" for key, value in values.items() if value != ANY)
+
+
+def media_text(spec: LiveSpec | VodSpec) -> str:
+    """Return ``segment 2s, window 6, publish show``: what is always of interest, then what differs from the default."""
+    return ", ".join(f"{key} {value_text(value)}" for key, value in media_values(spec).items())
 
 
 def server_text(server: ServerSpec) -> str:
@@ -178,6 +199,8 @@ def _for_http(pool: PoolSpec) -> Iterator[str]:
         yield f"http {value_text(pool.http)}"
     if pool.sticky is not None:
         yield f"sticky {value_text(pool.sticky)}"
+    if pool.proxy is not None:
+        yield f"proxy {value_text(pool.proxy)}"
 
 
 def _checks(health: HealthSpec) -> str:
@@ -291,6 +314,11 @@ def _(value: StickySpec) -> str:
 
 
 @value_text.register
+def _(value: ProxyLogin) -> str:
+    return f"user {value.user}"
+
+
+@value_text.register
 def _(value: UsersSpec) -> str:
     return f"{len(value.hashes)} of {value.file}"
 
@@ -303,11 +331,9 @@ def _(value: CacheSpec) -> str:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes in the syntax of the file."""
-    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if not count % size:
-            return f"{count // size}{unit}"
-    return f"{count} bytes"
+    """Return a number of bytes, with its unit."""
+    text = byte_size_text(count)
+    return f"{text} bytes" if text.isdigit() else text
 
 
 # Certificates: names and expiry date. Files: path only.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,22 +10,12 @@ from lb.config.plugins import read_plugin
 from lb.config.tls import read_pool_tls
 from lb.model import CheckSpec, CheckTls, HealthSpec, PluginSpec, ServerSpec
 from lb.model.table import Table
-from lb.model.values import Reader, choice, duration_above_zero, interval, name, shown, text, whole_number
+from lb.model.values import Reader, choice, duration_above_zero, interval, ip_address, name, text, whole_number
 
-__all__ = ["check_ports", "ip_address", "read_health"]
+__all__ = ["check_ports", "read_health"]
 
 WITHOUT_TLS = ("exec", "tls")
 """Probes that do not connect, or that always use TLS, with options of their own."""
-
-
-def ip_address(value: object) -> str:
-    """Read an IP address, or an empty text."""
-    given = text(value)
-    try:
-        return given and str(ipaddress.ip_address(given))
-    except ValueError as error:
-        raise ValueError(f"must be an IP address without a port, like '10.0.0.9', not {shown(given)}") from error
-
 
 _PLACE: Mapping[str, Reader[object]] = {
     "port": whole_number(most=65_535),

@@ -14,6 +14,7 @@ from lb.config.pools import read_servers
 from lb.config.tls import read_listener_tls
 from lb.model import (
     BandwidthSpec,
+    ForwardSettings,
     ListenerSpec,
     ModeSettings,
     OptionalProxies,
@@ -96,15 +97,15 @@ def read_listener(listener: str, table: Table, references: References) -> Listen
     """Read the table ``[listeners.<listener>]``."""
     table.convert(listener, name, table.path)
     binds = _binds(table, references.directory)
-    mode, settings = _mode(listener, table, references)
-    tls = read_listener_tls(table, references.directory)
+    mode, settings, alpn = _mode(listener, table, references)
+    tls = read_listener_tls(table, references.directory, alpn)
     values = table.values(_LISTENER)
     accept_proxy = _accept_proxy(table)
     bandwidth = _bandwidth(table)
     allow, deny = _networks("allow", table), _networks("deny", table)
     if settings is not None:  # without a mode, the keys of the mode have not been read
         table.finish()
-    return ListenerSpec(
+    spec = ListenerSpec(
         listener,
         binds,
         settings or TcpSettings(listener),
@@ -116,16 +117,33 @@ def read_listener(listener: str, table: Table, references: References) -> Listen
         tls=tls,
         **values,
     )
+    _complain_of_open_proxy(spec, table)
+    return spec
 
 
-def _mode(listener: str, table: Table, references: References) -> tuple[str, ModeSettings | None]:
-    """Return the mode's name and settings. For an unknown mode, add an error and return None as settings."""
+def _complain_of_open_proxy(spec: ListenerSpec, table: Table) -> None:
+    """Report a proxy that everybody may use, and that other machines can reach."""
+    if not isinstance(spec.settings, ForwardSettings) or spec.allow or table.content.get("auth") is not None:
+        return
+    for bind in spec.bind:
+        if not bind.is_local:
+            table.complain(
+                f"{bind.text!r} can be reached from elsewhere, and anybody could use the proxy: add 'allow' with the "
+                "networks of its clients, or 'auth' with their users",
+                table.at("bind"),
+            )
+            return
+
+
+def _mode(listener: str, table: Table, references: References) -> tuple[str, ModeSettings | None, tuple[str, ...]]:
+    """Return the mode's name, settings and protocols. For an unknown mode, add an error and return None as settings."""
     mode = table.value("mode", text) or "tcp"
     try:
-        return mode, modes.load(mode).read_settings(listener, table, references)
+        loaded = modes.load(mode)
+        return mode, loaded.read_settings(listener, table, references), loaded.alpn
     except ValueError as error:
         table.complain(str(error), table.at("mode"))
-        return mode, None
+        return mode, None, ()
 
 
 def _binds(table: Table, directory: Path) -> tuple[Address, ...]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lb.config.caches import check_cache_paths, read_cache
+from lb.config.caches import check_cache_paths, check_shared_caches, read_cache
 from lb.config.listeners import (
     check_binds,
     check_ports_of_listeners,
     check_same_ports,
+    pool_path,
     pools_of_listeners,
     read_listener,
 )
+from lb.config.media import media_pools, read_media
 from lb.config.pools import read_pool
 from lb.config.secret_file import secret_in_file
 from lb.config.toml_file import ConfigError, TomlFile, read_toml
@@ -76,8 +78,12 @@ def config_of(file: TomlFile) -> Config:
     pools |= pools_of_listeners(listener_tables, pools, file.directory)
     users = {name: read_users(name, table, file.directory) for name, table in root.tables("users")}
     caches = {name: read_cache(name, table, file.directory) for name, table in root.tables("caches")}
-    references = References(pools, users, file.directory, caches)
+    media = read_media(root, file.directory)
+    references = References(pools, users, file.directory, caches, media)
     listeners = {name: read_listener(name, table, references) for name, table in listener_tables.items()}
+    for name in pools.keys() & set(media.pools):
+        root.complain("is the name of a pool that [media] needs: choose another one", pool_path(name, file.content))
+    pools |= media_pools(media)
     config = Config(
         listeners=listeners,
         pools=check_ports_of_listeners(pools, listeners, root),
@@ -86,8 +92,10 @@ def config_of(file: TomlFile) -> Config:
         admin=_admin(root, file.directory),
         users=users,
         caches=caches,
+        media=media,
     )
     check_cache_paths(caches.values(), root)
+    check_shared_caches(listeners.values(), root)
     check_binds(config.listeners.values(), root)
     check_same_ports(config.listeners.values(), pools, root)
     if not root.content.get("listeners"):

@@ -9,10 +9,13 @@ __all__ = ["other_format"]
 _FORMATS = (
     ("a configuration of HAProxy", r"global|defaults|(frontend|backend|listen)\s+\S+"),
     ("a configuration of nginx", r"[a-z_]+\s[^=]*;|(stream|http|events|upstream\s+\S+)\s*\{"),
+    ("a configuration of Squid", r"(acl|http_port|http_access|cache_dir|cache_peer|visible_hostname)\s+\S.*"),
     ("JSON", r"\{.*|\["),
     ("YAML", r"---|[\w-]+:(\s.*)?|-\s.*"),
 )
 """The name of each format, and how its first line looks."""
+_MIGRATED = "a configuration of "
+"""How the names of those begin that ``lb migrate`` reads."""
 
 
 def other_format(text: str) -> str:
@@ -24,5 +27,6 @@ def other_format(text: str) -> str:
     first = next(filter(None, lines), "")
     for name, pattern in _FORMATS:
         if re.fullmatch(pattern, first):
-            return f"; this looks like {name}, but the configuration of lb is TOML, as in examples/"
+            hint = "lb migrate translates it" if name.startswith(_MIGRATED) else "as in examples/"
+            return f"; this looks like {name}, but the configuration of lb is TOML: {hint}"
     return ""

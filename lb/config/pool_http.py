@@ -12,12 +12,14 @@ from lb.model import HttpPoolSpec, Secret, StickySpec
 from lb.model.http import RetryOn, StatusRange
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
-from lb.model.values import Reader, byte_size, duration_above_zero, duration_or_never, shown, text, whole_number
+from lb.model.values import Reader, byte_size, choice, duration_above_zero, duration_or_never, shown, text, whole_number
 
 __all__ = ["read_pool_http", "read_sticky", "status_ranges"]
 
 _MOST_KEPT = 10_000
 """Idle connections to a server. An estimate: more would hold most of the descriptors that a process may have."""
+_MOST_STREAMS = 10_000
+"""Exchanges on a connection. An estimate: the buffers of more than that do not belong on one connection."""
 _STATUSES = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -35,6 +37,8 @@ def _retry_on(value: object) -> tuple[RetryOn, ...]:
 
 
 _HTTP: Mapping[str, Reader[object]] = {
+    "protocol": choice(HttpPoolSpec, "protocol"),
+    "max_streams": whole_number(least=1, most=_MOST_STREAMS),
     "keep_alive": whole_number(most=_MOST_KEPT),
     "keep_alive_timeout": duration_above_zero,
     "response_timeout": duration_or_never,
@@ -47,6 +51,11 @@ def read_pool_http(pool: Table) -> HttpPoolSpec:
     """Read ``[pools.<name>.http]``."""
     table = pool.table("http")
     spec = HttpPoolSpec(**table.values(_HTTP))
+    if spec.protocol != "h2":
+        if spec.max_streams != HttpPoolSpec().max_streams:
+            table.complain("has no effect without protocol = 'h2'", table.at("max_streams"))
+        if "grpc_unavailable" in spec.retry_on:
+            table.complain("'grpc_unavailable' needs protocol = 'h2'", table.at("retry_on"))
     table.finish()
     return spec
 

@@ -7,11 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
-from lb.config.health import ip_address, read_health
+import attrs
+
+from lb.config.health import read_health
 from lb.config.plugins import read_plugin
 from lb.config.pool_http import read_pool_http, read_sticky, status_ranges
+from lb.config.pool_proxy import read_proxy_login
 from lb.config.tls import read_pool_tls
-from lb.model import DnsSource, OutlierSpec, PassiveSpec, PluginSpec, PoolSpec, ProxyTlv, ServerSpec
+from lb.model import (
+    DnsSource,
+    HttpPoolSpec,
+    OutlierSpec,
+    PassiveSpec,
+    PluginSpec,
+    PoolSpec,
+    PoolTlsSpec,
+    ProxyTlv,
+    ServerSpec,
+)
 from lb.model.address import Address
 from lb.model.table import Table
 from lb.model.values import (
@@ -23,6 +36,7 @@ from lb.model.values import (
     duration_above_zero,
     file_name,
     interval,
+    ip_address,
     name,
     server_address,
     shown,
@@ -99,9 +113,10 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     health = read_health(table, servers, directory)
     passive = _passive(table.table("passive"))
     outlier = _outlier(table, most_servers=math.inf if dns or file else len(servers))
-    tls = read_pool_tls(table, servers, directory)
     source = _source(table)
     http, sticky = read_pool_http(table), read_sticky(table, directory)
+    tls = _for_protocol(read_pool_tls(table, servers, directory), http, table)
+    proxy = read_proxy_login(table, directory)
     values = table.values(_POOL)
     if values.get("proxy_tlvs") and values.get("send_proxy") != "v2":
         table.complain("has no effect without send_proxy = 'v2'", table.at("proxy_tlvs"))
@@ -120,8 +135,18 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
         source=source,
         http=http,
         sticky=sticky,
+        proxy=proxy,
         **values,
     )
+
+
+def _for_protocol(tls: PoolTlsSpec | None, http: HttpPoolSpec, table: Table) -> PoolTlsSpec | None:
+    """HTTP/2 over TLS is agreed upon by ALPN: RFC 9113, section 3.2."""
+    if tls is None or http.protocol != "h2" or "h2" in tls.alpn:
+        return tls
+    if tls.alpn:
+        table.complain("must have 'h2', as the pool's http.protocol", f"{table.at('tls')}.alpn")
+    return attrs.evolve(tls, alpn=("h2",))
 
 
 def _passive(table: Table) -> PassiveSpec:

@@ -16,8 +16,11 @@ __all__ = ["pem", "read_listener_tls", "read_pool_tls"]
 _LONGEST_PROTOCOL = 255  # bytes, RFC 7301, 3.1
 
 
-def read_listener_tls(listener: Table, directory: Path) -> ListenerTlsSpec | None:
-    """Read ``[listeners.<name>.tls]``; None if it is absent. Paths are relative to ``directory``."""
+def read_listener_tls(listener: Table, directory: Path, alpn: tuple[str, ...]) -> ListenerTlsSpec | None:
+    """Read ``[listeners.<name>.tls]``; None if it is absent. Paths are relative to ``directory``.
+
+    ``alpn``: the protocols that are offered if the table does not say it.
+    """
     if not listener.has("tls"):
         return None
     table = listener.table("tls")
@@ -29,7 +32,7 @@ def read_listener_tls(listener: Table, directory: Path) -> ListenerTlsSpec | Non
         "client_certificate": choice(ListenerTlsSpec, "client_certificate"),
     }
     values = table.values(readers)
-    spec = ListenerTlsSpec(certificates, **values)
+    spec = ListenerTlsSpec(certificates, **{"alpn": alpn, **values})
     if spec.client_certificate == "none" and table.has("client_ca"):
         message = "has no effect without client_certificate = 'optional' or 'required'"
         table.complain(message, table.at("client_ca"))

@@ -15,9 +15,25 @@ from typing import Any
 import attrs
 
 from lb.config.listeners import pool_path
+from lb.config.media_text import media_specs
 from lb.config.route_text import routes_of
-from lb.model import Config, DnsSource, HttpPoolSpec, HttpSettings, PoolSpec, RouteSpec, ServerSpec, TcpSettings
+from lb.model import (
+    Config,
+    DnsSource,
+    ForwardSettings,
+    HttpPoolSpec,
+    HttpSettings,
+    LiveSpec,
+    PoolSpec,
+    RouteSpec,
+    ServerSpec,
+    TcpSettings,
+    ToMedia,
+)
 from lb.model.address import Address
+from lb.model.media import LIVE_POOL, RTMP_POOL, VOD_POOL
+from lb.model.reachability import has_none_reachable
+from lb.model.rtmp_address import RtmpAddress
 from lb.model.table import Complaint, join
 from lb.model.values import duration_text
 from strategies import registry
@@ -76,32 +92,59 @@ def warnings(written: Written) -> list[Complaint]:
 
 def _unused_pools(written: Written) -> Iterator[Complaint]:
     used = {pool for listener in written.config.listeners.values() for pool in listener.settings.pools}
-    for pool in written.config.pools:
+    for pool in written.config.written_pools:
         if pool not in used:
             yield Complaint(written.pool(pool), "no listener uses this pool")
 
 
+def _pools_named_as_those_of_media(written: Written) -> Iterator[Complaint]:
+    for pool in written.config.written_pools.keys() & {RTMP_POOL, LIVE_POOL, VOD_POOL}:
+        yield Complaint(written.pool(pool), "[media] has a pool of this name: together with it, the file is invalid")
+
+
+def _unreachable_media(written: Written) -> Iterator[Complaint]:
+    """Yield applications that nobody can watch, or nobody can publish to."""
+    config = written.config
+    routes = [route for listener in config.listeners.values() for route in routes_of(listener)]
+    served = {route.target.media for route in routes if isinstance(route.target, ToMedia)}
+    has_rtmp = any(listener.mode == "rtmp" for listener in config.listeners.values())
+    for name, app in media_specs(config.media).items():
+        if app.name not in served and not (isinstance(app, LiveSpec) and app.push):
+            yield Complaint(name, f"no route serves it: none has 'media = {app.name}'")
+        if isinstance(app, LiveSpec) and not has_rtmp and app.pull is None:
+            yield Complaint(name, "no listener takes publishers: none has mode 'rtmp'")
+        if isinstance(app, LiveSpec):
+            yield from _without_source(name, app)
+
+
 def _unused_users(written: Written) -> Iterator[Complaint]:
-    routes = [route for listener in written.config.listeners.values() for route in routes_of(listener)]
-    used = {route.auth.name for route in routes if route.auth is not None}
+    used = {spec.auth.name for spec in _requests(written.config) if spec.auth is not None}
     for users in written.config.users:
         if users not in used:
-            yield Complaint(join("users", users), "no route uses these users")
+            yield Complaint(join("users", users), "no listener uses these users")
 
 
 def _unused_caches(written: Written) -> Iterator[Complaint]:
-    routes = [route for listener in written.config.listeners.values() for route in routes_of(listener)]
-    used = {route.cache.zone.name for route in routes if route.cache is not None}
+    used = {spec.cache.zone.name for spec in _requests(written.config) if spec.cache is not None}
     for cache in written.config.caches:
         if cache not in used:
-            yield Complaint(join("caches", cache), "no route uses this cache")
+            yield Complaint(join("caches", cache), "no listener uses this cache")
+
+
+def _requests(config: Config) -> Iterator[RouteSpec | ForwardSettings]:
+    """Yield what has users and a cache of its own."""
+    for listener in config.listeners.values():
+        if isinstance(listener.settings, ForwardSettings):
+            yield listener.settings
+        yield from routes_of(listener)
 
 
 def _settings_for_http(written: Written) -> Iterator[Complaint]:
     """Yield what pools have for HTTP where only listeners of other modes use them."""
     listeners = written.config.listeners.values()
     used = {pool for listener in listeners for pool in listener.settings.pools}
-    used -= {pool for each in listeners if isinstance(each.settings, HttpSettings) for pool in each.settings.pools}
+    for_requests = (HttpSettings, ForwardSettings)
+    used -= {pool for each in listeners if isinstance(each.settings, for_requests) for pool in each.settings.pools}
     for pool in written.config.pools.values():
         for key in _keys_for_http(pool) if pool.name in used else ():
             at = f"{written.pool(pool.name)}.{key}"
@@ -115,6 +158,32 @@ def _keys_for_http(pool: PoolSpec) -> Iterator[str]:
         yield "sticky"
     if pool.passive.statuses:
         yield "passive.statuses"
+
+
+def _logins_at_servers(written: Written) -> Iterator[Complaint]:
+    """Yield logins at the proxies of pools whose servers are used as something else."""
+    settings = [listener.settings for listener in written.config.listeners.values()]
+    parents = {each.parents for each in settings if isinstance(each, ForwardSettings)}
+    used = {pool for each in settings for pool in each.pools}
+    for pool in written.config.pools.values():
+        if pool.proxy is not None and pool.name in used - parents:
+            at = written.pool(pool.name, "proxy")
+            yield Complaint(at, "has no effect: no listener of mode 'forward' has this pool as its parents")
+
+
+def _private_targets(written: Written) -> Iterator[Complaint]:
+    """Yield rules that allow addresses that stay refused."""
+    for name, listener in written.config.listeners.items():
+        settings = listener.settings
+        if not isinstance(settings, ForwardSettings) or settings.private:
+            continue
+        for rule in settings.allow_to:
+            if rule.network is not None and has_none_reachable(rule.network):
+                index = written.content["listeners"][name]["allow_to"].index(rule.text)
+                at = f"{join(join('listeners', name), 'allow_to')}[{index}]"
+                yield Complaint(
+                    at, f"{rule.text!r} stays refused: it is not globally reachable, and 'private' is false"
+                )
 
 
 def _pools_behind_routes(written: Written) -> Iterator[Complaint]:
@@ -232,6 +301,42 @@ def _is_unspecified(address: Address) -> bool:
     return not address.is_name and ipaddress.ip_address(address.host).is_unspecified
 
 
+def _without_source(name: str, app: LiveSpec) -> Iterator[Complaint]:
+    if not app.publish and app.on_publish is None and app.pull is None:
+        yield Complaint(name, "nobody may publish: it has no 'publish', 'on_publish' or 'pull'")
+    if app.pull is not None and app.pull.of_stream("", "a") == app.pull.of_stream("", "b"):
+        yield Complaint(f"{name}.pull", "has no {name} in it: whatever name is asked for is this one stream")
+
+
+def _streams_in_circles(written: Written) -> Iterator[Complaint]:
+    """Yield targets of streams that are this file's own listeners, if the stream comes back to its application."""
+    config = written.config
+    pushed = {app.name: {_own_app(config, app.name, target) for target in app.push} for app in config.media.live}
+    for app in config.media.live:
+        for number, target in enumerate(app.push):
+            if app.name in _all_behind(_own_app(config, app.name, target), pushed):
+                yield Complaint(f"{join('media.live', app.name)}.push[{number}]", "brings a stream back to where it is")
+        if app.pull is not None and _own_app(config, app.name, app.pull) == app.name:
+            yield Complaint(join(join("media.live", app.name), "pull"), "fetches a stream from where it is not")
+
+
+def _own_app(config: Config, app: str, target: RtmpAddress) -> str | None:
+    """Return the application that a target of this one is; None if it is not of this file."""
+    binds = [bind for each in config.listeners.values() if each.mode == "rtmp" for bind in each.bind]
+    return target.of_stream(app, "").app if any(_reaches(target.server, bind) for bind in binds) else None
+
+
+def _all_behind(app: str | None, pushed: Mapping[str, set[str | None]]) -> set[str | None]:
+    """Return the applications that a stream of this one gets to, this one too."""
+    found, left = set[str | None](), [app]
+    while left:
+        each = left.pop()
+        if each is not None and each not in found:
+            found.add(each)
+            left += pushed.get(each, ())
+    return found
+
+
 def _certificates(written: Written) -> Iterator[Complaint]:
     for path, until in _certificate_ends(written):
         end = date.fromisoformat(until)
@@ -260,9 +365,13 @@ def _certificate_ends(written: Written) -> Iterator[tuple[str, str]]:
 
 CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _unused_pools,
+    _pools_named_as_those_of_media,
+    _unreachable_media,
     _unused_users,
     _unused_caches,
     _settings_for_http,
+    _logins_at_servers,
+    _private_targets,
     _pools_behind_routes,
     _zero_weights,
     _ignored_settings,
@@ -270,6 +379,7 @@ CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _long_timeouts,
     _overlapping_binds,
     _own_listeners,
+    _streams_in_circles,
     _certificates,
 )
 """All checks. A check yields the path of what it warns of, and why."""

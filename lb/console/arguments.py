@@ -53,6 +53,8 @@ def _add_queries(action: _Action, shared: argparse.ArgumentParser) -> None:
 
     _add_cache(action("cache", "list caches with what they hold and their hit ratios, or purge one", shared), shared)
 
+    action("streams", "list live streams with their publishers, bitrates and viewers", shared)
+
     events = action("events", "print events as they occur, until interrupted", shared)
     events.add_argument(
         "--after", type=_whole_number, metavar="N", help="first print the stored events after number N; 0 = all"
@@ -103,12 +105,17 @@ def add_explain(explain: argparse.ArgumentParser) -> None:
         config="configuration file; with --running, its [admin] has the address and the token",
     )
     explain.add_argument("--running", action="store_true", help="ask the balancer that runs with the file of --config")
-    explain.add_argument("--listener", required=True, metavar="LISTENER", help="listener that the client connects to")
+    explain.add_argument("--listener", metavar="LISTENER", help="listener that the client connects to")
     explain.add_argument("--source", metavar="ADDRESS", help="address of the client: '10.1.2.3', '10.1.2.3:5555'")
     explain.add_argument("--url", metavar="URL", help="URL of a request, for a listener with mode http")
     explain.add_argument("--method", metavar="M", help="method of the request (default GET)")
     explain.add_argument(
         "--header", action="append", default=[], metavar="'N: V'", help="header of the request; may be repeated"
+    )
+    explain.add_argument("--target", metavar="HOST:PORT", help="target of a client, for a listener with mode forward")
+    explain.add_argument("--user", metavar="NAME", help="user that the client logs in as, with --target")
+    explain.add_argument(
+        "--stream", metavar="APP/NAME", help="a live stream: who may publish it, and how it is served; stands alone"
     )
     explain.add_argument("--name", metavar="NAME", help="server name in the TLS handshake of the client (SNI)")
     explain.add_argument(

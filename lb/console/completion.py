@@ -53,11 +53,11 @@ KINDS: Mapping[object, str] = {
 NAMES_TIMEOUT = 2.0
 """Seconds to wait for the names of a balancer: somebody waits at the keyboard."""
 
-Names = Callable[[str, Sequence[str]], list[str]]
+ListNames = Callable[[str, Sequence[str]], list[str]]
 """From ``listeners``, ``pools``, ``servers`` or ``caches``, and the options that say whom to ask, to names."""
 
 
-def offered(parser: argparse.ArgumentParser, words: Sequence[str], names: Names) -> list[str]:
+def offered(parser: argparse.ArgumentParser, words: Sequence[str], names: ListNames) -> list[str]:
     """Return what may stand in the place of the last word; empty if that is a file, or anything.
 
     ``words`` are those after ``lb``. ``names`` is asked for the names of a running balancer.
@@ -103,7 +103,7 @@ def _arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     ]
 
 
-def _values(action: argparse.Action, endpoint: Sequence[str], names: Names) -> list[str]:
+def _values(action: argparse.Action, endpoint: Sequence[str], names: ListNames) -> list[str]:
     if action.choices is not None:
         return list(action.choices)
     kind = KINDS.get(action.metavar)

@@ -75,6 +75,14 @@ def _cache(client: AdminClient, options: argparse.Namespace) -> int:
     return OK
 
 
+def _streams(client: AdminClient, options: argparse.Namespace) -> int:
+    answer = client.get("streams")
+    if options.json:
+        return _print_json(answer)
+    tables.show(tables.streams_table(answer, client.status()["timestamp"]))
+    return OK
+
+
 def _explain(client: AdminClient, options: argparse.Namespace) -> int:
     """The part of ``lb explain`` that asks a running balancer."""
     answer = client.get(
@@ -86,11 +94,14 @@ def _explain(client: AdminClient, options: argparse.Namespace) -> int:
         url=options.url,
         method=options.method,
         header=options.header,
+        target=options.target,
+        user=options.user,
+        stream=options.stream,
     )
     if options.json:
         _print_json(answer)
     else:
-        tables.show(tables.explanation_table(answer))
+        tables.show(tables.stream_table(answer) if options.stream else tables.explanation_table(answer))
     return OK if answer.get("served", True) else FAILED
 
 
@@ -175,6 +186,7 @@ ACTIONS: Mapping[str, Action] = {
     "servers": _servers,
     "connections": _connections,
     "cache": _cache,
+    "streams": _streams,
     "events": _events,
     "explain": _explain,
     "drain": _override,

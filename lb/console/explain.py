@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import attrs
+import trio
 
 from lb.config.load import ConfigError, load
 from lb.console import tables
@@ -15,9 +16,11 @@ from lb.console.ctl import ctl
 from lb.console.endpoint import BAD_USAGE, FAILED, OK, print_errors
 from lb.discovery.sources import with_servers_files
 from lb.events import Event, Fault
-from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, listener_of, pool_name, routed
+from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, judged, listener_of, pool_name, routed
+from lb.explain.stream import explain_stream
 from lb.model import PoolSpec
 from lb.model.explained_request import AskedRequest
+from lb.model.explained_target import AskedTarget
 from lb.pools.pool import Pool
 from strategies.driver import finish
 
@@ -42,22 +45,41 @@ def explain_command(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(answer, indent=2))
     else:
-        tables.show(tables.explanation_table(answer))
+        tables.show(tables.stream_table(answer) if options.stream else tables.explanation_table(answer))
     return OK if answer.get("served", True) else FAILED
 
 
 def _complete(options: argparse.Namespace) -> None:
     """Add the source of a request if none is given: this host. Raises UsageError for options that need others."""
+    if options.stream is not None:
+        _stands_alone(options)
+        return
+    if options.listener is None:
+        raise UsageError("give the --listener that the client connects to, or a --stream")
     if options.url is None and (options.method or options.header):
         raise UsageError("--method and --header are of a request: give its --url")
-    if options.url is None and options.source is None:
-        raise UsageError("give the --source of a client, or the --url of a request")
+    if options.target is None and options.user is not None:
+        raise UsageError("--user asks for a target: give the --target")
+    if options.target is not None and options.url is not None:
+        raise UsageError("give --url or --target, not both")
+    if options.url is None and options.target is None and options.source is None:
+        raise UsageError("give the --source of a client, the --url of a request, or the --target of a tunnel")
     options.source = options.source or THIS_HOST
+
+
+def _stands_alone(options: argparse.Namespace) -> None:
+    others = ("listener", "source", "url", "method", "header", "target", "user", "name", "without")
+    given = next((key for key in others if getattr(options, key)), None)
+    if given is not None:
+        raise UsageError(f"--stream stands alone: --{given} is of clients")
 
 
 def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
     """Return the answer as JSON. Raises ConfigError; ValueError or LookupError for invalid arguments."""
     config = with_servers_files(load(path))
+    if options.stream is not None:
+        bound = {name: [str(bind) for bind in spec.bind] for name, spec in config.listeners.items()}
+        return explain_stream(config, options.stream, bound)
     listener = listener_of(config.listeners, options.listener)
     try:
         client = client_of_text(options.source)
@@ -68,6 +90,8 @@ def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
         question = routed(
             question, AskedRequest(options.url, options.method or "GET", tuple(options.header)), config.pools
         )
+    elif options.target is not None:
+        question = trio.run(judged, question, AskedTarget(options.target, options.user))
     name = pool_name(question)
     if not name:
         return finish(explanation(question, None))

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lb.console.screen import LEVEL_STYLES, STATE_STYLES
-from lb.console.text import Json, event_cells, local_time, milliseconds, percent, since, size, weight, why
+from lb.console.stream_explanation import stream_lines
+from lb.console.text import Json, bitrate, event_cells, local_time, milliseconds, percent, since, size, weight, why
 from lb.model.printable import printable
 from lb.model.values import duration_text
 
@@ -23,6 +24,8 @@ __all__ = [
     "servers_table",
     "show",
     "status_table",
+    "stream_table",
+    "streams_table",
 ]
 
 UNBOUNDED = 100_000
@@ -57,6 +60,7 @@ NUMBERS = (
     "weight", "active", "total", "failed", "in", "out", "id", "count", "connects", "retries", "mean connect", "kept",
     "requests/s", "2xx", "3xx", "4xx", "5xx", "none", "p50", "p90", "p99",
     "objects", "hits in the last minute", "hits since the start", "fills under way",
+    "bitrate", "viewers", "RTMP players", "segments", "latest",
     "turn", "credit", "deadline", "load", "share", "distance",
 )  # fmt: skip
 """Right-aligned columns."""
@@ -179,11 +183,33 @@ def _tier(tier: Json | None) -> tuple[object, str]:
     return ("", "none") if tier is None else (tier["objects"], f"{size(tier['bytes'])} of {size(tier['max_bytes'])}")
 
 
+def streams_table(answer: Json, now: str) -> RenderableType:
+    """Return the table of ``lb ctl streams``. ``now`` is the balancer's clock."""
+    heads = ("stream", "publisher", "since", "codecs", "bitrate", "viewers", "RTMP players", "segments", "latest", "")
+    return _table(heads, [_stream(name, each, now) for name, each in answer.items()])
+
+
+def _stream(name: str, stream: Json, now: str) -> Sequence[object]:
+    publisher = stream["client"] or ("" if stream["live"] else Text("none", "yellow"))
+    return (
+        name,
+        publisher,
+        "" if stream["since"] is None else since(stream["since"], now),
+        ", ".join(stream["codecs"]),
+        bitrate(stream["bitrate"]) if stream["live"] else "",
+        stream["viewers"],
+        stream["players"],
+        stream["segments"],
+        "" if stream["latest"] is None else stream["latest"],
+        f"ladder of {', '.join(stream['ladder'])}" if stream["ladder"] else "",
+    )
+
+
 def explanation_table(answer: Json) -> RenderableType:
     """Return the output of ``lb explain``: the server that a client gets, and why not the others."""
     lines = [f"denied: {answer['denied']}; if it were allowed:"] if answer["denied"] is not None else []
-    got = _target(answer) if answer["pool"] is not None else _own_answer(answer["request"])
-    lines.append(f"{answer['source']} on {answer['listener']} gets {got}")
+    lines.append(f"{answer['source']} on {answer['listener']} {_outcome(answer)}")
+    lines += _of_target(answer["target"]) if "target" in answer else ()
     if "request" in answer:
         lines += _of_request(answer["request"], answer.get("stored"))
     if answer["pool"] is not None:
@@ -196,6 +222,29 @@ def explanation_table(answer: Json) -> RenderableType:
     if answer["notes"]:
         parts += [Text(""), *(Text(f"note: {printable(note)}") for note in answer["notes"])]
     return Group(*parts)
+
+
+def stream_table(answer: Json) -> RenderableType:
+    """Return the output of ``lb explain --stream``."""
+    return Group(*(Text(printable(line)) for line in stream_lines(answer)))
+
+
+def _outcome(answer: Json) -> str:
+    """Return what becomes of a client."""
+    judged = answer.get("target")
+    if judged is not None and not judged["allowed"]:
+        return f"is refused {judged['target']}"
+    if judged is not None:
+        way = f" through {_target(answer)}" if answer["pool"] is not None else ""
+        return f"reaches {judged['target']}{way}"
+    return f"gets {_target(answer) if answer['pool'] is not None else _own_answer(answer['request'])}"
+
+
+def _of_target(judged: Json) -> Iterable[str]:
+    """Return why a target is reached or not, and how each of its addresses is judged."""
+    yield judged["why"]
+    for each in judged["addresses"]:
+        yield f"  {each['address']}: {'may be reached' if each['refused'] is None else each['refused']}"
 
 
 def _criterion(answer: Json) -> str:

@@ -11,6 +11,7 @@ from lb.model.values import duration_text
 
 __all__ = [
     "Json",
+    "bitrate",
     "event_cells",
     "local_time",
     "milliseconds",
@@ -37,6 +38,12 @@ def size(count: float) -> str:
         if amount < 999.95:
             return f"{amount:.1f} {unit}"
     return f"{amount / 1000:.1f} PB"
+
+
+def bitrate(bits: float) -> str:
+    """Format bits a second: ``128 kbit/s``, ``3.1 Mbit/s``."""
+    kilobits = bits / 1000
+    return f"{kilobits:.0f} kbit/s" if kilobits < 999.5 else f"{kilobits / 1000:.1f} Mbit/s"
 
 
 def milliseconds(amount: float | None) -> str:

@@ -13,7 +13,9 @@ from rich.text import Text
 
 from lb.console.screen import LEVEL_STYLES, STATE_STYLES, amount, cells_in_columns, curve, key_line, panel, single_line
 from lb.console.text import Json, event_cells, local_time, since, size, weight, why
+from lb.console.top_caches import cache_lines
 from lb.console.top_requests import requests_line, requests_panel
+from lb.console.top_streams import stream_rows
 from lb.console.top_view import ServerKey, TopView
 from lb.model.printable import printable
 
@@ -116,7 +118,7 @@ def _headline(view: TopView) -> Text:
 
 
 def _traffic(view: TopView, width: int) -> list[Text]:
-    """Draw the figures of connections, those of requests if there are any, and the curve of new connections."""
+    """Draw the figures of connections, of requests, caches and streams if there are any, and the curve of new ones."""
     status = view.status
     open_now = sum(listener["active"] for listener in status["listeners"].values())
     figures = {
@@ -132,7 +134,13 @@ def _traffic(view: TopView, width: int) -> list[Text]:
     line.append("ended ", "dim").append(", ".join(ended) or "none")
     bars = Text.assemble(" ", (curve(list(view.rates)[-(width - 2) :]), "cyan"))
     requests = [requests_line(view.requests)] if view.requests else []
-    return [single_line(line), *requests, single_line(bars)]
+    return [
+        single_line(line),
+        *requests,
+        *cache_lines(status["caches"]),
+        *stream_rows(status["streams"]),
+        single_line(bars),
+    ]
 
 
 # The servers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 import trio
@@ -35,11 +35,15 @@ from lb.model import Config, PoolSpec, ServerSpec
 from lb.model.address import Address, SocketAddress
 from lb.model.binds import Place
 from lb.model.purge import Purge
+from lb.model.stream_status import MediaSnapshot
 from lb.net.resolver import targets_of
 from lb.net.sockets import Opened
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
 from lb.pools.pool_set import Pools, new_servers
+
+if TYPE_CHECKING:
+    from lb.control.media_processes import MediaProcesses
 
 __all__ = ["Balancer", "StartError", "why_rejected"]
 
@@ -56,6 +60,10 @@ class Balancer:
     ``inherited`` is the state of a predecessor, ``host`` the interface to the machine.
     ``dedicated``: the process does nothing else, so its other tasks may wait a millisecond for the traffic.
     """
+
+    media: MediaProcesses | None = None
+    """None: the configuration has never had any."""
+    _nursery: trio.Nursery
 
     def __init__(
         self,
@@ -108,6 +116,10 @@ class Balancer:
         """The bound addresses, by listener."""
         return self._bindings.bound
 
+    def bound_of(self, listener: str) -> list[str]:
+        """Return the bound addresses of a listener, as they are shown."""
+        return [bind for binds in self.bound[listener].values() for bind in binds]
+
     @property
     def pools(self) -> dict[str, Pool]:
         return self._pools.by_name
@@ -131,6 +143,7 @@ class Balancer:
         Raises StartError if an address cannot be bound, and any exception of a strategy's constructor.
         """
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             self._discovery = Discovery(nursery, self._sink)
             await self._discovery.begin(config)
             complete = self._discovery.complete(config)
@@ -155,6 +168,8 @@ class Balancer:
             await self._data_plane.end()
             self._bindings.announce_closed()
             nursery.cancel_scope.cancel()
+        if self.media is not None:
+            self.media.close()
         self._sink(ServerStopped())
 
     def _make_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
@@ -181,6 +196,8 @@ class Balancer:
                 await self._discovery.begin(config)
                 steps = await self._change_to(config)
                 if steps is not None:
+                    if self.media is not None:
+                        await self.media.ask()  # an answer comes after the change: then all processes have applied it
                     self._sink(ConfigApplied(steps.added, steps.removed, steps.changed))
             finally:
                 self._discovery.keep_to(self.written)
@@ -188,7 +205,15 @@ class Balancer:
     def _in_force(self, written: Config, overrides: Overrides) -> Config:
         """Return a configuration with discovered servers and overrides. Servers whose records have vanished drain."""
         held = dict.fromkeys(self._discovery.held(written), Override(drained=True))
-        return overridden(self._discovery.complete(written), {**overrides, **held})
+        return overridden(self._with_media(self._discovery.complete(written)), {**overrides, **held})
+
+    def _with_media(self, config: Config) -> Config:
+        """Return the configuration with the addresses of media processes."""
+        if not config.media:
+            return config
+        from lb.control.media_processes import with_media_addresses  # noqa: PLC0415 - few balancers have any
+
+        return with_media_addresses(config, self.secret)
 
     def _overrides_under(self, written: Config) -> Overrides:
         """Return the overrides that stay valid under a configuration."""
@@ -252,6 +277,10 @@ class Balancer:
         """The data plane. Available once the balancer has started."""
         return self._data_plane
 
+    async def media_snapshot(self) -> MediaSnapshot:
+        """Return what the media processes tell, within two seconds."""
+        return MediaSnapshot() if self.media is None else await self.media.ask()
+
     @property
     def checks(self) -> dict[str, int]:
         """The number of health checks so far, by result."""
@@ -310,8 +339,10 @@ class Balancer:
             opened = await self._bindings.open(config, steps.bindings, undo)
             prepared = await self._pools.prepare(config, at_start=at_start)
             targets = await self._resolve(new_servers(prepared))
+            media = self._prepare_media(config)
             async with self._data_plane.change(config, steps.bindings, opened, at_start=at_start) as commit:
-                self._snapshots = (await read_state()).snapshots if read_state else {}
+                state = await read_state() if read_state else RuntimeState()
+                self._snapshots = state.snapshots
                 if self.stopping:
                     return None
                 undo.pop_all()
@@ -320,10 +351,22 @@ class Balancer:
                 self._outliers.keep(self.pools)
                 self._bindings.rebind(config, steps.bindings, opened)
                 self._use(config, written, overrides)
+                if media is not None:
+                    media.apply(config.media, state.live_numbers)
                 await commit(left)
         await self._monitor.start_missing(self.pools)
         self._bindings.announce_closed()
         return steps
+
+    def _prepare_media(self, config: Config) -> MediaProcesses | None:
+        """Listen for the media processes; None if there are none, and were none. Raises OSError."""
+        if self.media is None and config.media:
+            from lb.control.media_processes import MediaProcesses  # noqa: PLC0415 - few balancers have any
+
+            self.media = MediaProcesses(self._nursery, self._sink, self.secret)
+        if self.media is not None:
+            self.media.prepare(config.media)
+        return self.media
 
     def _use(self, config: Config, written: Config, prepared: Overrides) -> None:
         """Set the configuration in use. It was prepared with some overrides; apply those made since then."""
@@ -353,7 +396,8 @@ class Balancer:
         now = trio.current_time()
         places = [(pool.name, backend) for pool in self.pools.values() for backend in pool.backends.values()]
         snapshots = {(pool, backend.name): backend.memory(now) for pool, backend in places}
-        return RuntimeState(snapshots, self.overrides, weights(self._discovery.complete(self.written)))
+        live_numbers = {} if self.media is None else self.media.live_numbers()
+        return RuntimeState(snapshots, self.overrides, weights(self._discovery.complete(self.written)), live_numbers)
 
     def recheck_backlog(self) -> None:
         """Accept clients that a predecessor with the same sockets may have left in the backlogs."""
@@ -388,6 +432,8 @@ class Balancer:
         self.stopping = True
         self._bindings.release_all(elsewhere)
         await self._data_plane.stop_listening(elsewhere)
+        if self.media is not None:
+            self.media.stop()
         self._bindings.announce_closed()
 
     async def drain(self) -> None:

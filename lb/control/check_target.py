@@ -6,6 +6,8 @@ import ssl
 from collections.abc import Mapping
 from functools import partial
 
+import attrs
+
 from healthcheck.probe import ProxyHeader, Secure, Target
 from lb.model import CheckSpec, PoolSpec, PoolTlsSpec
 from lb.model.address import Address, SocketAddress
@@ -17,6 +19,9 @@ from lb.proxy_protocol.header import local_header, proxy_header
 from lb.tls.contexts import name_of
 
 __all__ = ["CheckTarget", "tls_of_checks"]
+
+_OVER_H2 = ("grpc",)
+"""Probes that speak HTTP/2."""
 
 
 class CheckTarget:
@@ -85,8 +90,16 @@ def _header(version: str, check: CheckSpec) -> ProxyHeader | None:
 
 
 def _tls(spec: PoolSpec, check: CheckSpec) -> PoolTlsSpec | None:
-    """Return the TLS settings of a check; those of traffic if it has none of its own."""
-    return spec.tls if check.tls is None else check.tls or None
+    """Return the TLS settings of a check; those of traffic if it has none of its own.
+
+    Another protocol than that of traffic is not agreed upon: a probe of HTTP/1.1 says nothing, as traffic of HTTP/1.1.
+    """
+    tls = spec.tls if check.tls is None else check.tls or None
+    if tls is None:
+        return None
+    if check.probe.name in _OVER_H2:
+        return attrs.evolve(tls, alpn=("h2",))
+    return attrs.evolve(tls, alpn=()) if check.tls is None and spec.http.protocol == "h2" else tls
 
 
 def tls_of_checks(spec: PoolSpec) -> set[PoolTlsSpec]:

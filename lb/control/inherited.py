@@ -31,6 +31,8 @@ class RuntimeState:
     overrides: Overrides = attrs.field(factory=dict)
     configured: Mapping[ServerPlace, int] = attrs.field(factory=dict)
     """The weights of overridden servers in the predecessor's configuration."""
+    live_numbers: Mapping[str, tuple[int, int]] = attrs.field(factory=dict)
+    """How far the numbers of live streams are, and how many discontinuities they have had, by stream."""
 
     def as_json(self) -> dict[str, object]:
         """Return the state as a message to the successor."""
@@ -38,16 +40,18 @@ class RuntimeState:
             {"pool": pool, "server": server, "configured": self.configured.get((pool, server)), **attrs.asdict(each)}
             for (pool, server), each in self.overrides.items()
         ]
-        return {"health": snapshots_as_json(self.snapshots), "overrides": overrides}
+        live = {stream: list(each) for stream, each in self.live_numbers.items()}
+        return {"health": snapshots_as_json(self.snapshots), "overrides": overrides, "live_numbers": live}
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> RuntimeState:
-        """Read a message. Versions without overrides are accepted."""
+        """Read a message. Versions without overrides or live streams are accepted."""
         overrides = {(each["pool"], each["server"]): each for each in read.get("overrides", ())}
         return cls(
             snapshots_from_json(read["health"]),
             {place: Override(each["drained"], each["weight"]) for place, each in overrides.items()},
             {place: each["configured"] for place, each in overrides.items() if each["configured"] is not None},
+            {stream: (number, breaks) for stream, (number, breaks) in read.get("live_numbers", {}).items()},
         )
 
 

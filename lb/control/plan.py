@@ -11,22 +11,27 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
-from lb.config.describe import listener_text, route_text, server_text, value_text
+from lb.config.describe import listener_text, media_text, route_text, server_text, value_text
+from lb.config.forward_text import forward_differences
+from lb.config.media_text import media_differences, media_specs
 from lb.config.route_text import route_differences, routes_of
 from lb.explain.disruption import keys_moved
 from lb.model import (
     AdminSpec,
     CacheSpec,
     Config,
+    ForwardSettings,
     HealthSpec,
     HttpPoolSpec,
     HttpSettings,
     ListenerSpec,
     ListenerTlsSpec,
+    MediaSpec,
     OutlierSpec,
     PassiveSpec,
     PoolSpec,
     PoolTlsSpec,
+    ProxyLogin,
     RouteSpec,
     ServerSpec,
     StickySpec,
@@ -40,6 +45,7 @@ __all__ = [
     "CacheChange",
     "KeyChange",
     "ListenerChange",
+    "MediaChange",
     "Plan",
     "PoolChange",
     "RouteChange",
@@ -49,7 +55,7 @@ __all__ = [
 ]
 
 Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec, RouteSpec, UsersSpec, CacheSpec)
-SUBTABLES = (HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec, HttpPoolSpec, StickySpec)
+SUBTABLES = (HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec, HttpPoolSpec, StickySpec, ProxyLogin)
 MOST_NAMES = 5
 """Users that a line names. A file may have thousands."""
 DiffLine: TypeAlias = tuple[str, str, str]  # a line of `lb diff`: action, subject, details
@@ -206,6 +212,42 @@ class CacheChange:
 
 
 @attrs.frozen
+class MediaChange:
+    """The live streams and films before and after."""
+
+    old: MediaSpec
+    new: MediaSpec
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """Added applications: ``media.live.NAME``."""
+        return tuple(name for name in media_specs(self.new) if name not in media_specs(self.old))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        return tuple(name for name in media_specs(self.old) if name not in media_specs(self.new))
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        old, new = media_specs(self.old), media_specs(self.new)
+        return tuple(name for name, spec in new.items() if name in old and old[name] != spec)
+
+    def steps(self) -> Iterator[DiffLine]:
+        old, new = media_specs(self.old), media_specs(self.new)
+        for name in self.added:
+            yield "added", name, media_text(new[name])
+        for name in self.removed:
+            yield "removed", name, media_text(old[name])
+        for name in self.changed:
+            yield from _changed(name, [KeyChange(*each) for each in media_differences(old[name], new[name])])
+        yield from _changed("media", _keys(_without_apps(self.old), _without_apps(self.new)))
+
+
+def _without_apps(media: MediaSpec) -> MediaSpec:
+    return attrs.evolve(media, live=(), vod=())
+
+
+@attrs.frozen
 class Plan:
     """The steps of a reload. Objects that are in no step stay unchanged."""
 
@@ -226,24 +268,25 @@ class Plan:
     caches_added: tuple[CacheSpec, ...] = ()
     caches_removed: tuple[CacheSpec, ...] = ()
     caches_changed: tuple[CacheChange, ...] = ()
+    media: MediaChange = attrs.field(factory=lambda: MediaChange(MediaSpec(), MediaSpec()))
 
     @property
     def is_empty(self) -> bool:
-        return self == Plan()
+        return attrs.evolve(self, media=Plan().media) == Plan() and self.media.old == self.media.new
 
     @property
     def added(self) -> tuple[str, ...]:
         """Added listeners, and servers as ``pool/server``, for ``config.applied``."""
         servers = [(pool.name, pool.servers) for pool in self.pools_added]
         servers += [(change.new.name, change.servers_added) for change in self.pools_changed]
-        return (*(listener.name for listener in self.listeners_added), *_paths(servers))
+        return (*(listener.name for listener in self.listeners_added), *_paths(servers), *self.media.added)
 
     @property
     def removed(self) -> tuple[str, ...]:
         """Removed listeners, and servers as ``pool/server``."""
         servers = [(pool.name, pool.servers) for pool in self.pools_removed]
         servers += [(change.new.name, change.servers_removed) for change in self.pools_changed]
-        return (*(listener.name for listener in self.listeners_removed), *_paths(servers))
+        return (*(listener.name for listener in self.listeners_removed), *_paths(servers), *self.media.removed)
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -253,7 +296,7 @@ class Plan:
             if change.keys or change.is_reordered:
                 names.append(change.new.name)
             names += _paths([(change.new.name, [server.new for server in change.servers_changed])])
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys([*names, *self.media.changed]))
 
     def lines(self) -> tuple[str, ...]:
         """Return one line per step, or ``no changes``.
@@ -261,6 +304,7 @@ class Plan:
         Builds the tables of hash pools to count moved keys, which can take seconds for large pools.
         """
         steps = [*self._listener_steps(), *self._pool_steps(), *self._user_steps(), *self._cache_steps()]
+        steps += self.media.steps()
         steps += [*self._process_steps(), *_changed("log", self.log), *_changed("admin", self.admin)]
         if not steps:
             return ("no changes",)
@@ -319,9 +363,9 @@ def plan(old: Config, new: Config) -> Plan:
         listeners_added=_missing(new.listeners.values(), old.listeners.values()),
         listeners_removed=_missing(old.listeners.values(), new.listeners.values()),
         listeners_changed=tuple(ListenerChange(*pair) for pair in _differing(old.listeners, new.listeners)),
-        pools_added=_missing(new.pools.values(), old.pools.values()),
-        pools_removed=_missing(old.pools.values(), new.pools.values()),
-        pools_changed=tuple(PoolChange(*pair) for pair in _differing(old.pools, new.pools)),
+        pools_added=_missing(new.written_pools.values(), old.written_pools.values()),
+        pools_removed=_missing(old.written_pools.values(), new.written_pools.values()),
+        pools_changed=tuple(PoolChange(*pair) for pair in _differing(old.written_pools, new.written_pools)),
         bindings=binding_changes(binds_of(old), binds_of(new)),
         process=_keys(old.process, new.process),
         log=_keys(old.log, new.log),
@@ -332,6 +376,7 @@ def plan(old: Config, new: Config) -> Plan:
         caches_added=_missing(new.caches.values(), old.caches.values()),
         caches_removed=_missing(old.caches.values(), new.caches.values()),
         caches_changed=tuple(CacheChange(*pair) for pair in _differing(old.caches, new.caches)),
+        media=MediaChange(old.media, new.media),
     )
 
 
@@ -354,6 +399,9 @@ def _keys(old: attrs.AttrsInstance, new: attrs.AttrsInstance, without: str = "")
             continue
         if field.name == "settings" and type(before) is not type(after):
             continue  # another mode, which is a key itself
+        if isinstance(before, ForwardSettings) and isinstance(after, ForwardSettings):
+            changes += (KeyChange(*difference) for difference in forward_differences(before, after))
+            continue
         if field.name == "settings" and attrs.has(type(after)):  # its keys stand beside the listener's own
             changes += _keys(before, after, without="routes" if isinstance(after, HttpSettings) else "")
             continue

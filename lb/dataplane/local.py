@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from healthcheck.state import Change
 from lb.dataplane.host import Host
 from lb.dataplane.plane import CommitChange
 from lb.dataplane.stats import Counters, StatsSnapshot
+from lb.dataplane.viewers import Watchers
 from lb.events import Fault, Sink
 from lb.model import Config, ListenerSpec, PoolSpec, ServerSpec
 from lb.model.binds import BindingChanges, Place
@@ -88,7 +90,8 @@ class LocalDataPlane:
             secret=secret,
             place=place,
         )
-        self._sink, self._figures, self._own_addresses, self._closing = sink, Counters(), OwnAddresses(), trio.Lock()
+        self._sink, self._figures, self._closing = sink, Counters(), trio.Lock()
+        self._watchers = Watchers(time.monotonic)
 
     def _fault(self, where: str, exception: Exception) -> None:
         self._sink(Fault(where, exception))
@@ -128,8 +131,10 @@ class LocalDataPlane:
         async def commit(left: Sequence[Backend]) -> None:
             self._context.is_counting = config.admin is not None
             self._context.is_debugging = config.log.level == "debug"
-            self._context.sink = self._sink if config.admin is None else self._figures.observing(self._sink)
+            self._watchers.configure(config)
+            self._context.sink = self._sink if config.admin is None else self._counting(self._sink)
             self._context.note_connect = self._figures.note_connect
+            self._context.note_forward = self._figures.note_forward
             closed = self._change_listeners(config, changes, opened)
             removed = self._sockets.change(changes, opened)
             self._context.tls.keep(tls_of(config))
@@ -145,13 +150,17 @@ class LocalDataPlane:
 
         yield commit
 
+    def _counting(self, sink: Sink) -> Sink:
+        """Return a sink that counts what the admin endpoint tells, and passes events on."""
+        return self._figures.observing(self._watchers.observing(sink))
+
     def _find_own_addresses(self) -> None:
         """The listening sockets have changed, or the servers: find servers that are listeners of this process."""
         sockets = (sock for by_address in self._sockets.by_place.values() for sock in by_address)
-        self._own_addresses = OwnAddresses(sock.getsockname() for sock in sockets)
+        self._context.own_addresses = own_addresses = OwnAddresses(sock.getsockname() for sock in sockets)
         for pool in self._pools.by_name.values():
             for backend in pool.backends.values():
-                backend.own = self._own_addresses.among(backend.targets)
+                backend.own = own_addresses.among(backend.targets)
 
     def _ramp(self, pool: Pool) -> None:
         """Start the slow start task of a pool if it has servers in slow start."""
@@ -228,7 +237,7 @@ class LocalDataPlane:
                     connection.close("primary_back")
 
     def resolved(self, pool: Pool, backend: Backend) -> None:  # noqa: ARG002 - the pools are used directly
-        backend.own = self._own_addresses.among(backend.targets)
+        backend.own = self._context.own_addresses.among(backend.targets)
 
     async def overridden(self, pool: Pool, backend: Backend) -> None:  # noqa: ARG002 - the pool is up to date
         self._ramp(pool)
@@ -250,6 +259,7 @@ class LocalDataPlane:
         stats.handshakes_waiting = self._splicer.costly_waiting
         stats.kept_connections = dict(self._context.kept_connections())
         stats.caches = self._context.caches.figures() if self._context.caches is not None else {}
+        stats.watched = self._watchers.seen()
         listeners = self.listeners.values()
         stats.accepted = {listener.spec.name: listener.total for listener in listeners}
         backends = [(pool, backend) for pool in self._pools.by_name.values() for backend in pool.backends.values()]

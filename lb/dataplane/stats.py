@@ -8,7 +8,9 @@ from typing import TypeAlias, TypeVar
 
 import attrs
 
+from lb.dataplane.forwarded import Forwarded
 from lb.dataplane.requests import RouteKey, RouteRequests
+from lb.dataplane.viewers import WatchedStreams, merge_watchers
 from lb.events import Attempt, ConnectionClosed, Event, HttpRequest, Sink
 from lb.model.cache_figures import CacheFigures
 
@@ -52,6 +54,8 @@ class Counters:
     requests: dict[RouteKey, RouteRequests] = attrs.field(factory=dict)
     request_retries: dict[str, int] = attrs.field(factory=dict)
     """Further attempts of requests after a failed one, by pool; a key for each pool that had a request."""
+    forwarded: dict[str, Forwarded] = attrs.field(factory=dict)
+    """What forward proxies were asked for, by listener."""
     bytes_in: int = 0
     bytes_out: int = 0
     batches: int = 0
@@ -95,9 +99,18 @@ class Counters:
 
     def note_connect(self, pool: str, milliseconds: float) -> None:
         """Count a successful connect that is in no record of a connection."""
+        if not pool:  # a server that a client of a forward proxy has named
+            return
         connects = self.connects.setdefault(pool, Connects())
         connects.buckets[bisect_left(CONNECT_BOUNDS, milliseconds / 1000)] += 1
         connects.seconds += milliseconds / 1000
+
+    def note_forward(self, listener: str, protocol: str, result: str, target: bytes) -> None:
+        """Count what a forward proxy was asked for."""
+        forwarded = self.forwarded.get(listener)
+        if forwarded is None:
+            forwarded = self.forwarded[listener] = Forwarded()
+        forwarded.note(protocol, result, target)
 
     def note_request(self, record: HttpRequest) -> None:
         """Count a request. Costs about 1 µs."""
@@ -106,11 +119,13 @@ class Counters:
             requests = self._new_route(record.listener, record.route)
         requests.note(record)
         pool = record.pool
+        if not pool:
+            return
         if record.attempts:
             retries = len(record.attempts) - (record.server is None)
             self.request_retries[pool] = self.request_retries.get(pool, 0) + retries
             self._note_failed(pool, [attempt for attempt in record.attempts if type(attempt) is Attempt])
-        elif pool and pool not in self.request_retries:
+        elif pool not in self.request_retries:
             self.request_retries[pool] = 0
 
     def _new_route(self, listener: str, route: str) -> RouteRequests:
@@ -124,6 +139,8 @@ class Counters:
         """Add the counters of another process."""
         _add(self.connections, other.connections, _other_labels)
         _add(self.failed_connects, other.failed_connects, _other)
+        for listener, forwarded in other.forwarded.items():
+            self.forwarded.setdefault(listener, Forwarded()).add(forwarded)
         self.bytes_in += other.bytes_in
         self.bytes_out += other.bytes_out
         self.batches += other.batches
@@ -180,11 +197,13 @@ class StatsSnapshot:
     """Idle connections to servers that are kept for further requests, by pool."""
     caches: dict[str, CacheFigures] = attrs.field(factory=dict)
     """By zone; those that a route uses."""
+    watched: WatchedStreams = attrs.field(factory=dict)
+    """Who watches live streams: :func:`lb.dataplane.viewers.viewers_of` counts them."""
 
     def totals(self) -> StatsSnapshot:
         """Return what remains of a process that has ended: its counters, and nothing that it had at that moment."""
         caches = {zone: figures.totals() for zone, figures in self.caches.items()}
-        return attrs.evolve(self, handshakes_waiting=0, kept_connections={}, caches=caches)
+        return attrs.evolve(self, handshakes_waiting=0, kept_connections={}, caches=caches, watched={})
 
     def add(self, other: StatsSnapshot) -> None:
         self.handshakes_waiting += other.handshakes_waiting
@@ -192,6 +211,7 @@ class StatsSnapshot:
         self.figures.add(other.figures)
         _add(self.accepted, other.accepted)
         _add(self.leased, other.leased, _other)
+        merge_watchers(self.watched, other.watched)
         for zone, figures in other.caches.items():
             ours = self.caches.get(zone)
             self.caches[zone] = figures if ours is None else ours.plus(figures)

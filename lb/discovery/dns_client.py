@@ -1,32 +1,27 @@
-"""A DNS client based on dnspython. Loaded only if a pool has servers in DNS: the import takes 60 ms.
-
-It queries the name servers in order, and repeats a query over TCP if the answer is truncated.
-"""
+"""A DNS client based on dnspython. Loaded only if a pool has servers in DNS: the import takes 60 ms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import dns.asyncbackend
 import dns.asyncresolver
 import dns.exception
 import dns.nameserver
-import dns.rcode
 import dns.rdata
-import dns.resolver
 from dns.rdtypes.IN.A import A
 from dns.rdtypes.IN.AAAA import AAAA
 from dns.rdtypes.IN.SRV import SRV
 
 from lb.discovery.dns_records import DnsAnswer, DnsOutcome, DnsQuestion, Failure, Record, Service
 from lb.model.address import Address
-from lb.net.errors import describe_error
+from lb.net.dns_query import query_name_servers
+from lb.net.errors import UnresolvedError
 from lb.net.threads import Threads
 
 __all__ = ["ask"]
 
 LIFETIME = 5.0
-"""Seconds for one query over all name servers and retries; each attempt gets at most 2 s (dnspython)."""
+"""Seconds for one query over all name servers and retries."""
 
 _threads = Threads(4)  # that read /etc/resolv.conf
 
@@ -37,21 +32,10 @@ async def ask(question: DnsQuestion, nameservers: Sequence[Address]) -> DnsOutco
     The name is fully qualified: search lists are ignored. Errors are returned as :class:`Failure`, not raised.
     """
     try:
-        answer = await (await _resolver(nameservers)).resolve(
-            f"{question.name.removesuffix('.')}.",
-            question.kind,
-            raise_on_no_answer=False,
-            lifetime=LIFETIME,
-            search=False,
-            backend=dns.asyncbackend.get_backend("trio"),
-        )
-    except dns.resolver.NXDOMAIN:
-        return Failure("no such name")
-    except dns.resolver.LifetimeTimeout:
-        return Failure(f"no answer in {LIFETIME:g} s")
-    except dns.resolver.NoNameservers as error:
-        return Failure(_reasons(error))
-    except dns.exception.DNSException as error:
+        answer = await query_name_servers(await _resolver(nameservers), question.name, question.kind, LIFETIME)
+    except UnresolvedError as error:
+        return Failure(str(error))
+    except dns.exception.DNSException as error:  # of /etc/resolv.conf
         return Failure(str(error) or type(error).__name__)
     return DnsAnswer(tuple(_record(rdata) for rdata in answer), answer.chaining_result.minimum_ttl)
 
@@ -73,20 +57,3 @@ def _record(rdata: dns.rdata.Rdata) -> Record:
             return str(rdata.address)
         case _:
             raise AssertionError(f"unexpected record {rdata!r}")
-
-
-def _reasons(error: dns.resolver.NoNameservers) -> str:
-    """Return the error of each name server: ``SERVFAIL from 10.0.0.53:53``."""
-    reasons = (f"{_reason(cause)} from {_place(name, port)}" for name, _, port, cause, _ in error.kwargs["errors"])
-    return "; ".join(dict.fromkeys(reasons))
-
-
-def _reason(cause: object) -> str:
-    if isinstance(cause, OSError):
-        return describe_error(cause)
-    return " ".join(str(cause).split()).removesuffix(".") or type(cause).__name__
-
-
-def _place(name: str, port: int) -> str:
-    """Return ``10.0.0.53:53`` for dnspython's ``Do53:10.0.0.53@53``."""
-    return Address.of(name.removeprefix("Do53:").removesuffix(f"@{port}"), port).text

@@ -10,7 +10,7 @@ from lb.events.base import Event, Level
 from lb.model.address import Client
 from lb.model.decision import Decision
 
-__all__ = ["Attempt", "ConnectionClosed", "EndedBy", "HttpConnectionClosed", "Reason"]
+__all__ = ["Attempt", "ConnectionClosed", "EndedBy", "HttpConnectionClosed", "Reason", "TunnelClosed", "TunnelProtocol"]
 
 EndedBy: TypeAlias = Literal["client", "server", "lb"]
 Reason: TypeAlias = Literal[
@@ -28,7 +28,13 @@ Reason: TypeAlias = Literal[
     "server_removed",
     "stopped",
     "hold_timeout",
+    "denied_target",
+    "auth",
+    "resolve_failed",
+    "bad_request",
 ]
+TunnelProtocol: TypeAlias = Literal["connect", "socks5", "socks4"]
+"""How the client of a forward proxy asked for its server."""
 
 
 @attrs.frozen
@@ -75,3 +81,17 @@ class HttpConnectionClosed(ConnectionClosed):
 
     __slots__ = ()
     level: ClassVar[Level] = "debug"
+
+
+@attrs.define(eq=False, repr=False)
+class TunnelClosed(ConnectionClosed):
+    """The record of a client connection of mode ``forward`` that asked for a tunnel.
+
+    Without parents, ``pool`` is empty and ``server`` is None.
+    """
+
+    target: str = ""
+    """``example.com:443``: what the client asked for; empty if it asked for nothing that is valid."""
+    user: str | None = None
+    """None without ``auth``, and before the client has told it."""
+    protocol: TunnelProtocol = "connect"

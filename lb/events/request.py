@@ -16,7 +16,9 @@ __all__ = [
     "CachePurged",
     "FailedResponse",
     "ForwardAuthFailed",
+    "Http2Flood",
     "HttpRequest",
+    "ProxiedRequest",
     "RequestReason",
     "UnloggedRequest",
 ]
@@ -37,6 +39,8 @@ RequestReason: TypeAlias = Literal[
     "bad_response",
     "server_down",
     "stopped",
+    "denied_target",
+    "resolve_failed",
 ]
 
 
@@ -82,6 +86,16 @@ class HttpRequest(Event):
     """Failed attempts before ``server``: failed connects, and instances of :class:`FailedResponse`."""
     cache: str | None
     reason: RequestReason
+    grpc_status: int | None = None
+    """Of a call of gRPC; None without one, and for any other request."""
+
+
+@attrs.define(eq=False, repr=False)
+class ProxiedRequest(HttpRequest):
+    """The record of a request to a forward proxy."""
+
+    user: str | None = None
+    """None without ``auth``, and if the client has not told it."""
 
 
 class UnloggedRequest(HttpRequest):
@@ -101,6 +115,23 @@ class ForwardAuthFailed(Event):
     error: str
     failures: int
     """Number of requests that got no answer since the last such event."""
+
+
+@frozen_event
+class Http2Flood(Event):
+    """A client's HTTP/2 connection did too much that costs work and brings nothing, and was ended.
+
+    Emitted at most once a minute for a listener.
+    """
+
+    name = "http2.flood"
+    level = "warning"
+    listener: str
+    client: Client
+    """The peer, or the client that a PROXY header names."""
+    problem: str
+    connections: int
+    """Number of connections that ended so since the last such event."""
 
 
 @attrs.frozen

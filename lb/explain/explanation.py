@@ -17,6 +17,7 @@ from lb.model import ListenerSpec, PoolSpec, TcpSettings
 from lb.model.address import Client, address_of
 from lb.model.decision import Decision
 from lb.model.explained_request import AskedRequest, RoutedRequest
+from lb.model.explained_target import AskedTarget, JudgedTarget
 from lb.model.listener import find
 from lb.model.modes import load
 from lb.model.request import RequestClient
@@ -24,7 +25,7 @@ from lb.model.suggestion import did_you_mean
 from lb.model.values import shown
 from lb.pools.pool import Pool
 
-__all__ = ["ExplainQuestion", "client_of_text", "explanation", "listener_of", "pool_name", "routed"]
+__all__ = ["ExplainQuestion", "client_of_text", "explanation", "judged", "listener_of", "pool_name", "routed"]
 
 LONGEST_NAME = 255
 """Characters of a name in a lookup; names in DNS are not longer."""
@@ -45,6 +46,8 @@ class ExplainQuestion:
     """Servers to assume down."""
     request: RoutedRequest | None = None
     """The request that it sends, if the mode of the listener reads requests."""
+    target: JudgedTarget | None = None
+    """The target that it names, if the mode of the listener is a proxy that clients are told of."""
 
     @property
     def chosen_for(self) -> Client:
@@ -90,6 +93,15 @@ def routed(
     return attrs.evolve(question, request=found)
 
 
+async def judged(question: ExplainQuestion, asked: AskedTarget) -> ExplainQuestion:
+    """Return the question with what the listener would do with a target, whose name is looked up.
+
+    Raises ValueError if it is no target, and LookupError if clients of the listener name none.
+    """
+    listener = question.listener
+    return attrs.evolve(question, target=await load(listener.mode).explain_target(listener, asked))
+
+
 def pool_name(question: ExplainQuestion) -> str:
     """Return the name of the pool that the client gets a server of; empty if the balancer itself answers.
 
@@ -97,10 +109,12 @@ def pool_name(question: ExplainQuestion) -> str:
     """
     if question.request is not None:
         return question.request.pool
+    if question.target is not None:
+        return question.target.pool
     listener, asks_for = question.listener, question.asks_for
     settings = listener.settings
     if not isinstance(settings, TcpSettings):
-        raise LookupError(f"the listener {listener.name!r} has mode {listener.mode!r}: ask with the URL of a request")  # noqa: TRY004 - not a bug
+        raise LookupError(f"the listener {listener.name!r} has mode {listener.mode!r}: ask with a URL, or a target")  # noqa: TRY004 - not a bug
     known = dict(settings.sni or ())
     return (find(known, asks_for.lower()) if len(asks_for) <= LONGEST_NAME else None) or settings.pool
 
@@ -114,7 +128,7 @@ def explanation(
     picks, so that the turns are unknown. Raises LookupError if the pool lacks one of the servers.
     """
     if pool is None and question.without:
-        raise LookupError("the balancer itself answers this request: there is no server to leave out")
+        raise LookupError("no pool is asked: there is no server to leave out")
     if pool is None:
         return _answer_without_pool(question)
     _check_known(pool.spec, question.without)
@@ -130,16 +144,27 @@ def _asked(question: ExplainQuestion, pool: str | None) -> dict[str, object]:
         "pool": pool,
         "denied": _denied(question),
     }
+    if question.target is not None:
+        fields["target"] = _target_fields(question.target)
     return fields if request is None else {**fields, "request": request_fields(request)}
 
 
+def _target_fields(target: JudgedTarget) -> dict[str, object]:
+    return {
+        "target": target.target,
+        "allowed": target.allowed,
+        "why": target.why,
+        "addresses": [{"address": each.address, "refused": each.refused or None} for each in target.addresses],
+    }
+
+
 def _answer_without_pool(question: ExplainQuestion) -> Generator[None, None, dict[str, object]]:
-    """Return the answer for a request that the balancer itself answers."""
-    request = question.request
-    assert request is not None  # noqa: S101 - without a request there is a pool
+    """Return the answer for a request that the balancer itself answers, or for a target that no parent reaches."""
+    request, target = question.request, question.target
     fields = _asked(question, None)
     yield
-    served = bool(request.answer) and fields["denied"] is None
+    answered = bool(request.answer) if request is not None else target is not None and target.allowed
+    served = answered and fields["denied"] is None
     return {**fields, "served": served, "notes": [*_notes(question, None)]}
 
 
@@ -150,7 +175,7 @@ def _answer(
     stays_with = question.request.sticky_server if question.request is not None else ""
     now = _staying(stays_with, (yield from explained(pool, client, here=not turns)))
     answer = {**_asked(question, pool.name), **(yield from _fields(now))}
-    if question.request is not None:
+    if question.request is not None or question.target is not None:
         answer["served"] = not now.otherwise and answer["denied"] is None
     undecided = _undecided(now)
     if without:

@@ -10,6 +10,7 @@ from lb.model.explained_request import RoutedRequest
 __all__ = ["request_fields"]
 
 _ORDER = (
+    "viewer_secret_file",
     "rate",
     "burst",
     "auth",
@@ -26,7 +27,7 @@ _ORDER = (
     "response_headers",
 )
 """The keys of a route in the order in which a request and its response meet them."""
-_OF_THE_RULE = ("host", "path", "methods", "pool", "files", "redirect", "respond", "status")
+_OF_THE_RULE = ("host", "path", "methods", "pool", "media", "files", "redirect", "respond", "status")
 """The keys that say which requests the route takes, and what answers them."""
 
 

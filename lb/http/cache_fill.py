@@ -7,7 +7,7 @@ asks the server itself.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVarTuple
 
 from lb.cache.content import IN_MEMORY, BodyWriter, Content
@@ -16,7 +16,7 @@ from lb.cache.policy import StoredHead, is_for_one, revalidated, serves_stale, s
 from lb.cache.purge_match import PurgeMatch
 from lb.cache.stored_fields import stored_fields, tags_of, validators_of
 from lb.cache.vary import variant_key
-from lb.events import CacheFillFailed, Reason, RequestReason
+from lb.events import Attempt, CacheFillFailed, Reason, RequestReason
 from lb.http.cache_sink import CacheSink
 from lb.http.cached_route import CachedRoute
 from lb.http.carrier import ExchangeToServe, Upstream
@@ -25,11 +25,11 @@ from lb.http.file_flow import Body
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
 from lb.http.response import Response
-from lb.http.server_connection import ServerConnection
+from lb.http.server_carrier import ServerCarrier
+from lb.http.stopped_readers import StoppedReaders
 from lb.http.upstream_request import UpstreamRequest
 from lb.http1.body import MessageBody
-from lb.http1.coding import PlainCoding
-from lb.http1.field import CONDITION
+from lb.http1.field import CONDITION, Field
 from lb.http1.ranges import parse_content_range
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
@@ -72,7 +72,7 @@ class FillReader(Protocol):
     def released(self) -> None:
         """The response cannot be shared: ask the server."""
 
-    def take(self, upstream: UpstreamRequest, server: ServerConnection) -> UpstreamRequest | None:
+    def take(self, upstream: UpstreamRequest, server: ServerCarrier) -> UpstreamRequest | None:
         """Return the request that goes on with the server's response; None if it is not what was asked for."""
 
     def fill_failed(self, status: int, reason: RequestReason, fields: HeaderFields) -> None:
@@ -87,18 +87,27 @@ class Fill:
     """
 
     upstream: Upstream | None = None
+    """The request, until the fill has ended."""
+    _request: _FillRequest | None = None
+    """The same."""
     body: MessageBody | None = None
-    """The request has none."""
+    """It has none."""
     bytes_in = bytes_out = 0
     status: int | None = None
     responded_at: float | None = None
     expects_continue = False
     is_limited = False
     ended = False
+    grpc_status: int | None = None
+    """None: calls are not stored."""
     cache: str | None = None
     """It is the cache."""
     entry: CacheEntry | None = None
     """The response, once its head was accepted."""
+    server_name_used: str | None = None
+    """The name of the server that has the request, or that has answered it, once the fill has ended."""
+    attempts: tuple[Attempt, ...] = ()
+    """Failed attempts, likewise."""
 
     def __init__(
         self,
@@ -129,12 +138,14 @@ class Fill:
         self._kept = ContentPart(stale.body) if stale is not None and isinstance(stale.body, Content) else None
         """Keeps the stored body for those who wait, also if it is removed meanwhile."""
         self._idle_queue: DeadlineQueue | None = None
+        self._stopped: StoppedReaders | None = None
         self._forgotten = False
         self._purges: list[PurgeMatch] = []
         """Purges since it began, which may match its tags."""
         self._open = _OpenFill(self)
         cached.context.open.add(self._open)
         cached.zone.coming.add(self)
+        cached.zone.fills.setdefault(self.identity, self)
 
     def _identity(self, whole: bytes) -> bytes:
         return whole if self._slice_at is None else slice_identity(whole, self._slice_at)
@@ -153,7 +164,7 @@ class Fill:
     def start(self) -> None:
         """Ask the server."""
         self.cached.zone.fill_count += 1
-        self.upstream = request = _FillRequest(self)
+        self.upstream = self._request = request = _FillRequest(self)
         request.start()
 
     def forget(self) -> None:
@@ -309,15 +320,17 @@ class Fill:
     def refuse(self, status: int) -> None:
         """The response must not be stored: the stored one, if any, is no longer valid.
 
-        A response for one client, and one that says that the server has failed, mean nothing for what is stored.
+        A response for one client, and one that says that the server has failed, mean nothing for what is stored. After
+        a failure the next response may be stored again, at once: that of a stream that has just begun.
         """
         for_one = is_for_one(self.cached.rules, self.head)
-        self.cached.zone.pass_on(self.identity, for_one=for_one)
+        if status < 500:
+            self.cached.zone.pass_on(self.identity, for_one=for_one)
         self._leave_zone()
         if self.stale is not None and not for_one and status < 500:
             self.cached.zone.remove(self.stale.identity)
 
-    def pass_to_reader(self, request: UpstreamRequest, server: ServerConnection) -> UpstreamRequest | None:
+    def pass_to_reader(self, request: UpstreamRequest, server: ServerCarrier) -> UpstreamRequest | None:
         """Let the first who waits go on with the server's response; return its request. The others ask themselves."""
         taken = None
         for reader in list(self.waiting):
@@ -348,16 +361,14 @@ class Fill:
         self.status = status
         self.responded_at = self.cached.loop.turn.now
 
-    def response_complete(self, *, close: bool = False) -> None:  # noqa: ARG002 - there is no client's connection
-        """All has come."""
+    def response_complete(self, *, close: bool = False, trailers: Sequence[Field] = ()) -> None:  # noqa: ARG002 - there is no client's connection
+        """All has come. Trailers are not stored."""
         content, entry = self.content, self.entry
         if content.length not in (None, content.size):  # a slice in chunks
             self.abort("bad_response")
             return
         content.end()
-        if self._idle_queue is not None:
-            self._idle_queue.discard(self)
-            self._idle_queue = None
+        self._watch_no_more()
         if self._forgotten or entry is None:
             self._finished(False)
             return
@@ -408,7 +419,10 @@ class Fill:
         """Nothing answers it but the server."""
         raise NotImplementedError
 
-    def fail(self, status: int, reason: RequestReason, fields: HeaderFields = ()) -> None:
+    def fail_call(self, status: int, reason: RequestReason, *, by_deadline: bool = False) -> None:  # noqa: ARG002 - no call is stored
+        self.fail(status, reason)
+
+    def fail(self, status: int, reason: RequestReason, fields: HeaderFields = (), detail: str = "") -> None:  # noqa: ARG002 - those who wait are told the status
         """The server has not answered, or not well."""
         if self.ended:
             return
@@ -472,11 +486,19 @@ class Fill:
         self.cached.zone.coming.discard(self)
         if self._kept is not None:
             self._kept.release()
-        if self._idle_queue is not None:
-            self._idle_queue.discard(self)
-        if self.upstream is not None and not self.upstream.done:
-            self.upstream.end()
+        self._watch_no_more()
+        if self._request is not None:
+            self._end_request(self._request)
         self.cached.context.closed(self._open)
+        del self._open  # it knows the fill
+
+    def _end_request(self, request: _FillRequest) -> None:
+        """Let go of the request, which knows the fill."""
+        if not request.done:
+            request.end()
+        self.server_name_used, self.attempts = request.server_name_used, request.attempts
+        request.let_go_of_parts()
+        self.upstream = self._request = None
 
     # The idle timeout
 
@@ -484,6 +506,22 @@ class Fill:
         if self._idle_queue is None and not self.ended:
             self._idle_queue = self.cached.idle_queue
             self._idle_queue.enter(self, self.cached.loop.turn.now)
+            self._stopped = StoppedReaders(self.content, self.cached.context.deadlines, self.cached.loop)
+
+    def _watch_no_more(self) -> None:
+        if self._idle_queue is not None:
+            self._idle_queue.discard(self)
+            self._idle_queue = None
+        if self._stopped is not None:
+            self._stopped.end()
+            self._stopped = None
+
+    @property
+    def last_activity(self) -> float:
+        """When something has come last, in seconds. Those who read along do not end while it waits for the disk."""
+        if self.carrier.waits:
+            return self.cached.loop.turn.now
+        return self.upstream.last_activity if self.upstream is not None else 0.0
 
     def expired(self, queue: DeadlineQueue) -> None:
         """The idle timeout has passed, unless something has moved since."""
@@ -494,6 +532,10 @@ class Fill:
             active = now
         if now - active < queue.timeout:
             queue.renew(self, active)
+            return
+        if self.carrier.waits:  # the server would go on, but the disk does not
+            queue.renew(self, now)
+            self.carrier.stop_waiting()
             return
         self._idle_queue = None
         self.abort("timeout")
@@ -558,7 +600,11 @@ class _FillRequest(UpstreamRequest):
         super().__init__(fill, fill.cached.pool_target)
         self._fill = fill
 
-    def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+    def let_go_of_parts(self) -> None:
+        """Break the reference cycles: all has ended."""
+        self.response_sent = self._connector = None
+
+    def deliver(self, server: ServerCarrier, head: ResponseHead, rest: memoryview) -> None:
         fill, status = self._fill, head.status
         if status == 304 and fill.stale is not None:
             fill.confirm(head)
@@ -567,7 +613,7 @@ class _FillRequest(UpstreamRequest):
             fill.serve_stale()
             self._drop_response(head, rest)
         elif fill.accept(head):
-            self.response_sent = response = _StoredResponse(self, server, head, None)
+            self.response_sent = response = Response(self, server, head, None)
             if head.fixed != len(rest):
                 fill.begin_reading()  # heads go to all who wait before bytes do
             first = ContentPart(fill.content)
@@ -587,7 +633,7 @@ class _FillRequest(UpstreamRequest):
         self.response_complete(reusable=bodiless and head.keep_alive and not server.has_more())
         fill.end()
 
-    def _pass_on(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+    def _pass_on(self, server: ServerCarrier, head: ResponseHead, rest: memoryview) -> None:
         """The response is not stored: it goes to the first who waits."""
         fill = self._fill
         fill.refuse(head.status)
@@ -596,15 +642,6 @@ class _FillRequest(UpstreamRequest):
         fill.end()
         if taken is not None:
             taken.deliver(server, head, rest)
-
-
-class _StoredResponse(Response):
-    """Undoes the framing of the body."""
-
-    def _framing(self) -> bytes:
-        if self._head.block.chunked and self.body is not None:
-            self._coding = PlainCoding()
-        return b""
 
 
 def _plain(head: RequestHead) -> RequestHead:

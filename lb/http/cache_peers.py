@@ -8,12 +8,8 @@ let pass already. A worker that is gone is not waited for: then the servers are 
 from __future__ import annotations
 
 import hashlib
-import os
 import socket
-import struct
 import zlib
-from collections.abc import Generator
-from typing import cast
 from weakref import WeakValueDictionary
 
 from lb.http.client_connection import ClientConnection
@@ -22,7 +18,9 @@ from lb.http.upstream_request import PoolTarget
 from lb.http1.response_head import ResponseHeads
 from lb.model import ListenerSpec, PoolSpec, RouteSpec, ServerSpec, ToPool
 from lb.model.address import Address, Client
-from lb.pools.pool import Pool, Prepared
+from lb.net.cooperate import done_at_once
+from lb.net.peer_user import is_own_user
+from lb.pools.pool import Pool
 from lb.proxy.context import ConnectionContext
 from lb.proxy.route import make_route
 from lb.relay.epoll_acceptor import EpollAcceptor
@@ -30,8 +28,6 @@ from lb.relay.epoll_acceptor import EpollAcceptor
 __all__ = ["CachePeers", "PeerConnection"]
 
 BACKLOG = 1024
-CREDENTIALS = struct.Struct("3i")
-"""Process, user and group of a peer, unix(7)."""
 NOBODY = Client("", 0)
 
 
@@ -103,8 +99,7 @@ class CachePeers:
             listening.close()
 
     def _accepted(self, sock: socket.SocketType, _address: object) -> None:
-        _, user, _ = CREDENTIALS.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
-        if user != os.geteuid():
+        if not is_own_user(sock):
             sock.close()
             return
         PeerConnection(self._context, self._frontend, sock, NOBODY).start()
@@ -114,19 +109,10 @@ class CachePeers:
         server = ServerSpec(f"worker {worker}", Address(f"unix:{name}", path=name))
         pool_spec = PoolSpec("cache", (server,), health=None)
         pool = Pool("cache", lambda _event: None, lambda _pool, _backend, _change: None)
-        pool.apply(_built(pool.prepare(pool_spec)), {server.address: ((socket.AF_UNIX, "\0" + name[1:]),)}, 0.0)
+        pool.apply(done_at_once(pool.prepare(pool_spec)), {server.address: ((socket.AF_UNIX, "\0" + name[1:]),)}, 0.0)
         route = make_route(pool, spec, self._context.deadlines, self._context.tls)
         return PoolTarget(self._context, self._frontend.loop, route, RouteSpec(spec.name, ToPool("")), ResponseHeads())
 
 
 def _peers_by_listener(_context: ConnectionContext) -> WeakValueDictionary[str, CachePeers]:
     return WeakValueDictionary()
-
-
-def _built(steps: Generator[None, None, Prepared]) -> Prepared:
-    """Return the tables of one server, which are built at once."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return cast("Prepared", end.value)

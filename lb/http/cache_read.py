@@ -17,7 +17,7 @@ from lb.http.cached_route import PEER_RESULT, CachedRoute
 from lb.http.carrier import ExchangeToServe
 from lb.http.passed_request import FORWARD, PassedRequest, pass_through
 from lb.http.peer_request import PeerRequest
-from lb.http.server_connection import ServerConnection
+from lb.http.server_carrier import ServerCarrier
 from lb.http.slices import Slices
 from lb.http.upstream_request import UpstreamRequest
 from lb.http1.field import CONDITION
@@ -146,7 +146,6 @@ class CacheRead:
         else:
             self._own = True
             self._fill = fill = Fill(cached, self.exchange, self._key, stale, self._slice_at)
-            zone.fills[fill.identity] = fill
             fill.join(self)
             fill.start()
 
@@ -157,7 +156,6 @@ class CacheRead:
             self._serve_stale(entry, "UPDATING")
             return
         fill = Fill(cached, self.exchange, self._key, entry, self._slice_at)
-        zone.fills[fill.identity] = fill
         self._serve_stale(entry, "STALE")
         fill.start()
 
@@ -172,7 +170,7 @@ class CacheRead:
         self.done = True
         added = ((PEER_RESULT, result.encode()),) if from_peer else cached.added(result, status)
         slices = Slices(cached, exchange, entry) if entry.part is not None else None
-        respond_from(exchange, entry, added, cached.zone.clock(), slices)
+        respond_from(exchange, entry, added, cached.zone.clock(), slices, last=cached.last_fields)
 
     def _serve_stale(self, entry: CacheEntry, result: CacheResult) -> None:
         self._serve(entry, result, cache_status(ttl=entry.freshness.time_left(self._cached.zone.clock())))
@@ -198,7 +196,7 @@ class CacheRead:
     def released(self) -> None:
         pass_through(self._cached, self.exchange, self._result)
 
-    def take(self, upstream: UpstreamRequest, server: ServerConnection) -> UpstreamRequest | None:
+    def take(self, upstream: UpstreamRequest, server: ServerCarrier) -> UpstreamRequest | None:
         head = self.head
         if not self._own or head.method != b"GET" or head.block.meanings & CONDITION:
             return None
@@ -217,15 +215,15 @@ class CacheRead:
         self.exchange.fail(status, reason, fields)
 
     def _note_server(self, fill: Fill) -> None:
-        if self._own and fill.upstream is not None:
-            self.server_name_used, self.attempts = fill.upstream.server_name_used, fill.upstream.attempts
+        if self._own:
+            request = fill.upstream or fill  # it may have ended
+            self.server_name_used, self.attempts = request.server_name_used, request.attempts
 
     # Calls of the exchange
 
     @property
     def last_activity(self) -> float:
-        upstream = self._fill.upstream if self._fill is not None else None
-        return upstream.last_activity if upstream is not None else 0.0
+        return self._fill.last_activity if self._fill is not None else 0.0
 
     @property
     def may_end_unfinished(self) -> bool:

@@ -40,7 +40,9 @@ class CacheZones:
         zone = self._zones.get((spec.name, spec.path))
         memory = spec.memory // self._context.place.workers
         if zone is None:
-            zone = self._zones[spec.name, spec.path] = CacheZone(spec, memory, self._disk(spec) if spec.path else None)
+            disk = self._disk(spec) if spec.path else None
+            zone = CacheZone(spec, memory, disk, descriptors=self._context.descriptors)
+            self._zones[spec.name, spec.path] = zone
             _Upkeep(self._context, zone)
             if zone.disk is not None:
                 self._run(zone, zone.disk)

@@ -10,6 +10,7 @@ from lb.http.carrier import ExchangeToServe
 from lb.http.content_part import ContentPart
 from lb.http.file_flow import BodyPart
 from lb.http.range_response import respond_with_ranges
+from lb.http.sent_fields import LastFields, sent_fields
 from lb.http.slices import Slices
 from lb.http1.conditions import Validators, is_unmodified
 from lb.http1.field import CONDITION
@@ -17,22 +18,27 @@ from lb.http1.ranges import ByteRange, requested_ranges
 from lb.model.http_dates import parse_date
 from lb.model.request import HeaderFields
 
-__all__ = ["respond_from", "sent_fields"]
+__all__ = ["respond_from"]
 
-_VIA = (b"Via", b"1.1 trio-lb")
 _OF_304 = frozenset((b"cache-control", b"content-location", b"date", b"etag", b"expires", b"last-modified", b"vary"))
 """Fields of the stored response that a 304 has: RFC 9110, section 15.4.5."""
 
 
 def respond_from(
-    exchange: ExchangeToServe, entry: CacheEntry, added: HeaderFields, now: float, slices: Slices | None = None
+    exchange: ExchangeToServe,
+    entry: CacheEntry,
+    added: HeaderFields,
+    now: float,
+    slices: Slices | None = None,
+    *,
+    last: LastFields,
 ) -> None:
     """Answer a request from an entry, whose body may still be coming. ``added`` are further fields.
 
-    ``slices`` has the others if the entry is a slice.
+    ``slices`` has the others if the entry is a slice. ``last`` are the fields of the response before.
     """
     head = exchange.head
-    fields = sent_fields(entry, added, now)
+    fields = last.of(entry, added, now)
     if head.block.meanings & CONDITION and 200 <= entry.status < 300:
         validators = _validators_of(entry, now)
         if is_unmodified(head.block, validators, now):
@@ -74,20 +80,6 @@ class _Source:
 
 def _size(entry: CacheEntry) -> int | None:
     return entry.length if entry.part is None else entry.part.total
-
-
-def sent_fields(
-    entry: CacheEntry, added: HeaderFields, now: float, *, only: frozenset[bytes] | None = None
-) -> list[tuple[bytes, bytes]]:
-    """Return the fields that clients get: those of the entry, or ``only`` these of them, Age, Via, and ``added``.
-
-    X-Accel-Expires is for the cache. Cache-Status is a list: each cache adds a member.
-    """
-    left_out = {name.lower() for name, _ in added} - {b"cache-status"} | {b"x-accel-expires"}
-    stored = [field for field in entry.fields if field[0].lower() not in left_out]
-    if only is not None:
-        stored = [field for field in stored if field[0].lower() in only]
-    return [*stored, (b"Age", b"%d" % max(0, int(entry.freshness.age(now)))), _VIA, *added]
 
 
 def _validators_of(entry: CacheEntry, now: float) -> Validators:

@@ -10,6 +10,7 @@ from lb.cache.policy import wanted
 from lb.cache.vary import vary_of
 from lb.cache.zone import CacheResult, CacheZone
 from lb.http.cache_purging import Purging
+from lb.http.sent_fields import LastFields
 from lb.http.upstream_request import PoolTarget
 from lb.http1.field import CONDITION
 from lb.http1.ranges import first_byte
@@ -60,9 +61,12 @@ class CachedRoute:
         self.idle_queue = idle_queue
         self.max_header = max_header
         self.peers = peers
+        self.last_fields = LastFields()
         self.identity = identity.encode()
         """What requests that came through this cache bear in CDN-Loop."""
         self._key = zone.template(rules.key)
+        self.reads_cookies = any("cookie" in text.lower() for text in (rules.key, *rules.bypass))
+        """What is served may depend on cookies, beside what Vary says."""
         self.status_header = rules.status_header.encode()
         self.replaced_names = frozenset((PEER_RESULT, self.status_header.lower())) - {b""}
         """The names of fields of servers that the cache's own take the place of, in lower case."""

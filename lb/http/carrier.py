@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import abc
 import socket
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 from lb.events import Attempt, RequestReason
 from lb.http.file_flow import PartsFlow
@@ -17,12 +17,24 @@ from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
 from lb.http.steps import ExchangeView
 from lb.http1.body import MessageBody
+from lb.http1.field import Field
 from lb.http1.response_head import ResponseHead
 from lb.model.address import Client
 from lb.pools.backend import Backend
 from lb.relay.epoll_stream import EpollStream
 
-__all__ = ["Carrier", "ExchangeToServe", "Responder", "Upstream"]
+__all__ = ["Carrier", "ExchangeToServe", "Framing", "Responder", "Upstream"]
+
+
+class Framing(NamedTuple):
+    """How a client learns where the body of a response ends."""
+
+    line: bytes = b""
+    """What the head says of it."""
+    in_chunks: bool = False
+    """The carrier takes the body in chunks."""
+    until_close: bool = False
+    """The body ends with the connection."""
 
 
 class Upstream(Protocol):
@@ -99,6 +111,11 @@ class Carrier(EpollStream, abc.ABC):
     response_flow: Flow | PartsFlow | None
     """The body on its way to the client."""
 
+    knows_chunks = True
+    """A body in chunks may be written as it comes from a server."""
+    write_whole = EpollStream.write_two
+    """The same, of a response that has no more than these two parts: its head and its body."""
+
     @property
     def watched(self) -> socket.SocketType | None:
         """The client's socket; None: a request of the cache, for nobody in particular."""
@@ -115,6 +132,15 @@ class Carrier(EpollStream, abc.ABC):
         """The TLVs of its PROXY header."""
 
     @abc.abstractmethod
+    def framing(
+        self, exchange: ExchangeToServe, head: ResponseHead, body: MessageBody | None, *, compressed: bool
+    ) -> Framing:
+        """Return how this client gets the body of a server's response. None: no body follows.
+
+        ``compressed``: it is compressed on the way, so its length is not known.
+        """
+
+    @abc.abstractmethod
     def response_image(
         self,
         exchange: ExchangeToServe,
@@ -122,12 +148,11 @@ class Carrier(EpollStream, abc.ABC):
         framing: bytes | None = None,
         *,
         change: FieldChange | None = None,
-        until_close: bool = False,
     ) -> bytes:
-        """Return a server's head for this client.
+        """Return a server's head for this client, for :meth:`write_two`.
 
-        ``framing`` is the line that frames the body; None = its own Content-Length, or chunks. ``change`` is a change
-        of the fields. ``until_close``: the body ends with the connection.
+        ``framing`` is the line of a :class:`Framing`; None = its own Content-Length, or chunks. ``change`` is a change
+        of the fields.
         """
 
 
@@ -143,6 +168,8 @@ class ExchangeToServe(ExchangeView, Protocol):
     """When it began, in seconds."""
     cache: str | None
     """What the cache did: one of :data:`lb.cache.zone.CacheResult`."""
+    grpc_status: int | None
+    """What a call of gRPC has come to."""
     upstream: Upstream | None
     """What serves the exchange. Its ``end`` is called when the exchange ends, unless it is ``done``."""
 
@@ -172,6 +199,9 @@ class ExchangeToServe(ExchangeView, Protocol):
     def send_continue(self) -> None:
         """Tell the client to send its body: it is kept here, for another attempt."""
 
+    def fail_call(self, status: int, reason: RequestReason, *, by_deadline: bool = False) -> None:
+        """As :meth:`fail`, for a call of gRPC. ``by_deadline``: it has lasted as long as its client waits."""
+
     def refuse_body(self, status: int) -> None:
         """The request's body is malformed, or too large."""
 
@@ -181,8 +211,11 @@ class ExchangeToServe(ExchangeView, Protocol):
     def response_begins(self, status: int) -> None:
         """The first byte of the response is sent next."""
 
-    def response_complete(self, *, close: bool = False) -> None:
-        """The whole response was sent, but for what the client has not taken yet."""
+    def response_complete(self, *, close: bool = False, trailers: Sequence[Field] = ()) -> None:
+        """The whole response was sent, but for what the client has not taken yet.
+
+        ``trailers`` follow a body that was not sent in chunks: those have theirs.
+        """
 
     def switch(self, head: ResponseHead, server: EpollStream, rest: bytes) -> None:
         """The server has agreed to another protocol: relay the bytes from now on. ``rest`` has come behind the head."""

@@ -5,31 +5,40 @@ from __future__ import annotations
 import functools
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
-from lb.http.carrier import ExchangeToServe
-from lb.http.exchange import CarriedExchange, Exchange, ExchangeCarrier
+from lb.http.carrier import ExchangeToServe, Framing
+from lb.http.exchange import CarriedExchange, Exchange
 from lb.http.fast_path import begin_fast
-from lb.http.file_flow import Body, BodyPart, FilePart, PartsFlow, body_length, joined, release_parts
-from lb.http.flow import Coding, part_of_body
+from lb.http.file_flow import PartsFlow
+from lb.http.flow import part_of_body
 from lb.http.forwarded import connection_lines, is_trusted
-from lb.http.frontend import HttpFrontend, RunningRoute
+from lb.http.frontend import DRAIN_GRACE, FIRST_REQUEST_GRACE, HttpFrontend
 from lb.http.header_edits import FieldChange
-from lb.http1.coding import ChunkedCoding
+from lb.http.own_responses import OwnResponses
+from lb.http1.body import MessageBody
 from lb.http1.field_block import FieldBlock
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HEAD_END, HeadBuffer
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
-from lb.http1.wire import CHUNKED, CLOSE, KEEP_ALIVE, field_lines, length_line, response_image, status_line
+from lb.http1.wire import (
+    CHUNKED,
+    CLOSE,
+    KEEP_ALIVE,
+    field_lines,
+    has_date,
+    length_line,
+    response_image,
+    status_line,
+)
 from lb.model.address import Client
 from lb.model.connection import LiveConnection, LiveState
 from lb.model.http_dates import http_date
 from lb.model.request import HeaderFields
 from lb.net.deadlines import DeadlineQueue
-from lb.pools.backend import Backend
 from lb.proxy.bandwidth_limits import bandwidth_of
 from lb.proxy.context import ConnectionContext
 from lb.relay.epoll_handshake import EpollHandshake
@@ -38,7 +47,7 @@ from lb.relay.epoll_stream import EpollStream
 from lb.relay.splicer import Handshake, RunningHandshake
 from lb.tls.layer import Tls
 
-__all__ = ["ClientConnection"]
+__all__ = ["HEAD_READ", "MOST_AHEAD", "ClientConnection", "drain"]
 
 CR = ord("\r")
 HEAD_READ = 4096
@@ -47,10 +56,15 @@ UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozens
 """The head of what is no request."""
 REFUSALS: Mapping[int, RequestReason] = {408: "timeout", 414: "too_large", 431: "too_large"}
 """Reasons by status; any other is a bad request."""
+_IN_CHUNKS = Framing(CHUNKED, in_chunks=True)
+_WITHOUT_LENGTH = (101, 204)
+"""Statuses of responses that must not have a Content-Length: RFC 9110, section 8.6."""
 MOST_IN_TURN = 16
 """Requests of one connection before other sockets are served."""
 MOST_AHEAD = 64 * 1024
 """Bytes of further requests that are read while one is answered, to see whether the client has left."""
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\n"
+"""The first part of it, which looks like a head."""
 MOST_DROPPED = 256 * 1024
 """Bytes of a request's body that are read and dropped to keep the connection."""
 
@@ -76,7 +90,7 @@ class _Proxied(NamedTuple):
     tlvs: bytes
 
 
-class ClientConnection(ExchangeCarrier):
+class ClientConnection(OwnResponses):
     """Implements :class:`lb.proxy.downstream.Downstream` and :class:`lb.proxy.downstream.OpenConnection`."""
 
     __slots__ = (
@@ -115,15 +129,15 @@ class ClientConnection(ExchangeCarrier):
         """The client's socket in the listener's filters."""
         self._keep_alive_queue: DeadlineQueue | None = None
         self._buffer: HeadBuffer | None = None
-        """The bytes of a head that is not complete, and of requests behind it."""
+        """The bytes of a head that is not complete, or of requests that have come while one was served."""
         self._header_queue: DeadlineQueue | None = None
         """The queue in which it waits for the rest of a head."""
         self.exchange = None
         self.request_flow = self.response_flow = None
         self.relay: EpollRelay | None = None
         """The client and a server that have switched to another protocol."""
-        self.must_close = False
-        """The connection ends with the response."""
+        self.must_close = self.more_comes = False
+        self.held = ()
         self._drop: Exchange | None = None
         """An exchange that has ended before its request's body."""
         self._ended = False
@@ -152,6 +166,11 @@ class ClientConnection(ExchangeCarrier):
         return self._proxied.destination if self._proxied is not None else None
 
     @property
+    def peer(self) -> Client | None:
+        """The peer of the socket, if a PROXY header names another client."""
+        return self._proxied.peer if self._proxied is not None else None
+
+    @property
     def tlvs(self) -> bytes:
         return self._proxied.tlvs if self._proxied is not None else b""
 
@@ -178,7 +197,10 @@ class ClientConnection(ExchangeCarrier):
             return
         self.take_ready(handler.ready)
         self.loop.handlers[fd] = self
-        if self.readable:
+        http2 = self.frontend.http2
+        if http2 is not None and self.tls is not None and self.tls.protocol == "h2":
+            http2.take_over(self)
+        elif self.readable:
             self.loop.later(self)
 
     def begin_requests(self) -> None:
@@ -226,7 +248,7 @@ class ClientConnection(ExchangeCarrier):
         if self._serving:  # an exchange has ended in its own begin: the loop below goes on
             return
         self._serving = True
-        left = MOST_IN_TURN
+        left, data = MOST_IN_TURN, None
         try:
             while self.exchange is None and not self.closed and not self._lingering and self._drop is None:
                 if not left:
@@ -238,9 +260,11 @@ class ClientConnection(ExchangeCarrier):
                     if not self.closed:
                         self._wait_for_head()
                     return
+                self.more_comes = bool(self.unread) and left > 0 and self.unread.find(HEAD_END) >= 0
                 self._begin(data)
         except MalformedError as error:
-            self._refuse(error)
+            if not self._speaks_http2(data):
+                self._refuse(error)
         except OSError:
             self.lost("client", "reset")
         except Exception as exception:  # noqa: BLE001 - the turn may be that of the server of the request before
@@ -263,22 +287,26 @@ class ClientConnection(ExchangeCarrier):
                 self._ended = True
                 return None
             if self._buffer is None:
-                _, end, rest = data.partition(HEAD_END)
-                if end and not rest and len(data) <= self.frontend.settings.max_header and data[0] != CR:
-                    return data  # the usual case: exactly one
+                head, end, rest = data.partition(HEAD_END)
+                if end and len(head) + len(end) <= self.frontend.settings.max_header and data[0] != CR:
+                    if not rest:
+                        return data  # the usual case: exactly one
+                    self.give_back(rest)
+                    return head + end
                 self._buffer = HeadBuffer(self.frontend.settings.max_header)
             self._buffer.feed(data)
-            head = self._buffered_head()
-            if head is not None:
-                return head
+            whole = self._buffered_head()
+            if whole is not None:
+                return whole
         return None
 
     def _buffered_head(self) -> bytes | None:
-        """Return the first head of the buffer, if it is complete. Raises MalformedError."""
+        """Return the first head of the buffer, if it is complete, and give back the rest. Raises MalformedError."""
         assert self._buffer is not None  # noqa: S101 - the callers have looked
         head = self._buffer.take_head()
         if head is not None:
             self._stop_reading_head()
+            self.give_back(self._buffer.take_all())
         if not len(self._buffer):
             self._buffer = None
         return head
@@ -304,33 +332,55 @@ class ClientConnection(ExchangeCarrier):
         frontend = self.frontend
         head = frontend.heads.known.get(data) or frontend.heads.read(data)
         if head.plain and not (self.trusted or self.must_close or frontend.closes or self.buckets):
-            route = head.route or self._find_route(head)
+            route = head.route or self.frontend.route_of(head)
             if route is not None:
-                if route.fast is not None:
-                    begin_fast(self, frontend, head, route, route.fast)
-                    return
                 if route.cached is not None and frontend.serve_hit(route.cached, self, frontend, head, route):
                     return
-        if head.has_body and self._buffer is not None:
-            buffer, self._buffer = self._buffer, None
-            self.give_back(buffer.take_all())
-        self.exchange = exchange = Exchange(self, frontend, head)
+                if route.fast is not None:
+                    if self.held:
+                        self._send_held()
+                    begin_fast(self, frontend, head, route, route.fast)
+                    return
+        if self.held:
+            self._send_held()
+        self.exchange = exchange = self.new_exchange(head)
         exchange.start()
 
-    def _find_route(self, head: RequestHead) -> RunningRoute | None:
-        """Return the route of a head that was not seen before; None also if its path is refused."""
-        try:
-            head.route = route = self.frontend.find(head)
-        except MalformedError:  # the exchange answers it
-            return None
-        return route
+    def _speaks_http2(self, data: bytes | None) -> bool:
+        """Serve a client whose first head is the preface of HTTP/2, if it may have it without TLS."""
+        http2 = self.frontend.http2
+        if (
+            data != _HTTP2_PREFACE
+            or http2 is None
+            or not self.frontend.settings.h2c
+            or self.tls is not None
+            or self.sent
+        ):
+            return False
+        http2.take_over(self, data)
+        return True
+
+    def new_exchange(self, head: RequestHead) -> Exchange:
+        """Make the exchange of a complete head."""
+        return Exchange(self, self.frontend, head)
+
+    def _send_held(self) -> None:
+        """Send the responses that were held, as something else than a hit follows them. Raises OSError."""
+        held, self.held = b"".join(self.held), ()
+        self.write(held)
 
     def _refuse(self, error: MalformedError) -> None:
         """Answer what is no request, and close."""
+        if self.held:
+            try:
+                self._send_held()
+            except OSError:
+                self.lost("client", "reset")
+                return
         self._stop_reading_head()
         self._buffer = None
         self.must_close = True
-        self.exchange = exchange = Exchange(self, self.frontend, UNREADABLE)
+        self.exchange = exchange = self.new_exchange(UNREADABLE)
         exchange.fail(error.status, REFUSALS.get(error.status, "bad_request"))
 
     def _is_read(self, exchange: CarriedExchange) -> bool:
@@ -385,10 +435,7 @@ class ClientConnection(ExchangeCarrier):
         framing: bytes | None = None,
         *,
         change: FieldChange | None = None,
-        until_close: bool = False,
     ) -> bytes:
-        if until_close:
-            self.must_close = True
         connection = self._connection_line(exchange)
         if change is not None:
             fields = [(field.written_name, field.value) for field in head.block.end_to_end()]
@@ -400,10 +447,30 @@ class ClientConnection(ExchangeCarrier):
             image = head.images[framing, connection] = response_image(head, head.block.lines, line, connection)
         return image
 
+    def framing(
+        self, exchange: ExchangeToServe, head: ResponseHead, body: MessageBody | None, *, compressed: bool
+    ) -> Framing:
+        length = head.block.length
+        if compressed:
+            return _IN_CHUNKS
+        if length is not None and (body is not None or head.status not in _WITHOUT_LENGTH):
+            return Framing(length_line(length))
+        return Framing() if body is None else self._framing_without_length(exchange)
+
+    def _framing_without_length(self, exchange: ExchangeToServe) -> Framing:
+        """Return how the client gets a body whose length is not known before its end."""
+        if exchange.head.minor:
+            return _IN_CHUNKS
+        self.must_close = True
+        return Framing(until_close=True)
+
     def usual_image(self, head: ResponseHead, connection: bytes) -> bytes:
         image = response_image(head, head.block.lines, _own_framing(head), connection)
         head.images[None, connection] = image
         return image
+
+    def write_continue(self) -> None:
+        self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def write_interim(self, exchange: Exchange, head: ResponseHead) -> None:
         try:
@@ -411,95 +478,17 @@ class ClientConnection(ExchangeCarrier):
         except OSError:
             exchange.client_left()
 
-    def respond(
-        self,
-        exchange: Exchange,
-        status: int,
-        fields: HeaderFields,
-        body: Body,
-        content_coding: bytes,
-    ) -> None:
-        """Send a response of the balancer itself."""
-        body = joined(body)
-        framing = self._own_framing(exchange, status, body_length(body), content_coding)
-        first = status_line(status) if _has_date(fields) else _first_lines(status, int(time.time()))
-        head = b"".join((first, field_lines(fields), framing, self._connection_line(exchange), b"\r\n"))
-        if exchange.head.method == b"HEAD":
-            release_parts(body)
-            body, framing, content_coding = b"", b"", b""
-        try:
-            if isinstance(body, bytes) and not content_coding:
-                exchange.bytes_out = len(body)
-                self.write_two(head, body)
-                exchange.response_complete()
-            else:
-                parts = (body,) if isinstance(body, bytes) else body
-                self._write_parts(exchange, head, parts, self._own_coding(exchange, framing, content_coding))
-        except OSError:
-            release_parts(body)
-            exchange.client_left()
-
-    def _own_framing(self, exchange: Exchange, status: int, length: int | None, content_coding: bytes) -> bytes:
-        """Return the line that frames the body of a response of the balancer itself. ``length``: None = not known."""
+    def own_framing(self, exchange: Exchange, status: int, length: int | None) -> Framing:
         if status in (204, 304):
-            return b""
-        if length is not None and not content_coding:
-            return length_line(length)
-        if exchange.head.minor:
-            return CHUNKED
-        self.must_close = True
-        return b""
+            return Framing()
+        return self._framing_without_length(exchange) if length is None else Framing(length_line(length))
 
-    def _own_coding(self, exchange: Exchange, framing: bytes, content_coding: bytes) -> Coding | None:
-        if content_coding:
-            return self._compressing(exchange, content_coding)
-        return ChunkedCoding() if framing == CHUNKED else None
+    def own_head(self, exchange: Exchange, status: int, fields: HeaderFields, framing: Framing) -> bytes:
+        first = status_line(status) if has_date(fields) else _first_lines(status, int(time.time()))
+        return b"".join((first, field_lines(fields), framing.line, self._connection_line(exchange), b"\r\n"))
 
-    def _write_parts(self, exchange: Exchange, head: bytes, parts: Sequence[BodyPart], coding: Coding | None) -> None:
-        first = parts[0]
-        self.write(head, more=isinstance(first, bytes | FilePart) or first.ready(0) > 0)
-        self.response_flow = flow = PartsFlow(self, parts, self, coding)
-        flow.pace = exchange.response_pace(flow.pump)
-        exchange.watch_idle()
-        flow.pump()
-
-    def _compressing(self, exchange: Exchange, content_coding: bytes) -> Coding:
-        from lb.http.compressed_body import CompressedCoding  # noqa: PLC0415 - the libraries take memory
-        from lb.http.encoders import Encoder  # noqa: PLC0415 - the same
-
-        return CompressedCoding(Encoder(content_coding, exchange.spawn), self._coded, chunked=False)
-
-    def _coded(self, data: bytes) -> None:
-        """A thread has compressed a piece."""
-        if isinstance(self.response_flow, PartsFlow):
-            self.loop.refresh()
-            self.response_flow.coded(data)
-
-    def flow_ended(self, flow: PartsFlow) -> None:
-        """A response of the balancer itself is written."""
-        exchange = self.exchange
-        assert isinstance(exchange, Exchange)  # noqa: S101 - the flow is cancelled with it
-        exchange.bytes_out = flow.written
-        self.response_flow = None
-        exchange.response_complete()
-
-    def flow_failed(self, flow: PartsFlow, error: OSError | EOFError) -> None:
-        """The client is gone, or the file is not what it was."""
-        exchange = self.exchange
-        assert isinstance(exchange, Exchange)  # noqa: S101 - the same
-        exchange.bytes_out = flow.written
-        self.response_flow = None
-        if isinstance(error, OSError):
-            exchange.client_left()
-        else:
-            exchange.abort("bad_response")
-
-    def again(self) -> None:
-        if isinstance(self.response_flow, PartsFlow) and not self.closed:
-            self.queued = False
-            self.response_flow.pump()
-        else:
-            super().again()
+    def write_head(self, head: bytes, *, more: bool) -> None:
+        self.write(head, more=more)
 
     # Between requests
 
@@ -622,12 +611,14 @@ class ClientConnection(ExchangeCarrier):
         """The listener accepts no more: end the connection once it is idle. A response ends it too."""
         if self._is_busy or self._finished:
             return
-        queue, now = self.frontend.drain_queue, self._context.clock()
-        if now - self._idle_since >= queue.timeout:
+        queue, now, since = self.frontend.drain_queue, self._context.clock(), self._idle_since
+        if not self.received:
+            since += FIRST_REQUEST_GRACE - DRAIN_GRACE
+        if now - since >= queue.timeout:
             self._end_idle("stopped")
         else:
             queue.discard(self)
-            queue.renew(self, self._idle_since)
+            queue.renew(self, since)
 
     def _end_idle(self, reason: Reason) -> None:
         try:
@@ -661,20 +652,8 @@ class ClientConnection(ExchangeCarrier):
 
     def _read_lingering(self) -> None:
         """Drop what the client sends, until its end."""
-        self.unread = b""
-        try:
-            for _ in range(MOST_IN_TURN):
-                data = self.read()
-                if data is None:
-                    return
-                if not data:
-                    self._finish("lb", "eof")
-                    return
-                self.turn.budget -= len(data)
-        except OSError:
+        if self.drop_input():
             self._finish("lb", "eof")
-            return
-        self.continue_later()
 
     def lost(self, ended_by: EndedBy, reason: Reason) -> None:
         """The connection cannot go on."""
@@ -688,16 +667,6 @@ class ClientConnection(ExchangeCarrier):
     def failed(self, exception: Exception | None = None) -> None:  # noqa: ARG002 - reported by the loop
         """A bug: a truncated stream must not look complete."""
         self.close("reset")
-
-    @property
-    def backend(self) -> Backend | None:
-        exchange = self.exchange
-        return exchange.upstream.backend if exchange is not None and exchange.upstream is not None else None
-
-    @property
-    def server(self) -> Backend | None:
-        exchange = self.exchange
-        return exchange.upstream.used if exchange is not None and exchange.upstream is not None else None
 
     @property
     def bytes_in(self) -> int:
@@ -748,6 +717,26 @@ class ClientConnection(ExchangeCarrier):
         if not self._finished:
             self._finish("lb", reason, reset=True)
 
+    @property
+    def has_ahead(self) -> bool:
+        """Bytes behind the request's head were read already."""
+        return self.unread != b"" or self._buffer is not None
+
+    def hand_over(self) -> tuple[bytes, tuple[Callable[[], None], ...]]:
+        """Leave the client to another owner, which serves it to its end.
+
+        Return the bytes that were read ahead, and what is to be called at the end. The socket's handler stays this one
+        until the owner has replaced it.
+        """
+        ahead = self.unread if self._buffer is None else self._buffer.take_all() + self.unread
+        on_close, self._on_close = self._on_close, ()
+        self._leave_queues()
+        self._buffer = self.exchange = None
+        self.unread = b""
+        self._finished = self.closed = True  # for a turn that was requested before: it would read what is not its own
+        self._context.closed(self)
+        return ahead, on_close
+
     def _leave_queues(self) -> None:
         frontend = self.frontend
         self._stop_reading_head()
@@ -774,7 +763,7 @@ class ClientConnection(ExchangeCarrier):
     def _finish(self, ended_by: EndedBy, reason: Reason, *, reset: bool = False) -> None:
         """End the connection. Every path ends here."""
         self._finished = True
-        context, frontend = self._context, self.frontend
+        context = self._context
         self._leave_queues()
         self._leave_socket(reset=reset)
         self._buffer = None
@@ -790,15 +779,17 @@ class ClientConnection(ExchangeCarrier):
                 callback()
         context.closed(self)
         self.left_listener()
-        if frontend.records_connections:
-            self._record(ended_by, reason)
+        self._report(ended_by, reason)
 
     def left_listener(self) -> None:
         """The connection counts no more."""
         self.frontend.closed()
 
-    def _record(self, ended_by: EndedBy, reason: Reason) -> None:
+    def _report(self, ended_by: EndedBy, reason: Reason) -> None:
+        """Write the record, if somebody wants it."""
         context = self._context
+        if not self.frontend.records_connections:
+            return
         context.sink(
             HttpConnectionClosed(
                 self.id,
@@ -813,11 +804,16 @@ class ClientConnection(ExchangeCarrier):
                 self.sent,
                 ended_by,
                 reason,
-                self._proxied.peer if self._proxied is not None else None,
+                self.peer,
             )
         )
 
 
-def _has_date(fields: HeaderFields) -> bool:
-    """Return True for a response of the cache: its Date is that of the server."""
-    return any(len(name) == 4 and name.lower() == b"date" for name, _ in fields)
+def drain(context: ConnectionContext, frontend: HttpFrontend) -> None:
+    """Let the requests of a listener under way finish, and end each connection with its next response, or once idle."""
+    frontend.draining = frontend.closes = True
+    for connection in list(context.open):
+        if isinstance(connection, ClientConnection) and connection.frontend is frontend:
+            connection.drain()
+    for multiplexed in list(frontend.multiplexed):
+        multiplexed.drain()

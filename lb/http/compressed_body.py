@@ -1,4 +1,4 @@
-"""The body of a response that is compressed on its way: decoded from the server's framing, and sent in chunks."""
+"""The body of a response that is compressed on its way: from the server's framing into the client's."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ __all__ = ["CompressedCoding"]
 class CompressedCoding:
     """Implements :class:`lb.http.flow.Coding`. Trailers are dropped.
 
-    ``chunked`` says how the server frames the body. ``resume`` gets what a thread has compressed, while :attr:`paused`
-    has just become false: write it, and pump the flow.
+    ``decodes``: the server sends the body in chunks; ``encodes``: the client gets chunks. ``resume`` gets what a thread
+    has compressed, while :attr:`paused` has just become false: write it, and pump the flow.
     """
 
-    def __init__(self, encoder: Encoder, resume: Callable[[bytes], None], *, chunked: bool) -> None:
+    def __init__(self, encoder: Encoder, resume: Callable[[bytes], None], *, decodes: bool, encodes: bool) -> None:
         self._encoder = encoder
         self._resume = resume
-        self._plain = PlainCoding() if chunked else None
+        self._plain = PlainCoding() if decodes else None
+        self._encodes = encodes
 
     @property
     def paused(self) -> bool:
@@ -28,15 +29,19 @@ class CompressedCoding:
         return self._encoder.paused
 
     def feed(self, data: bytes) -> bytes:
-        """Return the chunk of what came; nothing if it is for a thread."""
+        """Return what came, encoded; nothing if it is for a thread."""
         plain = data if self._plain is None else self._plain.feed(data)
         if self._encoder.is_quick(len(plain)):
-            return chunk(self._encoder.feed(plain))
+            return self._framed(self._encoder.feed(plain))
         self._encoder.feed_later(plain, self._encoded)
         return b""
 
     def _encoded(self, data: bytes) -> None:
-        self._resume(chunk(data))
+        self._resume(self._framed(data))
+
+    def _framed(self, data: bytes) -> bytes:
+        return chunk(data) if self._encodes else data
 
     def finish(self) -> bytes:
-        return b"%s0\r\n\r\n" % chunk(self._encoder.finish())
+        rest = self._framed(self._encoder.finish())
+        return b"%s0\r\n\r\n" % rest if self._encodes else rest

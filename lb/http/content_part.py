@@ -14,7 +14,7 @@ class ContentPart:
     Implements :class:`lb.cache.content.ContentReader` and :class:`lb.http.file_flow.ComingPart`.
     """
 
-    __slots__ = ("_stream", "content", "length", "position")
+    __slots__ = ("_lost", "_stream", "content", "length", "position")
 
     def __init__(self, content: Content, offset: int = 0, length: int | None = None) -> None:
         self.content = content
@@ -23,16 +23,17 @@ class ContentPart:
         self.length = length
         self.position = offset
         self._stream: EpollStream | None = None
+        self._lost = False
         content.enter(self)
 
     @property
     def failed(self) -> bool:
         """The rest will never come."""
-        return self.content.failed
+        return self._lost or self.content.failed
 
     def ready(self, sent: int) -> int:
         """Return how many bytes can be sent now, after the ``sent`` first ones."""
-        ready = max(0, self.content.size - self.position)
+        ready = max(0, self.content.size - self.position) if not self._lost else 0
         return ready if self.length is None else min(ready, self.length - sent)
 
     def is_sent(self, sent: int) -> bool:
@@ -49,6 +50,10 @@ class ContentPart:
     def content_came(self) -> None:
         if self._stream is not None and not self._stream.closed:
             self._stream.continue_later()
+
+    def left_behind(self) -> None:
+        self._lost = True
+        self.content_came()
 
     def move(self, count: int) -> None:
         """So many more bytes were sent."""

@@ -15,19 +15,25 @@ _PROBLEMS = (b"application/problem+json", b"application/json")
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
-def error_page(status: int, accept: bytes, request_id: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def error_page(
+    status: int, accept: bytes, request_id: str, detail: str = ""
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return fields and body of an error: a problem in JSON (RFC 9457) for who prefers JSON, else plain text.
 
-    ``accept`` is the value of Accept, empty without one. The page is of this request alone, so it must not be stored.
+    ``accept`` is the value of Accept, empty without one. ``detail``: one more line.
+    The page is of this request alone, so it must not be stored.
     """
     title = _PHRASES.get(status, "Error")
     if _prefers_json(accept):
         content_type = b"application/problem+json"
         problem = {"type": "about:blank", "title": title, "status": status, "request_id": request_id}
+        if detail:
+            problem["detail"] = detail
         body = json.dumps(problem).encode()
     else:
         content_type = b"text/plain; charset=utf-8"
-        body = f"{status} {title}\nRequest id: {request_id}\n".encode()
+        more = f"{detail}\n" if detail else ""
+        body = f"{status} {title}\n{more}Request id: {request_id}\n".encode()
     return [(b"Content-Type", content_type), (b"Cache-Control", b"no-store")], body
 
 

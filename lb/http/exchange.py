@@ -16,15 +16,15 @@ import trio
 from lb.events import EndedBy, HttpRequest, Reason, RequestReason
 from lb.http.carrier import Carrier, Upstream
 from lb.http.error_page import error_page
-from lb.http.file_flow import Body, body_length, release_parts
+from lb.http.file_flow import Body, BodyPart, body_length, release_parts
 from lb.http.forwarded import read_forwarding
 from lb.http.frontend import HttpFrontend, RunningRoute
 from lb.http.header_edits import FieldChange
 from lb.http.pace import Pace
 from lb.http.steps import Step
-from lb.http1.body import LengthBody, MessageBody
+from lb.http1.body import LengthBody, MessageBody, read_trailers
 from lb.http1.chunks import ChunkWalker
-from lb.http1.field import EXPECT, FORWARDED
+from lb.http1.field import EXPECT, FORWARDED, Field
 from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead
@@ -93,7 +93,7 @@ class CarriedUpstream(Protocol):
 class ExchangeCarrier(Carrier, abc.ABC):
     """What an exchange needs of its carrier."""
 
-    __slots__ = ("buckets", "exchange", "scheme", "trusted")
+    __slots__ = ("buckets", "exchange", "held", "more_comes", "scheme", "trusted")
     buckets: Sequence[tuple[SharedBucket, SharedBucket]]
     """The limits of its bandwidth: from the client, to the client."""
     scheme: bytes
@@ -102,6 +102,10 @@ class ExchangeCarrier(Carrier, abc.ABC):
     """The peer is a proxy that is believed."""
     exchange: CarriedExchange | None
     """What is served."""
+    more_comes: bool
+    """Another head is there, and is read as soon as this request is answered."""
+    held: tuple[bytes, ...]
+    """Whole responses that are sent together with the next one, at most those of a turn. Only while more comes."""
 
     @abc.abstractmethod
     def respond(
@@ -113,6 +117,14 @@ class ExchangeCarrier(Carrier, abc.ABC):
         content_coding: bytes,
     ) -> None:
         """Send a response of the balancer itself, compressed if there is a content coding."""
+
+    @abc.abstractmethod
+    def send_parts(self, exchange: Exchange, head: bytes, parts: Sequence[BodyPart]) -> None:
+        """Send a response of the balancer itself, whose head is written already."""
+
+    @abc.abstractmethod
+    def write_continue(self) -> None:
+        """Send ``100 Continue``. Raises OSError."""
 
     @abc.abstractmethod
     def write_interim(self, exchange: Exchange, head: ResponseHead) -> None:
@@ -131,6 +143,10 @@ class ExchangeCarrier(Carrier, abc.ABC):
         """The client is gone."""
 
     @abc.abstractmethod
+    def new_exchange(self, head: RequestHead) -> Exchange:
+        """Make the exchange of a request."""
+
+    @abc.abstractmethod
     def usual_image(self, head: ResponseHead, connection: bytes) -> bytes:
         """Return a server's head with its own framing, and a line about the connection, or none."""
 
@@ -146,6 +162,8 @@ class ExchangeCarrier(Carrier, abc.ABC):
 class Exchange:
     """Implements :class:`lb.http.carrier.ExchangeToServe`, for steps and targets."""
 
+    takes_connect = False
+    """A CONNECT request opens a tunnel. A reverse proxy has none."""
     # Most requests need few of these: a class's attribute costs a request nothing.
     told: FieldChange | None = None
     """What servers are told of the client, as a change of the fields; None if no trusted proxy is in front."""
@@ -158,6 +176,8 @@ class Exchange:
     """What the cache did, if it was asked."""
     edits: FieldChange | None = None
     """What steps have changed of the fields for the server."""
+    grpc_status: int | None = None
+    """What a call of gRPC has come to."""
     bytes_in = 0
     """Bytes of the request's body."""
     bytes_out = 0
@@ -207,7 +227,7 @@ class Exchange:
         head = self.head
         if head.has_body:
             self.body = self._body()
-        if head.method == b"CONNECT":
+        if head.method == b"CONNECT" and not self.takes_connect:
             self.carrier.must_close = True  # what follows may be another protocol
             self.fail(405, "bad_request")
             return
@@ -297,13 +317,27 @@ class Exchange:
         self.response_begins(status)
         self.carrier.respond(self, status, fields, body, coding)
 
-    def fail(self, status: int, reason: RequestReason, fields: HeaderFields = ()) -> None:
+    def fail(self, status: int, reason: RequestReason, fields: HeaderFields = (), detail: str = "") -> None:
         if self.status is not None:
             self.abort(reason)
+        elif self.head.is_grpc:
+            self.fail_call(status, reason)
         else:
             accept = b", ".join(self.head.block.get_all(b"accept"))
-            page, body = error_page(status, accept, self.id)
+            page, body = error_page(status, accept, self.id, detail)
             self.respond(status, [*page, *fields], body, reason=reason)
+
+    def fail_call(self, status: int, reason: RequestReason, *, by_deadline: bool = False) -> None:
+        """Answer a call of gRPC as clients of gRPC expect it: the status stands for the error with this HTTP status."""
+        from lb.http.grpc import error_fields  # noqa: PLC0415 - only who has HTTP/2 needs it
+
+        self.grpc_status, fields = error_fields(status, by_deadline=by_deadline)
+        if self.status is None:
+            self.respond(200, fields, reason=reason)
+        elif not self.ended:
+            self._reason = reason
+            self._leave_server()
+            self.response_complete(trailers=read_trailers(fields[1:]))
 
     def refuse_body(self, status: int) -> None:
         """The request's body is malformed, or too large."""
@@ -314,7 +348,7 @@ class Exchange:
         """Tell the client to send its body: it is kept here, for another attempt."""
         self.continue_sent = True
         try:
-            self.carrier.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.carrier.write_continue()
         except OSError:
             self.client_left()
 
@@ -329,14 +363,14 @@ class Exchange:
     def expects_continue(self) -> bool:
         """The client waits for ``100 Continue`` before it sends its body."""
         head = self.head
-        return bool(head.block.meanings & EXPECT) and head.minor == 1 and not self.continue_sent
+        return bool(head.block.meanings & EXPECT) and head.minor > 0 and not self.continue_sent
 
     def response_begins(self, status: int) -> None:
         """The first byte of the response is sent next."""
         self.status = status
         self.responded_at = self.carrier.turn.now
 
-    def response_complete(self, *, close: bool = False) -> None:
+    def response_complete(self, *, close: bool = False, trailers: Sequence[Field] = ()) -> None:  # noqa: ARG002 - in HTTP/1, they are in the chunks
         """The whole response was sent, but for what the client has not taken yet."""
         if close:
             self.carrier.must_close = True
@@ -407,9 +441,14 @@ class Exchange:
         for scope in self._scopes:
             scope.cancel()
         self._leave_server()
-        if self.frontend.is_recorded and not self.carrier.from_peer:
-            self.frontend.context.sink(self._record())
+        if not self.carrier.from_peer:
+            self._report()
         self.upstream = None  # break the reference cycle
+
+    def _report(self) -> None:
+        """Write the record of what has ended."""
+        if self.frontend.is_recorded:
+            self.frontend.context.sink(self._record())
 
     def _record(self) -> HttpRequest:
         route, upstream = self.route, self.upstream
@@ -435,6 +474,7 @@ class Exchange:
             upstream.attempts if upstream is not None else (),
             self.cache,
             self._reason,
+            self.grpc_status,
         )
 
     # Limits

@@ -6,6 +6,7 @@ The request is read, judged and routed by the code that serves requests.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import attrs
 
@@ -17,9 +18,10 @@ from lb.http.rewriting import TargetChange
 from lb.http.routes import Router, all_routes
 from lb.http.sticky_values import StickyValues
 from lb.http.templates import RequestValues, Template
+from lb.http.viewer_links import LinkedHeads, ViewerLinks, problem
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HeadBuffer
-from lb.http1.request_head import RequestHead, RequestHeads
+from lb.http1.request_head import RequestHead
 from lb.http1.target import split_absolute
 from lb.model import Files, HttpSettings, ListenerSpec, PoolSpec, Redirect, Respond, RouteSpec
 from lb.model.address import Client
@@ -31,42 +33,56 @@ __all__ = ["explain_request"]
 
 
 def explain_request(
-    listener: ListenerSpec, peer: Client, asked: AskedRequest, pools: Mapping[str, PoolSpec], secret: bytes | None
+    listener: ListenerSpec,
+    peer: Client,
+    asked: AskedRequest,
+    pools: Mapping[str, PoolSpec],
+    secret: bytes | None,
+    now: float,
 ) -> RoutedRequest:
-    """Return what a listener would do with a request of a peer. ``secret`` is that of sticky cookies, if it is known.
+    """Return what a listener would do with a request of a peer at ``now``, in seconds since 1970.
 
+    ``secret`` is that of sticky cookies, if it is known.
     Raises ValueError if the URL is none, or a header is not one line with a name.
     """
     settings = listener.settings
     assert isinstance(settings, HttpSettings)  # noqa: S101 - read_settings returns this type
     data = _head(asked)
+    router = Router([(route, route) for route in all_routes(settings)])
     try:
-        head = _read(data, settings)
+        head = _read(data, settings, router)
         if head.method == b"CONNECT":
             return RoutedRequest(asked, peer, "CONNECT is for mode forward", error=405)
         path = head.path
     except MalformedError as error:
         return RoutedRequest(asked, peer, f"refused: {error}", error=error.status)
-    router = Router([(route, route) for route in all_routes(settings)])
-    why = router.explain(head.host, path, head.method)
-    route = router.find(head.host, path, head.method)
+    why, route = router.explain(head.host, path, head.method), router.find(head.host, path, head.method)
     scheme = b"http" if listener.tls is None else b"https"
     forwarding = read_forwarding(head, peer, scheme, settings.trusted_proxies, b"")
     client = client_with(forwarding.client, head)
     if route is None:
         return RoutedRequest(asked, client, why, error=404)
     values = RequestValues(head, forwarding.client.host.encode(), forwarding.scheme, b"ID")
-    if 0 < settings.max_body < (head.block.length or 0):
-        return RoutedRequest(asked, client, f"{why}; its body is longer than max_body", route, error=413)
-    if isinstance(route.target, Files) and head.method not in (b"GET", b"HEAD"):
-        return RoutedRequest(asked, client, f"{why}; files take GET and HEAD only", route, error=405)
+    if refused := _refused(head, route, settings, now):
+        return RoutedRequest(asked, client, f"{why}; {refused[1]}", route, error=refused[0])
     found = RoutedRequest(asked, client, why, route, answer=_answer(route, values))
     if found.answer:
         return found
     server = _sticky_server(head, pools[found.pool], secret)
     key = _cache_key(route, head, values.scheme)
-    target, host = _target(route, head), _host(route, head)
-    return attrs.evolve(found, target=target, host=host, sticky_server=server, cache_key=key)
+    target = TargetChange(route).target(head).decode()
+    return attrs.evolve(found, target=target, host=_host(route, head), sticky_server=server, cache_key=key)
+
+
+def _refused(head: RequestHead, route: RouteSpec, settings: HttpSettings, now: float) -> tuple[int, str] | None:
+    """Return the status of an error that the request gets before its target, and why; None if there is none."""
+    if 0 < settings.max_body < (head.block.length or 0):
+        return 413, "its body is longer than max_body"
+    if route.viewer_secret is not None and (without := problem(head, now)):
+        return 403, without
+    if isinstance(route.target, Files) and head.method not in (b"GET", b"HEAD"):
+        return 405, "files take GET and HEAD only"
+    return None
 
 
 def _answer(route: RouteSpec, values: RequestValues) -> str:
@@ -99,10 +115,6 @@ def _cache_key(route: RouteSpec, head: RequestHead, scheme: bytes) -> bytes:
     return KeyTemplate(route.cache.key)(scheme, head)
 
 
-def _target(route: RouteSpec, head: RequestHead) -> str:
-    return TargetChange(route).target(head).decode()
-
-
 def _host(route: RouteSpec, head: RequestHead) -> str:
     match route.host_header:
         case "client":
@@ -113,14 +125,19 @@ def _host(route: RouteSpec, head: RequestHead) -> str:
             return host
 
 
-def _read(data: bytes, settings: HttpSettings) -> RequestHead:
+def _read(data: bytes, settings: HttpSettings, router: Router[RouteSpec]) -> RequestHead:
     """Read a head as a listener does. Raises MalformedError."""
     buffer = HeadBuffer(settings.max_header)
     buffer.feed(data)
     head = buffer.take_head()
     if head is None or len(buffer):
         raise MalformedError("the head does not end where it should")
-    return RequestHeads().read(head)
+    return LinkedHeads(partial(_links_of, router)).read(head)
+
+
+def _links_of(router: Router[RouteSpec], head: RequestHead) -> ViewerLinks | None:
+    route = router.find(head.host, head.path, head.method)
+    return None if route is None or route.viewer_secret is None else ViewerLinks(route.viewer_secret, route.path)
 
 
 def _head(asked: AskedRequest) -> bytes:

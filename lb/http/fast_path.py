@@ -25,23 +25,28 @@ _FIRST_RETRIED = 502
 
 
 def begin_fast(
-    carrier: ExchangeCarrier, frontend: HttpFrontend, head: RequestHead, route: RunningRoute, target: PoolTarget
+    carrier: ExchangeCarrier,
+    frontend: HttpFrontend,
+    head: RequestHead,
+    route: RunningRoute,
+    target: PoolTarget,
+    kind: type[FastRequest] | None = None,
 ) -> None:
     """Begin a request on the fast path, or an exchange if it has no kept connection.
 
-    The caller has looked: route, head and carrier are usual.
+    The caller has looked: route, head and carrier are usual. ``kind`` is that of the carrier; None = HTTP/1.
     """
     pool = target.pool
     backend = pool.pick(carrier.client, ())
     server = target.kept.take(backend) if backend is not None else None
     if backend is None or server is None:
-        exchange = Exchange(carrier, frontend, head)
+        exchange = carrier.new_exchange(head)
         exchange.route = route
         exchange.upstream = UpstreamRequest(exchange, target)
         carrier.exchange = exchange
         exchange.upstream.start(backend)
         return
-    request = FastRequest(carrier, frontend, head, route, target, backend, server)
+    request = (kind or FastRequest)(carrier, frontend, head, route, target, backend, server)
     carrier.exchange = request
     request.send()
 
@@ -52,6 +57,8 @@ class FastRequest:
     __slots__ = ("backend", "began", "carrier", "frontend", "head", "id", "route", "server", "target")
     body = None
     ended = False
+    kept_open = b""
+    """Names the head of a response after which the client's connection stays open, as the carrier writes it."""
 
     def __init__(
         self,
@@ -97,7 +104,7 @@ class FastRequest:
     def response(self, head: ResponseHead, rest: memoryview) -> bool:
         carrier, frontend, server = self.carrier, self.frontend, self.server
         status = head.status
-        whole = head.fixed == len(rest) or head.is_whole_in_chunks(rest, self.max_header)
+        whole = head.fixed == len(rest) or (carrier.knows_chunks and head.is_whole_in_chunks(rest, self.max_header))
         if not whole or status >= _FIRST_RETRIED or frontend.closes or carrier.must_close:
             return self.unfold().response(head, rest)
         now = carrier.turn.now
@@ -105,9 +112,9 @@ class FastRequest:
         if timing is not None and timing.first_byte is not None:
             timing.first_byte.add(now - self.began)
         keep_alive = b"close" not in self.head.block.options
-        connection = b"" if keep_alive else CLOSE
+        connection = self.kept_open if keep_alive else CLOSE
         try:
-            carrier.write_two(head.images.get((None, connection)) or carrier.usual_image(head, connection), rest)
+            carrier.write_whole(head.images.get((None, connection)) or carrier.usual_image(head, connection), rest)
         except OSError:
             self.unfold().exchange.client_left()
             return False
@@ -168,7 +175,7 @@ class FastRequest:
         return upstream
 
     def _exchange(self) -> Exchange:
-        exchange = Exchange(self.carrier, self.frontend, self.head)
+        exchange = self.carrier.new_exchange(self.head)
         exchange.id, exchange.began, exchange.route = self.id, self.began, self.route
         self.carrier.exchange = exchange
         return exchange

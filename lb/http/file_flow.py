@@ -321,12 +321,17 @@ class PartsFlow:
                 return 0
         if to_end and count == left and not file.is_intact():
             raise EOFError("the file was changed")
-        send = self._sendfile if self._stream.tls is None and self._coding is None else self._copy
+        send = self._sendfile if self._may_splice else self._copy
         sent = send(file.fd, offset, count)
         self._moved(sent)
         if not self._stream.writable:
             self._resident_until = 0  # until the client accepts more, the page cache may lose them
         return sent
+
+    @property
+    def _may_splice(self) -> bool:
+        stream = self._stream
+        return stream.tls is None and stream.spliced and self._coding is None
 
     def _moved(self, count: int) -> None:
         self._sent += count

@@ -197,6 +197,7 @@ class Flow:
         return (
             source.tls is None
             and sink.tls is None
+            and source.spliced
             and sink.spliced
             and self._coding is None
             and self.kept is None

@@ -19,6 +19,7 @@ from lb.http.routes import Router, all_routes
 from lb.http.step_factory import make_steps
 from lb.http.steps import Step
 from lb.http.upstream_request import PoolTarget
+from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead, RequestHeads
 from lb.http1.response_head import ResponseHeads
 from lb.model import Files, HttpSettings, ListenerSpec, Redirect, Respond, RouteSpec, ToPool
@@ -27,14 +28,16 @@ from lb.net.deadlines import DeadlineQueue
 from lb.pools.pool import Pool
 from lb.proxy.bandwidth_limits import BandwidthLimits
 from lb.proxy.context import ConnectionContext
-from lb.proxy.route import make_route
+from lb.proxy.route import Route, make_route
 from lb.relay.epoll_splicer import EpollSplicer
 from lb.relay.token_bucket import BandwidthLimit
 
 if TYPE_CHECKING:
     from lb.http.cached_route import CachedRoute, Peers
+    from lb.http.http2_support import Http2Support, Multiplexed
+    from lb.http.viewer_access import ViewerAccess
 
-__all__ = ["HttpFrontend", "RunningRoute"]
+__all__ = ["DRAIN_GRACE", "FIRST_REQUEST_GRACE", "HttpFrontend", "RunningRoute"]
 
 LINGER_TIME = 2.0
 """Seconds in which a client whose connection is closed may take the last response, while its own bytes are dropped."""
@@ -43,6 +46,9 @@ DRAIN_GRACE = 0.5
 """Seconds without a request after which a connection that is drained is closed.
 
 A client that is about to send one would lose it. With its next response, it is told to close."""
+
+FIRST_REQUEST_GRACE = 2.0
+"""The same for a connection that has had none yet: its client has just come for one, and may be slow."""
 
 
 @attrs.frozen(eq=False)
@@ -64,6 +70,8 @@ class RunningRoute:
     """What it has of a cache, if usual hits may take their fast path."""
     free_bytes: int = 0
     """Bytes of a response that pass before the limit applies."""
+    links: ViewerAccess | None = None
+    """Requests need one of these links. They are the first of the steps."""
 
 
 class HttpFrontend:
@@ -102,6 +110,10 @@ class HttpFrontend:
         """The limits of connections that are open, also of those that are limited no more."""
         self.cache_peers: Peers | None = None
         """The caches of the other workers, if there are any."""
+        self.http2: Http2Support | None = None
+        """Once the configuration offers HTTP/2."""
+        self.multiplexed: set[Multiplexed] = set()
+        """Open connections."""
         self.is_limited = False
         """New connections have limits of their bandwidth."""
         self.closes = False
@@ -121,7 +133,9 @@ class HttpFrontend:
         self.header_queue = deadlines.queue("header", spec.header_timeout)
         self.keep_alive_queue = deadlines.queue("idle_client", settings.keep_alive or spec.header_timeout)
         self.idle_queue = deadlines.queue("idle", settings.idle_timeout)
-        self.heads = RequestHeads()
+        self.heads = self._new_heads(settings)
+        if self.http2 is not None:
+            self.http2.configure(self._new_heads(settings), settings.max_header)
         self._router = Router([(route, self._run(route, spec, pools)) for route in all_routes(settings)])
         self.limits.configure(spec.bandwidth)
         self.is_limited = bool(spec.bandwidth)
@@ -133,13 +147,15 @@ class HttpFrontend:
         responder = self._responder(route, spec, pools)
         pool = route.target.pool if isinstance(route.target, ToPool) else ""
         changes = ResponseChanges(route)
-        steps = make_steps(spec.name, route, self.context)
+        links, steps = make_steps(spec.name, route, self.context)
         limit = BandwidthLimit(route.limit_rate) if route.limit_rate else None
-        running = RunningRoute(route.name, responder, pool, steps, changes, limit, free_bytes=route.limit_rate_after)
-        if steps or limit:
+        running = RunningRoute(
+            route.name, responder, pool, steps, changes, limit, free_bytes=route.limit_rate_after, links=links
+        )
+        if limit or any(step is not links for step in steps):
             return running
         if isinstance(responder, PoolTarget):
-            return attrs.evolve(running, fast=responder) if responder.is_plain else running
+            return attrs.evolve(running, fast=responder) if responder.is_plain and not links else running
         if route.cache is None or changes:
             return running
         from lb.http.cache_target import CacheTarget  # noqa: PLC0415 - only who has a cache needs it
@@ -162,14 +178,14 @@ class HttpFrontend:
             )
         made = make_route(pools[target.pool], spec, self.context.deadlines, self.context.tls)
         if route.cache is None:
-            return PoolTarget(self.context, self.loop, made, route, self._response_heads)
+            return self._pool_target(made, route)
         from lb.http.cache_target import CacheTarget  # noqa: PLC0415 - only who has a cache needs it
         from lb.http.cache_zones import CacheZones  # noqa: PLC0415 - the same
         from lb.http.cached_route import CachedRoute  # noqa: PLC0415 - the same
         from lb.http.cdn_loop import cdn_identity, with_cdn_loop  # noqa: PLC0415 - only who has a cache needs it
 
         identity = cdn_identity(self.context.secret)
-        pool_target = PoolTarget(self.context, self.loop, made, with_cdn_loop(route, identity), self._response_heads)
+        pool_target = self._pool_target(made, with_cdn_loop(route, identity))
         zone = self.context.of_mode(CacheZones).of(route.cache.zone)
         cached = CachedRoute(
             route.cache,
@@ -183,10 +199,39 @@ class HttpFrontend:
         )
         return CacheTarget(cached)
 
+    def _pool_target(self, made: Route, route: RouteSpec) -> PoolTarget:
+        kind: type[PoolTarget] = PoolTarget
+        if made.pool.spec.http.protocol == "h2":
+            from lb.http.http2_target import Http2PoolTarget  # noqa: PLC0415 - only who has such servers needs it
+
+            kind = Http2PoolTarget
+        return kind(self.context, self.loop, made, route, self._response_heads)
+
+    def _new_heads(self, settings: HttpSettings) -> RequestHeads:
+        if all(route.viewer_secret is None for route in settings.routes):
+            return RequestHeads()
+        from lb.http.viewer_links import LinkedHeads  # noqa: PLC0415 - only who has links needs it
+
+        return LinkedHeads(self._links_of)
+
+    def _links_of(self, head: RequestHead) -> ViewerAccess | None:
+        head.route = route = self.find(head)
+        return None if route is None else route.links
+
     def find(self, head: RequestHead) -> RunningRoute | None:
         """Return the route of a request; None if no route takes it. Raises MalformedError for a refused path."""
         path = b"/" if head.target == b"*" else head.path
         return self._router.find(head.host, path, head.method)
+
+    def route_of(self, head: RequestHead) -> RunningRoute | None:
+        """Return the route of a head that was not seen before; None also if its path is refused."""
+        shared = head.without_cookie or head
+        try:
+            route: RunningRoute | None = shared.route or self.find(shared)
+        except MalformedError:  # the exchange answers it
+            return None
+        head.route = shared.route = route
+        return route
 
 
 def _directories(context: ConnectionContext) -> Directories:

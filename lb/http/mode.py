@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from lb.http.client_connection import ClientConnection
+from lb.http.client_connection import ClientConnection, drain
 from lb.http.frontend import HttpFrontend
 from lb.http.settings import read_settings
 from lb.model import HttpSettings, ListenerSpec, PoolSpec
@@ -23,6 +24,8 @@ __all__ = ["HttpMode"]
 
 class HttpMode(Mode):
     """Implements :class:`lb.proxy.mode.Mode`."""
+
+    alpn = ("h2", "http/1.1")
 
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self._context = context
@@ -46,22 +49,35 @@ class HttpMode(Mode):
     ) -> RoutedRequest:
         from lb.http.explanation import explain_request  # noqa: PLC0415 - not needed to serve requests
 
-        return explain_request(listener, peer, asked, pools, secret)
+        return explain_request(listener, peer, asked, pools, secret, time.time())
 
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
         settings = spec.settings
         assert isinstance(settings, HttpSettings)  # noqa: S101 - read_settings returns this type
         if any(route.cache is not None for route in settings.routes):
-            self._prepare_caching(spec)
+            self._prepare_caching(spec, settings)
+        if settings.h2c or (spec.tls is not None and "h2" in spec.tls.alpn):
+            self._prepare_http2()
         self._frontend.configure(spec, settings, pools)
 
-    def _prepare_caching(self, spec: ListenerSpec) -> None:
+    def _prepare_http2(self) -> None:
+        """Load what only HTTP/2 needs."""
+        from lb.http.http2_frontend import Http2Frontend  # noqa: PLC0415
+
+        if self._frontend.http2 is None:
+            self._frontend.http2 = Http2Frontend(self._frontend)
+
+    def _prepare_caching(self, spec: ListenerSpec, settings: HttpSettings) -> None:
         """Load what only routes with a cache need."""
         from lb.http.cache_hit import serve_hit  # noqa: PLC0415
         from lb.http.cache_peers import CachePeers  # noqa: PLC0415
 
         context, frontend = self._context, self._frontend
         frontend.serve_hit = serve_hit
+        if any(route.viewer_secret is not None for route in settings.routes):
+            from lb.http.viewer_hit import serve_viewer_hit  # noqa: PLC0415 - only who has links needs it
+
+            frontend.serve_hit = serve_viewer_hit
         if context.place.workers > 1:
             peers = frontend.cache_peers
             if not isinstance(peers, CachePeers):
@@ -70,9 +86,6 @@ class HttpMode(Mode):
 
     def drain(self) -> None:
         """Let requests under way finish, and end each connection with its next response, or once it is idle."""
-        self._frontend.draining = self._frontend.closes = True
         if self._frontend.cache_peers is not None:
             self._frontend.cache_peers.close()
-        for connection in list(self._context.open):
-            if isinstance(connection, ClientConnection) and connection.frontend is self._frontend:
-                connection.drain()
+        drain(self._context, self._frontend)

@@ -11,7 +11,7 @@ from lb.http.cached_route import PEER_RESULT, CachedRoute
 from lb.http.carrier import ExchangeToServe
 from lb.http.header_edits import FieldChange
 from lb.http.response_changes import Variant
-from lb.http.server_connection import ServerConnection
+from lb.http.server_carrier import ServerCarrier
 from lb.http.upstream_request import UpstreamRequest
 from lb.http1.grammar import MalformedError
 from lb.http1.response_head import ResponseHead
@@ -56,7 +56,7 @@ class PassedRequest(UpstreamRequest):
         change = FieldChange(self._cached.replaced_names, tuple(self._cached.added(result, status)))
         return Variant(b"", change) if found is None else Variant(found.coding, found.change.then(change))
 
-    def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+    def deliver(self, server: ServerCarrier, head: ResponseHead, rest: memoryview) -> None:
         if not invalidates(self.exchange.head.method, head.status):
             super().deliver(server, head, rest)
             return
@@ -88,9 +88,9 @@ class PassedRequest(UpstreamRequest):
 
 
 class _Held:
-    """A response that waits. Implements :class:`lb.http.server_connection.ResponseFlow`: its body waits too."""
+    """A response that waits. Implements :class:`lb.http.server_carrier.ResponseFlow`: its body waits too."""
 
-    def __init__(self, server: ServerConnection, head: ResponseHead, rest: bytes) -> None:
+    def __init__(self, server: ServerCarrier, head: ResponseHead, rest: bytes) -> None:
         self.server = server
         self.head = head
         self.rest = rest

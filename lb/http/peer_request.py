@@ -17,7 +17,7 @@ from lb.http.carrier import ExchangeToServe
 from lb.http.header_edits import FieldChange
 from lb.http.passed_request import FORWARD
 from lb.http.response_changes import Variant
-from lb.http.server_connection import ServerConnection
+from lb.http.server_carrier import ServerCarrier
 from lb.http.upstream_request import PoolTarget, UpstreamRequest
 from lb.http1.field import CONDITION
 from lb.http1.response_head import ResponseHead
@@ -57,7 +57,7 @@ class PeerRequest(UpstreamRequest):
         self.done = True
         self._without()
 
-    def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+    def deliver(self, server: ServerCarrier, head: ResponseHead, rest: memoryview) -> None:
         result = self._result(head)
         self.server_name_used = None
         self.exchange.cache = result or "MISS"

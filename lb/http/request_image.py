@@ -37,16 +37,19 @@ class RequestImages:
     def image(self, exchange: ExchangeToServe, server: ServerSpec, *, passes_expect: bool) -> bytes:
         """Return the head for a server."""
         head = exchange.head
-        more = b""
-        if not head.block.is_bare:
-            if head.upgrade:
-                more = b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.upgrade
-            if passes_expect and exchange.expects_continue:
-                more += b"Expect: 100-continue\r\n"
+        more = self.lines_of_connection(exchange, passes_expect=passes_expect)
         if self.usual and exchange.told is None and exchange.edits is None:
             common = head.image or self.common(head)
             return b"%s%s%s\r\n%s\r\n" % (common, exchange.carrier.forwarded_lines, exchange.id.encode(), more)
         return b"%s%s%s\r\n" % (self._start(head, server), self._changed_lines(exchange), more)
+
+    def lines_of_connection(self, exchange: ExchangeToServe, *, passes_expect: bool) -> bytes:
+        """Return the lines about another protocol, and about a body that waits."""
+        head = exchange.head
+        if head.block.is_bare:
+            return b""
+        lines = b"Connection: upgrade\r\nUpgrade: %s\r\n" % head.upgrade if head.upgrade else b""
+        return lines + b"Expect: 100-continue\r\n" if passes_expect and exchange.expects_continue else lines
 
     def common(self, head: RequestHead) -> bytes:
         """Return what is the same for all clients, and keep it with the head as ``image``.
@@ -82,12 +85,16 @@ class RequestImages:
 
     def _first_lines(self, head: RequestHead, server: ServerSpec | None) -> bytes:
         """Return the end of the request line, Host, framing and Via."""
-        block = head.block
-        framing = CHUNKED if block.chunked else b"" if block.length is None else length_line(block.length)
+        framing = self.framing(head)
         host = self._host or (head.host if not self._to_server else b"")
         if not host:
             host = b"localhost" if server is None or server.address.is_unix else server.address.text.encode()
         return b" HTTP/1.1\r\nHost: %s\r\n%s%s" % (host, framing, VIA)
+
+    def framing(self, head: RequestHead) -> bytes:
+        """Return the line that frames the body, if there is one."""
+        block = head.block
+        return CHUNKED if block.chunked else b"" if block.length is None else length_line(block.length)
 
     def _changed_lines(self, exchange: ExchangeToServe) -> bytes:
         """Return the lines of a request with changes of its own."""

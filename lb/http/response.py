@@ -4,23 +4,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lb.http.carrier import ExchangeToServe
+from lb.http.carrier import ExchangeToServe, Framing
 from lb.http.flow import Coding, Flow, part_of_body
 from lb.http.response_changes import Variant
-from lb.http.server_connection import ServerConnection
-from lb.http1.body import LengthBody, MessageBody, UntilCloseBody
-from lb.http1.chunks import ChunkWalker
-from lb.http1.coding import ChunkedCoding, PlainCoding
+from lb.http.server_carrier import ServerCarrier
+from lb.http1.body import MessageBody, UntilCloseBody
+from lb.http1.coding import coding_for
 from lb.http1.grammar import MalformedError
 from lb.http1.response_head import ResponseHead
-from lb.http1.wire import CHUNKED, length_line
 from lb.relay.epoll_stream import EpollStream
 
 __all__ = ["Response", "ResponseOwner"]
-
-
-WITHOUT_LENGTH = (101, 204)
-"""Statuses of responses that must not have a Content-Length: RFC 9110, section 8.6."""
 
 
 class ResponseOwner(Protocol):
@@ -38,19 +32,18 @@ class Response:
 
     __slots__ = (
         "_change",
-        "_chunked",
         "_coding",
         "_content_coding",
         "_flow",
+        "_framing",
         "_head",
         "_owner",
         "_server",
         "body",
-        "until_close",
     )
 
     def __init__(
-        self, owner: ResponseOwner, server: ServerConnection, head: ResponseHead, variant: Variant | None
+        self, owner: ResponseOwner, server: ServerCarrier, head: ResponseHead, variant: Variant | None
     ) -> None:
         self._owner = owner
         self._server = server
@@ -59,68 +52,41 @@ class Response:
         self._content_coding = b"" if variant is None else variant.coding
         self._flow: Flow | None = None
         self._coding: Coding | None = None
-        self._chunked = False
-        self.until_close = False
-        """The client learns of the end of the body by the end of its connection."""
-        self.body = self._body()
-
-    def _body(self) -> MessageBody | None:
-        head, exchange = self._head, self._owner.exchange
-        if head.bodiless(exchange.head.method):
-            return None
-        if head.block.chunked:
-            return ChunkWalker(exchange.max_header)
-        if head.block.length is not None:
-            return LengthBody(head.block.length)
-        return UntilCloseBody()
+        self._framing = Framing()
+        exchange = owner.exchange
+        self.body = server.response_body(head, exchange.head.method, exchange.max_header)
 
     def begin(self, rest: memoryview) -> None:
         """Send the head, and what has come of the body. Raises MalformedError before anything is sent."""
-        exchange = self._owner.exchange
-        framing = self._framing()
-        self._chunked = framing == CHUNKED
+        exchange, compressed = self._owner.exchange, bool(self._content_coding)
+        self._framing = framing = exchange.carrier.framing(exchange, self._head, self.body, compressed=compressed)
+        if self.body is not None:
+            self._coding = self._compressing(self.body) if compressed else self._recoding(self.body)
         first = self._take(rest)
-        image = exchange.carrier.response_image(
-            exchange, self._head, framing, change=self._change, until_close=self.until_close
-        )
+        image = exchange.carrier.response_image(exchange, self._head, framing.line, change=self._change)
         exchange.response_begins(self._head.status)
+        body = self.body
+        complete = body is None or (body.done and not self._content_coding)
+        write = exchange.carrier.write_two if not complete or (body and body.trailers) else exchange.carrier.write_whole
         try:
-            exchange.carrier.write_two(image, first)
+            write(image, first)
         except OSError:
             exchange.client_left()
             return
-        if self.body is None or self.body.done:
+        if body is None or complete:
             self._complete()
         else:
-            self._let_flow(self.body)
+            self._let_flow(body)
 
-    def _framing(self) -> bytes:
-        """Return the line that frames the body for the client, and choose how it is coded."""
-        block, minor = self._head.block, self._owner.exchange.head.minor
-        if self._content_coding:
-            return self._compressed(chunked=block.chunked)
-        if self.body is None:
-            has_none = block.length is None or self._head.status in WITHOUT_LENGTH
-            return b"" if has_none else length_line(block.length or 0)
-        if isinstance(self.body, LengthBody):
-            return length_line(self.body.left)
-        if minor == 0:
-            self.until_close = True
-            self._coding = PlainCoding() if block.chunked else None
-            return b""
-        if not block.chunked:
-            self._coding = ChunkedCoding()
-        return CHUNKED
+    def _recoding(self, body: MessageBody) -> Coding | None:
+        return coding_for(body, in_chunks=self._framing.in_chunks)
 
-    def _compressed(self, *, chunked: bool) -> bytes:
-        """The body is compressed on its way. Without one, in the response to HEAD, its length is not known."""
-        if self.body is not None:
-            from lb.http.compressed_body import CompressedCoding  # noqa: PLC0415 - the libraries take memory
-            from lb.http.encoders import Encoder  # noqa: PLC0415 - the same
+    def _compressing(self, body: MessageBody) -> Coding:
+        from lb.http.compressed_body import CompressedCoding  # noqa: PLC0415 - the libraries take memory
+        from lb.http.encoders import Encoder  # noqa: PLC0415 - the same
 
-            encoder = Encoder(self._content_coding, self._owner.exchange.spawn)
-            self._coding = CompressedCoding(encoder, self._resume, chunked=chunked)
-        return CHUNKED
+        encoder = Encoder(self._content_coding, self._owner.exchange.spawn)
+        return CompressedCoding(encoder, self._resume, decodes=body.in_chunks, encodes=self._framing.in_chunks)
 
     def _resume(self, data: bytes) -> None:
         """A thread has compressed a piece."""
@@ -131,9 +97,10 @@ class Response:
     def _take(self, rest: memoryview) -> bytes | memoryview:
         """Return what the client gets of the bytes that came with the head."""
         body = self.body
-        if body is None or not rest or self._content_coding or self._owner.exchange.is_limited:
-            if rest:
-                self._server.give_back(bytes(rest))
+        if rest and (body is None or self._content_coding or self._owner.exchange.is_limited):
+            self._server.give_back(bytes(rest))
+            return b""
+        if body is None or self._content_coding or not (rest or body.done):
             return b""
         rest = part_of_body(body, rest, self._server)
         out: bytes | memoryview = rest
@@ -164,8 +131,9 @@ class Response:
     def _complete(self) -> None:
         owner, server = self._owner, self._server
         reusable = self._head.keep_alive and not isinstance(self.body, UntilCloseBody) and not server.has_more()
+        trailers = self.body.trailers if self.body is not None else ()
         owner.response_complete(reusable=reusable)
-        owner.exchange.response_complete(close=self.until_close)
+        owner.exchange.response_complete(close=self._framing.until_close, trailers=trailers)
 
     def flow_failed(self, flow: Flow, stream: EpollStream, error: Exception) -> None:
         """One side failed. The client must not take what it has got for the whole."""
@@ -179,7 +147,7 @@ class Response:
     @property
     def may_end_unfinished(self) -> bool:
         """True if the client can tell from the framing that the body is not complete."""
-        return self._chunked
+        return self._framing.in_chunks
 
     def cancel(self) -> None:
         """Stop."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import Path
 
 from lb.http1.grammar import TOKEN_BYTES, MalformedError, is_host
 from lb.http1.target import routing_path, split_absolute
 from lb.model.http import Rate
-from lb.model.values import shown, text
+from lb.model.values import Reader, file_name, shown, text
+from lb.net.files import read_file
 
 __all__ = [
     "host_header",
@@ -19,6 +21,7 @@ __all__ = [
     "prefix_stripped",
     "request_rate",
     "route_name",
+    "secret_bytes",
     "url",
 ]
 
@@ -138,6 +141,24 @@ def url(value: object) -> str:
     if not (good and given.isascii() and given.isprintable() and " " not in given):
         raise ValueError(f"must be a URL like 'http://127.0.0.1:9091/verify', not {shown(given)}")
     return given
+
+
+def secret_bytes(directory: Path) -> Reader[bytes]:
+    """Return a reader for the name of a file with a secret: its bytes, without the last newline. Empty = no file."""
+
+    def read(value: object) -> bytes:
+        if value == "":
+            return b""
+        path = file_name(value)
+        try:
+            found = read_file(directory / path).removesuffix(b"\n")
+        except OSError as error:
+            raise ValueError(f"{shown(path)} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        if not found:
+            raise ValueError(f"{shown(path)} is empty")
+        return found
+
+    return read
 
 
 def request_rate(value: object) -> Rate:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from lb.http.field_settings import read_header_edits, request_field
+from lb.http.reference_settings import auth_of, cache_of
 from lb.http.route_names import named, problems, specificity
 from lb.http.route_readers import (
     host_header,
@@ -17,14 +18,15 @@ from lb.http.route_readers import (
     prefix_stripped,
     request_rate,
     route_name,
+    secret_bytes,
     url,
 )
 from lb.http.target_settings import read_target
-from lb.model import Files, RouteCache, RouteSpec, ToPool, UsersSpec
+from lb.model import Files, RouteCache, RouteSpec, Secret, ToMedia, ToPool
+from lb.model.media import MEDIA_KEY
 from lb.model.modes import References
-from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
-from lb.model.values import Reader, boolean, byte_size, shown, text, whole_number
+from lb.model.values import Reader, boolean, byte_size, whole_number
 
 __all__ = ["read_routes"]
 
@@ -88,16 +90,48 @@ def _route(table: Table, references: References) -> RouteSpec:
         methods=table.each("methods", method_name),
         request_headers=read_header_edits(table, "request_headers"),
         response_headers=read_header_edits(table, "response_headers"),
-        auth=_auth(table, references),
+        auth=auth_of(table, references),
         auth_headers=table.each("auth_headers", request_field),
-        cache=_cache(table, references),
+        cache=cache_of(table, references),
+        viewer_secret=_viewer_secret(table, references),
         **values,
     )
+    if isinstance(target, ToMedia):
+        route = _to_media(route, target, table)
     if len(table.errors) == errors_before:
         for key, problem in _without_effect(route):
             table.complain(problem, table.at(key))
     table.finish()
     return route
+
+
+def _to_media(route: RouteSpec, target: ToMedia, table: Table) -> RouteSpec:
+    """Return a route whose process sees the application's name in place of the route's path."""
+    for key in ("strip_prefix", "add_prefix", "host_header"):
+        if table.has(key):
+            table.complain("has no effect with 'media'", table.at(key))
+    if route.exact:
+        table.complain("must be a prefix with 'media'", table.at("path"))
+    cache = None if route.cache is None else _of_media(route.cache)
+    return attrs.evolve(
+        route, strip_prefix=route.path.rstrip("/"), add_prefix=f"/{target.media}", cache=cache, host_header="client"
+    )
+
+
+def _of_media(cache: RouteCache) -> RouteCache:
+    """Return the rules of a cache with the defaults of media: nobody gets a list while a newer one comes."""
+    default = RouteCache(cache.zone)
+    if cache.key == default.key:
+        cache = attrs.evolve(cache, key=MEDIA_KEY)
+    if cache.use_stale == default.use_stale:
+        cache = attrs.evolve(cache, use_stale=default.use_stale - {"updating"})
+    return cache
+
+
+def _viewer_secret(table: Table, references: References) -> Secret | None:
+    """Read the file of ``viewer_secret_file``; None if it is absent, or empty."""
+    secret = table.value("viewer_secret_file", secret_bytes(references.directory))
+    return Secret(secret) if secret else None
 
 
 def _hosts(table: Table) -> tuple[str, ...]:
@@ -108,23 +142,6 @@ def _hosts(table: Table) -> tuple[str, ...]:
         return table.each("host", host_name)
     host = table.value("host", host_name)
     return () if host is None else (host,)
-
-
-def _auth(table: Table, references: References) -> UsersSpec | None:
-    users = table.value("auth", text)
-    if users is None or users in references.users:
-        return None if users is None else references.users[users]
-    hint = did_you_mean(users, references.users)
-    table.complain(f"there are no users {shown(users)}{hint or f', as in [users.{users}]'}", table.at("auth"))
-    return None
-
-
-def _cache(table: Table, references: References) -> RouteCache | None:
-    if not (table.has("cache") and table.content["cache"]):
-        return None  # an empty table is no cache
-    from lb.http.cache_settings import read_route_cache  # noqa: PLC0415 - a process without caches loads none of it
-
-    return read_route_cache(table.table("cache"), references)
 
 
 def _without_effect(route: RouteSpec) -> Iterator[tuple[str, str]]:

@@ -3,53 +3,35 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from lb.http.server_carrier import ServerCarrier, ServerExchange
+from lb.http1.body import LengthBody, MessageBody, UntilCloseBody
+from lb.http1.chunks import ChunkWalker
+from lb.http1.coding import coding_for
+from lb.http1.field import Field
 from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HEAD_END, HeadBuffer
+from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead, ResponseHeads
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
 from lb.relay.epoll_loop import EpollLoop
-from lb.relay.epoll_stream import EpollStream
 from lb.tls.layer import Tls
 
 if TYPE_CHECKING:
-    from lb.http.flow import Flow
+    from lb.http.flow import Coding
 
-__all__ = ["ConnectionSettings", "ResponseFlow", "ServerConnection", "ServerConnectionOwner", "ServerExchange"]
+__all__ = ["ConnectionSettings", "ServerConnection", "ServerConnectionOwner"]
 
 SHORT_HEAD = 1024
 """Bytes of a head that no limit is below."""
 USUAL_HEAD = 4096
 """Bytes in which the end of a head is looked for first."""
-
-
-class ServerExchange(Protocol):
-    """The exchange that a connection carries."""
-
-    @property
-    def max_header(self) -> int:
-        """Maximum bytes of a response's head."""
-
-    def response(self, head: ResponseHead, rest: memoryview) -> bool:
-        """A head has come. ``rest`` is what has come after it. Return True if another head follows."""
-
-    def server_failed(self, error: Exception) -> None:
-        """The server failed before its response: OSError, EOFError at its end, MalformedError."""
-
-    def response_timed_out(self) -> None:
-        """The server has not responded in time."""
-
-
-class ResponseFlow(Protocol):
-    """What takes the body of a response."""
-
-    def pump(self) -> None:
-        """There may be more of it."""
 
 
 class ServerConnectionOwner(Protocol):
@@ -75,7 +57,7 @@ class ConnectionSettings:
     """Options of TCP keep-alive, set when a connection is kept for the first time."""
 
 
-class ServerConnection(EpollStream):
+class ServerConnection(ServerCarrier):
     """A connected socket of a server of a pool."""
 
     __slots__ = (
@@ -84,15 +66,9 @@ class ServerConnection(EpollStream):
         "_settings",
         "_spec",
         "_tls_spec",
-        "backend",
-        "exchange",
         "generation",
         "kept",
-        "pool",
-        "request_flow",
         "requests",
-        "response_flow",
-        "waiting_since",
     )
 
     def __init__(
@@ -107,10 +83,7 @@ class ServerConnection(EpollStream):
         super().__init__(loop, sock, tls, ready)
         self.backend = backend
         self.pool = settings.pool
-        self.exchange: ServerExchange | None = None
-        """None: the connection is idle."""
-        self.request_flow: Flow | None = None
-        self.response_flow: ResponseFlow | None = None
+        self.exchange = self.request_flow = self.response_flow = self.waiting_since = None
         self.generation = 0
         """Of the configuration for which it was kept last."""
         self.kept = False
@@ -122,8 +95,6 @@ class ServerConnection(EpollStream):
         self._tls_spec = settings.pool.spec.tls
         self._partial: HeadBuffer | None = None
         """A head that has not come completely."""
-        self.waiting_since: float | None = None
-        """When the whole request was sent; None: no response is due."""
         self._idle_since = now = loop.turn.now
         settings.response_queue.enter(self, now)
         settings.kept_queue.enter(self, now)
@@ -134,24 +105,42 @@ class ServerConnection(EpollStream):
         spec = self.backend.spec
         return (spec is self._spec or spec.address == self._spec.address) and self.pool.spec.tls == self._tls_spec
 
-    def begin(self, exchange: ServerExchange, data: bytes) -> None:
-        """Send a request's head, and what is there of its body. Raises OSError."""
+    def begin(
+        self,
+        exchange: ServerExchange,
+        asked: RequestHead,  # noqa: ARG002 - the image has it
+        head: bytes,
+        first: bytes,
+        *,
+        ended: bool,  # noqa: ARG002 - the framing tells
+    ) -> None:
         self.exchange = exchange
         self.requests += 1
-        self.write(data)
+        self.write(head + first if first else head)
+
+    def coding(self, head: RequestHead, body: MessageBody) -> Coding | None:
+        """In chunks, unless the head has a length."""
+        return coding_for(body, in_chunks=head.block.chunked)
+
+    def finish_request(self, trailers: Sequence[Field]) -> None:
+        """The framing tells that it has ended."""
+
+    def response_body(self, head: ResponseHead, method: bytes, max_trailer: int) -> MessageBody | None:
+        if head.bodiless(method):
+            return None
+        if head.block.chunked:
+            return ChunkWalker(max_trailer)
+        return UntilCloseBody() if head.block.length is None else LengthBody(head.block.length)
 
     @property
-    def has_partial_head(self) -> bool:
-        """Some bytes of a response's head have come."""
-        return self._partial is not None
+    def may_be_stale(self) -> bool:
+        return self.requests > 1 and self._partial is None
 
     def look_for_response(self) -> None:
-        """The request cannot be sent: the server may have responded before it read all."""
         self.readable = self.until_eagain = True
         self.continue_later()
 
     def has_more(self) -> bool:
-        """Return True if something has come behind the response: bytes that belong to no request, or the end."""
         if not self.readable or self.unread or self.tls is not None:
             return self.has_input
         try:
@@ -162,12 +151,7 @@ class ServerConnection(EpollStream):
             return True
         return self.readable
 
-    def end(self) -> None:
-        """The exchange has ended. The caller keeps or closes the connection."""
-        self.exchange = self.request_flow = self.response_flow = self.waiting_since = None
-
     def keep_alive(self) -> None:
-        """Set the options of TCP keep-alive."""
         if self.sock.family != socket.AF_UNIX:
             for level, option, value in self._settings.keepalive_options:
                 self.sock.setsockopt(level, option, value)
@@ -285,7 +269,6 @@ class ServerConnection(EpollStream):
             queue.renew(self, self._idle_since if self.exchange is None else now)
 
     def detach(self) -> None:
-        """Leave the socket to another handler."""
         self.closed = True  # for a turn that was requested before
         self._settings.response_queue.discard(self)
         self._settings.kept_queue.discard(self)

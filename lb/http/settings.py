@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from lb.http.route_settings import read_routes
 from lb.model import HttpSettings
 from lb.model.address import Networks
-from lb.model.modes import References
-from lb.model.suggestion import did_you_mean
+from lb.model.modes import References, complain_of_no_pool
 from lb.model.table import Table
 from lb.model.values import (
     Reader,
@@ -17,12 +16,11 @@ from lb.model.values import (
     duration,
     duration_or_never,
     network,
-    shown,
     text,
     whole_number,
 )
 
-__all__ = ["read_settings"]
+__all__ = ["CLIENT_KEYS", "read_settings"]
 
 _SMALLEST_HEADER, _LARGEST_HEADER = 1024, 1 << 20
 """Bytes. A browser's request has about 1 KiB; each connection may hold as much memory as the limit says."""
@@ -35,13 +33,14 @@ def _header_size(value: object) -> int:
     return whole_number(_SMALLEST_HEADER, _LARGEST_HEADER)(byte_size()(value))
 
 
-_KEYS: Mapping[str, Reader[object]] = {
+CLIENT_KEYS: Mapping[str, Reader[object]] = {
     "keep_alive": duration,
     "idle_timeout": duration_or_never,
     "max_header": _header_size,
     "max_body": byte_size(most=_LARGEST_BODY),
     "access_log": boolean,
 }
+"""The keys that speak of clients' connections and requests."""
 
 
 def read_settings(listener: str, table: Table, references: References) -> HttpSettings:
@@ -50,7 +49,10 @@ def read_settings(listener: str, table: Table, references: References) -> HttpSe
     routes = read_routes(table, references)
     if not (pool or routes or table.content.get("routes")):
         table.complain("needs a 'pool', 'servers' or 'routes'")
-    return HttpSettings(pool, routes, trusted_proxies=_trusted_proxies(table), **table.values(_KEYS))
+    h2c = table.value("h2c", boolean) or False
+    if h2c and table.has("tls"):
+        table.complain("has no effect with tls: HTTP/2 is offered there by ALPN", table.at("h2c"))
+    return HttpSettings(pool, routes, trusted_proxies=_trusted_proxies(table), h2c=h2c, **table.values(CLIENT_KEYS))
 
 
 def _pool_of(listener: str, table: Table, references: References) -> str:
@@ -64,7 +66,7 @@ def _pool_of(listener: str, table: Table, references: References) -> str:
     if table.has("servers"):
         table.complain("has both 'pool' and 'servers'; use only one of them")
     elif pool is not None and pool not in references.pools:
-        table.complain(f"there is no pool {shown(pool)}{did_you_mean(pool, references.pools)}", table.at("pool"))
+        complain_of_no_pool(table, "pool", pool, references.pools)
     return pool or listener
 
 

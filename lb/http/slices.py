@@ -12,7 +12,7 @@ from lb.events import RequestReason
 from lb.http.cache_fill import Fill
 from lb.http.cached_route import CachedRoute
 from lb.http.carrier import ExchangeToServe
-from lb.http.server_connection import ServerConnection
+from lb.http.server_carrier import ServerCarrier
 from lb.http.sliced_part import SlicedPart
 from lb.http.upstream_request import UpstreamRequest
 from lb.http1.response_head import ResponseHead
@@ -71,7 +71,6 @@ class Slices:
             fill.join(reader)
             return
         reader.fill = fill = Fill(cached, self._exchange, key, stale, at)
-        zone.fills.setdefault(identified, fill)
         fill.join(reader)
         fill.start()
 
@@ -126,7 +125,7 @@ class _SliceReader:
     def released(self) -> None:
         self._slices.fail(self._part)
 
-    def take(self, upstream: UpstreamRequest, server: ServerConnection) -> UpstreamRequest | None:  # noqa: ARG002
+    def take(self, upstream: UpstreamRequest, server: ServerCarrier) -> UpstreamRequest | None:  # noqa: ARG002
         """The response has begun: no other can follow it."""
         return None
 

@@ -49,8 +49,8 @@ class ExchangeView(Protocol):
     ) -> None:
         """Answer the request. Content-Length, Date, Via and Connection are added; for HEAD, the body is left out."""
 
-    def fail(self, status: int, reason: RequestReason, fields: HeaderFields = ()) -> None:
-        """Answer the request with an error page."""
+    def fail(self, status: int, reason: RequestReason, fields: HeaderFields = (), detail: str = "") -> None:
+        """Answer the request with an error page. ``detail`` is a line of it."""
 
     def passed(self) -> None:
         """Let the request go on. Called by a step whose ``begin`` returned False."""

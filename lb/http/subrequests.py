@@ -14,9 +14,10 @@ import h11
 import trio
 
 from lb.events import ForwardAuthFailed, Sink
-from lb.model.address import Address, SocketAddress
+from lb.model.address import Address
 from lb.model.request import HeaderFields
 from lb.net.cached_name import CachedName
+from lb.net.client_stream import agree_on_tls, connect_to_first, error_behind
 from lb.net.deadlines import DeadlineQueue, Deadlines
 from lb.net.errors import describe_error
 from lb.net.tls import verifying_context
@@ -26,8 +27,6 @@ __all__ = ["Subrequests", "SubrequestsByUrl", "Subresponse"]
 
 SUBREQUEST_TIMEOUT = 5.0
 """Seconds of a request, from the wait for a connection to the end of the body."""
-NEXT_ADDRESS = 1.0
-"""Seconds of a connect to an address that is not the last."""
 MOST_CONNECTIONS = 64
 """A guess: at 10 ms a request, 6,400 requests a second."""
 MAX_QUEUED = 1024
@@ -124,19 +123,11 @@ class Subrequests:
         return response
 
     async def _connect(self) -> _Connection:
-        plain = await _connect_to_first(await self._name.targets())
+        plain = await connect_to_first(await self._name.targets())
         if self._tls is None:
             return _Connection(plain, plain, self._idle)
         context, host = self._tls
-        stream = trio.SSLStream(plain, context, server_hostname=host, https_compatible=True)
-        try:
-            await stream.do_handshake()
-        except BaseException as error:
-            plain.socket.close()
-            if isinstance(error, trio.BrokenResourceError):
-                raise _cause(error) from error
-            raise
-        return _Connection(stream, plain, self._idle)
+        return _Connection(await agree_on_tls(plain, context, host), plain, self._idle)
 
     def _drop_idle(self) -> None:
         """Close the idle connections: the server may have vanished without a word."""
@@ -166,7 +157,7 @@ class _Connection:
             await self._stream.send_all((http.send(request) or b"") + (http.send(h11.EndOfMessage()) or b""))
             response = await self._read()
         except trio.BrokenResourceError as error:
-            raise _cause(error) from error
+            raise error_behind(error) from error
         except h11.RemoteProtocolError as error:
             raise OSError("not a valid HTTP response") from error
         if http.our_state is h11.DONE and http.their_state is h11.DONE and not http.trailing_data[0]:
@@ -224,31 +215,3 @@ class SubrequestsByUrl:
 def _tls_context() -> ssl.SSLContext:
     """Return a context that verifies servers by the CA certificates of the system, which take 50 ms to load."""
     return verifying_context(verify=True)
-
-
-async def _connect_to_first(targets: tuple[SocketAddress, ...]) -> trio.SocketStream:
-    """Connect to the first address that accepts. Raises OSError if none does."""
-    failure = OSError(errno.EHOSTUNREACH, "no address")
-    for number, (family, target) in enumerate(targets, 1):
-        sock = trio.socket.socket(family)
-        try:
-            with trio.fail_after(NEXT_ADDRESS if number < len(targets) else SUBREQUEST_TIMEOUT):
-                await sock.connect(target)
-        except trio.TooSlowError:
-            sock.close()
-            failure = TimeoutError(errno.ETIMEDOUT, "timed out")
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return trio.SocketStream(sock)
-    raise failure
-
-
-def _cause(error: trio.BrokenResourceError) -> OSError:
-    """Return the error of the socket or of TLS behind trio's."""
-    cause = error.__cause__
-    return cause if isinstance(cause, OSError) else ConnectionResetError(errno.ECONNRESET, "connection reset")

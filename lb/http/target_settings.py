@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lb.http.field_settings import REQUEST_VARIABLES, check_variables
-from lb.model import Files, Redirect, Respond, ToPool
+from lb.model import Files, Redirect, Respond, ToMedia, ToPool
 from lb.model.http import RouteTarget
-from lb.model.modes import References
+from lb.model.media import LIVE_POOL, VOD_POOL
+from lb.model.modes import References, complain_of_no_pool
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import Reader, file_name, shown, text, whole_number
@@ -27,10 +28,10 @@ def read_target(route: Table, references: References) -> RouteTarget | None:
     status = route.has("status")
     if len(given) != 1:
         problem = f"has {' and '.join(map(repr, given))}; use only one of them" if given else "has no target"
-        route.complain(problem if given else f"{problem}: it needs 'pool', 'files', 'redirect' or 'respond'")
+        route.complain(problem if given else f"{problem}: it needs 'pool', 'files', 'media', 'redirect' or 'respond'")
         return None
     key = given[0]
-    if status and key in ("pool", "files"):
+    if status and key in ("pool", "files", "media"):
         route.complain("has no effect without 'redirect' or 'respond'", route.at("status"))
     return _TARGETS[key](route, references)
 
@@ -38,7 +39,7 @@ def read_target(route: Table, references: References) -> RouteTarget | None:
 def _to_pool(route: Table, references: References) -> ToPool | None:
     pool = route.value("pool", text)
     if pool is not None and pool not in references.pools:
-        route.complain(f"there is no pool {shown(pool)}{did_you_mean(pool, references.pools)}", route.at("pool"))
+        complain_of_no_pool(route, "pool", pool, references.pools)
     return None if pool is None else ToPool(pool)
 
 
@@ -92,8 +93,20 @@ def _respond(route: Table, references: References) -> Respond | None:  # noqa: A
     return None if answer is None else Respond(answer, **({} if status is None else {"status": status}))
 
 
+def _to_media(route: Table, references: References) -> ToMedia | None:
+    """Read ``media``, the name of an application. Its process sees it in place of the route's path."""
+    media = route.value("media", text)
+    pools = {each.name: LIVE_POOL for each in references.media.live}
+    pools |= {each.name: VOD_POOL for each in references.media.vod}
+    if media is None or media in pools:
+        return None if media is None else ToMedia(pools[media], media)
+    route.complain(f"there is no {shown(media)} in [media]{did_you_mean(media, pools)}", route.at("media"))
+    return None
+
+
 _TARGETS: Mapping[str, Callable[[Table, References], RouteTarget | None]] = {
     "pool": _to_pool,
+    "media": _to_media,
     "files": _files,
     "redirect": _redirect,
     "respond": _respond,

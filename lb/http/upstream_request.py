@@ -8,18 +8,21 @@ turns out closed, else to another one. Its body must have been kept, and its met
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Sequence
 
 from lb.events import Attempt, EndedBy, FailedResponse, Reason, RequestReason
 from lb.http.carrier import ExchangeToServe
-from lb.http.flow import Flow
+from lb.http.flow import Coding, Flow
 from lb.http.header_edits import FieldChange
 from lb.http.kept import KeptConnections
 from lb.http.request_image import RequestImages
 from lb.http.response import Response
 from lb.http.response_changes import ResponseChanges, Variant
+from lb.http.server_carrier import RefusedStreamError, ServerCarrier
 from lb.http.server_connection import ConnectionSettings, ServerConnection
 from lb.http.sticky import Sticky
-from lb.http1.field import UPGRADE
+from lb.http1.body import MessageBody
+from lb.http1.field import UPGRADE, Field
 from lb.http1.grammar import MalformedError
 from lb.http1.response_head import ResponseHead, ResponseHeads
 from lb.model import RouteSpec
@@ -38,6 +41,11 @@ from lb.tls.layer import Tls
 
 __all__ = ["PoolTarget", "UpstreamRequest"]
 
+MOST_UNSEEN = 3
+"""Times that a request goes to the same server again, as that has not seen it; then that is a failed attempt.
+
+One is usual: a server that restarts, or that ends a connection after so many requests, leaves out those under way.
+"""
 INTERIM_LINE = 25
 """Bytes that count for an interim response beside its fields."""
 
@@ -45,8 +53,20 @@ INTERIM_LINE = 25
 class PoolTarget:
     """Sends the requests of a route to the servers of a pool. Implements :class:`lb.http.carrier.Responder`."""
 
+    new_connector: Callable[..., Connector] = Connector
+    multiplexes = False
+    """Carriers are streams, and requests that these refuse are sent again."""
+    is_proxy = False
+    """The servers are proxies: they may ask for a login that is not the client's."""
+
     def __init__(
-        self, context: ConnectionContext, loop: EpollLoop, route: Route, spec: RouteSpec, heads: ResponseHeads
+        self,
+        context: ConnectionContext,
+        loop: EpollLoop,
+        route: Route,
+        spec: RouteSpec,
+        heads: ResponseHeads,
+        images: RequestImages | None = None,
     ) -> None:
         self.context = context
         self.loop = loop
@@ -54,7 +74,6 @@ class PoolTarget:
         self.pool = route.pool
         self.keeps_connections = route.pool.spec.send_proxy == "off" and not route.same_port
         """A connection serves any client: the server was told of none, and its port is its own."""
-        self.images = RequestImages(spec)
         self.changes = ResponseChanges(spec)
         self.kept = context.of_mode(KeptConnections)
         pool = route.pool.spec
@@ -64,7 +83,11 @@ class PoolTarget:
         """Statuses that count as failures of their server."""
         self.changes_responses = bool(self.changes) or self.sticky is not None
         reads = any(group.strategy.reads_requests for group in route.pool.groups)
-        self.is_plain = self.images.usual and not (self.changes_responses or self.counted or reads)
+        self.images = images or RequestImages(spec)
+        self.take: Callable[[Backend], ServerCarrier | None] = self.kept.take if self.keeps_connections else _no_carrier
+        """Returns a carrier to a server that is connected, if there is one."""
+        usual = self.keeps_connections and self.images.usual
+        self.is_plain = usual and not (self.changes_responses or self.counted or reads)
         """Usual requests and responses pass unchanged, and nothing is counted or read of them."""
         self.connections = ConnectionSettings(
             route.pool,
@@ -79,6 +102,16 @@ class PoolTarget:
         exchange.upstream = request = UpstreamRequest(exchange, self)
         request.start()
 
+    def carry(self, server: socket.SocketType, tls: Tls | None, ready: int, backend: Backend) -> ServerCarrier:
+        """Return a carrier over a socket that has just connected. ``ready``: what it gets no further edge for."""
+        carrier = ServerConnection(self.loop, server, tls, ready, backend, self.connections)
+        self.loop.handlers[server.fileno()] = carrier
+        return carrier
+
+
+def _no_carrier(_backend: Backend) -> None:
+    """Connections from before a change of the configuration do not tell the server of the client."""
+
 
 class UpstreamRequest:
     """Implements ConnectorOwner, ServerExchange and FlowOwner. Every path ends in :meth:`end`."""
@@ -86,7 +119,7 @@ class UpstreamRequest:
     # Most requests need few of these: a class's attribute costs a request nothing.
     used: Backend | None = None
     """The leased server, once it is connected. Before, the connector has the lease."""
-    server: ServerConnection | None = None
+    server: ServerCarrier | None = None
     server_name_used: str | None = None
     """The name of the server that has the request, or that has answered it."""
     response_sent: Response | None = None
@@ -106,6 +139,8 @@ class UpstreamRequest:
     _attempts_before: tuple[Attempt, ...] = ()
     """Failed attempts of the request that it was taken over from."""
     _began = 0.0
+    _unseen = 0
+    """Times that it was sent again, as its server had not seen it."""
     _interim_size = 0
     """Bytes of interim responses so far."""
 
@@ -118,8 +153,9 @@ class UpstreamRequest:
         self._repeats = head.repeats
         """The request may be sent again, once a server may have seen it."""
         if head.has_body:
-            self._repeats = head.repeats and (head.block.length or 0) <= target.pool.spec.http.retry_buffer
-            self._kept = bytearray() if self._repeats else None
+            fits = (head.block.length or 0) <= target.pool.spec.http.retry_buffer
+            self._repeats = head.repeats and fits
+            self._kept = bytearray() if fits and (head.repeats or target.multiplexes) else None
 
     @property
     def backend(self) -> Backend | None:
@@ -139,19 +175,19 @@ class UpstreamRequest:
         if backend is None:
             backend = pool.pick(self.client, ())
         if backend is not None:
-            server = target.kept.take(backend)
+            server = target.take(backend)
             if server is not None:
                 self.used = backend
                 self._use(server)
                 return
         self._connect(backend)
 
-    def take_over(self, backend: Backend, server: ServerConnection, began: float, *, sent: bool) -> None:
+    def take_over(self, backend: Backend, server: ServerCarrier, began: float, *, sent: bool) -> None:
         """Go on with a request that has a server already."""
         self.used, self.server, self.server_name_used = backend, server, backend.name
         self._began, self._sent = began, sent
 
-    def take_over_from(self, other: UpstreamRequest, server: ServerConnection) -> None:
+    def take_over_from(self, other: UpstreamRequest, server: ServerCarrier) -> None:
         """Go on with the response to the request of another exchange. It gives back nothing any more."""
         backend = other.used
         assert backend is not None  # noqa: S101 - it has responded
@@ -175,8 +211,8 @@ class UpstreamRequest:
         connector.start(picked)
 
     def _make_connector(self) -> Connector:
-        context = self.target.context
-        return Connector(context, self.target.route, self, context.clock(), self._use_kept)
+        target = self.target
+        return target.new_connector(target.context, target.route, self, target.context.clock(), self._use_kept)
 
     def connected(self, server: socket.SocketType, tls: Tls | None) -> None:
         connector = self._connector
@@ -186,19 +222,11 @@ class UpstreamRequest:
         self.used = backend = connector.hand_over()
         handler = loop.handlers[server.fileno()]
         assert isinstance(handler, EpollConnecting | EpollHandshake)  # noqa: S101 - it has just connected
-        loop.handlers[server.fileno()] = connection = ServerConnection(
-            loop,
-            server,
-            tls,
-            handler.ready,
-            backend,
-            target.connections,
-        )
-        self._use_contained(connection)
+        self._use_contained(target.carry(server, tls, handler.ready, backend))
 
     def _use_kept(self, backend: Backend) -> bool:
         """Use a kept connection to a server that the connector has picked, if there is one."""
-        server = self.target.kept.take(backend)
+        server = self.target.take(backend)
         if server is None:
             return False
         assert self._connector is not None  # noqa: S101 - it calls
@@ -206,7 +234,7 @@ class UpstreamRequest:
         self._use_contained(server)
         return True
 
-    def _use_contained(self, server: ServerConnection) -> None:
+    def _use_contained(self, server: ServerCarrier) -> None:
         try:
             self._use(server)
         except Exception as exception:  # noqa: BLE001 - a bug in one request must not reach another
@@ -264,17 +292,19 @@ class UpstreamRequest:
 
     # Send the request
 
-    def _use(self, server: ServerConnection) -> None:
+    def _use(self, server: ServerCarrier) -> None:
         """Send the request over this connection: the head, what is there of the body, then the rest as it comes."""
         exchange = self.exchange
         self.server = server
         self.server_name_used = server.backend.name
         self._began = server.loop.turn.now
         body = exchange.body
-        data = self.target.images.image(exchange, server.backend.spec, passes_expect=self._kept is None)
+        image = self.target.images.image(exchange, server.backend.spec, passes_expect=self._kept is None)
+        first, coding = b"", None
         if body is not None:
+            coding = server.coding(exchange.head, body)
             try:
-                data += self._take_first_part()
+                first = self._coded_first_part(body, coding)
             except MalformedError as error:
                 exchange.refuse_body(error.status)
                 return
@@ -282,38 +312,52 @@ class UpstreamRequest:
                 exchange.send_continue()
                 if exchange.ended:
                     return
+        whole = body is None or body.done
+        trailers = () if body is None else body.trailers
         try:
-            server.begin(self, data)
+            server.begin(self, exchange.head, image, first, ended=whole and not trailers)
         except OSError as error:
             self.server_failed(error)
             return
         self._sent = True
-        if body is None or body.done:
-            server.waiting_since = server.turn.now
+        if not whole:
+            self._send_body(server, coding)
         else:
-            self._send_body(server)
+            if trailers:
+                server.finish_request(trailers)
+            server.waiting_since = server.turn.now
         if server.readable and self.server is server:
             server.continue_later()  # it may have closed, or answered, before the request
 
-    def _take_first_part(self) -> bytes:
+    def _coded_first_part(self, body: MessageBody, coding: Coding | None) -> bytes:
+        """Return what goes with the head. Raises MalformedError."""
+        part = self._take_first_part(body)
+        if coding is None:
+            return part
+        part = coding.feed(part)
+        return part + coding.finish() if body.done else part
+
+    def _take_first_part(self, body: MessageBody) -> bytes:
         """Return the bytes of the body that are here: those that went before, or those that came with the head."""
-        exchange = self.exchange
-        body, carrier = exchange.body, exchange.carrier
+        exchange, carrier = self.exchange, self.exchange.carrier
         if self._kept:
             return bytes(self._kept)
-        if not self._first_part and carrier.unread and body is not None and not exchange.is_limited:
-            data, carrier.unread = carrier.unread, b""
-            taken = body.walk(data)
-            self._first_part, carrier.unread = data[:taken], data[taken:]
-            exchange.bytes_in += taken
-            if self._kept is not None:
-                self._kept += self._first_part
+        if not self._first_part and not exchange.is_limited:
+            data = carrier.take_ahead()
+            if data:
+                taken = body.walk(data)
+                self._first_part = data[:taken]
+                if taken < len(data):
+                    carrier.give_back(data[taken:])
+                exchange.bytes_in += taken
+                if self._kept is not None:
+                    self._kept += self._first_part
         return self._first_part
 
-    def _send_body(self, server: ServerConnection) -> None:
+    def _send_body(self, server: ServerCarrier, coding: Coding | None) -> None:
         exchange = self.exchange
         assert exchange.body is not None  # noqa: S101 - see _use
-        flow = Flow(exchange.carrier, server, exchange.body, self)
+        flow = Flow(exchange.carrier, server, exchange.body, self, coding)
         if self._kept is not None:
             flow.kept, flow.keep = self._kept, self.target.pool.spec.http.retry_buffer
         self._request_flow = exchange.carrier.request_flow = server.request_flow = flow
@@ -326,6 +370,7 @@ class UpstreamRequest:
         self._leave_request_flow(flow)
         if self.server is not None:
             self.server.request_flow = None
+            self.server.finish_request(flow.body.trailers)
             if self.response_sent is None:  # else it has answered before it had all
                 self.server.waiting_since = self.server.turn.now
 
@@ -361,6 +406,8 @@ class UpstreamRequest:
         if status < 200 and status != 101:
             return self._pass_interim(head)
         server.waiting_since = None
+        if status == 407 and self.target.is_proxy:
+            raise MalformedError("a parent proxy asks for a login")
         if status == 101:
             self._switch(head, rest)
             return False
@@ -373,7 +420,7 @@ class UpstreamRequest:
             self._judge(status, backend)
         return False
 
-    def deliver(self, server: ServerConnection, head: ResponseHead, rest: memoryview) -> None:
+    def deliver(self, server: ServerCarrier, head: ResponseHead, rest: memoryview) -> None:
         """Pass on a response. Raises MalformedError before anything is sent."""
         variant = self.variant(head, server.backend) if self.changes_responses else None
         if self._may_pass_whole(head, rest, variant):
@@ -419,23 +466,30 @@ class UpstreamRequest:
         coded = variant is not None and variant.coding
         if exchange.head.method == b"HEAD" or coded or exchange.is_limited:
             return False
-        knows_chunks = exchange.head.minor == 1
-        return head.fixed == len(rest) or (knows_chunks and head.is_whole_in_chunks(rest, exchange.max_header))
+        knows_chunks = exchange.head.minor == 1 and exchange.carrier.knows_chunks
+        if head.fixed == len(rest):
+            return self.server is not None and self.server.has_all
+        return knows_chunks and head.is_whole_in_chunks(rest, exchange.max_header)
 
     def _pass_whole(
-        self, server: ServerConnection, head: ResponseHead, rest: memoryview, variant: Variant | None
+        self,
+        server: ServerCarrier,
+        head: ResponseHead,
+        rest: memoryview,
+        variant: Variant | None,
+        trailers: Sequence[Field] = (),
     ) -> None:
-        """Pass on a response that has come at once: the usual case."""
-        exchange = self.exchange
+        """Pass on a response that has come at once: the usual case. ``trailers`` are those of :meth:`all_trailers`."""
+        exchange, carrier = self.exchange, self.exchange.carrier
+        image = carrier.response_image(exchange, head, change=None if variant is None else variant.change)
         exchange.status, exchange.responded_at, exchange.bytes_out = head.status, server.turn.now, len(rest)
-        image = exchange.carrier.response_image(exchange, head, change=None if variant is None else variant.change)
         try:
-            exchange.carrier.write_two(image, rest)
+            (carrier.write_two if trailers else carrier.write_whole)(image, rest)
         except OSError:
             exchange.client_left()
             return
         self.response_complete(reusable=head.keep_alive and not server.readable)
-        exchange.response_complete()
+        exchange.response_complete(trailers=trailers)
 
     def _switch(self, head: ResponseHead, rest: memoryview) -> None:
         exchange, server = self.exchange, self.server
@@ -449,37 +503,50 @@ class UpstreamRequest:
     def _try_another(self, head: ResponseHead) -> bool:
         """Try another server if the response is one that the pool does not accept while there are others."""
         status = head.status
-        if not self._may_retry(str(status)):
-            return False
+        return self._may_retry(str(status)) and self._ask_another(f"status {status}", status)
+
+    def _ask_another(self, text: str, status: int) -> bool:
+        """Send the request to another server, if there is one. The client gets ``status`` if all fail."""
         assert self.used is not None  # noqa: S101 - it has responded
         tried = self._connector.tried if self._connector is not None else ()
         other = self.target.pool.pick(self.client, (*tried, self.used))
         if other is None:
             return False
-        self._retry(f"status {status}", (status, "bad_response"), other)
+        self._retry(text, (status, "bad_response"), other)
         return True
 
     # Failure
 
     @property
+    def _can_be_sent(self) -> bool:
+        """The whole request is there still, and the client has got nothing."""
+        return (self.exchange.body is None or self._kept is not None) and self.exchange.status is None
+
+    @property
     def _repeatable(self) -> bool:
         """The request can be sent again, though a server may have seen it."""
-        kept = self.exchange.body is None or self._kept is not None
-        return self._repeats and kept and self.exchange.status is None
+        return self._repeats and self._can_be_sent
+
+    @property
+    def _retries_left(self) -> bool:
+        return self._connector is None or self._connector.retries_left
 
     def _may_retry(self, condition: str) -> bool:
         """The pool's ``retry_on`` names the condition, and the request can be sent to another server."""
-        retries_left = self._connector is None or self._connector.retries_left
-        return condition in self.target.pool.spec.http.retry_on and self._repeatable and retries_left
+        return condition in self.target.pool.spec.http.retry_on and self._repeatable and self._retries_left
 
     def server_failed(self, error: Exception) -> None:
         server = self.server
         assert server is not None  # noqa: S101 - it calls
-        stale = server.requests > 1 and not server.has_partial_head and not isinstance(error, MalformedError)
+        stale = server.may_be_stale and not isinstance(error, MalformedError)
+        refused = isinstance(error, RefusedStreamError) and self._can_be_sent
         self._drop_server()
-        if stale and (self._repeatable or not self._sent):
-            backend, self.used = self.used, None
-            self._connect(backend)
+        unseen = refused or (stale and (self._repeatable or not self._sent))
+        if unseen and self._unseen < MOST_UNSEEN:
+            self._unseen += 1
+            self._send_again()
+        elif refused and self._retries_left:
+            self._retry("refused", (503, "no_server"))
         elif isinstance(error, MalformedError):
             self.exchange.fail(502, "bad_response")
         elif self._may_retry("reset"):
@@ -487,6 +554,21 @@ class UpstreamRequest:
             self._retry(text, (502, "server_reset"))
         else:
             self.exchange.fail(502, "server_reset")
+
+    def _send_again(self) -> None:
+        """Send the request to the same server, over another connection."""
+        backend, self.used = self.used, None
+        assert backend is not None  # noqa: S101 - it had the request
+        self._send_to(backend)
+
+    def _send_to(self, backend: Backend) -> None:
+        """Send the request to a server that is leased: over a connection that has room for it, or a new one."""
+        server = self.target.take(backend) if self.target.multiplexes else None
+        if server is None:
+            self._connect(backend)
+        else:
+            self.used = backend
+            self._use_contained(server)
 
     def response_timed_out(self) -> None:
         if self._may_retry("timeout"):
@@ -504,7 +586,10 @@ class UpstreamRequest:
             self._connector = self._make_connector()
         self._connector.note_failure(backend, text, self._began, FailedResponse)
         self._release()
-        self._connect(other)
+        if other is None:
+            self._connect(None)
+        else:
+            self._send_to(other)
 
     def _drop_server(self) -> None:
         """Close the connection to the server: its response does not count."""
@@ -530,7 +615,7 @@ class UpstreamRequest:
             self._stop_request()
         target = self.target
         server.end()
-        if reusable and target.keeps_connections:
+        if reusable and target.keeps_connections and isinstance(server, ServerConnection):
             target.kept.keep(server)
         else:
             server.close_socket()
@@ -561,6 +646,7 @@ class UpstreamRequest:
         """The connection to the server is relayed from now on. The lease lasts as long."""
         server, self.server = self.server, None
         if server is not None:
+            assert isinstance(server, ServerConnection)  # noqa: S101 - HTTP/2 has no response 101
             server.end()
             server.keep_alive()
             server.detach()

@@ -1,15 +1,30 @@
-"""Where a body ends, by its framing (RFC 9112, section 6). Chunked bodies are in :mod:`lb.http1.chunks`."""
+"""Where a body ends, by its framing (RFC 9112, section 6). Chunked bodies are in :mod:`lb.http1.chunks`.
+
+The bodies of HTTP/2 have no framing of their own: the stream tells where they end.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-__all__ = ["LengthBody", "MessageBody", "UntilCloseBody"]
+from lb.http1.field import Field, read_field
+from lb.http1.grammar import MalformedError
+
+__all__ = ["LengthBody", "MessageBody", "StreamBody", "UntilCloseBody", "read_trailers"]
 
 
 class MessageBody(Protocol):
     """Follows the bytes of a body that pass. It holds none of them."""
+
+    @property
+    def in_chunks(self) -> bool:
+        """Its bytes are those of chunks, with their framing."""
+
+    @property
+    def trailers(self) -> Sequence[Field]:
+        """The fields behind the body, once it is done."""
 
     @property
     def left(self) -> int:
@@ -33,6 +48,8 @@ class LengthBody:
     """A body with a Content-Length."""
 
     __slots__ = ("left",)
+    in_chunks = False
+    trailers = ()
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -54,6 +71,8 @@ class UntilCloseBody:
     """A response's body that ends with the connection."""
 
     __slots__ = ("done",)
+    in_chunks = False
+    trailers = ()
     left = sys.maxsize
 
     def __init__(self) -> None:
@@ -63,3 +82,36 @@ class UntilCloseBody:
 
     def walk(self, data: bytes | memoryview) -> int:
         return len(data)
+
+
+class StreamBody:
+    """A body on a stream of HTTP/2, which says when it is done. ``max_size`` limits its bytes; 0 = no limit."""
+
+    __slots__ = ("done", "left", "trailers")
+    in_chunks = False
+
+    def __init__(self, max_size: int = 0) -> None:
+        self.left = max_size or sys.maxsize
+        self.done = False
+        self.trailers: Sequence[Field] = ()
+
+    def moved(self, count: int) -> None:
+        self.left -= count
+
+    def walk(self, data: bytes | memoryview) -> int:
+        if len(data) > self.left:
+            raise MalformedError("the body is too large", 413)
+        self.left -= len(data)
+        return len(data)
+
+    def read_trailers(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
+        """Judge the fields behind the body. Raises MalformedError if one of them must stand in the head."""
+        self.trailers = read_trailers(fields)
+
+
+def read_trailers(fields: Iterable[tuple[bytes, bytes]]) -> Sequence[Field]:
+    """Return trailers of HTTP/2. Raises MalformedError if one of them must stand in the head."""
+    trailers = [read_field(b"%s: %s" % field) for field in fields]
+    if not all(field.may_trail for field in trailers):
+        raise MalformedError("a trailer must stand in the head")
+    return trailers

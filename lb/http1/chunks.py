@@ -43,6 +43,7 @@ class ChunkWalker:
         "size",
         "trailers",
     )
+    in_chunks = True
 
     def __init__(
         self, max_trailer: int, payload: Callable[[bytes], object] | None = None, *, max_size: int = 0

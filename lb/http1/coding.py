@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from lb.http1.body import MessageBody
 from lb.http1.chunks import ChunkWalker
 
-__all__ = ["ChunkedCoding", "PlainCoding", "chunk"]
+__all__ = ["ChunkedCoding", "PlainCoding", "chunk", "coding_for"]
 
 
 def chunk(data: bytes) -> bytes:
@@ -13,19 +14,23 @@ def chunk(data: bytes) -> bytes:
 
 
 class ChunkedCoding:
-    """Encodes a plain body as chunked."""
+    """Encodes a plain body as chunked. The trailers are those that ``body`` has at its end."""
 
     paused = False
+
+    def __init__(self, body: MessageBody | None = None) -> None:
+        self._body = body
 
     def feed(self, data: bytes) -> bytes:
         return chunk(data)
 
     def finish(self) -> bytes:
-        return b"0\r\n\r\n"
+        trailers = self._body.trailers if self._body is not None else ()
+        return b"0\r\n%s\r\n" % b"".join([field.wire for field in trailers])
 
 
 class PlainCoding:
-    """Decodes a chunked body. Its trailers are dropped."""
+    """Decodes a chunked body. Its trailers are left to who has walked it."""
 
     paused = False
 
@@ -42,3 +47,13 @@ class PlainCoding:
 
     def finish(self) -> bytes:
         return b""
+
+
+def coding_for(body: MessageBody, *, in_chunks: bool) -> ChunkedCoding | PlainCoding | None:
+    """Return what turns the bytes of a body into chunks for who wants these, or into plain bytes for who does not.
+
+    None: they pass as they come.
+    """
+    if body.in_chunks == in_chunks:
+        return None
+    return ChunkedCoding(body) if in_chunks else PlainCoding()

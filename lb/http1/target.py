@@ -7,12 +7,13 @@ from urllib.parse import unquote_to_bytes
 
 from lb.http1.grammar import MalformedError, is_host
 
-__all__ = ["query_value", "routing_path", "split_absolute"]
+__all__ = ["query_value", "routing_path", "split_absolute", "without_signature"]
 
 _ABSOLUTE = re.compile(rb"(?i:(https?))://([^/?#]*)(/[^#]*)?")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%2[Ff]|%00")
 """Not an escape, or one that servers read in different ways."""
 _SLASHES = re.compile(rb"/{2,}")
+_SIGNATURE = re.compile(rb"(?<=/)(?:~|%7[Ee])[0-9]+\.[0-9A-Fa-f]{32,}(?=/|\Z)")
 _PERCENT, _DOT = b"%."
 _DEFAULT_PORT = {b"http": b":80", b"https": b":443"}
 
@@ -72,6 +73,11 @@ def _without_dots(path: bytes) -> bytes:
     if segments[-1] in (b".", b".."):
         kept.append(b"")
     return b"/" + b"/".join(kept)
+
+
+def without_signature(path: bytes) -> bytes:
+    """Return a path to be shown: of a viewer's link that no route has taken off, it has ``~...``."""
+    return _SIGNATURE.sub(b"~...", path)
 
 
 def query_value(target: bytes, name: bytes) -> bytes | None:

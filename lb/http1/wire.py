@@ -15,6 +15,7 @@ __all__ = [
     "VIA",
     "WrittenFields",
     "field_lines",
+    "has_date",
     "length_line",
     "response_image",
     "status_line",
@@ -36,6 +37,10 @@ class WrittenFields(tuple[tuple[bytes, bytes], ...]):  # noqa: SLOT001 - it keep
     def lines(self) -> bytes:
         return _lines(self)
 
+    @derived
+    def has_date(self) -> bool:
+        return _has_date(self)
+
 
 def status_line(status: int, reason: bytes | None = None) -> bytes:
     """Return a status line with its CRLF. ``reason``: as the server sent it; None = the usual one."""
@@ -53,6 +58,15 @@ def field_lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def _lines(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%s: %s\r\n" % field for field in fields])
+
+
+def has_date(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Return True for a response of the cache: its Date is that of the server."""
+    return fields.has_date if isinstance(fields, WrittenFields) else _has_date(fields)
+
+
+def _has_date(fields: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(len(name) == 4 and name.lower() == b"date" for name, _ in fields)
 
 
 def response_image(head: ResponseHead, fields: bytes, framing: bytes, connection: bytes) -> bytes:

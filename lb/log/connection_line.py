@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from json.encoder import encode_basestring as quoted
+from json.encoder import encode_basestring_ascii as escaped
 
-from lb.events import Attempt, ConnectionClosed
+from lb.events import Attempt, ConnectionClosed, TunnelClosed
 from lb.model.decision import Decision
 
 __all__ = ["RecordLines", "quoted_attempts"]
@@ -28,13 +29,14 @@ class RecordLines:
         connect_ms = "null" if record.connect_ms is None else f"{record.connect_ms:.3f}"
         peer = "" if record.peer is None else f'"peer": "{record.peer}", '
         decisions = "" if record.decisions is None else f'"decisions": {_decisions(record.decisions)}, '
+        tunnel = _tunnel(record) if isinstance(record, TunnelClosed) else ""
         return (
             f'{{"event": "connection.closed", "level": "{record.level}", "id": {record.id}, '
             f'"listener": {quoted(record.listener)}, "pool": {quoted(record.pool)}, "server": {server}, '
             f'"client": "{record.client}", "attempts": {quoted_attempts(record.attempts)}, '
             f'"connect_ms": {connect_ms}, "duration_ms": {record.duration_ms:.3f}, '
             f'"bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}, '
-            f'"ended_by": "{record.ended_by}", "reason": "{record.reason}", {peer}{decisions}'
+            f'"ended_by": "{record.ended_by}", "reason": "{record.reason}", {peer}{decisions}{tunnel}'
             f'"timestamp": "{self.timestamp(now)}"}}'
         )
 
@@ -45,6 +47,12 @@ class RecordLines:
             self._second = second
             self._second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{self._second_text}.{int((now - second) * 1e6):06d}Z"
+
+
+def _tunnel(record: TunnelClosed) -> str:
+    """Return what a client asked of a forward proxy. It chooses that, so it is escaped to ASCII."""
+    user = "null" if record.user is None else escaped(record.user)
+    return f'"target": {escaped(record.target)}, "user": {user}, "protocol": "{record.protocol}", '
 
 
 def _decisions(decisions: tuple[Decision, ...]) -> str:

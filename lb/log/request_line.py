@@ -9,7 +9,7 @@ from __future__ import annotations
 from json.encoder import encode_basestring as quoted
 from json.encoder import encode_basestring_ascii as escaped
 
-from lb.events import HttpRequest
+from lb.events import HttpRequest, ProxiedRequest
 from lb.log.connection_line import quoted_attempts
 
 __all__ = ["request_line"]
@@ -21,6 +21,8 @@ def request_line(record: HttpRequest, timestamp: str) -> str:
     wait_ms = "null" if record.wait_ms is None else f"{record.wait_ms:.3f}"
     server = "null" if record.server is None else quoted(record.server)
     cache = "null" if record.cache is None else quoted(record.cache)
+    grpc_status = "null" if record.grpc_status is None else record.grpc_status
+    user = _user(record) if isinstance(record, ProxiedRequest) else ""
     return (
         f'{{"event": "http.request", "level": "info", "id": {escaped(record.id)}, '
         f'"listener": {quoted(record.listener)}, "route": {quoted(record.route)}, '
@@ -29,5 +31,9 @@ def request_line(record: HttpRequest, timestamp: str) -> str:
         f'"status": {status}, "bytes_in": {record.bytes_in}, "bytes_out": {record.bytes_out}, '
         f'"duration_ms": {record.duration_ms:.3f}, "wait_ms": {wait_ms}, "pool": {quoted(record.pool)}, '
         f'"server": {server}, "attempts": {quoted_attempts(record.attempts)}, "cache": {cache}, '
-        f'"reason": "{record.reason}", "timestamp": "{timestamp}"}}'
+        f'"reason": "{record.reason}", "grpc_status": {grpc_status}, {user}"timestamp": "{timestamp}"}}'
     )
+
+
+def _user(record: ProxiedRequest) -> str:
+    return f'"user": {"null" if record.user is None else escaped(record.user)}, '

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lb.model.cache import CacheSpec, RouteCache
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
+from lb.model.forward import ForwardSettings, ProxyLogin, TargetRule
 from lb.model.http import (
     Files,
     HeaderEdits,
@@ -17,10 +18,12 @@ from lb.model.http import (
     Respond,
     RouteSpec,
     StickySpec,
+    ToMedia,
     ToPool,
     UsersSpec,
 )
 from lb.model.listener import BandwidthSpec, ListenerSpec, ModeSettings, OptionalProxies, Share, TcpSettings
+from lb.model.media import LiveSpec, MediaSpec, PublishKey, VodSpec
 from lb.model.plugin import PluginSpec, Secret
 from lb.model.pool import CheckSpec, CheckTls, DnsSource, HealthSpec, OutlierSpec, PassiveSpec, PoolSpec, ProxyTlv
 from lb.model.server import Server, ServerSpec
@@ -36,13 +39,16 @@ __all__ = [
     "Config",
     "DnsSource",
     "Files",
+    "ForwardSettings",
     "HeaderEdits",
     "HealthSpec",
     "HttpPoolSpec",
     "HttpSettings",
     "ListenerSpec",
     "ListenerTlsSpec",
+    "LiveSpec",
     "LogSpec",
+    "MediaSpec",
     "ModeSettings",
     "OptionalProxies",
     "OutlierSpec",
@@ -52,7 +58,9 @@ __all__ = [
     "PoolSpec",
     "PoolTlsSpec",
     "ProcessSpec",
+    "ProxyLogin",
     "ProxyTlv",
+    "PublishKey",
     "Redirect",
     "Respond",
     "RouteCache",
@@ -62,7 +70,10 @@ __all__ = [
     "ServerSpec",
     "Share",
     "StickySpec",
+    "TargetRule",
     "TcpSettings",
+    "ToMedia",
     "ToPool",
     "UsersSpec",
+    "VodSpec",
 ]

@@ -10,6 +10,7 @@ from lb.model.address import Address
 from lb.model.cache import CacheSpec
 from lb.model.http import UsersSpec
 from lb.model.listener import ListenerSpec, ListeningSpec
+from lb.model.media import MediaSpec
 from lb.model.plugin import Secret
 from lb.model.pool import PoolSpec
 
@@ -68,3 +69,9 @@ class Config:
     admin: AdminSpec | None = None
     users: dict[str, UsersSpec] = attrs.field(factory=dict)
     caches: dict[str, CacheSpec] = attrs.field(factory=dict)
+    media: MediaSpec = attrs.field(factory=MediaSpec)
+
+    @property
+    def written_pools(self) -> dict[str, PoolSpec]:
+        """The pools without those of media: what a person has written, or discovery has found for it."""
+        return {name: pool for name, pool in self.pools.items() if name not in self.media.pools}

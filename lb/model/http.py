@@ -23,11 +23,12 @@ __all__ = [
     "RouteTarget",
     "StatusRange",
     "StickySpec",
+    "ToMedia",
     "ToPool",
     "UsersSpec",
 ]
 
-RetryOn: TypeAlias = Literal["reset", "timeout", "502", "503", "504"]
+RetryOn: TypeAlias = Literal["reset", "timeout", "502", "503", "504", "grpc_unavailable"]
 
 
 class Rate(float):
@@ -49,6 +50,13 @@ class ToPool:
     """Requests go to a server of this pool."""
 
     pool: str
+
+
+@attrs.frozen
+class ToMedia(ToPool):
+    """Requests go to the process of an application for live streams, or of one for films."""
+
+    media: str = ""
 
 
 @attrs.frozen
@@ -141,6 +149,8 @@ class RouteSpec:
     limit_rate_after: int = 0
     """Bytes of a response that pass without limit."""
     cache: RouteCache | None = None
+    viewer_secret: Secret | None = None
+    """The content of ``viewer_secret_file``, in bytes: requests need a link. None = none."""
 
 
 @attrs.frozen
@@ -158,6 +168,8 @@ class HttpSettings:
     """0 = no limit."""
     trusted_proxies: Networks = attrs.field(factory=Networks)
     access_log: bool = True
+    h2c: bool = False
+    """Clients without TLS may speak HTTP/2, beside HTTP/1: those that know that the listener does."""
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -169,6 +181,10 @@ class HttpSettings:
 class HttpPoolSpec:
     """``[pools.NAME.http]``: requests to the servers of a pool."""
 
+    protocol: Literal["http/1.1", "h2"] = "http/1.1"
+    """``h2``: HTTP/2, agreed upon in the TLS handshake (ALPN), without TLS by prior knowledge (RFC 9113, section 3)."""
+    max_streams: int = 100
+    """Most exchanges at a time on a connection of HTTP/2."""
     keep_alive: int = 32
     """Idle connections to a server that stay open, per worker; 0 = none."""
     keep_alive_timeout: float = 60.0

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from lb.model.address import Address
+from lb.model.forward import ProxyLogin
 from lb.model.http import HttpPoolSpec, StatusRange, StickySpec
 from lb.model.plugin import PluginSpec
 from lb.model.server import ServerSpec
@@ -176,3 +177,5 @@ class PoolSpec:
     """A watched file with more servers; empty = none."""
     http: HttpPoolSpec = HttpPoolSpec()
     sticky: StickySpec | None = None
+    proxy: ProxyLogin | None = None
+    """The login at the servers, which are proxies; None = none."""

@@ -8,6 +8,7 @@ from typing import TypeVar
 import attrs
 
 from lb.model.config import Config
+from lb.model.forward import ForwardSettings
 from lb.model.http import HttpSettings, UsersSpec
 from lb.model.listener import ListenerSpec
 from lb.model.pool import PoolSpec
@@ -34,8 +35,10 @@ def reused(new: Config, old: Config) -> Config:
 
 
 def _with_users(listener: ListenerSpec, users: Mapping[str, UsersSpec]) -> ListenerSpec:
-    """Return the listener with these objects as the users of its routes."""
+    """Return the listener with these objects as its users, or those of its routes."""
     settings = listener.settings
+    if isinstance(settings, ForwardSettings) and settings.auth is not None:
+        return attrs.evolve(listener, settings=attrs.evolve(settings, auth=users[settings.auth.name]))
     if not isinstance(settings, HttpSettings):
         return listener
     routes = (

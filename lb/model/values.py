@@ -28,6 +28,7 @@ __all__ = [
     "address",
     "boolean",
     "byte_size",
+    "byte_size_text",
     "choice",
     "duration",
     "duration_above_zero",
@@ -36,6 +37,7 @@ __all__ = [
     "file_mode",
     "file_name",
     "interval",
+    "ip_address",
     "name",
     "network",
     "owner",
@@ -248,6 +250,12 @@ def byte_size(least: int = 0, most: int = _LARGEST) -> Reader[int]:
     return read
 
 
+def byte_size_text(count: int) -> str:
+    """Return a number of bytes in the syntax of the file, in the largest unit that needs no fraction."""
+    units = reversed(_SIZE_UNITS.items())
+    return next(f"{count // size}{unit}" for unit, size in units if not count % size) if count else "0"
+
+
 def network(value: object) -> str:
     """A network in CIDR form, ``10.0.0.0/8`` or ``2001:db8::/32``. A bare address is a network of one address.
 
@@ -266,6 +274,15 @@ def network(value: object) -> str:
     if mapped and found.prefixlen >= 96:
         return f"{mapped}/{found.prefixlen - 96}"
     return cidr
+
+
+def ip_address(value: object) -> str:
+    """Read an IP address, or an empty text."""
+    given = text(value)
+    try:
+        return given and str(ipaddress.ip_address(given))
+    except ValueError as error:
+        raise ValueError(f"must be an IP address without a port, like '10.0.0.9', not {shown(given)}") from error
 
 
 def duration(value: object) -> float:

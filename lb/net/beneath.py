@@ -56,11 +56,12 @@ def open_cached(path: str, flags: int) -> int:
     return _without_wait(*_openat2(AT_FDCWD, os.fsencode(path), flags | os.O_CLOEXEC, RESOLVE_CACHED))
 
 
-def open_beneath(root: int, path: bytes, flags: int, *, wait: bool = True) -> int:
+def open_beneath(root: int, path: bytes, flags: int, *, wait: bool = True, mode: int = 0) -> int:
     """Open ``path`` below the directory that ``root`` is a descriptor of. Raises OSError; EXDEV if it leads out.
 
     The path is relative, and has no empty names. Unless ``wait``, BlockingIOError is raised where the kernel would have
-    to read the disk, and for other file systems than the directory's: ask again, in a thread.
+    to read the disk, and for other file systems than the directory's: ask again, in a thread. ``mode`` has the
+    permissions of a file that is made.
     """
     if b"\0" in path:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -70,13 +71,13 @@ def open_beneath(root: int, path: bytes, flags: int, *, wait: bool = True) -> in
         return _without_wait(*_openat2(root, path, flags, beneath | RESOLVE_CACHED | RESOLVE_NO_XDEV))
     number = 0
     for _ in range(RETRIES):
-        fd, number = _openat2(root, path, flags, beneath)
+        fd, number = _openat2(root, path, flags, beneath, mode)
         if fd >= 0:
             return fd
         if number not in _AGAIN:
             break
     if number in _UNAVAILABLE:
-        return _walk(root, path, flags)
+        return _walk(root, path, flags, mode)
     raise OSError(number, os.strerror(number), os.fsdecode(path))
 
 
@@ -88,14 +89,14 @@ def _without_wait(fd: int, number: int) -> int:
     raise OSError(number, os.strerror(number))
 
 
-def _openat2(root: int, path: bytes, flags: int, resolve: int) -> tuple[int, int]:
+def _openat2(root: int, path: bytes, flags: int, resolve: int, mode: int = 0) -> tuple[int, int]:
     """Return the descriptor, and the errno if that is negative."""
-    how = _How(flags, 0, resolve)
+    how = _How(flags, mode, resolve)
     fd = _library.syscall(_CALL, root, path, ctypes.byref(how), _HOW_SIZE)
     return fd, ctypes.get_errno() if fd < 0 else 0
 
 
-def _walk(root: int, path: bytes, flags: int) -> int:
+def _walk(root: int, path: bytes, flags: int, mode: int) -> int:
     *directories, name = path.split(b"/")
     if b".." in (*directories, name):
         raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), os.fsdecode(path))
@@ -106,7 +107,7 @@ def _walk(root: int, path: bytes, flags: int) -> int:
             if at != root:
                 os.close(at)
             at = below
-        return os.open(name, flags | os.O_NOFOLLOW, dir_fd=at)
+        return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=at)
     finally:
         if at != root:
             os.close(at)

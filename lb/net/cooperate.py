@@ -9,7 +9,14 @@ from typing import TypeVar
 
 import trio
 
-__all__ = ["WORK_TURN", "done_in_turns", "in_turns", "keep_garbage_collection_short", "keep_threads_short"]
+__all__ = [
+    "WORK_TURN",
+    "done_at_once",
+    "done_in_turns",
+    "in_turns",
+    "keep_garbage_collection_short",
+    "keep_threads_short",
+]
 
 T = TypeVar("T")
 WORK_TURN = 0.0005
@@ -24,6 +31,16 @@ async def in_turns(items: Iterable[T]) -> AsyncIterator[T]:
         if trio.current_time() >= turn_ends:
             await trio.lowlevel.checkpoint()
             turn_ends = trio.current_time() + WORK_TURN
+
+
+def done_at_once(work: Generator[None, None, T]) -> T:
+    """Run a generator without pauses and return its result: for work that is short."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
 
 async def done_in_turns(work: Generator[None, None, T], turn: float = WORK_TURN) -> T:

@@ -40,6 +40,7 @@ WaitKind: TypeAlias = Literal[
     "drain",
     "files",
     "cache",
+    "race",
 ]
 
 
@@ -132,6 +133,10 @@ class Deadlines:
         self._fault = fault
         self._queues: dict[tuple[WaitKind, float], DeadlineQueue] = {}
         self._added = trio.Event()
+        self._seen = math.inf
+        """When the task read the clock last."""
+        self._late = 0.0
+        """The longest time between two readings in which it was to have gone on, since it last made up for one."""
 
     def queue(self, kind: WaitKind, timeout: float) -> DeadlineQueue:
         """Return the queue for this kind and timeout (seconds). The same arguments return the same queue."""
@@ -147,31 +152,41 @@ class Deadlines:
         An entering wait does not wake the task: the task never sleeps longer than the shortest timeout, so no new
         deadline can pass before it wakes.
 
-        After a stall of this process, what was waited for may have arrived already: it is handled first.
+        After a stall of this process, what was waited for may have arrived already: it is handled first. The stall may
+        have fallen into the expiring, too.
         """
         wakes_at = math.inf
         while True:
             self._added = trio.Event()
-            now = trio.current_time()
-            if now - wakes_at > STALL:
-                await trio.sleep(min(now - wakes_at, MOST_GRACE))
+            now = self._read_clock(wakes_at)
+            if self._late > STALL:
+                grace, self._late = min(self._late, MOST_GRACE), 0.0
+                await trio.sleep(grace)
+                self._read_clock(now + grace)
             queues = list(self._queues.values())
             for queue in queues:
                 await self._expire(queue, now)
             shortest = min((queue.timeout for queue in queues), default=math.inf)
             first = min((queue.next_deadline for queue in queues), default=math.inf)
-            wakes_at = max(min(first, now + shortest), trio.current_time())
+            wakes_at = max(min(first, now + shortest), self._read_clock())
             with trio.move_on_at(wakes_at):
                 await self._added.wait()
 
+    def _read_clock(self, expected: float = -math.inf) -> float:
+        """Return the time, and note how late it is: since the last reading, or since ``expected`` if that is later."""
+        now = trio.current_time()
+        self._late = max(self._late, now - max(self._seen, expected))
+        self._seen = now
+        return now
+
     async def _expire(self, queue: DeadlineQueue, now: float) -> None:
         """Expire the waits that are due. Traffic is served in between: thousands that came at once end at once."""
-        turn_ends = trio.current_time() + WORK_TURN
+        turn_ends = self._read_clock() + WORK_TURN
         while (wait := queue.pop_due(now)) is not None:
             try:
                 wait.expired(queue)
             except Exception as exception:  # noqa: BLE001 - a bug in one connection must not reach another
                 self._fault(f"{queue.kind} deadline", exception)
-            if trio.current_time() >= turn_ends:
+            if self._read_clock() >= turn_ends:
                 await trio.lowlevel.checkpoint()
-                turn_ends = trio.current_time() + WORK_TURN
+                turn_ends = self._read_clock() + WORK_TURN

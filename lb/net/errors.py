@@ -6,8 +6,18 @@ import errno
 import os
 import socket
 import ssl
+from typing import Literal, TypeAlias
 
-__all__ = ["EXHAUSTED", "LOCAL_ERRORS", "MissingSourceError", "describe_error", "is_local_error"]
+__all__ = [
+    "ERROR_TEXTS",
+    "EXHAUSTED",
+    "LOCAL_ERRORS",
+    "MissingSourceError",
+    "UnresolvedError",
+    "UnresolvedKind",
+    "describe_error",
+    "is_local_error",
+]
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors that mean this host is out of descriptors or memory. From accept(2) and pipe(2)."""
@@ -43,6 +53,18 @@ ERROR_TEXTS = {
 
 class MissingSourceError(OSError):
     """A configured source address that this host does not have. The text is for people."""
+
+
+UnresolvedKind: TypeAlias = Literal["not_found", "timeout", "failed"]
+"""Name servers say that there is no such name or that it has no address, do not answer in time, or fail otherwise."""
+
+
+class UnresolvedError(OSError):
+    """A look-up of a host name that gives no answer. The text is for people."""
+
+    def __init__(self, kind: UnresolvedKind, text: str) -> None:
+        super().__init__(text)
+        self.kind: UnresolvedKind = kind
 
 
 def describe_error(error: OSError) -> str:

@@ -1,4 +1,4 @@
-"""Read small files beside the traffic."""
+"""Read small files beside the traffic, and see whether files may be made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 
 from lb.net.privileged_files import open_file
 
-__all__ = ["Reading", "read_file", "read_file_or_pipe", "reading"]
+__all__ = ["Reading", "may_write_in", "read_file", "read_file_or_pipe", "reading"]
 
 MAX_FILE_SIZE = 1 << 24
 """Maximum bytes of a file. A guess: a hundred times the largest configuration."""
@@ -47,3 +47,8 @@ def read_file_or_pipe(path: str | Path) -> bytes:
     """Read a file to its end, however long that takes. Raises OSError."""
     with os.fdopen(open_file(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as file:
         return file.read()
+
+
+def may_write_in(directory: Path) -> bool:
+    """Return whether this process may make files there."""
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)

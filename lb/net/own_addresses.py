@@ -31,7 +31,11 @@ class OwnAddresses:
 
     def among(self, targets: Iterable[SocketAddress]) -> frozenset[SocketAddress]:
         """Return those of a server's addresses on which this process listens."""
-        return frozenset(target for target in targets if self._has(target[1]))
+        own: frozenset[SocketAddress] = frozenset()
+        for target in targets:
+            if self._has(target[1]):
+                own |= {target}
+        return own
 
     def _has(self, address: object) -> bool:
         if not isinstance(address, tuple):

@@ -14,7 +14,9 @@ from lb.model.address import Address, SocketAddress
 from lb.net.threads import Threads
 
 __all__ = [
+    "LOOK_UP_TIMEOUT",
     "MAX_LOOK_UPS",
+    "RESOLUTION_DELAY",
     "all_static_targets",
     "keep_resolved",
     "look_up",

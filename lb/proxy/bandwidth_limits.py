@@ -42,7 +42,7 @@ class BandwidthLimits:
     """The limits. ``workers`` processes share the listener."""
 
     def __init__(self, deadlines: Deadlines, clock: Callable[[], float], workers: int) -> None:
-        self._queues: tuple[DeadlineQueue, ...] = tuple(deadlines.queue("bandwidth", wait) for wait in WAITS)
+        self._deadlines = deadlines
         self._clock = clock
         self._workers = workers
         self._connection, self._source, self._listener = BandwidthLimit(), BandwidthLimit(), BandwidthLimit()
@@ -73,6 +73,9 @@ class BandwidthLimits:
     def bucket(self, limit: BandwidthLimit) -> SharedBucket:
         """Return a bucket of another limit."""
         return SharedBucket(limit, self._queues, self._clock)
+
+    def _queues(self) -> list[DeadlineQueue]:
+        return [self._deadlines.queue("bandwidth", wait) for wait in WAITS]
 
     def _of_source(self, source: bytes, on_close: Callable[[Callable[[], None]], None]) -> Pair:
         found = self._sources.get(source)

@@ -23,7 +23,10 @@ from lb.proxy.route import Route
 from lb.relay.splicer import Connecting, Handshake
 from lb.tls.layer import Tls
 
-__all__ = ["Connector", "ConnectorOwner"]
+__all__ = ["OWN_LISTENER", "Connector", "ConnectorOwner"]
+
+OWN_LISTENER = "it is a listener of this process"
+"""The error of a connect to an address on which this process listens: the connection would come back."""
 
 MOST_ATTEMPTS = 20
 """Maximum failed attempts kept for the log record. The latest are kept, because a held connection may make many."""
@@ -71,6 +74,7 @@ class Connector:
         "connect_ms",
         "owner",
         "pool",
+        "speaks_for_others",
     )
 
     def __init__(
@@ -89,6 +93,8 @@ class Connector:
         """Failed attempts."""
         self.connect_ms: float | None = None
         """Duration of the successful attempt in milliseconds, including the handshake."""
+        self.speaks_for_others = False
+        """As in :class:`lb.proxy.server_handshake.Handshaking`."""
         self._context = context
         self._route = route
         self._attempt_at = now
@@ -146,7 +152,7 @@ class Connector:
             self._addresses_left -= 1
             self._target = backend.targets[0]
             if backend.own and self._target in backend.own:
-                failure = OSError("it is a listener of this process")
+                failure = OSError(OWN_LISTENER)
                 backend.try_next_address(self._target)
                 continue
             try:
@@ -207,8 +213,9 @@ class Connector:
         if self._deadline_queue is not None:
             self._deadline_queue.discard(self)
         self.release()
-        if not is_local_error(error):
+        if not (self.speaks_for_others or is_local_error(error)):
             self.pool.connect_failed(backend, text, now)
+        self.speaks_for_others = False
 
     def note_failure(self, backend: Backend, text: str, since: float, kind: type[Attempt] = Attempt) -> None:
         """Record a failed attempt that began at ``since``: the next one goes to another server."""

@@ -14,6 +14,7 @@ from lb.model.purge import Purge, Purged, StoredResponse
 from lb.net.deadlines import Deadlines
 from lb.net.descriptors import Descriptors
 from lb.net.disconnects import Watch
+from lb.net.own_addresses import OwnAddresses
 from lb.proxy.downstream import OpenConnection
 from lb.proxy.source_limits import SourceLimits
 from lb.relay.splicer import Splicer
@@ -71,6 +72,13 @@ class ConnectionContext:
     """Of a worker: there are others that have the same caches."""
     is_purging: Callable[[], bool] = staticmethod(lambda: False)
     """A purge is under way: some processes may still have what others have forgotten."""
+
+    note_forward: Callable[[str, str, str, bytes], None] = staticmethod(
+        lambda _listener, _protocol, _result, _target: None
+    )
+    """Counts what a forward proxy was asked for: listener, protocol, result, target."""
+    own_addresses = OwnAddresses()
+    """The addresses on which this process listens."""
 
     def __init__(
         self,

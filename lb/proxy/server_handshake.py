@@ -26,6 +26,9 @@ __all__ = ["Handshaking", "SendProxy", "ServerHandshake", "StartTls", "make_hand
 class Handshaking(Protocol):
     """The owner of a server handshake: a connector whose connect has succeeded."""
 
+    speaks_for_others: bool
+    """The server was asked for something behind it. What fails from now on does not count against the server itself."""
+
     @property
     def backend(self) -> Backend | None:
         """The server."""
@@ -93,6 +96,8 @@ class StartTls:
     spec: PoolTlsSpec
     context: ssl.SSLContext
     proxy: SendProxy | None
+    protocol: str | None = None
+    """The server must agree to this one, by ALPN. None: to any or to none."""
 
     _last: dict[str, LastSession] = attrs.field(factory=dict, init=False, eq=False, repr=False)
     """The last session with each server, by name."""
@@ -111,18 +116,19 @@ class StartTls:
         except OSError as error:
             connector.handshake_failed(error)
         else:
-            connector.handshake(server, _ServerTls(connector, server, tls))
+            connector.handshake(server, _ServerTls(connector, server, tls, self.protocol))
 
 
 class _ServerTls(TlsHandshake):
     """The TLS handshake with one server. Implements :class:`lb.relay.splicer.Handshake`."""
 
-    __slots__ = ("_connector", "_server")
+    __slots__ = ("_connector", "_protocol", "_server")
 
-    def __init__(self, connector: Handshaking, server: socket.SocketType, tls: Tls) -> None:
+    def __init__(self, connector: Handshaking, server: socket.SocketType, tls: Tls, protocol: str | None) -> None:
         super().__init__(server, tls, starts=True)
         self._connector = connector
         self._server = server
+        self._protocol = protocol
 
     def proceed(self) -> bool:
         try:
@@ -130,7 +136,9 @@ class _ServerTls(TlsHandshake):
         except OSError as error:
             self._connector.handshake_failed(error)
             return True
-        if complete:
+        if complete and self._protocol is not None and self.tls.protocol != self._protocol:
+            self._connector.handshake_failed(OSError(f"does not agree to {self._protocol} (ALPN)"))
+        elif complete:
             self._connector.ready(self._server, self.tls)
         return complete
 
@@ -141,4 +149,6 @@ class _ServerTls(TlsHandshake):
 def make_handshake(spec: PoolSpec, tls: TlsStore) -> ServerHandshake | None:
     """Return the server handshake of a pool; None if servers get only the client's bytes."""
     proxy = None if spec.send_proxy == "off" else SendProxy(spec.send_proxy, spec.proxy_tlvs)
-    return proxy if spec.tls is None else StartTls(spec.tls, tls[spec.tls], proxy)
+    if spec.tls is None:
+        return proxy
+    return StartTls(spec.tls, tls[spec.tls], proxy, "h2" if spec.http.protocol == "h2" else None)

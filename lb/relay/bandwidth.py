@@ -31,11 +31,16 @@ class Metered(Protocol):
 
 
 class SharedBucket:
-    """A token bucket, and the meters that wait for it. ``queues`` are short deadlines, ascending."""
+    """A token bucket, and the meters that wait for it.
+
+    ``queues`` returns short deadlines, ascending. They wake the process often, so it is not called until a meter waits.
+    """
 
     __slots__ = ("_bucket", "_clock", "_granted", "_queues", "_waiting")
 
-    def __init__(self, limit: BandwidthLimit, queues: Sequence[DeadlineQueue], clock: Callable[[], float]) -> None:
+    def __init__(
+        self, limit: BandwidthLimit, queues: Callable[[], Sequence[DeadlineQueue]], clock: Callable[[], float]
+    ) -> None:
         self._bucket = TokenBucket(limit, clock())
         self._queues = queues
         self._clock = clock
@@ -77,7 +82,8 @@ class SharedBucket:
     def _set_timer(self) -> None:
         now = self._clock()
         wait = self._bucket.wait(sum(self._granted.values()) + self._bucket.limit.portion, now)
-        queue = next((each for each in self._queues if wait <= each.timeout), self._queues[-1])
+        queues = self._queues()
+        queue = next((each for each in queues if wait <= each.timeout), queues[-1])
         queue.touch(self, now)
 
     def expired(self, queue: DeadlineQueue) -> None:  # noqa: ARG002 - whichever was long enough

@@ -27,7 +27,7 @@ from lb.tls.layer import RECORD
 
 assert sys.platform == "linux"  # noqa: S101 - mypy reads it too
 
-__all__ = ["BUFFER", "BulkHandler", "EpollLoop", "Handler", "Pausable", "TurnState"]
+__all__ = ["BUFFER", "TURN_BYTES", "BulkHandler", "EpollLoop", "Handler", "Pausable", "TurnState"]
 
 BUFFER = 128 * 1024
 """Size in bytes of the receive buffer that all connections share.

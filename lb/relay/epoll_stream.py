@@ -10,7 +10,9 @@ from __future__ import annotations
 import select
 import socket
 import ssl
+from collections.abc import Sequence
 from types import FunctionType
+from typing import ClassVar
 
 from lb.net.tcp import end_with_reset
 from lb.relay.epoll_loop import BUFFER, EpollLoop
@@ -22,7 +24,10 @@ __all__ = ["EpollStream"]
 
 JOINED = 16 * 1024
 """Bytes up to which two parts are copied together and sent with one call."""
-_BUSIEST = ("edge", "read", "read_bytes", "_read_tls", "write", "write_two")
+_MAX_PIECES = 1024
+"""IOV_MAX of Linux."""
+_DROPS = 16
+"""Reads in a turn of what is dropped."""
 
 
 def _copy(function: FunctionType) -> FunctionType:
@@ -54,8 +59,10 @@ class EpollStream:
         "writable",
     )
 
+    busiest: ClassVar[tuple[str, ...]] = ("edge", "read", "read_bytes", "_read_tls", "write", "write_two")
+    """Methods that a class has copies of."""
     spliced = True
-    """Bulk may go to its socket by splice, past :meth:`write`."""
+    """Bulk may pass from and to its socket by splice, past :meth:`read` and :meth:`write`."""
 
     def __init_subclass__(cls) -> None:
         """Give each class its own copy of the busiest methods.
@@ -64,7 +71,7 @@ class EpollStream:
         function takes about a fifth longer.
         """
         super().__init_subclass__()
-        for name in _BUSIEST:
+        for name in cls.busiest:
             setattr(cls, name, _copy(getattr(cls, name)))
 
     def __init__(self, loop: EpollLoop, sock: socket.SocketType, tls: Tls | None, ready: int) -> None:
@@ -170,6 +177,9 @@ class EpollStream:
 
     def read_bytes(self, most: int) -> bytes | None:
         """The same, in an object of its own: for a few bytes that are kept."""
+        if self.unread and len(self.unread) <= most:
+            unread, self.unread = self.unread, b""
+            return unread
         if self.unread or self.tls is not None:
             data = self.read(most) if self.unread or self.tls is None else self._read_tls(self.tls)
             return None if data is None else data.tobytes()
@@ -212,9 +222,30 @@ class EpollStream:
                 return None
         return memoryview(b"")
 
+    def take_ahead(self) -> bytes:
+        """Return what was read and given back."""
+        unread, self.unread = self.unread, b""
+        return unread
+
     def give_back(self, data: bytes) -> None:
         """Let the next read begin with these bytes."""
         self.unread = data + self.unread
+
+    def drop_input(self) -> bool:
+        """Read and drop what has come, a little in a turn. Return True if no more comes."""
+        self.unread = b""
+        try:
+            for _ in range(_DROPS):
+                data = self.read()
+                if data is None:
+                    return False
+                if not data:
+                    return True
+                self.turn.budget -= len(data)
+        except OSError:
+            return True
+        self.continue_later()
+        return False
 
     # Writes
 
@@ -253,6 +284,23 @@ class EpollStream:
         if sent < len(head) + len(data):
             self.unsent = (both or head + data)[sent:]
             self.writable = False
+
+    def write_pieces(self, pieces: Sequence[bytes | memoryview]) -> None:
+        """Send many parts with one call, without a copy of what the socket accepts. Raises OSError."""
+        if self.tls is not None or self.unsent or len(pieces) > _MAX_PIECES:
+            self.write(memoryview(b"".join(pieces)))
+            return
+        try:
+            sent = self.sock.sendmsg(pieces)
+        except BlockingIOError:
+            sent = 0
+        self.sent += sent
+        left = iter(pieces)
+        for piece in left:
+            sent -= len(piece)
+            if sent < 0:
+                self.unsent = b"".join((memoryview(piece)[sent:], *left))
+                self.writable = False
 
     def _flush(self) -> bool:
         """Send what is unsent. Return True if nothing is left."""

@@ -24,7 +24,7 @@ from lb.net.signals import SIGNALS
 
 __all__ = ["named_files", "start_file_opener"]
 
-FILE_KEYS = frozenset({"ca", "certificate", "client_ca", "key", "token_file"})
+FILE_KEYS = frozenset({"ca", "certificate", "client_ca", "key", "password_file", "token_file"})
 LONGEST_PATH = 4096
 """PATH_MAX of Linux."""
 

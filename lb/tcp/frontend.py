@@ -31,9 +31,8 @@ class Frontend:
         self.closed = closed
         self._context = context
         self._routes: dict[str, Route] = {}
-        self._limits: BandwidthLimits | None = None
-        """The limits of connections that are open, also of those that are limited no more; None: there never were any.
-        They wake the process fifty times a second."""
+        self._limits = BandwidthLimits(context.deadlines, context.clock, context.place.workers)
+        """The limits of connections that are open, also of those that are limited no more."""
 
     def configure(self, spec: ListenerSpec, settings: TcpSettings, pools: Mapping[str, Pool]) -> None:
         """Apply new settings. The TLS contexts of the pools exist already."""
@@ -48,10 +47,7 @@ class Frontend:
             if settings.half_close_timeout <= settings.idle_timeout
             else self.idle_queue
         )
-        if self._limits is None and spec.bandwidth:
-            self._limits = BandwidthLimits(deadlines, self._context.clock, self._context.place.workers)
-        if self._limits is not None:
-            self._limits.configure(spec.bandwidth)
+        self._limits.configure(spec.bandwidth)
         self.bandwidth = self._limits if spec.bandwidth else None
 
     def route_for(self, name: str | None) -> Route:

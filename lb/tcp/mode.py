@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import ClassVar
 
 from lb.model import ListenerSpec, TcpSettings
 from lb.model.modes import References
@@ -24,6 +25,9 @@ __all__ = ["TcpMode"]
 class TcpMode(Mode):
     """Implements :class:`lb.proxy.mode.Mode`."""
 
+    connection_type: ClassVar[type[Connection]] = Connection
+    """What carries a client, unless it is sampled."""
+
     def __init__(self, context: ConnectionContext, closed: Callable[[], None]) -> None:
         self._context = context
         self._frontend = Frontend(context, closed)
@@ -36,7 +40,7 @@ class TcpMode(Mode):
         settings = spec.settings
         assert isinstance(settings, TcpSettings)  # noqa: S101 - read_settings returns this type
         self._frontend.configure(spec, settings, pools)
-        kind = Sampler(settings.explain_sample) if settings.explain_sample else Connection
+        kind = Sampler(settings.explain_sample) if settings.explain_sample else self.connection_type
         self.accepted = partial(kind, self._context, self._frontend)
 
     def filters(self, spec: ListenerSpec) -> Sequence[Filter]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 
 from lb.model import PoolSpec, TcpSettings
-from lb.model.suggestion import did_you_mean
+from lb.model.modes import complain_of_no_pool
 from lb.model.table import Table
-from lb.model.values import Reader, duration_or_never, share, shown, text
+from lb.model.values import Reader, duration_or_never, share, text
 
 __all__ = ["read_settings"]
 
@@ -46,7 +46,7 @@ def _pool_of(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> str:
     if table.has("servers"):
         table.complain("has both 'pool' and 'servers'; use only one of them")
     elif pool is not None and pool not in pools:
-        table.complain(f"there is no pool {shown(pool)}{did_you_mean(pool, pools)}", table.at("pool"))
+        complain_of_no_pool(table, "pool", pool, pools)
     return pool or listener
 
 
@@ -91,7 +91,7 @@ def _chosen_pool(key: str, pools: Mapping[str, PoolSpec], table: Table) -> str |
     """Return the pool of a key of ``sni``."""
     chosen = table.value(key, text)
     if chosen is not None and chosen not in pools:
-        table.complain(f"there is no pool {shown(chosen)}{did_you_mean(chosen, pools)}", table.at(key))
+        complain_of_no_pool(table, key, chosen, pools)
     elif chosen is not None and key != "no_tls":
         _check_pool(chosen, pools, table, table.at(key))
     return chosen

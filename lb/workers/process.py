@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
-from lb.workers.channel import Channel, ChannelFullError
+from lb.net.channel import Channel, ChannelFullError
 from lb.workers.fork_server import ForkedProcess, ForkServer
 from lb.workers.messages import Done
 
@@ -95,7 +95,7 @@ class WorkerProcess:
                 answer.come(self.ended)
 
     def send(self, message: bytes, fds: Sequence[int] = ()) -> None:
-        """Send a message from :func:`lb.workers.channel.encode`."""
+        """Send a message from :func:`lb.net.channel.encode`."""
         try:
             self._channel.send(message, fds)
         except ChannelFullError:

@@ -12,7 +12,7 @@ from lb.dataplane.stats import StatsSnapshot
 from lb.model.connection import ConnectionFilter, LiveConnection
 from lb.model.purge import Purge, Purged, StoredResponse
 from lb.model.timing import Timings, add_up
-from lb.workers.channel import encode
+from lb.net.channel import encode
 from lb.workers.messages import LookUp, PurgedByAll, PurgeKeys, Query
 from lb.workers.process import WorkerProcess
 from lb.workers.purges import purge_order

@@ -25,6 +25,7 @@ from lb.model import Config, LogSpec, PoolSpec, ServerSpec
 from lb.model.address import Address, SocketAddress
 from lb.model.reuse import reused
 from lb.model.server import Count
+from lb.net.channel import Channel, encode
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.resolver import all_static_targets
 from lb.net.sockets import ListeningSockets, Opened, close_all, listening_socket
@@ -34,7 +35,6 @@ from lb.pools.pool import Pool, Prepared
 from lb.pools.pool_set import Pools, new_servers
 from lb.pools.shared_pool import SharedPool
 from lb.proxy.context import WorkerPlace
-from lb.workers.channel import Channel, encode
 from lb.workers.messages import (
     ChangeServer,
     CloseAll,

@@ -20,12 +20,12 @@ from lb.dataplane.plane import CommitChange, DataPlaneError
 from lb.events import Sink, WorkerDied, WorkerStarted
 from lb.model import Config, PoolSpec, ServerSpec
 from lb.model.binds import BindingChanges, Place
+from lb.net.channel import encode
 from lb.net.descriptors import Descriptors
 from lb.net.sockets import ListeningSockets, Opened, close_all
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
 from lb.pools.pool_set import Pools
-from lb.workers.channel import encode
 from lb.workers.messages import (
     ChangeServer,
     CloseAll,

@@ -6,7 +6,18 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["path_and_message"]
+import pytest
+
+from lb.config.load import ConfigError, parse
+
+__all__ = ["complaints", "path_and_message"]
+
+
+def complaints(text: str, file: Path | str = "lb.toml") -> list[str]:
+    """Return the errors of a configuration that has some."""
+    with pytest.raises(ConfigError) as caught:
+        parse(text, str(file))
+    return path_and_message(caught.value.errors, file)
 
 
 def path_and_message(errors: Iterable[str], file: Path | str) -> list[str]:

@@ -142,7 +142,7 @@ class FakeSplicer:
         self.connects = []
         self.relays = []
 
-    def connect(self, address, owner):
+    def connect(self, address, owner, outgoing=None):
         if address in self.failing:
             raise self.failing[address]
         self.connects.append(FakeConnecting(address, owner))

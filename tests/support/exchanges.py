@@ -55,8 +55,8 @@ class FakeExchange:
             self.answer = Answer(status, dict(fields), body, reason)
             self.decided.set()
 
-    def fail(self, status, reason, fields=()):
-        self.respond(status, fields, b"an error page", reason=reason)
+    def fail(self, status, reason, fields=(), detail=""):
+        self.respond(status, fields, b"an error page" + detail.encode(), reason=reason)
 
     def passed(self):
         if not self.ended:

@@ -11,22 +11,25 @@ import trio
 from tests.support.balancer import PATIENCE, connect
 from tests.support.servers import serving
 
-__all__ = ["Answer", "Ended", "HttpClient", "Received", "client", "receive_request", "scripted", "until_ended"]
+__all__ = [
+    "Answer",
+    "Ended",
+    "Headed",
+    "HttpClient",
+    "Received",
+    "client",
+    "receive_request",
+    "scripted",
+    "until_ended",
+]
 
 
 class Ended(Exception):  # noqa: N818 - a test outcome, not an error of the program
     """The connection ended in place of an answer."""
 
 
-@attrs.frozen
-class Answer:
-    """A response as the client sees it. Names are in lower case."""
-
-    status: int
-    headers: list[tuple[bytes, bytes]]
-    body: bytes
-    trailers: list[tuple[bytes, bytes]]
-    interim: list[int]
+class Headed:
+    """A message with ``headers``."""
 
     def __getitem__(self, name):
         """Return the value of the only header of this name, None if there is none."""
@@ -36,6 +39,17 @@ class Answer:
 
     def __contains__(self, name):
         return self[name] is not None
+
+
+@attrs.frozen
+class Answer(Headed):
+    """A response as the client sees it. Names are in lower case."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+    trailers: list[tuple[bytes, bytes]]
+    interim: list[int]
 
 
 class HttpClient:
@@ -104,7 +118,7 @@ async def client(lb):
 
 
 @attrs.frozen
-class Received:
+class Received(Headed):
     """A request as the server sees it. Names are in lower case."""
 
     method: bytes
@@ -112,14 +126,6 @@ class Received:
     headers: list[tuple[bytes, bytes]]
     body: bytes
     trailers: list[tuple[bytes, bytes]]
-
-    def __getitem__(self, name):
-        values = [value for each, value in self.headers if each == name]
-        assert len(values) <= 1, values
-        return values[0] if values else None
-
-    def __contains__(self, name):
-        return self[name] is not None
 
 
 async def receive_request(stream, proceed=b"HTTP/1.1 100 Continue\r\n\r\n"):

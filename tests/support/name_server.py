@@ -25,6 +25,7 @@ class NameServer:
         """``name kind transport`` of each query."""
         self.connections = 0
         self._answers = {}
+        self._held = {}
         self._arrived = trio.Event()
 
     @property
@@ -41,6 +42,11 @@ class NameServer:
     def is_silent(self, name, kind):
         self._answers[name, kind] = None
 
+    def holds(self, name, kind):
+        """Answer over UDP only once the event that is returned is set."""
+        self._held[name, kind] = trio.Event()
+        return self._held[name, kind]
+
     def says(self, name, kind, *datagrams):
         """Answer with these bytes, one datagram each. The id is set to that of the query."""
         self._answers[name, kind] = datagrams
@@ -55,6 +61,10 @@ class NameServer:
         with trio.fail_after(PATIENCE):
             while len(self.asked) < goal:
                 await self._arrived.wait()
+
+    async def has_been_asked(self, count):
+        """Wait until there were ``count`` queries since the start."""
+        await self.questions(count - len(self.asked))
 
     def answers(self, wire, transport):
         """Return the datagrams or TCP messages that answer a query."""
@@ -86,11 +96,19 @@ class NameServer:
         return [whole]
 
     async def serve_udp(self, sock):
-        while True:
-            wire, peer = await sock.recvfrom(65_535)
-            for answer in self.answers(wire, "udp"):
-                with suppress(OSError):
-                    await sock.sendto(answer, peer)
+        async with trio.open_nursery() as nursery:
+            while True:
+                nursery.start_soon(self._answer, sock, *await sock.recvfrom(65_535))
+
+    async def _answer(self, sock, wire, peer):
+        answers = self.answers(wire, "udp")
+        (question,) = dns.message.from_wire(wire).question
+        held = self._held.get((question.name.to_text(omit_final_dot=True), question.rdtype.name))
+        if held is not None:
+            await held.wait()
+        for answer in answers:
+            with suppress(OSError):
+                await sock.sendto(answer, peer)
 
     async def serve_tcp(self, stream):
         self.connections += 1
@@ -101,9 +119,9 @@ class NameServer:
 
 
 @asynccontextmanager
-async def name_server():
-    """Run a name server on a free port during the block."""
-    with socket.create_server(("127.0.0.1", 0)) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+async def name_server(address=("127.0.0.1", 0)):
+    """Run a name server during the block, on a free port unless ``address`` has one."""
+    with socket.create_server(address) as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
         udp.bind(tcp.getsockname())
         tcp.setblocking(False)
         udp.setblocking(False)

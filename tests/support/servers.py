@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -17,9 +18,21 @@ from tests.support.balancer import PATIENCE
 from tests.support.zygote import zygote
 
 
+def _own_ports():
+    """Return the ports of this process of tests, over and over: another one cannot take what this one found free."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(15_000, 32_000)[number::count]
+    start = random.randrange(len(ports))
+    return itertools.cycle((*ports[start:], *ports[:start]))
+
+
+_ports = _own_ports()
+
+
 def free_port():
     """Return a free port of 127.0.0.1 that stays free: ephemeral ports begin at 32768."""
-    for port in random.sample(range(15_000, 32_000), 100):
+    for port in itertools.islice(_ports, 100):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
     raise OSError("no free port found")
@@ -115,6 +128,21 @@ class Served:
         self.most_open = max(self.most_open, self.open)
         self._changed.set()
         self._changed = trio.Event()
+
+
+@asynccontextmanager
+async def media_serving(serve, path, handler):
+    """Run a server of a media process, as ``lb.media.http_server.serve_http``, on a unix socket. It must not fail."""
+    failures = []
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.setblocking(False)
+        listening.bind(str(path))
+        listening.listen()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, listening, handler, failures.append)
+            yield
+            nursery.cancel_scope.cancel()
+    assert failures == []
 
 
 @asynccontextmanager

@@ -8,8 +8,11 @@ const ACTION_TIMEOUT = 60000; // milliseconds for an operation; a reload of many
 const PATIENCE = 2000; // milliseconds without an answer before the page says so
 const POINTS = 120; // points of each chart
 const TOP_OBJECTS = 5; // objects listed of each cache
+const TOP_TARGETS = 5; // targets listed of each forward proxy, reached and not
 const $ = (selector, root = document) => root.querySelector(selector);
 const pools = new Map(); // name -> its section, and its rows by server
+const streams = new Map(); // name -> its row
+let stopPlaying = null; // ends the stream that is played
 const charts = { active: [], rate: [], bytes: [], connect: [], requests: [], slow: [] };
 let before = null; // the previous status, to compute rates
 let clockSkew = 0; // milliseconds that the balancer's clock is ahead of the browser's
@@ -125,6 +128,8 @@ function show(status) {
   showFigures(status);
   showRequests(status.listeners);
   showCaches(status.caches);
+  showForward(status.listeners);
+  showStreams(status);
   showPools(status.pools);
   showListeners(status.listeners);
   showEnded(status.ended);
@@ -188,6 +193,74 @@ function showCaches(caches) {
       : [labelled(key, "route"), "", "", "", "", "", amount(requests)];
   fill($("#caches tbody"), rows, cells);
 }
+function showForward(listeners) {
+  const found = Object.entries(listeners).filter(([, listener]) => listener.forward);
+  $("#forward").hidden = !found.length;
+  const rows = found.flatMap(([name, { forward }]) => [
+    { name, results: Object.values(forward.results) },
+    ...forward.top.slice(0, TOP_TARGETS).map(({ target, count }) => ({ target, count })),
+    ...forward.failed.slice(0, TOP_TARGETS).map(({ target, count }) => ({ target, failures: count })),
+  ]);
+  fill($("#forward tbody"), rows, ({ name, results, target, count, failures }) => {
+    if (target !== undefined) return [labelled(failures === undefined ? target : `${target}, failed`, "route"), count === undefined ? "" : amount(count), "", "", "", failures === undefined ? "" : amount(failures)];
+    const of = (...wanted) => results.reduce((total, each) => total + wanted.reduce((sum, result) => sum + (each[result] ?? 0), 0), 0);
+    const all = results.flatMap((each) => Object.values(each)).reduce((total, each) => total + each, 0);
+    const [reached, denied, unresolved] = [of("ok"), of("denied_target", "auth"), of("resolve_failed")];
+    return [labelled(name, "listener"), amount(all), amount(reached), amount(denied), amount(unresolved), amount(all - reached - denied - unresolved)];
+  });
+}
+
+// Live streams, and a player of one
+function showStreams({ streams: found, stream_urls: urls, media }) {
+  const wanted = new Map(Object.entries(found));
+  const silent = media.live === false;
+  $("#streams").hidden = !wanted.size && !silent && !stopPlaying;
+  $("#streams .silent").hidden = !silent;
+  for (const [name, row] of streams) {
+    if (wanted.has(name)) continue;
+    row.remove();
+    streams.delete(name);
+  }
+  for (const [name, stream] of wanted) {
+    if (!streams.has(name)) streams.set(name, newStream(name));
+    const row = streams.get(name);
+    const [app] = name.split("/");
+    row.dataset.url = Object.hasOwn(urls, app) ? `${urls[app]}${encodeURIComponent(name.slice(app.length + 1))}/` : "";
+    set($(".publisher", row), stream.client ?? (stream.ladder.length ? `ladder of ${stream.ladder.join(", ")}` : stream.live ? "" : "none"));
+    set($(".since", row), stream.since ? `${since(stream.since)} ago` : "");
+    set($(".codecs", row), stream.codecs.join(", "));
+    set($(".bitrate", row), stream.live ? `${amount(stream.bitrate / 1000)} kbit/s` : "");
+    set($(".viewers", row), amount(stream.viewers));
+    $(".play", row).disabled = !row.dataset.url;
+    $(".play", row).title = row.dataset.url ? "" : "no route serves it";
+  }
+}
+function newStream(name) {
+  const row = $("#stream").content.firstElementChild.cloneNode(true);
+  row.dataset.stream = name;
+  set($(".name", row), name);
+  $(".play", row).setAttribute("aria-label", `Play ${name}`);
+  $(".play", row).addEventListener("click", () => playStream(name, row.dataset.url));
+  $("#streams tbody").append(row);
+  return row;
+}
+function playStream(name, url) {
+  stopStream();
+  const player = $("#player");
+  player.hidden = false;
+  set($(".name", player), name);
+  const showPlayer = ({ doing, latency }) => {
+    set($(".doing", player), doing);
+    set($(".latency", player), latency === null ? "" : `${latency.toFixed(1)} s behind the publisher`);
+  };
+  stopPlaying = play(url, $("video", player), showPlayer, { now: () => (Date.now() + clockSkew) / 1000 });
+}
+function stopStream() {
+  stopPlaying?.();
+  stopPlaying = null;
+  $("#player").hidden = true;
+}
+$("#player .stop").addEventListener("click", stopStream);
 const percent = (ratio) => (ratio === null ? "–" : `${amount(100 * ratio)} %`);
 const stored = (tier) => (tier === null ? "–" : `${bytes(tier.bytes)} of ${bytes(tier.max_bytes)}, ${plural(tier.objects, "object")}`);
 function labelled(text, kind) {
@@ -411,7 +484,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 const stream = new EventSource("api/v1/events");
-for (const name of ["backend.ejected", "backend.restored", "backend.overridden", "config.applied", "config.rejected", "worker.died", "fault"]) {
+for (const name of ["backend.ejected", "backend.restored", "backend.overridden", "config.applied", "config.rejected", "worker.died", "stream.published", "stream.unpublished", "media.process_restarted", "fault"]) {
   stream.addEventListener(name, refresh);
 }
 setInterval(() => {

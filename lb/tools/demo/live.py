@@ -18,8 +18,9 @@ from rich.text import Text
 
 from lb.console.screen import STATE_STYLES, curve, key_line, panel
 from lb.console.terminal import keys, single_keys
+from lb.tools.demo.base_scene import DemoEvent
 from lb.tools.demo.kinds import DemoKind
-from lb.tools.demo.scene import DemoEvent, DemoScene
+from lb.tools.demo.scene import DemoScene
 
 __all__ = ["LiveView"]
 

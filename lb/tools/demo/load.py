@@ -13,6 +13,7 @@ from lb.model.address import Client
 from lb.net.errors import describe_error
 from lb.tools.demo.kinds import DEMOS, Ask, DemoKind
 from lb.tools.demo.ledger import Ledger
+from lb.tools.demo.loopback import connect
 from lb.tools.demo.process import ServerProcess
 
 __all__ = ["Load"]
@@ -73,7 +74,7 @@ class Load:
         """Run one session and count its result in the ledger."""
         started = trio.current_time()
         try:
-            stream = await trio.open_tcp_stream("127.0.0.1", port)
+            stream = await connect(port)
         except OSError as error:
             self._ledger.failures[f"cannot connect: {describe_error(error)}"] += 1
             return

@@ -7,9 +7,10 @@ from functools import partial
 
 import trio
 
-from lb.tools.demo.scene import DemoEvent, DemoScene
+from lb.tools.demo.base_scene import DemoEvent
+from lb.tools.demo.scene import DemoScene
 
-__all__ = ["PlainView"]
+__all__ = ["PlainView", "emit"]
 
 emit = partial(print, flush=True)
 

@@ -3,14 +3,20 @@
 ``LB_SABOTAGE`` says how, in words: ``byte`` loses one of every so many reads, ``lease`` and ``descriptor`` are not
 given back, ``record`` and ``request-record`` are written twice, ``answer`` is that of the request before,
 ``truncation`` makes what was cut look complete, ``failover`` does not happen,
-``memory`` is kept for each connection.
+``memory`` is kept for each connection, ``disk`` takes longer than an idle timeout to create a file. ``garbage`` is not
+collected, and ``LB_FILLS`` names a file that says how many fills are in memory when the next one begins.
 """
 
+import gc
 import itertools
 import os
 import socket
+import time
+import weakref
+from pathlib import Path
 
-from lb.http import exchange, upstream_request
+from lb.cache import disk_files
+from lb.http import cache_fill, exchange, upstream_request
 from lb.pools import pool
 from lb.proxy import connector, listener
 from lb.relay import epoll_relay
@@ -19,6 +25,8 @@ from lb.tcp import connection
 SOMETIMES = 40
 OFTEN = 10
 KEPT = 4096
+SLOW = 4
+"""Seconds."""
 BYTES, LEASES, ENDS, RECORDS, REQUESTS, ANSWERS = (itertools.count(1) for _ in range(6))
 
 
@@ -124,6 +132,29 @@ def does_not_fail_over():
     connector.Connector.connect_failed = lambda self, error: self.owner.no_server("lb", "connect_failed")
 
 
+def slows_the_disk():
+    original = disk_files.DiskFiles.create
+
+    def create(self, layout):
+        time.sleep(SLOW)  # noqa: TID251 - in a thread, as a disk would
+        return original(self, layout)
+
+    disk_files.DiskFiles.create = create
+
+
+def collects_no_garbage():
+    gc.disable()
+    original = cache_fill.Fill.__init__
+    known = weakref.WeakSet()
+
+    def begin(self, *args):
+        original(self, *args)
+        Path(os.environ["LB_FILLS"]).write_text(str(len(known)))
+        known.add(self)
+
+    cache_fill.Fill.__init__ = begin
+
+
 WAYS = {
     "byte": loses_bytes,
     "lease": leaks_leases,
@@ -133,6 +164,8 @@ WAYS = {
     "request-record": doubles_records_of_requests,
     "answer": swaps_answers,
     "truncation": truncates,
+    "disk": slows_the_disk,
+    "garbage": collects_no_garbage,
     "failover": does_not_fail_over,
 }
 

@@ -7,13 +7,13 @@ import resource
 import socket
 import time
 from contextlib import ExitStack, suppress
-from pathlib import Path
 
 import pytest
 import trio
 
 from tests.support.balancer import PATIENCE, ask, config, connect, read_all
 from tests.support.operating import ADMIN, client_of, operated
+from tests.support.processes import cpu_seconds
 from tests.support.servers import serving
 
 pytestmark = pytest.mark.slow
@@ -27,11 +27,6 @@ STATUS = b"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 def admin_port(lb):
     return int(lb.of("admin.started")[-1]["bind"].rpartition(":")[2])
-
-
-def cpu_seconds(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def exchange(port, data):

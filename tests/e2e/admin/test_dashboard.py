@@ -332,6 +332,16 @@ async def test_a_balancer_that_is_gone_is_said(tmp_path):
             await browse(lb, visit)
 
 
+def rows_that_appear(page, section, changed):
+    """Check that a section is not shown, then show a changed status. Return the texts of its rows."""
+    page.wait_for_selector('#link[data-state="live"]')
+    assert not page.locator(section).is_visible()
+    page.route("**/api/v1/status", lambda route: route.fulfill(json=changed(route.fetch().json())))
+    rows = page.locator(f"{section} tbody tr")
+    rows.first.wait_for()
+    return [" ".join(row.split()) for row in rows.all_inner_texts()]
+
+
 def with_cache(status):
     """Add a cache with a name and keys that look like markup to a status."""
     tier = {"objects": 12, "bytes": 1_200_000, "max_bytes": 64_000_000}
@@ -352,13 +362,34 @@ async def test_caches_are_on_the_page_only_where_there_are_some(tmp_path):
     async with backends("a") as (a,), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
 
         def visit(page):
-            page.wait_for_selector('#link[data-state="live"]')
-            assert not page.locator("#caches").is_visible()
-            page.route("**/api/v1/status", lambda route: route.fulfill(json=with_cache(route.fetch().json())))
-            rows = page.locator("#caches tbody tr")
-            rows.first.wait_for()
-            first, *objects = [" ".join(row.split()) for row in rows.all_inner_texts()]
+            first, *objects = rows_that_appear(page, "#caches", with_cache)
             assert first == "<b>films 98 % \u2013 1.2 MB of 64 MB, 12 objects \u2013 3 1,000"
             assert objects == [f"http a.example /<i>{number} {9 - number}" for number in range(5)]
+
+        await browse(lb, visit)
+
+
+def with_proxy(status):
+    """Add a forward proxy, and a target that looks like markup, to a status."""
+    targets = [{"target": f"<i>{number}.example:443", "count": 9 - number} for number in range(9)]
+    results = {
+        "connect": {"ok": 90, "denied_target": 4, "resolve_failed": 3, "timeout": 2},
+        "http": {"ok": 8, "auth": 1},
+    }
+    listener = {"bind": ["127.0.0.1:3128"], "pool": None, "active": 3, "total": 108}
+    status["listeners"]["proxy"] = {**listener, "forward": {"results": results, "top": targets, "failed": targets[:1]}}
+    return status
+
+
+async def test_forward_proxies_are_on_the_page_only_where_there_are_some(tmp_path):
+    async with backends("a") as (a,), operated(tmp_path, config(a, top=ADMIN)) as (lb, _):
+
+        def visit(page):
+            first, *targets = rows_that_appear(page, "#forward", with_proxy)
+            assert first == "proxy 108 98 5 3 2"
+            assert targets == [
+                *(f"<i>{number}.example:443 {9 - number}" for number in range(5)),
+                "<i>0.example:443, failed 9",
+            ]
 
         await browse(lb, visit)

@@ -177,3 +177,45 @@ async def test_the_endpoint_refuses_questions_without_sense(tmp_path):
         assert answer["denied"] == "deny = 10.0.0.0/8"
         assert answer["notes"] == ["each of the 2 workers keeps its own turn"]
         assert (answer["chosen"], answer["without"]["names"], answer["without"]["share"]) == (None, ["a", "b"], 1.0)
+
+
+PROXY = """
+[listeners.proxy]
+mode = "forward"
+bind = "127.0.0.1:0"
+deny_to = ["*.bad.example"]
+connect_ports = "any"
+
+[listeners.chain]
+mode = "forward"
+bind = "127.0.0.1:0"
+parents = "up"
+
+[pools.up]
+servers = ["127.0.0.1:3200"]
+"""
+
+
+def test_a_target_of_a_forward_proxy_by_the_file(tmp_path, explain):
+    file = tmp_path / "lb.toml"
+    file.write_text(PROXY)
+    asked = ("--config", file, "--listener", "proxy", "--target")
+    code, out, _ = explain(*asked, "a.bad.example:443")
+    assert (code, out) == (1, '127.0.0.1 on proxy is refused a.bad.example:443\ndeny_to "*.bad.example"\n')
+    code, out, _ = explain(*asked, "8.8.8.8:443")
+    assert (code, out.splitlines()) == (
+        0,
+        ["127.0.0.1 on proxy reaches 8.8.8.8:443", "no rule refuses it", "  8.8.8.8: may be reached"],
+    )
+    code, out, _ = explain(*asked, "127.1:80", "--json")
+    assert (code, json.loads(out)["target"]["addresses"][0]["address"]) == (1, "127.0.0.1")
+    code, out, _ = explain("--config", file, "--listener", "chain", "--target", "a.example:443")
+    assert (code, out.splitlines()[0]) == (0, "127.0.0.1 on chain reaches a.example:443 through 127.0.0.1:3200")
+    assert explain("--config", file, "--listener", "proxy", "--target", "no port")[0] == 2
+    assert explain("--config", file, "--listener", "proxy", "--user", "ann")[0] == 2
+
+
+async def test_a_target_of_a_forward_proxy_that_runs(tmp_path):
+    async with operated(tmp_path, PROXY + ADMIN) as (_, operator):
+        answer = await operator.get("/api/v1/explain", listener="proxy", source="::1", target="[::ffff:7f00:1]:80")
+        assert (answer["served"], answer["target"]["target"]) == (False, "127.0.0.1:80")

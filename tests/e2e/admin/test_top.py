@@ -50,6 +50,8 @@ def status(*, at=0.0, total=0, moved=0, ended=None, **pools):
     return {
         "listeners": {"web": {"active": 7, "total": total}},
         "pools": pools,
+        "caches": {},
+        "streams": {},
         "ended": ended or {},
         "bytes_in": moved,
         "bytes_out": 2 * moved,

@@ -8,6 +8,7 @@ import trio
 from tests.support.balancer import PATIENCE, balancer
 from tests.support.caching import Gate, ask, cache_config, response, results
 from tests.support.http_client import client, scripted
+from tests.support.sabotage import sabotage
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +68,24 @@ async def test_a_range_of_what_comes_and_finds_no_room_has_the_right_bytes(tmp_p
     assert (answer.status, answer.body == expected) == (status, True)
 
 
+async def test_one_that_stops_reading_what_is_not_kept_does_not_stop_the_others(tmp_path):
+    film = bytes(range(256)) * (64 << 10)
+    whole = response(film, chunked=True)
+    comes = Gate(whole[:1000], whole[1000:])
+    async with scripted(comes) as server:
+        config = cache_config(server, zone=NO_ROOM)
+        async with balancer(tmp_path, config) as lb, client(lb) as stopped, client(lb) as visitor:
+            await stopped.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+            await comes.asked.wait()
+            await visitor.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+            await trio.sleep(0.3)
+            comes.let(0)
+            comes.let(1)
+            answer = await visitor.answer()
+    assert answer.body == film
+    assert len(server.requests) == 1
+
+
 async def test_what_nobody_reads_and_finds_no_room_is_not_fetched_to_its_end(tmp_path):
     full = FullCache()
     head, _, body = response(BODY).partition(b"\r\n\r\n")
@@ -98,6 +117,32 @@ async def test_what_is_longer_than_max_object_is_not_stored(tmp_path, size, chun
         answers = [await ask(lb) for _ in range(3)]
     assert results(answers) == ["MISS"] * 3
     assert all(answer.body == bytes(size) for answer in answers)
+
+
+async def test_a_disk_that_is_slower_than_the_idle_timeout_ends_no_response(tmp_path, on_disk, monkeypatch):
+    sabotage(monkeypatch, "disk")
+    limit = 'idle_timeout = "1s"'
+    async with scripted(response(BODY)) as server:
+        config = cache_config(server, zone=on_disk, listener=limit)
+        async with balancer(tmp_path, config) as lb:
+            answer = await ask(lb)
+            assert (answer.status, answer.body == BODY) == (200, True)
+
+
+@pytest.mark.parametrize("size", [100, 300_000])
+async def test_a_fetch_that_has_ended_leaves_nothing_in_memory_but_the_response(tmp_path, on_disk, monkeypatch, size):
+    sabotage(monkeypatch, "garbage")
+    fills = tmp_path / "fills"
+    monkeypatch.setenv("LB_FILLS", str(fills))
+    async with scripted(*[response(bytes(size))] * 60) as server:
+        config = cache_config(server, zone=on_disk)
+        async with balancer(tmp_path, config) as lb:
+            for number in range(60):
+                assert (await ask(lb, b"/%d" % number)).body == bytes(size)
+                if number >= 5 and int(fills.read_text()) <= 1:
+                    break
+                await trio.sleep(0.02 * (number >= 5))  # on a busy machine, the disk still has those before
+    assert int(fills.read_text()) <= 1, "the last one may be about to end"
 
 
 async def test_a_purged_variant_on_disk_is_not_found_by_the_very_next_request(tmp_path, on_disk):

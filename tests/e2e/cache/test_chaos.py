@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import stat
-from contextlib import suppress
 from functools import cache
 
 import pytest
@@ -17,6 +16,7 @@ import trio.lowlevel
 
 from tests.support.balancer import balancer, connect
 from tests.support.caching import cache_config
+from tests.support.directories import all_within
 from tests.support.http_client import receive_request
 from tests.support.servers import serving
 
@@ -88,13 +88,8 @@ async def client(port, chance, taken):
 
 def stored(path):
     """Return the bytes of all files. Some are removed meanwhile; one that gets its name has two for a moment."""
-    sizes = {}
-    for each in path.rglob("*"):
-        with suppress(FileNotFoundError):
-            status = each.stat()
-            if stat.S_ISREG(status.st_mode):
-                sizes[status.st_ino] = status.st_size
-    return sum(sizes.values())
+    files = (status for status in all_within(path).values() if stat.S_ISREG(status.st_mode))
+    return sum({status.st_ino: status.st_size for status in files}.values())
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 import pytest
 import trio
@@ -12,6 +10,7 @@ import trio
 from tests.support.balancer import config, connect, request
 from tests.support.operating import ADMIN, operated
 from tests.support.probe_server import server
+from tests.support.processes import cpu_seconds
 from tests.support.servers import serving
 
 pytestmark = pytest.mark.slow
@@ -36,12 +35,6 @@ def floods(text):
     return handle
 
 
-def cpu_of(process):
-    """Return the CPU time of a process in seconds, proc(5)."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 async def test_no_answer_to_a_check_holds_up_the_balancer(tmp_path):
     """A regular expression took ten seconds of the interpreter for one answer, and a flood two thirds of a core."""
     async with serving(name="a") as fine, AsyncExitStack() as stack:
@@ -55,10 +48,10 @@ async def test_no_answer_to_a_check_holds_up_the_balancer(tmp_path):
         async with operated(tmp_path, text) as (lb, operator):
             for name in FLOODS:
                 await lb.event("backend.ejected", server=name)
-            before, cpu = (await operator.metrics())[FAILED], cpu_of(lb.process)
+            before, cpu = (await operator.metrics())[FAILED], cpu_seconds(lb.process.pid)
             async with await connect(lb.port) as stream:
                 metrics = await operator.until(operator.metrics, lambda metrics: metrics[FAILED] >= before + 20)
-                cpu = cpu_of(lb.process) - cpu
+                cpu = cpu_seconds(lb.process.pid) - cpu
                 assert await request(stream, b"name") == b"a"
             assert cpu / (metrics[FAILED] - before) < 0.1
             assert {event["server"] for event in lb.of("backend.ejected")} == FLOODS.keys()

@@ -97,8 +97,11 @@ def test_a_request_without_a_route_gets_404(explain):
         (("--url", "www.example.com"), "lb: the URL must be like 'https://www.example.com/a', not 'www.example.com'\n"),
         (("--url", "http://a/", "--header", "x"), "lb: a header must be a line like 'Accept: text/html', not 'x'\n"),
         (("--method", "PUT"), "lb: --method and --header are of a request: give its --url\n"),
-        ((), "lb: give the --source of a client, or the --url of a request\n"),
-        (("--source", "10.1.2.3"), "lb: the listener 'web' has mode 'http': ask with the URL of a request\n"),
+        (
+            (),
+            "lb: give the --source of a client, the --url of a request, or the --target of a tunnel\n",
+        ),
+        (("--source", "10.1.2.3"), "lb: the listener 'web' has mode 'http': ask with a URL, or a target\n"),
     ],
 )
 def test_what_is_no_question_is_bad_usage(explain, arguments, message):

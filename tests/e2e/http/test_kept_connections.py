@@ -286,3 +286,20 @@ async def test_a_drain_ends_connections_whose_response_began_before_it(tmp_path)
         with trio.fail_after(PATIENCE):
             assert (received + await read_all(visitor.stream)).endswith(b"ok")
         assert trio.current_time() - began < 10
+
+
+async def test_after_a_reload_with_send_proxy_no_connection_from_before_is_used(tmp_path):
+    begun = []
+
+    async def handler(stream):
+        begun.append(await stream.receive_some())
+        await stream.send_all(OK)
+        while await stream.receive_some():
+            await stream.send_all(OK)
+
+    async with serving(handler) as server, balancer(tmp_path, lb_config(server)) as lb, client(lb) as visitor:
+        assert (await visitor.ask(GET)).body == b"ok"
+        await lb.reload(lb_config(server, pool='send_proxy = "v1"'))
+        async with client(lb) as another:
+            assert (await another.ask(GET)).body == b"ok"
+        assert [data.split(b" ")[0] for data in begun] == [b"GET", b"PROXY"]

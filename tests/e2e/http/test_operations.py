@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import signal
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 import trio
 
+from lb.http.frontend import DRAIN_GRACE
 from tests.support.balancer import PATIENCE, balancer, config, connect
 from tests.support.effort import DEEP
 from tests.support.http_origin import http_backends, http_origin
@@ -48,17 +49,17 @@ async def test_both_workers_serve_and_each_request_has_one_record(tmp_path):
     async with http_origin("a") as a:
         text = config(a, listener=LISTENER, health=None, top=f"{TWO}\n{ADMIN}")
         async with operated(tmp_path, text) as (lb, operator):
-            for _ in range(20):
-                async with http_session(lb.port) as client:
-                    for _ in range(5):
-                        assert (await client.ask("/name")).text == "a"
-            records = [await lb.event("http.request", count=count) for count in range(1, 101)]
-            assert len({record["id"] for record in records}) == 100
+            async with AsyncExitStack() as stack:
+                clients = [await stack.enter_async_context(http_session(lb.port)) for _ in range(40)]
+                for client in clients * 5:  # all are open at once, so that each worker has some
+                    assert (await client.ask("/name")).text == "a"
+            records = [await lb.event("http.request", count=count) for count in range(1, 201)]
+            assert len({record["id"] for record in records}) == 200
             name = 'lb_http_requests_total{{listener="web",route="{}",status="2xx"}}'.format(records[0]["route"])
-            await operator.until(operator.metrics, lambda metrics: metrics.get(name) == 100)
-            await operator.until(operator.status, lambda found: found["listeners"]["web"]["requests"]["total"] == 100)
+            await operator.until(operator.metrics, lambda metrics: metrics.get(name) == 200)
+            await operator.until(operator.status, lambda found: found["listeners"]["web"]["requests"]["total"] == 200)
             assert await lb.stop() == 0
-        assert len(lb.of("http.request")) == 100
+        assert len(lb.of("http.request")) == 200
     assert 2 <= a.served.connections <= 32, "a kept connection, or some, of each worker"
     assert set(pids(lb)) == BOTH
 
@@ -163,6 +164,21 @@ async def test_a_drain_finishes_the_requests_and_closes_what_is_idle(tmp_path):
             assert await lb.exit_code() == 0
         records = lb.of("http.request")
         assert [record["reason"] for record in records] == ["ok"] * 5
+
+
+@one_process_or_two
+async def test_who_has_connected_before_a_drain_has_time_for_the_first_request(tmp_path):
+    async with http_origin("a") as a, balancer(tmp_path, config(a, listener=LISTENER, health=None)) as lb:
+        port = lb.port
+        async with http_session(port) as slow:
+            assert await name_at(port) == b"a"  # accepted after the one before
+            lb.signal(signal.SIGTERM)
+            await lb.event("server.stopping")
+            await until_refused(port)
+            await trio.sleep(2 * DRAIN_GRACE)
+            last = await slow.ask("/name")
+            assert (last.text, last.closes) == ("a", True)
+        assert await lb.exit_code() == 0
 
 
 @one_process_or_two

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from tests.support.balancer import ask, balancer, config
 from tests.support.operating import ADMIN, operated
+from tests.support.processes import cpu_seconds
 from tests.support.servers import backends
 
 pytestmark = pytest.mark.slow
@@ -19,12 +18,6 @@ MAGLEV = 'strategy = { name = "consistent-hash", table = "maglev", size = 5_000_
 LARGE = 'strategy = { name = "consistent-hash", table = "maglev", size = 300_007 }'
 KETAMA = 'strategy = { name = "consistent-hash", table = "ketama" }'
 HEAVY = "weight = 12800"  # of two servers: as many points as 100 servers of weight 256
-
-
-def cpu_seconds(pid):
-    """Return the CPU time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize(("strategy", "weight"), [(MAGLEV, ""), (KETAMA, HEAVY)], ids=["maglev", "ketama"])

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from tests.support.balancer import PATIENCE, ask, balancer, config
+from tests.support.processes import children
 from tests.support.servers import serving
 from tests.support.service_manager import giving
 
@@ -25,10 +26,6 @@ def may_unshare():
 
 
 needs_namespaces = pytest.mark.skipif(not may_unshare(), reason="needs the right to make a PID namespace")
-
-
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def zombies(pid):

@@ -21,6 +21,7 @@ PRINTING = {
     "strategy list": ["strategy", "list"],
     "strategy test": ["strategy", "test", "weighted"],
     "completion": ["ctl", "completion", "bash"],
+    "migrate": ["migrate", "--explain"],
     "rehearse": ["rehearse", "lb.toml", "scenario.toml"],
     "version": ["--version"],
     "help": ["--help"],

@@ -13,6 +13,7 @@ import trio
 
 from tests.support.balancer import PATIENCE, ask, balancer, config, connect, killed_at_end, read_all, request, start_lb
 from tests.support.paths import DOCS
+from tests.support.processes import socket_inodes
 from tests.support.servers import Named, serving
 
 PAGE = DOCS / "explanation" / "security.md"
@@ -118,19 +119,13 @@ def listening_inodes():
     return {row[9] for row in rows if row[3] == "0A"}
 
 
-def sockets_of(pid):
-    """Return the inodes of the sockets of a process."""
-    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
-    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:")}
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("worker_count")
 async def test_it_listens_where_the_configuration_says_and_nowhere_else(tmp_path):
     async with serving() as server, balancer(tmp_path, config(server)) as lb:
         assert await ask(lb.port) == b"s\n"
         pids = [lb.process.pid, *(event["pid"] for event in lb.of("worker.started"))]
-        assert len(set.union(*map(sockets_of, pids)) & listening_inodes()) == 1
+        assert len(set.union(*map(socket_inodes, pids)) & listening_inodes()) == 1
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import pytest
 import trio
@@ -13,6 +12,7 @@ import trio
 from lb.model.listener import find
 from tests.e2e.tls.test_tls import echo, session
 from tests.support.balancer import PATIENCE, balancer, connect, read_all, with_workers
+from tests.support.processes import children, cpu_seconds
 from tests.support.servers import serving
 from tests.support.tls_peers import TlsEnd, client_context, names_in, server_context, tls_server
 from tests.unit.tls.test_client_hello import hello, in_records
@@ -178,17 +178,15 @@ async def test_half_a_hello_has_a_deadline_and_costs_no_cpu_meanwhile(tmp_path, 
         text = routed(a, a, a, listener='header_timeout = "1s"')
         async with balancer(tmp_path, text) as lb, await connect(lb.port) as stream:
             await stream.send_all(addressed_to(A)[:100])
-            before = cpu_seconds(lb.process.pid)
+            before = cpu_of_all(lb.process.pid)
             record = await lb.event("connection.closed")
             assert (record["ended_by"], record["reason"]) == ("lb", "tls_failed")
-            assert cpu_seconds(lb.process.pid) - before < 0.5, "the balancer waits without polling"
+            assert cpu_of_all(lb.process.pid) - before < 0.5, "the balancer waits without polling"
 
 
-def cpu_seconds(pid):
-    """CPU time of a process and its descendants, user and system: fields 14 and 15 of proc(5)'s stat, in hundredths."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return (int(fields[11]) + int(fields[12])) / 100 + sum(map(cpu_seconds, children))
+def cpu_of_all(pid):
+    """CPU time of a process and its descendants."""
+    return cpu_seconds(pid) + sum(map(cpu_of_all, children(pid)))
 
 
 async def test_a_reload_can_send_a_name_elsewhere_while_a_client_shakes_hands(tmp_path, balancer_kind):

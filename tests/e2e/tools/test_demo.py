@@ -16,6 +16,7 @@ import trio
 from lb.tools.demo import demo, load
 from lb.tools.demo.kinds import DEMOS
 from tests.support.balancer import LB, PATIENCE
+from tests.support.browser import CHROMIUM
 from tests.support.terminals import on_pipe, on_terminal
 
 HTTP_SERVERS = DEMOS["http"].servers
@@ -257,6 +258,104 @@ async def test_the_http_demo_on_a_terminal_names_its_sites_and_has_a_key_for_eac
         text = (await running_demo.until(r"requests: \d+ ok, 0 failed\n"))[0]
         with trio.fail_after(PATIENCE):
             assert await running_demo.process.wait() == 0, text
+
+
+# Of a forward proxy
+
+
+async def printed(running_demo, *programs):
+    """Return the commands of these programs that the forward demo prints, in order."""
+    text = running_demo.text
+    return [command.strip() for command in re.findall(rf"^ {{4}}((?:{'|'.join(programs)}) .+?) # ", text, re.MULTILINE)]
+
+
+async def shell(command):
+    done = await trio.run_process(command.split(), capture_stdout=True, capture_stderr=True, check=False)
+    return done.returncode, done.stdout.decode()
+
+
+@pytest.mark.slow
+async def test_the_forward_demo_shows_a_tunnel_refused_addresses_and_a_silent_name_while_others_go_on():
+    async with running("forward", "--seconds", "9") as running_demo:
+        text, code = await running_demo.rest()
+    assert code == 0, text
+    assert re.search(r'origin\.test:\d+: HTTP/1\.1 200 .+\n.+Through the tunnel: "This is origin\. .+ /hello\."', text)
+    refused = re.findall(r"CONNECT (\S+): HTTP/1\.1 403 Forbidden, destination_ip_prohibited", text)
+    assert refused == ["169.254.169.254:443", "2130706433:443", "inside.test:443"]
+    assert re.search(r"504 Gateway Timeout, dns_timeout, after \d+\.\d s", text)
+    assert int(re.search(r"Meanwhile (\d+) tunnels to origin\.test were made", text)[1]) > 0
+    assert text.endswith("\nsteps: 3 shown, 0 failed\n")
+
+
+@pytest.mark.slow
+async def test_the_lines_that_the_forward_demo_prints_do_what_is_said_of_them():
+    """Those of the internet are not run."""
+    async with running("forward") as running_demo:
+        await running_demo.until("What it shows by itself")
+        commands = await printed(running_demo, "curl")
+        said = [await shell(f"{command} --silent") for command in commands[:5]]
+        assert said[:3] == [(0, "This is origin. You asked for /a.\n")] * 3
+        assert said[3][1].startswith("HTTP/1.1 403 ")
+        assert said[4][1].startswith("HTTP/1.1 504 ")
+        await running_demo.until(r"GET http://origin\.test:\d+/a: 200, ok")
+        await running_demo.until(
+            r"a tunnel to origin\.test:\d+ \(connect\), \d+ bytes there, \d+ back, ended by the client"
+        )
+        await running_demo.until(r"a tunnel to origin\.test:\d+ \(socks5\)")
+        await running_demo.until(r"GET http://inside\.test/: 403, denied_target")
+        await running_demo.until(r"GET http://silent\.test/: 504, resolve_failed")
+        (git,) = await printed(running_demo, "git")
+        code, _ = await shell(git.replace("github.com", "169.254.169.254"))
+        assert code != 0
+        await running_demo.until(r"no tunnel to 169\.254\.169\.254:443 \(connect\): denied_target")
+        running_demo.process.terminate()
+        text, code = await running_demo.rest()
+    assert code == 0, text
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)")
+async def test_a_browser_takes_the_proxy_that_the_forward_demo_prints(tmp_path):
+    async with running("forward") as running_demo:
+        await running_demo.until("What it shows by itself")
+        command, _ = await printed(running_demo, "chromium")
+        command = command.replace("/tmp/lb-demo", str(tmp_path))
+        code, shown = await shell(f"{command} --headless --no-sandbox --dump-dom")
+        assert code == 0
+        assert "This is origin. You asked for /a." in shown
+        await running_demo.until(r"GET http://origin\.test:\d+/a: 200, ok")
+        running_demo.process.terminate()
+        _, code = await running_demo.rest()
+    assert code == 0
+
+
+@pytest.mark.slow
+async def test_the_forward_demo_outlives_the_kill_of_its_server_which_a_signal_restarts():
+    async with running("forward") as running_demo:
+        await running_demo.until("What it shows by itself")
+        curl = (await printed(running_demo, "curl"))[0]
+        kill, revive, _ = [int(command.split()[-1]) for command in await printed(running_demo, "kill")]
+        await running_demo.until("Through the tunnel")
+        os.kill(kill, signal.SIGKILL)
+        await running_demo.until("origin is dead")
+        _, said = await shell(f"{curl} --silent -i")
+        assert said.startswith("HTTP/1.1 502 ")
+        os.kill(revive, signal.SIGUSR1)
+        pid = int((await running_demo.until(r"origin is restarted, pid (\d+)"))[1])
+        assert (await shell(f"{curl} --silent"))[1] == "This is origin. You asked for /a.\n"
+        async with none_outlives([pid]):
+            running_demo.process.kill()
+
+
+@pytest.mark.slow
+async def test_ctrl_c_ends_the_forward_demo_with_130():
+    async with running("forward") as running_demo:
+        pid = int((await running_demo.until(r"Server origin listens on 127.0.0.1:\d+, pid (\d+)"))[1])
+        async with none_outlives([pid]):
+            running_demo.process.send_signal(signal.SIGINT)
+            text, code = await running_demo.rest()
+    assert code == 130, text
+    assert "Traceback" not in text
 
 
 # On a terminal

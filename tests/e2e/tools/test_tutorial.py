@@ -8,6 +8,7 @@ import re
 import pytest
 import trio
 
+from tests.e2e.traffic.test_real_peers import program
 from tests.support.balancer import LB, PATIENCE
 from tests.support.paths import DOCS, ROOT
 from tests.support.servers import free_port
@@ -17,6 +18,8 @@ FENCE = re.compile(r"^```(console|toml)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = {
     "tutorial": (DOCS / "tutorial.md", "## 2. Two servers", "## Next steps"),
     "web site": (DOCS / "tutorials" / "web-site.md", "## 1. Two servers and some files", "## Next steps"),
+    "forward proxy": (DOCS / "tutorials" / "forward-proxy.md", "## 1. A proxy", "## Next steps"),
+    "live stream": (DOCS / "tutorials" / "go-live.md", "## 1. A configuration", "## Next steps"),
     "README": (ROOT / "README.md", "## One minute by hand", "## A configuration for each mode"),
 }
 """Pages with the headings between which their commands stand."""
@@ -63,9 +66,11 @@ def pattern(lines):
 
 @pytest.mark.parametrize("name", PAGES)
 async def test_the_commands_do_what_the_page_prints(name, tmp_path):
+    if name == "live stream":
+        program("ffmpeg")
     found = steps(*PAGES[name])
     text = script(command for command, _ in found)
-    ports = {port: str(free_port()) for port in ("8080", "9001", "9002", "9003")}
+    ports = {port: str(free_port()) for port in ("1935", "3128", "8080", "9001", "9002", "9003", "9900")}
     for port, free in ports.items():
         text = text.replace(port, free)
     environment = {**os.environ, "PATH": f"{LB.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}

@@ -19,6 +19,8 @@ from lb.dataplane.stats import Connects, Counters
 from lb.events import Attempt, ConnectionClosed
 from lb.model.address import Client
 from lb.model.cache_figures import CacheFigures, CacheTier
+from lb.model.media_figures import MediaFigures, StreamFigures
+from lb.model.stream_status import MediaSnapshot, StreamStatus
 from tests.support.paths import ROOT
 from tests.unit.log.test_request_line import request
 
@@ -41,12 +43,19 @@ def values():
     client = Client("10.0.0.9", 5555)
     figures.note(ConnectionClosed(1, "web", "web", "a", client, tried, 0.7, 3.0, 10, 20, "client", "eof"))
     figures.note_request(request(duration_ms=12.0, wait_ms=0.7, attempts=tried))
+    figures.note_forward("proxy", "connect", "ok", b"example.com:443")
+    media = MediaFigures({"live/show": StreamFigures(1_000)}, jumps=2, refused={"key": 3})
+    media.segment_done("live/show", "v0", 2.0)
+    media.segment_done("live/show", "v0", 4.004)
+    media.packaging.note(0.007)
     return Values(
         version="1.2.3",
         figures=figures,
         handshakes_waiting=3,
         kept_connections={"backend": 5},
         caches={"zone": CACHE},
+        media=MediaSnapshot({"live/show": StreamStatus(), "live/quiet": StreamStatus()}, {"live": 1}, media),
+        viewers={"live/show": 9},
         active={"web": 2},
         servers=(ServerFigures("web", "a", True, "up", 2, 1), ServerFigures("web", "b", False, "down", 0, 1)),
         checks={"pass": 5, "fail": 1},
@@ -145,6 +154,31 @@ def test_a_cache_has_its_tiers_results_and_reasons_as_labels():
         ("lb_cache_evictions_total", "size", "zone"): 1,
         ("lb_cache_errors_total", "full", "zone"): 4,
     }
+
+
+def test_media_are_counted_by_stream_and_their_histograms_add_up():
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in FAMILIES
+        for sample in family.samples
+        if sample.name.startswith("lb_media_")
+    }
+    buckets = {key: value for key, value in found.items() if key[0].endswith("_bucket")}
+    assert {key: value for key, value in found.items() if key not in buckets} == {
+        ("lb_media_publishers", "live"): 1,
+        ("lb_media_viewers", "live/show"): 9,
+        ("lb_media_viewers", "live/quiet"): 0,
+        ("lb_media_bytes_in_total", "live/show"): 1_000,
+        ("lb_media_segments_total", "live/show", "v0"): 2,
+        ("lb_media_segment_seconds_count",): 2,
+        ("lb_media_segment_seconds_sum",): 6.004,
+        ("lb_media_jumps_total",): 2,
+        ("lb_media_refused_total", "key"): 3,
+        ("lb_media_vod_package_seconds_count",): 1,
+        ("lb_media_vod_package_seconds_sum",): 0.007,
+    }
+    lengths = {bound: count for (name, bound), count in buckets.items() if name == "lb_media_segment_seconds_bucket"}
+    assert [lengths[bound] for bound in ("1.5", "2.0", "4.0", "5.0", "+Inf")] == [0, 1, 1, 2, 2]
 
 
 def test_the_text_comes_line_by_line():

@@ -14,8 +14,9 @@ from lb.admin.status import status
 from lb.dataplane.requests import STATUS_CLASSES
 from lb.dataplane.stats import Counters, StatsSnapshot
 from lb.events import FailedResponse
-from lb.model import TcpSettings
+from lb.model import MediaSpec, TcpSettings
 from lb.model.http import HttpSettings
+from lb.model.stream_status import MediaSnapshot
 from tests.unit.log.test_request_line import request
 
 
@@ -79,9 +80,12 @@ async def test_the_status_has_requests_of_http_listeners_and_kept_connections_of
     settings = {"www": HttpSettings(pool="backend"), "web": TcpSettings("backend")}
     running = SimpleNamespace(
         pools={"backend": pool},
-        bound={"www": {"a": ["127.0.0.1:80"]}, "web": {"b": ["127.0.0.1:81"]}},
+        bound=("www", "web"),
+        bound_of={"www": ["127.0.0.1:80"], "web": ["127.0.0.1:81"]}.__getitem__,
         config=SimpleNamespace(
-            listeners={name: SimpleNamespace(settings=each) for name, each in settings.items()}, caches={}
+            listeners={name: SimpleNamespace(settings=each) for name, each in settings.items()},
+            caches={},
+            media=MediaSpec(),
         ),
         data_plane=SimpleNamespace(active=lambda name: 2),
     )
@@ -89,7 +93,7 @@ async def test_the_status_has_requests_of_http_listeners_and_kept_connections_of
     figures, recent = counters(), RecentRequests()
     recent.sample(trio.current_time() - 10, figures.requests)
     figures = counters(request(attempts=tried), request(listener="gone"))
-    found = await status(running, StatsSnapshot(figures, kept_connections={"backend": 3}), recent)
+    found = await status(running, StatsSnapshot(figures, kept_connections={"backend": 3}), MediaSnapshot(), recent)
     assert "requests" not in found["listeners"]["web"]
     assert found["listeners"]["www"]["requests"]["total"] == 1
     assert 0.09 < found["listeners"]["www"]["requests"]["last_minute"]["per_second"] <= 0.1

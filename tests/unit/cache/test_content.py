@@ -166,7 +166,7 @@ def test_a_body_whose_file_is_released_is_not_an_empty_one():
     content.file = File()
     content.keep(b"body")
     assert content.is_in_memory
-    content.in_file()
+    content.in_file(4)
     content.end()
     content.drop()
     assert content.file is None

@@ -18,6 +18,7 @@ from lb.cache import shared_cells
 from lb.cache.object_file import charge
 from tests.support.balancer import PATIENCE
 from tests.support.cache_disk import body_of, digest_of, disk_store, disk_usage, shared_memory_cleared
+from tests.support.directories import all_within
 
 MAX_SIZE = 3 << 20
 PROCESSES = 3
@@ -152,13 +153,7 @@ async def test_what_a_killed_process_had_reserved_is_free_for_those_that_live(pa
 
 
 def newest(path):
-    times = []
-    for each in path.rglob("*"):
-        try:
-            times.append(each.stat().st_ctime_ns)
-        except FileNotFoundError:
-            continue
-    return max(times)
+    return max(status.st_ctime_ns for status in all_within(path).values())
 
 
 def test_a_body_is_made_from_its_name():

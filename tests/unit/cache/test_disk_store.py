@@ -95,6 +95,28 @@ async def test_an_aborted_object_leaves_nothing(path):
         assert list((path / "tmp").iterdir()) == []
 
 
+async def test_what_a_thread_writes_is_there_before_the_object_is_stored_or_its_room_is_free(path):
+    async with running(path) as store:
+        empty = store.disk.size
+        body = body_of("a", 300_000)
+        for name, ends in (("a", "commit"), ("b", "abort")):
+            writer = await store.create(name, len(body))
+            assert writer.reserve(len(body))
+            assert await store.call(writer.write_later, 100_000, body[100_000:]) is None
+            written = []
+            writer.write_later(0, body[:100_000], written.append)
+            if ends == "abort":
+                writer.abort()
+                assert store.disk.size > empty + len(body)
+            await store.until(lambda written=written: written == [None])
+            if ends == "commit":
+                assert await store.call(writer.commit, len(body))
+                assert await store.read(name) == (HEAD, body)
+                await store.remove(name)
+                empty = store.disk.size
+        await store.until(lambda: store.disk.size == empty)
+
+
 async def test_a_replaced_object_is_charged_once(path):
     async with running(path) as store:
         await store.store("a", b"first")
@@ -122,6 +144,36 @@ async def test_a_removed_object_is_not_found_from_that_moment(path):
         assert store.disk.size <= one + 4096
         assert not await store.remove("b")
         assert store.disk.evictions["purge"] == 1
+
+
+async def test_an_object_that_is_about_to_be_written_is_there_for_who_removes_it(path):
+    async with running(path) as store:
+        await fill(store, range(3))  # the count at the start has ended
+        digest = digest_of("late")
+        assert not store.disk.may_have(digest)
+        assert store.disk.store(digest, b"head", b"body", b"late", ())
+        assert store.disk.may_have(digest)
+        store.disk.remove(digest)
+        await store.idle()
+        assert not await store.has("late")
+        assert not store.disk._changes.storing
+
+
+async def test_a_removed_object_that_is_read_takes_room_until_its_reader_has_ended(path):
+    async with running(path) as store:
+        empty = store.disk.size
+        await store.write("a", bytes(100_000))
+        stored = store.disk.size
+        file = await store.call(store.disk.open, digest_of("a"))
+        store.disk.count_removed()
+        assert store.disk.size == stored
+        await store.remove("a")
+        for _ in range(2):
+            store.disk.count_removed()
+            assert store.disk.size >= empty + 100_000
+        file.release()
+        store.disk.count_removed()
+        assert store.disk.size < empty + 100_000
 
 
 async def test_changes_are_done_in_their_order(path):
@@ -248,7 +300,7 @@ async def test_of_objects_that_do_not_fit_together_some_are_stored(path):
                 nursery.start_soon(write, name)
         assert any(results), "who gets no room gives up what it had"
         await store.until(lambda: not store.descriptors.used)
-        assert disk_usage(path) <= store.disk.size <= MIB
+        await store.until(lambda: disk_usage(path) <= store.disk.size <= MIB)
         assert await store.write("later", b"x" * 400_000)
 
 
@@ -398,7 +450,7 @@ async def test_two_processes_see_one_directory(path):
             await fill(one, [name])
             await fill(two, [name + 1])
         assert one.disk.objects == two.disk.objects
-        assert disk_usage(path) <= one.disk.size == two.disk.size <= MIB
+        await one.until(lambda: disk_usage(path) <= one.disk.size == two.disk.size <= MIB)
         assert await one.has(99)
         assert await two.has(98)
         assert one.named("cache.scanned") != two.named("cache.scanned") == []
@@ -512,3 +564,26 @@ async def test_a_purge_ends_while_objects_are_stored_all_the_time(path):
                 await store.disk.purge(lambda *_: True)
             nursery.cancel_scope.cancel()
         await store.idle()
+
+
+async def test_a_look_up_at_the_start_waits_for_the_directory(path):
+    async with running(path) as store:
+        await store.store("a")
+    async with running(path, wait=False) as store:
+        assert store.disk._state.attached is None
+        assert store.disk.may_have(digest_of("a"))
+        assert await store.read("a") == (HEAD, b"body")
+
+
+async def test_it_does_not_wait_long_for_a_directory_that_hangs(path, monkeypatch, autojump_clock):
+    async def hang(_store):
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(disk_store.DiskStore, "_join", hang)
+    async with running(path, wait=False) as store:
+        began = trio.current_time()
+        assert await store.read("a") is None
+        assert trio.current_time() - began == pytest.approx(disk_store.JOIN_WITHIN)
+        assert not store.disk.may_have(digest_of("a"))
+        assert await store.read("a") is None
+        assert trio.current_time() - began == pytest.approx(disk_store.JOIN_WITHIN)

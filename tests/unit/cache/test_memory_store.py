@@ -9,6 +9,7 @@ from lb.cache.entry import CacheEntry, Part
 from lb.cache.freshness import Freshness
 from lb.cache.memory_file import MemoryFile
 from lb.cache.memory_store import MemoryStore
+from lb.net.descriptors import Descriptors
 
 FRESH = Freshness(0.0, 0.0, 60.0)
 
@@ -71,7 +72,7 @@ def test_a_long_body_in_a_memory_file_takes_room_until_its_last_reader_has_ended
     store = MemoryStore(10_000, evicted.append)
     small = entry(b"small", 100)
     store.put(small)
-    file = MemoryFile(store)
+    file = MemoryFile(store, Descriptors(100))
     file.acquire()
     file.acquire()
     assert file.reserve(9_500)

@@ -13,6 +13,7 @@ from lb.cache.freshness import Freshness
 from lb.cache.memory_file import MemoryFile
 from lb.cache.zone import CacheZone
 from lb.model import CacheSpec
+from lb.net.descriptors import Descriptors
 
 
 class File:
@@ -31,6 +32,10 @@ class File:
 class Disk:
     def __init__(self):
         self.opening = {}
+        self.faults = []
+
+    def fault(self, exception):
+        self.faults.append(exception)
 
     def may_have(self, digest):
         return True
@@ -58,7 +63,7 @@ class Looked:
 
 def zone_with_disk():
     disk = Disk()
-    return CacheZone(CacheSpec("zone"), 1 << 20, disk, clock=lambda: 100.0), disk
+    return CacheZone(CacheSpec("zone"), 1 << 20, disk, clock=lambda: 100.0, descriptors=Descriptors(100)), disk
 
 
 def entry(key, body, at=50.0, variant=b""):
@@ -75,6 +80,32 @@ def test_what_is_stored_while_an_older_file_is_read_is_not_replaced_by_it():
     assert looked.found == [(new, False)]
     assert zone.find(b"k") is new
     assert file.released
+
+
+def test_one_look_up_that_fails_does_not_leave_the_others_waiting():
+    zone, disk = zone_with_disk()
+
+    def fails(_entry, *, is_mark):
+        raise LookupError
+
+    zone.open(digest_of(b"k"), fails)
+    other = Looked(zone, b"k")
+    disk.opening[digest_of(b"k")](None)
+    assert other.found == [(None, False)]
+    assert [type(fault) for fault in disk.faults] == [LookupError]
+
+
+def test_files_in_memory_are_counted_as_descriptors():
+    descriptors = Descriptors(1)
+    zone = CacheZone(CacheSpec("zone"), 1 << 20, descriptors=descriptors)
+    writers = []
+    for _ in range(2):
+        zone.create_writer(entry(b"k", b""), 100_000, writers.append)
+    file, none = writers
+    assert none is None, "there was no descriptor left"
+    file.acquire()
+    file.release()
+    assert not descriptors.used
 
 
 def test_what_is_removed_while_its_file_is_read_is_not_found():
@@ -115,8 +146,8 @@ def test_a_zone_ends_with_its_last_user_and_closes_its_files():
     file = File(b"")
     long = entry(b"k", Content.in_whole_file(file, 100_000))
     zone.keep(long)
-    in_memory = CacheZone(CacheSpec("zone"), 1 << 20)
-    memory_file = MemoryFile(in_memory.memory)
+    in_memory = CacheZone(CacheSpec("zone"), 1 << 20, descriptors=Descriptors(100))
+    memory_file = MemoryFile(in_memory.memory, Descriptors(100))
     memory_file.acquire()
     in_memory.store(entry(b"k", Content.in_whole_file(memory_file, 100_000)))
     gc.disable()

@@ -13,6 +13,7 @@ from lb.cache.freshness import Freshness
 from lb.cache.zone import CacheZone
 from lb.model import CacheSpec
 from lb.model.purge import Purge, Purged
+from lb.net.descriptors import Descriptors
 from tests.support.cached_requests import request
 
 KEY = b"http\na.example\n/a"
@@ -72,7 +73,7 @@ class Disk:
 
 
 def zone_with(disk=None):
-    zone = CacheZone(CacheSpec("zone"), 1 << 20, disk, clock=lambda: 1000.0)
+    zone = CacheZone(CacheSpec("zone"), 1 << 20, disk, clock=lambda: 1000.0, descriptors=Descriptors(100))
     zone.template("{scheme}{host}{uri}")
     return zone
 

@@ -7,7 +7,7 @@ import pytest
 from lb.config.describe import describe
 from lb.config.load import ConfigError, parse
 from lb.model import CacheSpec
-from tests.support.complaints import path_and_message
+from tests.support.complaints import complaints
 
 WEB = '[listeners.web]\nbind = ":80"\nservers = ["10.0.0.1:80"]\n'
 
@@ -17,9 +17,7 @@ def caches(text, directory):
 
 
 def errors(text, directory):
-    with pytest.raises(ConfigError) as caught:
-        parse(WEB + text, str(directory / "lb.toml"))
-    return path_and_message(caught.value.errors, directory / "lb.toml")
+    return complaints(WEB + text, directory / "lb.toml")
 
 
 def test_every_key_reaches_the_model(tmp_path):
@@ -91,3 +89,32 @@ def test_caches_are_in_the_summary(tmp_path):
         "cache v: /v up to 10GiB, memory up to 64MiB, inactive after 1h",
         "cache w: memory up to 64MiB, inactive after 1h",
     ]
+
+
+HTTP = """
+[listeners.web]
+mode = "http"
+bind = ":80"
+[[listeners.web.routes]]
+pool = "p"
+cache = { zone = "z" }
+[pools.p]
+servers = ["10.0.0.1:80"]
+"""
+PROXY = """
+[listeners.proxy]
+mode = "forward"
+bind = "127.0.0.1:3128"
+cache = { zone = "z" }
+"""
+
+
+def test_a_cache_has_one_way_to_the_servers():
+    text = f"[caches.z]\n{HTTP}{PROXY}"
+    with pytest.raises(ConfigError, match=r"listeners\.\w+: the cache 'z' is that of the listener '\w+', too"):
+        parse(text, "lb.toml")
+    others = PROXY.replace("proxy]", "chain]").replace("3128", "3129").replace("cache =", 'parents = "p"\ncache =')
+    with pytest.raises(ConfigError, match="which has other servers"):
+        parse(f'[caches.z]\n{PROXY}{others}[pools.p]\nservers = ["10.0.0.1:3128"]\n', "lb.toml")
+    same = PROXY.replace("proxy]", "other]").replace("3128", "3129")
+    parse(f"[caches.z]\n{PROXY}{same}", "lb.toml")

@@ -129,6 +129,8 @@ def test_every_key_reaches_the_model() -> None:
         nameservers=(Address.parse("10.0.0.53:53"), Address.parse("[fd00::53]:5353")),
         servers_file=str(EVERYTHING.parent / "app.servers"),
         http=HttpPoolSpec(
+            protocol="h2",
+            max_streams=50,
             keep_alive=8,
             keep_alive_timeout=30,
             response_timeout=math.inf,
@@ -320,7 +322,7 @@ def test_a_check_s_own_place_comes_before_the_server_s_and_that_before_the_pool_
 
 
 def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:
-    """Fails for a key that is in the model but is never read. For TLS see test_tls.py."""
+    """Fails for a key that is in the model but is never read. For TLS see test_tls.py, for proxy test_pool_proxy.py."""
     config = load(EVERYTHING)
     web, app = listener_spec("web", (), ""), PoolSpec("app")
     defaults = (ProcessSpec(), LogSpec(), web, web.settings, app, HealthSpec(), PassiveSpec(), OutlierSpec(), app.http)
@@ -341,7 +343,8 @@ def test_every_key_of_the_model_is_in_the_file_that_has_everything() -> None:
         pool.http,
     )
     for default, value in zip(defaults, given_, strict=True):
-        same = [key for key in default.__slots__ if key not in ("name", "mode", "tls", "sni", "no_tls", "__weakref__")]
+        elsewhere = ("name", "mode", "tls", "sni", "no_tls", "proxy", "__weakref__")
+        same = [key for key in default.__slots__ if key not in elsewhere]
         assert [key for key in same if getattr(default, key) == getattr(value, key)] == []
 
 
@@ -556,6 +559,7 @@ def test_a_load_beside_traffic_has_the_same_result(text):
         ("frontend web # the first\n    bind :80\n", "a configuration of HAProxy"),
         ("worker_processes auto;\nstream {\n}\n", "a configuration of nginx"),
         ("stream {\n    server { listen 80; }\n}\n", "a configuration of nginx"),
+        ("acl localnet src 10.0.0.0/8\nhttp_port 3128\n", "a configuration of Squid"),
         ("---\nlisteners:\n", "YAML"),
         ("listeners:\n  web:\n    bind: ':80'\n", "YAML"),
         ('bind: "127.0.0.1:80"\n', "YAML"),
@@ -565,7 +569,8 @@ def test_a_load_beside_traffic_has_the_same_result(text):
 def test_a_configuration_of_another_program_gets_a_hint(text, name):
     (error,) = errors_of(text)
     assert error.startswith("lb.toml: TOML: ")
-    assert error.endswith(f"; this looks like {name}, but the configuration of lb is TOML, as in examples/")
+    hint = "lb migrate translates it" if " of " in name else "as in examples/"
+    assert error.endswith(f"; this looks like {name}, but the configuration of lb is TOML: {hint}")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb.config.load import ConfigError, parse
+from lb.config.load import parse
 from lb.config.users import parse_htpasswd
 from lb.model import Secret, UsersSpec
-from tests.support.complaints import path_and_message
+from tests.support.complaints import complaints
 
 BCRYPT = "$2y$05$c4WoMPo3SXsafkva.HHa6uXQZWr7oboPiC2bT/r7q1BB8I2s0BRqC"
 GOOD = {
@@ -129,6 +129,4 @@ def test_users_are_read_with_the_configuration(tmp_path):
 def test_what_is_wrong_with_a_table_of_users_is_told_at_its_key(lines, error, tmp_path):
     (tmp_path / "good").write_text(f"alice:{BCRYPT}\n")
     (tmp_path / "bad").write_text("alice\n")
-    with pytest.raises(ConfigError) as caught:
-        parse(config(lines), str(tmp_path / "lb.toml"))
-    assert path_and_message(caught.value.errors, tmp_path / "lb.toml") == [error]
+    assert complaints(config(lines), tmp_path / "lb.toml") == [error]

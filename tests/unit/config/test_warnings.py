@@ -217,7 +217,7 @@ def test_a_pool_behind_a_route_that_takes_everything():
 
 def test_a_cache_that_no_route_uses():
     cache = "[caches.videos]\n"
-    assert lines(WEB + cache) == ["caches.videos: no route uses this cache (line 6)"]
+    assert lines(WEB + cache) == ["caches.videos: no listener uses this cache (line 6)"]
     assert lines(http("", "path = '/a'\npool = 'web'\ncache.zone = 'videos'") + cache) == []
 
 
@@ -225,5 +225,84 @@ def test_users_that_no_route_asks_for(tmp_path):
     (tmp_path / "staff").write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
     users = "[users.staff]\nfile = 'staff'\n"
     name = str(tmp_path / "lb.toml")
-    assert lines(WEB + users, name) == ["users.staff: no route uses these users (line 6)"]
+    assert lines(WEB + users, name) == ["users.staff: no listener uses these users (line 6)"]
     assert lines(http("", "path = '/a'\nauth = 'staff'\npool = 'web'") + users, name) == []
+
+
+def forward(lines="", pool=""):
+    text = f"[listeners.proxy]\nmode = 'forward'\nbind = '127.0.0.1:3128'\n{lines}\n"
+    return f"{text}[pools.up]\nservers = ['10.0.0.1:3128']\n{pool}" if pool or "parents" in lines else text
+
+
+def test_a_rule_that_allows_private_addresses_which_stay_refused():
+    allowed = "allow_to = ['*.example.com', '10.1.0.0/16', '8.8.8.8', '[::1]:443', '0.0.0.0/0']\n"
+    message = "stays refused: it is not globally reachable, and 'private' is false"
+    assert lines(forward(allowed)) == [
+        f"listeners.proxy.allow_to[1]: '10.1.0.0/16' {message} (line 4)",
+        f"listeners.proxy.allow_to[3]: '[::1]:443' {message} (line 4)",
+    ]
+    assert lines(forward(f"private = true\n{allowed}")) == []
+
+
+def test_a_login_at_servers_that_are_no_parents(tmp_path):
+    (tmp_path / "secret").write_text("s3cret\n")
+    name = str(tmp_path / "lb.toml")
+    login = "proxy = { user = 'ann', password_file = 'secret' }\n"
+    message = "has no effect: no listener of mode 'forward' has this pool as its parents"
+    assert lines(WEB + login, name) == [f"pools.web.proxy: {message} (line 6)"]
+    assert lines(forward("parents = 'up'", login), name) == []
+    assert lines(forward("parents = 'web'").partition("[pools")[0] + WEB + login, name) == [], "one use is enough"
+
+
+def test_a_proxy_uses_users_caches_and_what_its_parents_have_for_http(tmp_path):
+    (tmp_path / "staff").write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
+    more = "[pools.up.http]\nkeep_alive = 0\n[users.staff]\nfile = 'staff'\n[caches.pages]\n"
+    used = forward("auth = 'staff'\nparents = 'up'\ncache = { zone = 'pages' }", more)
+    assert lines(used, str(tmp_path / "lb.toml")) == []
+
+
+def live(**apps):
+    """Return a configuration with these applications, whose tables begin at line 5."""
+    rtmp = "listeners.rtmp = { bind = ':1935', mode = 'rtmp' }\n"
+    routes = ", ".join(f"{{ path = '/{name}/', media = '{name}' }}" for name in apps)
+    web = f"[listeners.web]\nbind = ':80'\nmode = 'http'\nroutes = [{routes}]\n"
+    return rtmp + web + "".join(f"[media.live.{name}]\n{text}\n" for name, text in apps.items())
+
+
+HOOK = "on_publish = 'http://127.0.0.1/'"
+
+
+def test_streams_that_nobody_can_publish():
+    assert lines(live(a=HOOK, b="pull = 'rtmp://h/live/{name}'")) == []
+    assert lines(live(a="play = false")) == [
+        "media.live.a: nobody may publish: it has no 'publish', 'on_publish' or 'pull' (line 6)"
+    ]
+
+
+def test_streams_that_are_only_sent_on_or_fetched_need_no_other_listener():
+    sent_on = f"listeners.rtmp = {{ bind = ':1935', mode = 'rtmp' }}\n[media.live.a]\n{HOOK}\npush = ['rtmp://h/a/x']\n"
+    assert lines(sent_on) == []
+    fetched = live(a="pull = 'rtmp://h/live/{name}'").partition("\n")[2]
+    assert lines(fetched) == []
+
+
+def test_an_origin_without_a_name():
+    assert lines(live(a="pull = 'rtmp://h/live/show'")) == [
+        "media.live.a.pull: has no {name} in it: whatever name is asked for is this one stream (line 7)"
+    ]
+
+
+def test_streams_that_come_back():
+    ways = {
+        "a": HOOK + "\npush = ['rtmp://127.0.0.1/b/{name}', 'rtmp://127.0.0.1:1936/a/{name}']",
+        "b": HOOK + "\npush = ['rtmp://localhost/c/{name}']",
+        "c": HOOK,
+    }
+    assert lines(live(**ways)) == []
+    assert lines(live(**ways | {"c": HOOK + "\npush = ['rtmp://[::1]/{app}/x']"})) == [
+        "media.live.c.push[0]: brings a stream back to where it is (line 14)"
+    ]
+    assert len(lines(live(**ways | {"c": HOOK + "\npush = ['rtmp://127.0.0.2/a/{name}']"}))) == 3
+    assert lines(live(a="pull = 'rtmp://127.0.0.1/a/{name}'")) == [
+        "media.live.a.pull: fetches a stream from where it is not (line 7)"
+    ]

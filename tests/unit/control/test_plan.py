@@ -10,6 +10,7 @@ from lb.control.plan import KeyChange, Plan, plan
 from lb.model import (
     CacheSpec,
     Config,
+    ForwardSettings,
     HeaderEdits,
     HealthSpec,
     HttpPoolSpec,
@@ -21,6 +22,7 @@ from lb.model import (
     PluginSpec,
     PoolSpec,
     ProcessSpec,
+    ProxyLogin,
     Redirect,
     Respond,
     RouteCache,
@@ -28,6 +30,7 @@ from lb.model import (
     Secret,
     ServerSpec,
     StickySpec,
+    TargetRule,
     ToPool,
     UsersSpec,
 )
@@ -439,4 +442,48 @@ def test_what_a_pool_has_for_http_is_told_key_by_key() -> None:
     assert plan(new, attrs.evolve(new, pools={"web": other})).lines() == (
         "changed     pool web  sticky.cookie lb -> sid",
         "changed     pool web  sticky.secret (hidden) -> (hidden)",
+    )
+
+
+def forward_config(**settings: object) -> Config:
+    """Return a configuration of one forward listener, and one pool."""
+    listener = ListenerSpec("proxy", (Address.parse("127.0.0.1:3128"),), ForwardSettings(**settings), "forward")
+    return Config({"proxy": listener}, BASE.pools)
+
+
+def test_a_change_of_a_proxy_is_told_key_by_key() -> None:
+    staff = UsersSpec("staff", "staff", "f", (("ann", Secret("x")),))
+    new = forward_config(
+        connect_ports=None,
+        allow_to=(TargetRule("*.example.com", "*.example.com"), TargetRule("*:25", "*", port=25)),
+        auth=staff,
+        parents="web",
+        cache=RouteCache(CacheSpec("pages")),
+        idle_timeout=60.0,
+    )
+    assert plan(forward_config(), new).lines() == (
+        "changed     listener proxy  connect_ports 443 -> any",
+        "changed     listener proxy  allow_to any -> *.example.com, *:25",
+        "changed     listener proxy  parents none -> web",
+        "changed     listener proxy  idle_timeout 10m -> 1m",
+        "changed     listener proxy  auth off -> staff",
+        "changed     listener proxy  cache.zone off -> pages",
+    )
+    settings = new.listeners["proxy"].settings
+    assert isinstance(settings, ForwardSettings)
+    users = attrs.evolve(staff, hashes=(("ann", Secret("y")),))
+    cache = RouteCache(CacheSpec("pages"), min_uses=2)
+    listener = attrs.evolve(new.listeners["proxy"], settings=attrs.evolve(settings, auth=users, cache=cache))
+    assert plan(new, attrs.evolve(new, listeners={"proxy": listener})).lines() == (
+        "changed     listener proxy  cache.min_uses 1 -> 2",
+    )
+
+
+def test_the_login_at_a_pool_of_proxies_is_told_without_its_password() -> None:
+    old, new = config(A, B), config(A, B, proxy=ProxyLogin("ann", Secret("x")))
+    other = config(A, B, proxy=ProxyLogin("bob", Secret("y")))
+    assert plan(old, new).lines() == ("changed     pool web  proxy off -> user ann",)
+    assert plan(new, other).lines() == (
+        "changed     pool web  proxy.user ann -> bob",
+        "changed     pool web  proxy.password (hidden) -> (hidden)",
     )

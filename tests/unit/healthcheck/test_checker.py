@@ -330,6 +330,17 @@ async def test_a_check_that_ended_while_nothing_ran_is_no_verdict(autojump_clock
     assert results[1].passed
 
 
+async def test_a_check_whose_whole_time_a_stall_took_is_no_verdict(autojump_clock):
+    """It ends in time, a moment after the stall: trio ends it before anybody can give it that time again."""
+    probe, results = FakeProbe(takes(1.9), passes), []
+    async with checker_of(checks_of(probe, results)):
+        await started(probe)
+        autojump_clock.jump(1.99)
+        await trio.sleep(5.0)
+    assert results[0] is None
+    assert results[1].passed
+
+
 async def test_a_check_gets_the_time_in_which_nothing_ran(autojump_clock):
     probe, results = FakeProbe(takes(math.inf)), []
     async with checker_of(checks_of(probe, results)):

@@ -8,13 +8,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from healthcheck.check import Checks
 from healthcheck.checker import MOST_IN_FLIGHT, Checker
 from healthcheck.conversation import TimedOut
+from healthcheck.conversation_probe import ConversationProbe
 from healthcheck.probe import ProbeFailed, Target, is_own_trouble
 from healthcheck.probes.http import HttpProbe
 from healthcheck.probes.tcp import TcpProbe
+from healthcheck.task_runner import TaskRunner
 from lb.model import HealthSpec
 from lb.model.address import Address
 from tests.support.checking import OutcomeOf, turn
@@ -67,9 +70,7 @@ async def test_an_answer_that_is_there_when_the_time_is_over_passes(runner):
         check = OutcomeOf(HttpProbe(), target, timeout=0.05)
         runner.start(check, trio.current_time())
         await answered.wait()
-        after = trio.current_time() + 10
-        runner.clock = lambda: after
-        runner.look(lag=10)
+        runner.look(trio.current_time() + 10, lag=10)
     assert check.outcomes == ["HTTP 200"]
 
 
@@ -78,14 +79,13 @@ async def test_the_server_gets_the_time_in_which_the_process_did_not_look(runner
     async with server(stays_silent) as target:
         check = OutcomeOf(HttpProbe(), target, timeout=1.0)
         now = trio.current_time()
-        runner.clock = lambda: now
         runner.start(check, now)
         for passed, lag in [(2.5, 2.0), (0.4, 0.0), (1.0, 1.0)]:
             now += passed
-            runner.look(lag)
+            runner.look(now, lag)
             assert check.outcomes == []
         now += 0.1
-        runner.look()
+        runner.look(now)
     assert [type(outcome) for outcome in check.outcomes] == [TimedOut]
 
 
@@ -95,7 +95,7 @@ async def test_the_process_looks_more_often_than_deadlines_pass(runner):
         assert runner.next_look <= trio.current_time() + 0.125
 
 
-# Shortages of this host
+# Shortages of this host and stalls of this process
 
 
 class Results(list):
@@ -175,6 +175,61 @@ def raises(error):
     raise error
 
 
+@pytest.fixture
+def clock():
+    """Goes as the real one, as sockets do. A jump of it is a stall: a time in which nothing ran."""
+    return trio.testing.MockClock(rate=1.0)
+
+
+class TwoSteps(ConversationProbe):
+    """Asks twice, and calls a function between the first answer and the second question."""
+
+    def __init__(self, between):
+        self._between = between
+
+    def talk(self, conversation):
+        conversation.send(b"1")
+        yield from conversation.exactly(1)
+        self._between()
+        conversation.send(b"2")
+        yield from conversation.exactly(1)
+        return "two answers"
+
+
+async def echo(stream):
+    async for data in stream:
+        await stream.send_all(data)
+
+
+@pytest.mark.parametrize("moment", ["look", "start", "answer"])
+async def test_a_stall_in_the_middle_of_a_turn_fails_no_check(monkeypatch, clock, moment):
+    """It was not counted: the checker read the clock only before and after it slept. Both checks are in progress."""
+    results, left = Results(), [2.5]
+
+    def stall(at):
+        if at == moment and results and left:
+            clock.jump(left.pop())
+
+    def started():
+        stall("start")
+        return target
+
+    def looked(runner, now, lag):
+        if all(checks.each[0].running for checks in servers):
+            stall("look")
+
+    monkeypatch.setattr(TaskRunner, "look", looked)  # the first that looks
+    async with server(echo) as target:
+        probes = TwoSteps(lambda: None), TwoSteps(lambda: stall("answer"))
+        spec = HealthSpec(interval=0.05, fast_interval=0.05, timeout=2.0)
+        interval, report = lambda: spec.interval, results.append
+        servers = [Checks([probe], spec, targets=[started], interval=interval, report=report) for probe in probes]
+        async with checking(*servers):
+            await results.until(10)
+    assert not left
+    assert {result.detail for result in results} == {"two answers"}
+
+
 async def test_a_name_without_an_address_is_a_failure(runner):
     check = OutcomeOf(TcpProbe(), Target("web", "a", Address.parse("db:1"), ()))
     outcome = await outcome_of(runner, check)
@@ -225,7 +280,7 @@ async def test_a_server_that_closes_a_kept_connection_fails_no_check(runner, not
             assert await outcome_of(runner, check) == "HTTP 200"
             await trio.testing.wait_all_tasks_blocked()
             if noticed:
-                runner.look()
+                runner.look(trio.current_time())
         assert len(connects) == 3
 
 

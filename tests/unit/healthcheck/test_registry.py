@@ -13,7 +13,7 @@ from lb.model import PluginSpec
 from lb.model.address import Address
 from tests.support.paths import EXAMPLES
 
-BUILT_IN = ["tcp", "http", "tls", "exchange", "exec", "redis", "postgres", "mysql", "smtp", "agent"]
+BUILT_IN = ["tcp", "http", "grpc", "tls", "exchange", "exec", "redis", "postgres", "mysql", "smtp", "agent"]
 
 MODULE = """
 from healthcheck.probe import Probe

@@ -20,6 +20,7 @@ from lb.http.password_checks import (
     TOTAL,
     PasswordChecks,
 )
+from lb.http.user_list import UserList
 from lb.model import Secret, UsersSpec
 from tests.support.balancer import PATIENCE
 from tests.support.exchanges import FakeExchange, request_head
@@ -53,7 +54,7 @@ def threads(monkeypatch):
     monkeypatch.setattr(
         password_checks, "verify", lambda password, password_hash: password_hash.endswith(f"|{password.decode()}")
     )
-    monkeypatch.setattr("lb.http.basic_auth.load_verifier", lambda password_hash: None)
+    monkeypatch.setattr("lb.http.user_list.load_verifier", lambda password_hash: None)
     return threads
 
 
@@ -67,6 +68,10 @@ def users(**passwords):
     return UsersSpec(
         "staff", "staff only", "staff.htpasswd", tuple((u, Secret(f"#|{p}")) for u, p in passwords.items())
     )
+
+
+def step_of(spec, checks):
+    return BasicAuth(UserList(spec, checks), spec.realm)
 
 
 def basic(user, password, scheme=b"Basic"):
@@ -102,17 +107,17 @@ CHALLENGE = {b"WWW-Authenticate": b'Basic realm="staff only", charset="UTF-8"'}
     ],
 )
 async def test_without_valid_credentials_there_is_a_challenge_and_no_check(line, ask, checks, threads):
-    answer = ask(BasicAuth(users(ann="sesame"), checks), line).answer
+    answer = ask(step_of(users(ann="sesame"), checks), line).answer
     assert (answer.status, answer.reason, answer.fields) == (401, "auth", CHALLENGE)
     assert threads.calls == []
 
 
 async def test_a_file_without_users_lets_nobody_pass(ask, checks):
-    assert ask(BasicAuth(users(), checks), basic("ann", "sesame")).answer.status == 401
+    assert ask(step_of(users(), checks), basic("ann", "sesame")).answer.status == 401
 
 
 async def test_the_right_password_passes_and_is_then_remembered(ask, checks, threads, autojump_clock):
-    step = BasicAuth(users(ann="sesame:with:colons", bob="ünï"), checks)
+    step = step_of(users(ann="sesame:with:colons", bob="ünï"), checks)
     for credentials in (basic("ann", "sesame:with:colons"), basic("bob", "ünï", scheme=b"bAsIc")):
         assert await ask(step, credentials).outcome() == "passed"
         assert ask(step, credentials).passes == 1
@@ -120,7 +125,7 @@ async def test_the_right_password_passes_and_is_then_remembered(ask, checks, thr
 
 
 async def test_a_wrong_password_is_refused_and_then_remembered(ask, checks, threads, autojump_clock):
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     first = ask(step, basic("ann", "simsalabim"))
     assert await first.outcome() == 401
     assert first.answer.fields == CHALLENGE
@@ -131,7 +136,7 @@ async def test_a_wrong_password_is_refused_and_then_remembered(ask, checks, thre
 async def test_a_result_is_remembered_for_a_minute_and_a_right_one_as_long_as_it_is_used(
     ask, checks, threads, autojump_clock
 ):
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     await ask(step, basic("ann", "sesame")).outcome()
     await ask(step, basic("ann", "wrong")).outcome()
     await trio.sleep(REMEMBERED_FOR - 1)
@@ -147,10 +152,10 @@ async def test_a_result_is_remembered_for_a_minute_and_a_right_one_as_long_as_it
 async def test_after_a_reload_a_changed_password_counts_and_the_others_are_still_known(
     ask, checks, threads, autojump_clock
 ):
-    before = BasicAuth(users(ann="old", bob="same", eve="gone"), checks)
+    before = step_of(users(ann="old", bob="same", eve="gone"), checks)
     for user, password in (("ann", "old"), ("bob", "same"), ("eve", "gone")):
         assert await ask(before, basic(user, password)).outcome() == "passed"
-    after = BasicAuth(users(ann="new", bob="same"), checks)
+    after = step_of(users(ann="new", bob="same"), checks)
     assert ask(after, basic("bob", "same")).passes
     assert await ask(after, basic("ann", "old")).outcome() == 401
     assert await ask(after, basic("ann", "new")).outcome() == "passed"
@@ -159,7 +164,7 @@ async def test_after_a_reload_a_changed_password_counts_and_the_others_are_still
 
 async def test_an_unknown_user_costs_a_check_and_never_passes(ask, checks, threads, autojump_clock):
     """Also with the password of the user whose hash is used for the time it takes."""
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     for password in ("sesame", "wrong"):
         assert await ask(step, basic("nobody", password)).outcome() == 401
         assert ask(step, basic("nobody", password)).answer.status == 401
@@ -168,7 +173,7 @@ async def test_an_unknown_user_costs_a_check_and_never_passes(ask, checks, threa
 
 
 async def test_equal_checks_at_the_same_time_are_one(ask, checks, threads, autojump_clock):
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     asked = [ask(step, basic("ann", "sesame"), client=f"192.0.2.{number}") for number in range(100)]
     assert [await each.outcome() for each in asked] == ["passed"] * 100
     assert len(threads.calls) == 1
@@ -177,7 +182,7 @@ async def test_equal_checks_at_the_same_time_are_one(ask, checks, threads, autoj
 async def test_if_the_client_leaves_whose_check_others_wait_for_they_get_their_answer(
     ask, checks, threads, autojump_clock
 ):
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     first, *others = [ask(step, basic("ann", "sesame")) for _ in range(3)]
     await trio.sleep(COST / 2)
     first.leave()
@@ -186,7 +191,7 @@ async def test_if_the_client_leaves_whose_check_others_wait_for_they_get_their_a
 
 
 async def test_a_flood_of_one_client_delays_no_known_one_and_a_new_one_by_a_check(ask, checks, threads, autojump_clock):
-    step = BasicAuth(users(ann="sesame", bob="secret"), checks)
+    step = step_of(users(ann="sesame", bob="secret"), checks)
     await ask(step, basic("ann", "sesame"), client="198.51.100.1").outcome()
     flood = [ask(step, basic("ann", f"guess {number}")) for number in range(100)]
     await trio.sleep(COST / 2)
@@ -202,7 +207,7 @@ async def test_a_flood_of_one_client_delays_no_known_one_and_a_new_one_by_a_chec
 
 
 async def test_one_client_uses_one_thread(ask, checks, threads, autojump_clock):
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     for each in [ask(step, basic("ann", str(number)), client=f"2001:db8::{number}") for number in range(PER_SOURCE)]:
         await each.outcome()
     assert threads.most == 1
@@ -212,7 +217,7 @@ async def test_one_client_uses_one_thread(ask, checks, threads, autojump_clock):
 
 
 async def test_a_flood_of_many_clients_is_refused_in_bounded_time(ask, checks, threads, autojump_clock):
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     start = trio.current_time()
     flood = [
         ask(step, basic("ann", str(number)), client=f"10.0.{number >> 8}.{number & 255}") for number in range(1000)
@@ -227,7 +232,7 @@ async def test_a_flood_of_many_clients_is_refused_in_bounded_time(ask, checks, t
 
 
 async def test_a_flood_pushes_out_no_known_client_and_takes_bounded_memory(checks, ask, threads, autojump_clock):
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     await ask(step, basic("ann", "sesame")).outcome()
     for number in range(2 * MOST_REMEMBERED):
         checks._wrong.add(str(number).encode(), trio.current_time())
@@ -246,7 +251,7 @@ async def test_a_check_that_holds_the_interpreter_is_followed_by_a_rest(
     ask, checks, threads, monkeypatch, autojump_clock
 ):
     monkeypatch.setattr(password_checks, "holds_interpreter", lambda password_hash: True)
-    step = BasicAuth(users(ann="sesame"), checks)
+    step = step_of(users(ann="sesame"), checks)
     start = trio.current_time()
     for each in [ask(step, basic("ann", str(number))) for number in range(4)]:
         await each.outcome()
@@ -266,7 +271,7 @@ async def test_a_check_that_fails_is_a_fault_of_its_request_alone(checks, thread
 
 async def test_a_real_hash_is_checked_in_a_thread_once(ask, checks):
     password_hash = "$2y$10$cG5ElOYvjIIJwswS.gkQvOG/M5ZduDCs6esq5iw/wfK1l7fzAM2C2"
-    step = BasicAuth(UsersSpec("staff", "staff", "f", (("ann", Secret(password_hash)),)), checks)
+    step = step_of(UsersSpec("staff", "staff", "f", (("ann", Secret(password_hash)),)), checks)
     with trio.fail_after(PATIENCE):
         assert await ask(step, basic("ann", "sesame")).outcome() == "passed"
         assert await ask(step, basic("ann", "wrong")).outcome() == 401

@@ -6,6 +6,7 @@ import gc
 import weakref
 from types import SimpleNamespace
 
+import attrs
 import pytest
 
 from lb.cache.entry import CacheEntry
@@ -14,12 +15,14 @@ from lb.cache.zone import CacheZone
 from lb.http.cache_hit import serve_hit
 from lb.http1.request_head import RequestHeads
 from lb.model import CacheSpec, RouteCache
+from lb.net.descriptors import Descriptors
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+WITH_COOKIE = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: a=%d\r\n\r\n"
 
 
 class Carrier:
-    scheme, unsent = b"http", b""
+    scheme, unsent, held, more_comes = b"http", b"", (), False
 
     def __init__(self):
         self.written = []
@@ -39,7 +42,7 @@ class Serving:
 
     def __init__(self, body=b"body", memory=1 << 20):
         self.now = 1000.0
-        self.zone = CacheZone(CacheSpec("zone"), memory, clock=lambda: self.now)
+        self.zone = CacheZone(CacheSpec("zone"), memory, clock=lambda: self.now, descriptors=Descriptors(100))
         fields = [(b"X-Result", b"of another cache"), (b"Cache-Status", b"other; hit")]
         self.entry = CacheEntry(b"k", b"", 200, fields, Freshness(1000.0, 0.0, 60.0), body)
         self.zone.store(self.entry)
@@ -50,6 +53,7 @@ class Serving:
             is_unusual=lambda _: False,
             added=lambda result, status: ((b"Cache-Status", status), (b"X-Result", result.encode())),
             status_header=b"X-Result",
+            reads_cookies=False,
         )
         self.frontend = SimpleNamespace(next_id=lambda: "1", is_recorded=False)
 
@@ -106,3 +110,33 @@ def test_heads_that_ask_for_the_same_share_what_is_sent():
     for number in range(3):
         serving.ask(HEAD.replace(b"/", b"/?%d" % number, 1))
     assert len(serving.entry.prepared) == 1
+
+
+def test_heads_that_differ_only_in_their_cookies_are_looked_up_once():
+    serving, heads, looks = Serving(), RequestHeads(), []
+    serving.cached.key = lambda *_: looks.append(1) or b"k"
+    for number in range(20):
+        assert serving.ask(head=heads.read(WITH_COOKIE % number))
+    assert len(looks) <= 2  # what comes once is not kept
+
+
+@pytest.mark.parametrize("depends", ["key", "vary"])
+def test_what_depends_on_cookies_is_looked_up_for_each(depends):
+    serving, heads = Serving(), RequestHeads()
+    if depends == "key":
+        serving.cached.reads_cookies = True
+        serving.cached.key = lambda _, head: b"k" if head.cookie(b"a") == b"1" else b"other"
+    else:
+        serving.zone.mark(b"k", (b"cookie",), sliced=False)
+        serving.zone.store(attrs.evolve(serving.entry, variant=b"a=1"))
+    answered = [serving.ask(head=heads.read(WITH_COOKIE % number)) is not None for number in [1, 2] * 4]
+    assert answered == [True, False] * 4
+
+
+def test_a_request_without_cookies_gets_nothing_that_was_kept_for_those_with_any():
+    serving, heads = Serving(), RequestHeads()
+    serving.zone.mark(b"k", (b"cookie",), sliced=False)
+    serving.zone.store(attrs.evolve(serving.entry, variant=b"\0"))  # the field is missing
+    for _ in range(3):
+        assert serving.ask(head=heads.read(HEAD))
+        assert serving.ask(head=heads.read(WITH_COOKIE % 1)) is None

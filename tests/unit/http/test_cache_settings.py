@@ -9,10 +9,10 @@ import attrs
 import pytest
 
 from lb.config.describe import describe
-from lb.config.load import ConfigError, parse
+from lb.config.load import parse
 from lb.model import CacheSpec, RouteCache
 from lb.model.address import Networks
-from tests.support.complaints import path_and_message
+from tests.support.complaints import complaints
 
 START = """
 [caches.videos]
@@ -54,9 +54,7 @@ def cache_of(cache):
 
 
 def errors(cache, target='pool = "web"'):
-    with pytest.raises(ConfigError) as caught:
-        parse(text(cache, target), "lb.toml")
-    return path_and_message(caught.value.errors, "lb.toml")
+    return complaints(text(cache, target))
 
 
 def test_every_key_reaches_the_model():
@@ -106,7 +104,7 @@ REASONS = (
 )
 FIELDS = "cache-control, cdn-cache-control, expires, set-cookie, vary, x-accel-expires"
 NONE = "there is no variable"
-VARIABLES = "{scheme}, {host}, {uri}, {path}, {query}, {method}, {header:NAME}, {cookie:NAME}"
+VARIABLES = "{scheme}, {host}, {uri}, {path}, {query}, {method}, {argument:NAME}, {header:NAME}, {cookie:NAME}"
 CONDITIONS = "must be cookie:NAME, header:NAME or query:NAME, not "
 
 

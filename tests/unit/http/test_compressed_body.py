@@ -19,7 +19,7 @@ def fail(*_):
 
 
 def coding(*, chunked=False, spawn=fail, resume=fail):
-    return CompressedCoding(Encoder(b"gzip", spawn), resume, chunked=chunked)
+    return CompressedCoding(Encoder(b"gzip", spawn), resume, decodes=chunked, encodes=True)
 
 
 def decoded(sent):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import attrs
 import pytest
 
@@ -13,6 +15,7 @@ from lb.model.explained_request import AskedRequest
 from lb.model.request import RequestClient
 from strategies.driver import finish
 from tests.support.pooling import Harness, servers
+from tests.support.viewer_link import viewer_link
 
 PEER = Client("192.0.2.7", 0)
 CONFIG = """
@@ -115,6 +118,30 @@ def test_the_key_in_the_cache_is_told(url, headers, key):
     assert request["on_the_way"].get("cache.zone") == (None if "other" in url else "videos")
 
 
+def test_a_link_for_viewers_is_judged_and_taken_off(tmp_path):
+    (tmp_path / "key").write_text("secret\n")
+    config = f"""{CONFIG}
+        [caches.videos]
+        [[listeners.www.routes]]
+        path = "/live/"
+        pool = "web"
+        viewer_secret_file = "{tmp_path}/key"
+        cache = {{ zone = "videos" }}
+    """
+    soon = int(time.time()) + 1000
+    request = answer(asked(f"http://a{viewer_link(b'secret', '/live/', soon)}/live/x", config=config))["request"]
+    assert (request["error"], request["cache_key"]) == (None, "http a /live/x")
+    assert request["server_gets"]["target"] == "/live/x"
+    assert request["on_the_way"]["viewer_secret_file"] == "(hidden)"
+    expired, wrong = viewer_link(b"secret", "/live/", soon - 2000), viewer_link(b"other", "/live/", soon)
+    for link, why in ((expired, "has expired"), (wrong, "is not valid"), ("", "it has no link for viewers")):
+        request = answer(asked(f"http://a{link}/live/x", config=config))["request"]
+        assert (request["route"], request["error"], request["server_gets"]) == ("/live/", 403, None)
+        assert request["why"].endswith(why)
+    request = answer(asked(f"http://a{wrong}/other", config=config))["request"]
+    assert (request["route"], request["server_gets"]["target"]) == ("web", f"{wrong}/other")
+
+
 def test_what_no_route_takes_goes_to_the_pool_of_the_listener_or_gets_404():
     question = asked("http://other/a")
     assert (pool_name(question), question.request.route.name) == ("web", "web")
@@ -202,7 +229,7 @@ def test_without_a_server_and_for_a_denied_client_nothing_answers():
 def test_what_cannot_be_asked_is_said():
     http = parse(CONFIG, "lb.toml").listeners["www"]
     tcp = parse('listeners.web.bind = ":80"\npools.web.servers = ["10.0.0.1:80"]', "lb.toml").listeners["web"]
-    with pytest.raises(LookupError, match="has mode 'http': ask with the URL of a request"):
+    with pytest.raises(LookupError, match="has mode 'http': ask with a URL"):
         pool_name(ExplainQuestion(http, PEER, "", ()))
     with pytest.raises(LookupError, match="has mode 'tcp', which reads no requests"):
         routed(ExplainQuestion(tcp, PEER, "", ()), AskedRequest("http://a/"), {})

@@ -17,7 +17,7 @@ from lb.relay.token_bucket import BandwidthLimit
 def test_a_flow_that_waits_for_a_side_leaves_what_its_limit_has_granted_to_others(waits_for):
     now = 0.0
     queue = SimpleNamespace(timeout=1.0, touch=lambda *_: None)
-    bucket = SharedBucket(BandwidthLimit(10_000), [queue], lambda: now)
+    bucket = SharedBucket(BandwidthLimit(10_000), lambda: [queue], lambda: now)
     sink = SimpleNamespace(unsent=b"", writable=True, write=lambda _data: None)
     source = SimpleNamespace(has_input=True, queued=False, turn=SimpleNamespace(budget=1 << 20), streak=0)
     flow = Flow(source, sink, LengthBody(10_000), SimpleNamespace())

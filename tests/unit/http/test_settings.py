@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from lb.config.describe import describe
-from lb.config.load import ConfigError, parse
+from lb.config.load import parse
 from lb.model import (
     CacheSpec,
     Files,
@@ -25,7 +25,7 @@ from lb.model import (
 )
 from lb.model.address import Networks
 from lb.model.http import Rate
-from tests.support.complaints import path_and_message
+from tests.support.complaints import complaints
 
 HASH = "$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/"
 POOLS = '[pools.web]\nservers = ["10.0.0.1:80"]\n[pools.video]\nservers = ["10.0.0.2:80"]\n'
@@ -40,6 +40,7 @@ max_header = "64KiB"
 max_body = "10GiB"
 trusted_proxies = ["10.0.0.0/8"]
 access_log = false
+h2c = true
 
 [[listeners.www.routes]]
 name = "videos"
@@ -60,6 +61,7 @@ rate = "90/m"
 burst = 5
 limit_rate = "2MiB"
 limit_rate_after = "4GiB"
+viewer_secret_file = "viewers.key"
 cache = {{ zone = "videos" }}
 
 [[listeners.www.routes]]
@@ -91,6 +93,8 @@ realm = "The staff"
 def directory(tmp_path):
     """The directory of the configuration, with what it names."""
     (tmp_path / "site").mkdir()
+    (tmp_path / "viewers.key").write_bytes(b" key\n\n")
+    (tmp_path / "empty").write_text("\n")
     (tmp_path / "staff.htpasswd").write_text(f"alice:{HASH}\n")
     return tmp_path
 
@@ -100,9 +104,7 @@ def settings(text, directory, listener="www"):
 
 
 def errors(text, directory):
-    with pytest.raises(ConfigError) as caught:
-        parse(text, str(directory / "lb.toml"))
-    return path_and_message(caught.value.errors, directory / "lb.toml")
+    return complaints(text, directory / "lb.toml")
 
 
 def listener(lines="", *routes):
@@ -133,6 +135,7 @@ def test_every_key_reaches_the_model(directory):
         limit_rate=2 << 20,
         limit_rate_after=4 << 30,
         cache=RouteCache(CacheSpec("videos")),
+        viewer_secret=Secret(b" key\n"),
     )
     config = parse(EVERYTHING, str(directory / "lb.toml"))
     assert config.users == {"staff": staff}
@@ -150,6 +153,7 @@ def test_every_key_reaches_the_model(directory):
         max_body=10 << 30,
         trusted_proxies=Networks(("10.0.0.0/8",)),
         access_log=False,
+        h2c=True,
     )
     assert config.listeners["www"].settings.pools == ("web", "video")
 
@@ -159,6 +163,11 @@ def test_every_key_of_the_model_is_in_the_text_that_has_everything(directory):
     videos = next(route for route in found.routes if route.name == "videos")
     for default, given in ((HttpSettings(), found), (RouteSpec("", ToPool("")), videos)):
         assert [key for key in attrs.fields_dict(type(given)) if getattr(default, key) == getattr(given, key)] == []
+
+
+def test_an_empty_name_of_a_file_with_a_secret_is_none(directory):
+    (route,) = settings(listener("", "pool = 'web'\nviewer_secret_file = ''"), directory).routes
+    assert route.viewer_secret is None
 
 
 def test_the_least_listener_takes_every_default(directory):
@@ -224,6 +233,7 @@ WRONG_KEYS = [
         "trusted_proxies = ['10.0.0']",
         "trusted_proxies[0]: must be a network like '10.0.0.0/8' or '2001:db8::/32', not '10.0.0'",
     ),
+    ("h2c = 1", "h2c: must be true or false, not 1"),
     ("access_log = 1", "access_log: must be true or false, not 1"),
     ("explain_sample = 1", "explain_sample: unknown key"),
     ("routes = 'web'", "routes: must be a list, not 'web'"),
@@ -278,7 +288,7 @@ WRONG = [
     (P + "methods = ['A B']", "methods[0]: must be a method like 'GET', not 'A B'"),
     (P + "methods = 'GET'", "methods: must be a list, not 'GET'"),
     # the target
-    ("", ": has no target: it needs 'pool', 'files', 'redirect' or 'respond'"),
+    ("", ": has no target: it needs 'pool', 'files', 'media', 'redirect' or 'respond'"),
     (P + "respond = ''", ": has 'pool' and 'respond'; use only one of them"),
     (P + "files = 'site'\nredirect = '/'", ": has 'pool' and 'files' and 'redirect'; use only one of them"),
     ("pool = 'videos'", "pool: there is no pool 'videos', did you mean 'video'?"),
@@ -317,6 +327,10 @@ WRONG = [
     (P + "rate = '20/s'\nburst = 0", "burst: must be 1 or more, not 0"),
     (P + "burst = 5", "burst: has no effect without 'rate'"),
     (P + "limit_rate = 100", "limit_rate: must be 1024 or more, not 100"),
+    (P + "viewer_secret_file = 'none'", "viewer_secret_file: 'none' cannot be read: no such file or directory"),
+    (P + "viewer_secret_file = 'empty'", "viewer_secret_file: 'empty' is empty"),
+    (P + "viewer_secret_file = 'site'", "viewer_secret_file: 'site' cannot be read: is a directory"),
+    (P + "viewer_secret_file = 7", "viewer_secret_file: must be a string, not 7"),
     (P + "limit_rate_after = '1MiB'", "limit_rate_after: has no effect without 'limit_rate'"),
     ("respond = ''\nstrip_prefix = '/'\nadd_prefix = '/a'", f"add_prefix: {NO_SERVER}"),
     ("files = 'site'\nhost_header = 'server'", f"host_header: {NO_SERVER}"),

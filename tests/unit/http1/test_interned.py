@@ -206,3 +206,20 @@ def test_what_is_derived_of_a_head_is_computed_once():
     assert "path" not in vars(head)
     assert head.path is head.path == b"/b"
     assert vars(head)["path"] == b"/b"
+
+
+def test_heads_that_differ_only_in_their_cookies_share_all_else():
+    heads = RequestHeads()
+    data = b"GET / HTTP/1.1\r\nHost: a.example\r\nCookie: n=%d\r\nAccept: */*\r\n\r\n"
+    read = [heads.read(data % number) for number in range(5)]
+    assert [head.cookies for head in read] == [b"n=%d" % number for number in range(5)]
+    assert len({id(head.without_cookie) for head in read[1:]}) <= 2
+    assert read[-1].without_cookie == heads.read(data.replace(b"Cookie: n=%d\r\n", b""))
+
+
+def test_a_head_of_cookie_lines_only_is_read_without_recursion():
+    lines = b"Cookie: a\r\n" * (MAX_FIELDS - 1)
+    head = RequestHeads().read(b"GET / HTTP/1.1\r\n" + lines + b"Host: a.example\r\n\r\n")
+    assert head.cookies == b"; ".join([b"a"] * (MAX_FIELDS - 1))
+    with pytest.raises(MalformedError):
+        RequestHeads().read(b"GET / HTTP/1.1\r\n" + b"Cookie: a\r\n" * 2900 + b"Host: a.example\r\n\r\n")

@@ -105,7 +105,7 @@ def written(events, spec=None):
             "http.request",
             {
                 "id", "listener", "route", "client", "method", "host", "path", "version", "status", "bytes_in",
-                "bytes_out", "duration_ms", "wait_ms", "pool", "server", "attempts", "cache", "reason",
+                "bytes_out", "duration_ms", "wait_ms", "pool", "server", "attempts", "cache", "reason", "grpc_status",
             },
         ),
     ],

@@ -71,3 +71,19 @@ def test_users_and_the_routes_that_ask_them_are_compared_once(tmp_path):
     assert result.listeners["tcp"] is before.listeners["tcp"]
     (tmp_path / "staff").write_text(f"alice:{hashed}\nbob:{hashed}\n")
     assert reused(read("1/s"), before).listeners["www"] != before.listeners["www"], "another user is a change"
+
+
+def test_a_proxy_and_its_users_are_compared_once(tmp_path):
+    def read(ports):
+        text = f"""
+            users.staff.file = "staff"
+            listeners.proxy = {{ mode = "forward", bind = ":3128", auth = "staff", connect_ports = {ports} }}
+        """
+        return parse(text, str(tmp_path / "lb.toml"))
+
+    (tmp_path / "staff").write_text("alice:$apr1$r31.....$HqJZimcKQFAMYayBlzkrA/\n")
+    before, same, other = read("[443]"), read("[443]"), read("[22]")
+    assert reused(same, before).listeners["proxy"] is before.listeners["proxy"]
+    result = reused(other, before)
+    assert result == other
+    assert result.listeners["proxy"].settings.auth is before.users["staff"]

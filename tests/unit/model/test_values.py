@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lb.model.values import (
     address,
     byte_size,
+    byte_size_text,
     duration,
     duration_above_zero,
     duration_or_never,
@@ -79,6 +80,23 @@ def test_a_duration_survives_being_written_and_read(milliseconds: int) -> None:
 )
 def test_a_duration_is_written_as_people_do(seconds: float, text: str) -> None:
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (300, "300"),
+        (1 << 10, "1KiB"),
+        (1536, "1536"),
+        (3 << 19, "1536KiB"),
+        (5 << 20, "5MiB"),
+        (1 << 31, "2GiB"),
+    ],
+)
+def test_a_size_is_written_in_the_largest_unit_that_fits(count: int, text: str) -> None:
+    assert byte_size_text(count) == text
+    assert byte_size(most=1 << 40)(text if not text.isdigit() else count) == count
 
 
 def test_whole_numbers_have_their_limits() -> None:

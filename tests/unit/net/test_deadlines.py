@@ -12,6 +12,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lb.net.cooperate import WORK_TURN
 from lb.net.deadlines import DeadlineQueue, Deadlines
 
 
@@ -66,6 +67,36 @@ async def test_what_arrived_while_the_process_stood_still_is_handled_before_dead
         connects.enter(sleeper, trio.current_time())
     await trio.testing.wait_all_tasks_blocked()
     clock.jump(5)
+    await trio.testing.wait_all_tasks_blocked()
+    connects.discard(arrived)  # its edge is handled now
+    clock.autojump_threshold = 0
+    await trio.sleep(2)
+    assert (arrived.expirations, len(silent.expirations)) == ([], 1)
+
+
+@pytest.mark.parametrize("where", ["in a wait", "in another task"])
+async def test_a_stall_while_deadlines_expire_counts_as_one_while_the_task_sleeps(clock, deadlines, nursery, where):
+    """It was forgotten: the task took the clock after the stall as the time at which it was to wake."""
+    clock.autojump_threshold = math.inf
+    arrived, silent = Sleeper(), Sleeper()
+    connects = deadlines.queue("connect", 3)
+    for sleeper in (arrived, silent):
+        connects.enter(sleeper, trio.current_time())
+
+    class Stalling(Sleeper):
+        def expired(self, queue):
+            if where == "in a wait":
+                clock.jump(5)
+            else:
+                clock.jump(WORK_TURN)  # so others are let in
+                nursery.start_soon(stall)
+
+    async def stall():
+        clock.jump(5)
+
+    deadlines.queue("hold", 1).enter(Stalling(), trio.current_time())
+    await trio.testing.wait_all_tasks_blocked()
+    clock.jump(1)
     await trio.testing.wait_all_tasks_blocked()
     connects.discard(arrived)  # its edge is handled now
     clock.autojump_threshold = 0

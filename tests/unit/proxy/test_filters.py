@@ -191,3 +191,22 @@ async def test_the_connects_deadline_holds_for_the_introduction_too(autojump_clo
     world.listener.mode._frontend.route.handshake.begun[0][1].close()
     world.open[0].close("stopped")
     assert [attempt.error for attempt in world.record.attempts] == ["timed out"]
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_fails_behind_a_server_does_not_count_against_it(autojump_clock, handshaking, late):
+    """It was asked for something that others have. Else three requests for a silent host would eject a parent proxy."""
+    world = handshaking
+    ((connector, server),) = world.listener.mode._frontend.route.handshake.begun
+    with server:
+        connector.speaks_for_others = True
+        if late:
+            await trio.sleep(world.pool.spec.connect_timeout + 0.1)
+        else:
+            connector.handshake_failed(OSError("the parent answers 503"))
+    assert world.pool.backends["a"].failed_connects == 0
+    assert connector.attempts[0].error == ("timed out" if late else "the parent answers 503")
+    assert world.splicer.connects[1].target != world.splicer.connects[0].target
+    assert not connector.speaks_for_others
+    world.splicer.connects[1].fail()
+    assert world.pool.backends["b"].failed_connects == 1

@@ -15,7 +15,7 @@ class World:
         self.queues = [DeadlineQueue("bandwidth", wait) for wait in (0.02, 0.1)]
 
     def bucket(self, rate):
-        return SharedBucket(BandwidthLimit(rate), self.queues, lambda: self.now)
+        return SharedBucket(BandwidthLimit(rate), lambda: self.queues, lambda: self.now)
 
     def run(self, sides, seconds):
         """Let time pass. Each side reads whatever it may, in each step."""

@@ -53,6 +53,15 @@ async def test_bytes_go_both_ways_unchanged_and_so_do_the_ends():
         assert (joined.relay.bytes_in, joined.relay.bytes_out) == (len(payload), len(payload))
 
 
+async def test_limits_do_not_wake_the_process_until_a_stream_waits_for_them():
+    """An idle balancer of mode http woke fifty times a second."""
+    async with running_splicer() as bench:
+        joined = await bench.join(bandwidth=bandwidth(bench, connection=MIB))
+        await joined.client.send_all(b"few bytes")
+        assert await joined.server.receive_some() == b"few bytes"
+        assert not any(kind == "bandwidth" for kind, _ in bench.deadlines._queues)
+
+
 async def test_a_limited_stream_takes_its_time_and_nothing_is_read_ahead():
     """The rest stays with the sender and in the kernel."""
     async with running_splicer() as bench:

@@ -20,6 +20,7 @@ certificates = [{ certificate = "/etc/a.pem", key = "keys/a.pem" }]
 [pools.web]
 strategy = { name = "consistent-hash", key = "source-ip" }
 servers_file = "list"
+proxy = { user = "ann", password_file = "password" }
 """
 
 
@@ -80,7 +81,7 @@ def test_a_file_that_is_not_there_is_told_as_such(opener, monkeypatch, tmp_path)
 
 
 def test_the_names_are_those_of_the_keys_for_files(config, tmp_path):
-    names = {"lb.toml", "token", "keys/a.pem", "source-ip"}
+    names = {"lb.toml", "token", "keys/a.pem", "source-ip", "password"}
     assert named_files(config) == {*(tmp_path / name for name in names), *{config.parent / "/etc/a.pem"}}
 
 

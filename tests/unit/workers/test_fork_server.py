@@ -13,6 +13,7 @@ import trio
 
 from lb.net.processes import wait_for_exit
 from lb.workers.fork_server import ForkServer
+from tests.support.processes import children, open_files, process_name
 
 pytestmark = pytest.mark.slow
 
@@ -43,27 +44,15 @@ def parent(pid):
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-def children(pid):
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def name(pid):
-    return Path(f"/proc/{pid}/comm").read_text().strip()
-
-
 async def named(process):
     """Return once a worker has closed what it inherited, and has its name."""
-    while "fork" in name(process.pid):  # noqa: ASYNC110 - only the system knows
+    while "fork" in process_name(process.pid):  # noqa: ASYNC110 - only the system knows
         await trio.sleep(0.001)
 
 
 def link(fd):
     """What one of our own descriptors is."""
     return str(Path(f"/proc/self/fd/{fd}").readlink())
-
-
-def descriptors(pid):
-    return {int(path.name): str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 async def test_a_worker_ends_with_its_channel_and_the_exit_code_is_reported(forks):
@@ -87,8 +76,8 @@ async def test_a_worker_has_none_of_our_descriptors_and_a_name(forks):
         async with worker(forks, 1) as (first, _), worker(forks, 2) as (second, _):
             await named(first)
             await named(second)
-            assert (name(first.pid), name(second.pid)) == ("lb worker 1", "lb worker 2")
-            links = descriptors(second.pid)
+            assert (process_name(first.pid), process_name(second.pid)) == ("lb worker 1", "lb worker 2")
+            links = open_files(second.pid)
             assert links[0] == os.devnull
             assert link(secret.fileno()) not in links.values()
 

@@ -9,9 +9,9 @@ import pytest
 
 from lb.events import BackendEjected
 from lb.model import PassiveSpec
+from lb.net.channel import encode
 from lb.net.sockets import ListeningSockets
 from lb.pools.pool_set import Pools
-from lb.workers.channel import encode
 from lb.workers.messages import ServerFailed, ServerWorked
 from lb.workers.workers import Workers
 from tests.support.pooling import Harness, servers

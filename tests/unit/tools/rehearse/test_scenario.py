@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from lb.config.load import ConfigError, parse
+from lb.model import TcpSettings
 from lb.model.values import duration
 from lb.tools.rehearse.scenario import ClientsSpec, ConductSpec, FaultSpec, Scenario
 from lb.tools.rehearse.scenario_file import read_scenario
@@ -253,6 +254,18 @@ def test_a_listener_whose_requests_no_server_gets_is_left_out():
     written = parse(http_config('routes = [{ path = "/", respond = "x" }]'), "lb.toml")
     assert virtual_config(written).listeners == {}
     assert not_simulated(written) == ["listeners.www: no server gets its requests"]
+
+
+def test_clients_of_a_proxy_with_parents_are_clients_of_these():
+    listener = "listeners.proxy = { mode = 'forward', bind = '127.0.0.1:0', idle_timeout = '9s' }"
+    pool = "pools.up.servers = ['10.0.0.1:3128']"
+    written = parse(f"{listener}\n{pool}".replace(" }", ", parents = 'up' }"), "lb.toml")
+    proxy = virtual_config(written).listeners["proxy"]
+    assert (proxy.mode, proxy.settings) == ("tcp", TcpSettings("up", idle_timeout=9))
+    assert not_simulated(written) == []
+    without = parse(listener, "lb.toml")
+    assert virtual_config(without).listeners == {}
+    assert not_simulated(without) == ["listeners.proxy: its clients name their servers themselves"]
 
 
 def test_a_pool_whose_servers_are_found_in_dns_only_cannot_be_rehearsed():

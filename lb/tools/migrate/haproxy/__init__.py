@@ -1,0 +1,1 @@
+"""haproxy.cfg as lb.toml: proxies in mode tcp and http."""

@@ -1,0 +1,1 @@
+"""squid.conf as lb.toml: a listener of mode ``"forward"``."""
