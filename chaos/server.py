@@ -39,6 +39,8 @@ class Server:
         self.mode = "normal"
         self._port = port
         self._listening = trio.CancelScope()
+        self._closed = trio.Event()
+        """Set when the listening socket is closed."""
         self._connections: trio.Nursery
 
     async def run(self) -> None:
@@ -57,11 +59,11 @@ class Server:
     async def _execute(self, command: str) -> None:
         if command == "refuse":
             self._listening.cancel()
+            await self._closed.wait()  # connections that it had not accepted are reset by then, none later
         elif command == "listen":
             await self._listen()
         else:
             self.mode = command
-        await trio.lowlevel.checkpoint()  # cancelled tasks have ended after this
         report("ok")
 
     async def _listen(self) -> None:
@@ -69,12 +71,13 @@ class Server:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         await listening.bind(("127.0.0.1", self._port))
         listening.listen(BACKLOG)
-        self._listening = trio.CancelScope()
-        self._connections.start_soon(self._accept, trio.SocketListener(listening), self._listening)
+        self._listening, self._closed = trio.CancelScope(), trio.Event()
+        self._connections.start_soon(self._accept, trio.SocketListener(listening), self._listening, self._closed)
 
-    async def _accept(self, listener: trio.SocketListener, scope: trio.CancelScope) -> None:
+    async def _accept(self, listener: trio.SocketListener, scope: trio.CancelScope, closed: trio.Event) -> None:
         with scope:
             await trio.serve_listeners(self._connection, [listener], handler_nursery=self._connections)
+        closed.set()
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         async with stream:
