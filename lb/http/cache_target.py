@@ -33,6 +33,8 @@ class CacheTarget:
             exchange.fail(508, "bad_request")
         elif head.method == b"PURGE" and cached.rules.purge:
             self._purge(exchange)
+        elif head.is_grpc:
+            cached.pool_target.begin(exchange)  # a call: never stored, and it has a deadline and a status
         elif may_look_up(head) and exchange.body is None and not head.upgrade and not _asks_server(head):
             exchange.upstream = read = CacheRead(cached, exchange)
             read.start()

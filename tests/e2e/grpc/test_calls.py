@@ -201,6 +201,24 @@ async def test_a_call_that_is_unavailable_is_made_again_if_the_pool_says_so(tmp_
             assert await client.code("Flaky", b"x") == found
 
 
+async def test_a_route_with_a_cache_serves_calls_as_any_other(tmp_path):
+    cached = (
+        'h2c = true\n[[listeners.web.routes]]\npath = "/"\npool = "web"\ncache = { zone = "main" }\n'
+        '[caches.main]\nmemory = "8MiB"'
+    )
+    options = {"listener": cached, "http": 'retry_on = ["grpc_unavailable"]', "pool": 'strategy = "first"'}
+    async with balanced(tmp_path, "a", "b", **options) as (lb, client):
+        with pytest.raises(grpc.RpcError):  # both refuse the first one
+            await client.unary("Flaky", b"x")
+        assert await client.unary("Flaky", b"x") == b"a x"
+        record = await lb.event("http.request")
+        assert [attempt["error"] for attempt in record["attempts"]] == ["UNAVAILABLE"]
+        assert record["grpc_status"] == 14
+        assert (await client.code("Hang", timeout=0.3))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+        record = await lb.event("http.request", count=3)
+        assert record["reason"] in ("timeout", "client_left")  # both have the same deadline
+
+
 @pytest.mark.parametrize(
     ("listener", "server", "code", "message"),
     [
