@@ -51,6 +51,8 @@ PURE = (
     "lb.dataplane.viewers",
     "lb.discovery.dns_records",
     "lb.discovery.merge",
+    "lb.etcd.errors",
+    "lb.etcd.messages",
     "lb.events",
     "lb.events.*",
     "lb.explain.*",

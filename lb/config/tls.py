@@ -11,7 +11,7 @@ from lb.model.values import Reader, boolean, choice, shown, text
 from lb.net.files import read_file
 from lb.tls.contexts import check_authority, check_certificate
 
-__all__ = ["pem", "read_listener_tls", "read_pool_tls"]
+__all__ = ["ca_certificates", "pem", "read_certificate", "read_listener_tls", "read_pool_tls"]
 
 _LONGEST_PROTOCOL = 255  # bytes, RFC 7301, 3.1
 
@@ -28,7 +28,7 @@ def read_listener_tls(listener: Table, directory: Path, alpn: tuple[str, ...]) -
     readers: Mapping[str, Reader[object]] = {
         "min_version": choice(ListenerTlsSpec, "min_version"),
         "alpn": _protocols,
-        "client_ca": _authority(directory),
+        "client_ca": ca_certificates(directory),
         "client_certificate": choice(ListenerTlsSpec, "client_certificate"),
     }
     values = table.values(readers)
@@ -50,12 +50,12 @@ def read_pool_tls(pool: Table, servers: tuple[ServerSpec, ...], directory: Path)
     table = pool.below({}, pool.at("tls")) if pool.content["tls"] is True else pool.table("tls")
     readers: Mapping[str, Reader[object]] = {
         "verify": boolean,
-        "ca": _authority(directory),
+        "ca": ca_certificates(directory),
         "server_name": _server_name,
         "alpn": _protocols,
     }
     values = table.values(readers)
-    own = _certificate(table, directory) if table.has("certificate") or table.has("key") else None
+    own = read_certificate(table, directory) if table.has("certificate") or table.has("key") else None
     spec = PoolTlsSpec(certificate=own, **values)
     if not spec.verify and table.has("ca"):
         table.complain("has no effect with verify = false", table.at("ca"))
@@ -70,7 +70,7 @@ def read_pool_tls(pool: Table, servers: tuple[ServerSpec, ...], directory: Path)
 def _certificates(table: Table, directory: Path) -> tuple[CertificateSpec, ...]:
     """Read one certificate and key, or a list of them."""
     if not table.has("certificates"):
-        one = _certificate(table, directory)
+        one = read_certificate(table, directory)
         return () if one is None else (one,)
     for key in ("certificate", "key"):
         if table.has(key):
@@ -81,12 +81,12 @@ def _certificates(table: Table, directory: Path) -> tuple[CertificateSpec, ...]:
     for path, value in table.items("certificates"):
         entry = table.below(value, path)
         if isinstance(value, dict):
-            found.append(_certificate(entry, directory))
+            found.append(read_certificate(entry, directory))
             entry.finish()
     return tuple(each for each in found if each is not None)
 
 
-def _certificate(table: Table, directory: Path) -> CertificateSpec | None:
+def read_certificate(table: Table, directory: Path) -> CertificateSpec | None:
     """Read ``certificate`` and ``key``; the key may be in the certificate's file."""
     if not table.has("certificate"):
         table.complain("missing, as in certificate = 'cert.pem'", table.at("certificate"))
@@ -134,7 +134,9 @@ def pem(directory: Path) -> Reader[PemSpec]:
     return read
 
 
-def _authority(directory: Path) -> Reader[PemSpec]:
+def ca_certificates(directory: Path) -> Reader[PemSpec]:
+    """The path of a PEM file with certificates to trust, relative to ``directory``."""
+
     def read(value: object) -> PemSpec:
         authority = pem(directory)(value)
         check_authority(authority)

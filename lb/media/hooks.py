@@ -13,7 +13,7 @@ import trio
 
 from lb.events import Event, StreamHookFailed
 from lb.model import Secret
-from lb.net.errors import describe_error
+from lb.net.http_failure import http_failure_text
 from lb.net.threads import Threads
 from lb.net.tls import verifying_context
 
@@ -81,7 +81,7 @@ class Hooks:
                     async with client.stream("POST", str(url.value), content=call.body) as answer:
                         return answer.status_code
                 except failures as failure:
-                    error = _error_text(failure)
+                    error = http_failure_text(failure)
         self._failed(hook, call, error)
         return None
 
@@ -108,15 +108,3 @@ def _load() -> tuple[ModuleType, ssl.SSLContext]:
     import httpx  # noqa: PLC0415 - only where there are hooks
 
     return httpx, verifying_context(verify=True)
-
-
-def _error_text(failure: BaseException) -> str:
-    """Return a short text without the URL."""
-    cause: BaseException | None = failure
-    while cause is not None:
-        if isinstance(cause, OSError) and (cause.errno is not None or isinstance(cause, ssl.SSLError)):
-            return describe_error(cause)
-        attempts = cause.exceptions if isinstance(cause, BaseExceptionGroup) else ()  # one for each address
-        cause = attempts[0] if attempts else cause.__cause__ or cause.__context__
-    name = type(failure).__name__
-    return {"RemoteProtocolError": "no answer of HTTP", "ConnectError": "cannot connect"}.get(name, name)

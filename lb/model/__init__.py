@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lb.model.cache import CacheSpec, RouteCache
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
+from lb.model.etcd import EtcdSource, EtcdSpec
 from lb.model.forward import ForwardSettings, ProxyLogin, TargetRule
 from lb.model.http import (
     Files,
@@ -38,6 +39,8 @@ __all__ = [
     "CheckTls",
     "Config",
     "DnsSource",
+    "EtcdSource",
+    "EtcdSpec",
     "Files",
     "ForwardSettings",
     "HeaderEdits",

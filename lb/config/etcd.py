@@ -1,0 +1,87 @@
+"""Read where etcd is: the table ``[pools.NAME.etcd]``, and those of other sections with the same keys."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from lb.config.secret_file import secret_in_file
+from lb.config.tls import ca_certificates, read_certificate
+from lb.model import EtcdSource, EtcdSpec, Secret
+from lb.model.address import Address
+from lb.model.table import Table
+from lb.model.values import duration, file_name, shown, text
+
+__all__ = ["etcd_endpoint", "read_etcd", "read_etcd_source"]
+
+_SCHEMES = ("http", "https")
+
+
+def read_etcd(table: Table, directory: Path, prefix: str = "") -> EtcdSpec | None:
+    """Read where etcd is, without finishing the table. ``prefix`` is the default; without one it must be given.
+
+    Errors are added to the table; None if there is no endpoint or no prefix. Paths are relative to ``directory``.
+    """
+    endpoints = table.each("endpoints", etcd_endpoint)
+    if not table.has("endpoints") or table.content["endpoints"] == []:
+        table.complain('missing, as in endpoints = ["http://10.0.0.1:2379"]', table.at("endpoints"))
+    found = table.value("prefix", _prefix) if table.has("prefix") else prefix
+    if found == "":
+        table.complain('missing, as in prefix = "/trio-lb/pools/web/"', table.at("prefix"))
+    ca = table.value("ca", ca_certificates(directory))
+    mutual = table.has("certificate") or table.has("key")
+    certificate = read_certificate(table, directory) if mutual else None
+    user, password = _login(table, directory)
+    if importlib.util.find_spec("httpx") is None:
+        table.complain("needs httpx: install trio-lb with the extra 'etcd', as in pip install 'trio-lb[etcd]'")
+    if endpoints and not any(each.startswith("https:") for each in endpoints):
+        for key in ("ca", "certificate"):
+            if table.has(key):
+                table.complain("has no effect without an endpoint that begins with https://", table.at(key))
+    return EtcdSpec(endpoints, found, ca, certificate, user, password) if endpoints and found else None
+
+
+def read_etcd_source(pool: Table, directory: Path) -> EtcdSource | None:
+    """Read ``[pools.<name>.etcd]``; None if it is absent or not valid."""
+    if not pool.has("etcd"):
+        return None
+    table = pool.table("etcd")
+    spec = read_etcd(table, directory)
+    values = table.values({"hold": duration})
+    file = table.value("file", file_name)
+    table.finish()
+    if spec is None:
+        return None
+    return EtcdSource(spec, file=str(directory / file) if file else "", directory=str(directory), **values)
+
+
+def etcd_endpoint(value: object) -> str:
+    """Read the URL of an endpoint: http or https, a host and a port."""
+    given = text(value)
+    scheme, _, place = given.partition("://")
+    try:
+        address = Address.parse(place.removesuffix("/"))
+    except ValueError:
+        address = None
+    if scheme not in _SCHEMES or address is None or not (address.host and address.port):
+        raise ValueError(f"must be a URL with a port like 'http://10.0.0.1:2379', not {shown(given)}")
+    return given.removesuffix("/")
+
+
+def _prefix(value: object) -> str:
+    prefix = text(value)
+    if not prefix.isprintable():
+        raise ValueError(f"must not hold control characters, like {shown(prefix)}")
+    if not prefix.endswith("/"):
+        raise ValueError(f"must end with '/', as in {shown(prefix + '/')}: it would take other keys along")
+    return prefix
+
+
+def _login(table: Table, directory: Path) -> tuple[str, Secret | None]:
+    """Read ``user`` and ``password_file``, which belong together."""
+    user = table.value("user", text) or ""
+    password = table.value("password_file", secret_in_file(directory))
+    for key, other in (("user", "password_file"), ("password_file", "user")):
+        if table.has(key) and not table.has(other):
+            table.complain(f"missing, {key!r} has no effect without it", table.at(other))
+    return (user, Secret(password)) if user and password else ("", None)

@@ -1,0 +1,185 @@
+"""HTTP requests to etcd's JSON gateway, with httpx, which is loaded with the first one."""
+
+from __future__ import annotations
+
+import json
+import json.scanner
+import ssl
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from lb.etcd.errors import EtcdError
+from lb.etcd.messages import Document
+from lb.model import EtcdSpec, PoolTlsSpec
+from lb.net.http_failure import http_failure_text
+from lb.net.threads import Threads
+from lb.net.tls import verifying_context
+from lb.tls.contexts import client_context
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Gateway", "decoded"]
+
+T = TypeVar("T")
+
+LARGEST_MESSAGE = 1 << 24
+"""Maximum bytes of one answer. A guess: ten times the largest value that etcd takes by default, in base64."""
+_TOO_LARGE = f"sends more than {LARGEST_MESSAGE >> 20} MiB at a time"
+LARGE_MESSAGE = 1 << 16
+"""Bytes of JSON that are decoded at once: 0.5 ms."""
+MAX_ETCD_CONNECTIONS = 16
+"""Connections to etcd at a time: a watch, and requests beside it."""
+GOODBYE_TIMEOUT = 1.0
+"""Seconds to say goodbye over TLS at the end. A guess."""
+
+_large_messages = Threads(2)
+
+
+class Gateway:
+    """Sends requests to the endpoints of an etcd. It knows nothing of what is in them."""
+
+    def __init__(self, spec: EtcdSpec) -> None:
+        self._spec = spec
+        self._loading = trio.Lock()
+        self._thread = Threads(1)
+        self._client: httpx.AsyncClient | None = None
+        self._failures: tuple[type[Exception], ...] = ()
+
+    async def load(self) -> httpx.AsyncClient:
+        """Import the library and read the authorities that the system trusts, in a thread: together they take 0.3 s."""
+        async with self._loading:
+            if self._client is None:
+                library, context = await self._thread.run(_load, self._spec)
+                self._failures = (library.HTTPError, library.InvalidURL, OSError)
+                self._client = library.AsyncClient(
+                    verify=context,
+                    trust_env=False,  # no proxy: etcd is near
+                    timeout=None,  # deadlines are trio's
+                    headers={
+                        "User-Agent": "trio-lb",
+                        "Content-Type": "application/json",
+                        "Accept-Encoding": "identity",
+                    },
+                    limits=library.Limits(max_connections=MAX_ETCD_CONNECTIONS, max_keepalive_connections=2),
+                )
+        return self._client
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._client is not None:
+            with trio.move_on_after(GOODBYE_TIMEOUT, shield=True):
+                await self._client.aclose()
+
+    async def post(self, endpoint: str, path: str, request: Document, token: str, decode: Callable[[Document], T]) -> T:
+        """Return the answer to one request, decoded by ``decode``. Raises EtcdError. It has no timeout."""
+        answer = bytearray()
+
+        def take(chunk: bytes) -> bool:
+            answer.extend(chunk)
+            return len(answer) <= LARGEST_MESSAGE
+
+        await self.stream(endpoint, path, request, token, take)
+        return await decoded(endpoint, bytes(answer), decode)
+
+    async def stream(
+        self, endpoint: str, path: str, request: Document, token: str, take: Callable[[bytes], bool]
+    ) -> None:
+        """Send one request, and pass on the bytes of its answer until it ends. ``take`` may refuse them: too many.
+
+        Raises EtcdError, also for an answer with an error.
+        """
+        client = await self.load()
+        headers = {"Authorization": token} if token else {}
+        content = json.dumps(request).encode()
+        try:
+            async with client.stream("POST", endpoint + path, content=content, headers=headers) as response:
+                if response.status_code == 200:
+                    if not await _read(response, take):
+                        raise EtcdError({endpoint: _TOO_LARGE}, is_too_large=True)
+                    return
+                reason = await _beginning(response)
+                status = response.status_code
+        except self._failures as failure:
+            raise EtcdError({endpoint: http_failure_text(failure)}) from failure
+        raise _refusal(endpoint, status, reason)
+
+
+def _load(spec: EtcdSpec) -> tuple[ModuleType, ssl.SSLContext]:
+    import httpx  # noqa: PLC0415 - only where there is an etcd
+
+    if any(endpoint.startswith("https:") for endpoint in spec.endpoints):
+        return httpx, client_context(PoolTlsSpec(ca=spec.ca, certificate=spec.certificate))
+    return httpx, verifying_context(verify=False)  # not used
+
+
+async def _read(response: httpx.Response, take: Callable[[bytes], bool]) -> bool:
+    """Read the body of an answer to its end. False if ``take`` refused a part of it.
+
+    A body that is given up is left while its next part is awaited: only so do the generators of httpx end cleanly.
+    """
+    with trio.CancelScope() as given_up:
+        async for chunk in response.aiter_raw():
+            if not take(chunk):
+                given_up.cancel()
+    return not given_up.cancelled_caught
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """Return the body, or what comes first of a large one."""
+    content = bytearray()
+
+    def take(chunk: bytes) -> bool:
+        content.extend(chunk)
+        return len(content) <= LARGE_MESSAGE
+
+    await _read(response, take)
+    return bytes(content)
+
+
+def _refusal(endpoint: str, status: int, content: bytes) -> EtcdError:
+    """Return the error of an answer whose status is not 200."""
+    try:
+        return error_of(endpoint, json.loads(content))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return EtcdError({endpoint: f"status {status}: is not the JSON gateway of etcd 3.4 or newer"})
+
+
+def error_of(endpoint: str, answer: Document) -> EtcdError:
+    """Return the error that an answer has. Raises KeyError and the like if it has none."""
+    found = answer["error"] if isinstance(answer.get("error"), dict) else answer  # in a stream it is below "error"
+    text = str(found.get("message") or found["error"])
+    code = int(found["grpc_code"] if "grpc_code" in found else found["code"])
+    return EtcdError({endpoint: text.removeprefix("etcdserver: ")}, code)
+
+
+async def decoded(endpoint: str, content: bytes, decode: Callable[[Document], T]) -> T:
+    """Return a message as ``decode`` reads it: a large one in a thread. Raises EtcdError."""
+    if len(content) <= LARGE_MESSAGE:
+        return _decoded(endpoint, content, json.loads, decode)
+    return await _large_messages.run(_decoded, endpoint, content, _InterpretedDecoder().decode_bytes, decode)
+
+
+def _decoded(endpoint: str, content: bytes, loads: Callable[[bytes], Document], decode: Callable[[Document], T]) -> T:
+    try:
+        answer = loads(content)
+        if "error" in answer:
+            raise error_of(endpoint, answer)
+        return decode(answer)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise EtcdError({endpoint: "sends what is not an answer of etcd"}) from error
+
+
+class _InterpretedDecoder(json.JSONDecoder):
+    """Decodes without holding the interpreter: the compiled scanner holds it for 10 ms for a megabyte."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scan_once = json.scanner.py_make_scanner(self)  # type: ignore[attr-defined]  # public, but not in typeshed
+
+    def decode_bytes(self, content: bytes) -> Document:
+        document: Document = self.decode(content.decode())
+        return document
