@@ -120,7 +120,10 @@ class Checks:
         ]
         self._results: dict[str, CheckResult | None] = {}
         self.due = 0.0
-        """When the next check starts. Infinite while one is in progress, or after the end."""
+        """When the next check starts. Infinite while one is in progress, while they rest, or after the end."""
+        self.resting = False
+        """No check is made for the time being."""
+        self.in_progress = False
         self.started = 0.0
         """When the check in progress, or the last one, was to start."""
         self.late = False
@@ -132,6 +135,13 @@ class Checks:
     def pool(self) -> str:
         """The name of the server's pool."""
         return self.each[0].target.pool
+
+    def close_kept(self) -> None:
+        """Close connections that are kept for the next check, as there is none soon."""
+        for check in self.each:
+            if check.kept is not None:
+                check.kept.cancel()
+                check.kept = None
 
     def end(self) -> None:
         """Stop checking. Drops the checks, which refer to this object: no cycle is left to the garbage collector."""

@@ -106,6 +106,22 @@ class Checker:
                 from healthcheck.epoll_runner import EpollRunner  # noqa: PLC0415 - exists on Linux only
 
                 self._epoll = EpollRunner()
+        self._schedule_first(checks)
+
+    def rest(self, checks: Checks) -> None:
+        """Make no checks of a server until :meth:`resume`. One in progress comes to its end."""
+        checks.resting = True
+        checks.due = math.inf
+        if not checks.in_progress:
+            checks.close_kept()
+
+    def resume(self, checks: Checks) -> None:
+        """Check a server again, from its own point of the interval on, so that many do not begin at the same time."""
+        checks.resting = False
+        if not checks.in_progress:
+            self._schedule_first(checks)
+
+    def _schedule_first(self, checks: Checks) -> None:
         target = checks.each[0].target
         delay = first_delay(f"{target.pool}/{target.server}", checks.interval(), self._rng)
         self._schedule(checks, trio.current_time() + delay)
@@ -172,6 +188,7 @@ class Checker:
             if due == checks.due:
                 checks.started = max(now, due)
                 checks.due = math.inf
+                checks.in_progress = True
                 checks.late = now - due > LATE
                 if checks.late:
                     self._note_late(checks, now - due, now)
@@ -196,7 +213,11 @@ class Checker:
                 self._tasks.start(check, now)
 
     def _finished(self, checks: Checks, result: CheckResult | None) -> None:
+        checks.in_progress = False
         checks.report(result)
+        if checks.resting:
+            checks.close_kept()
+            return
         interval = checks.spec.fast_interval if result is None else checks.interval()
         if checks.late:  # the fast interval would only make others later
             interval = max(interval, checks.spec.interval)

@@ -143,9 +143,11 @@ PURE = (
     "lb.tools.strategy_kit.explaining",
     "lb.tools.strategy_kit.options",
     "lb.tools.strategy_kit.trial",
+    "healthcheck.assignment",
     "healthcheck.mirror",
     "healthcheck.result",
     "healthcheck.schedule",
+    "healthcheck.shared_checks",
     "healthcheck.state",
     "strategies.*",
 )

@@ -29,10 +29,12 @@ class FakeProbe(Probe):
     def __init__(self, *scripts):
         self.scripts = list(scripts)
         self.starts, self.targets = [], []
+        self.started = trio.Event()
 
     async def check(self, target):
         self.starts.append(trio.current_time())
         self.targets.append(target)
+        self.started.set()
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         return await script()
 
@@ -379,3 +381,75 @@ async def test_late_checks_are_not_made_at_the_fast_interval(autojump_clock):
     assert first < 2
     assert late > 5
     assert after > 8
+
+
+@asynccontextmanager
+async def one_server(probe, *, report=lambda _: None):
+    """A checker that checks one server every 10 s, and its checks."""
+    checker = Checker(random.Random(1), lambda *_: None)
+    checks = Checks([probe], SPEC, targets=[lambda: TARGET], interval=lambda: SPEC.interval, report=report)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(checker.run)
+        checker.add(checks)
+        yield checker, checks
+        nursery.cancel_scope.cancel()
+
+
+async def test_checks_that_rest_are_not_made_until_they_resume(autojump_clock):
+    probe = FakeProbe(passes)
+    async with one_server(probe) as (checker, checks):
+        await trio.sleep(25)
+        made = len(probe.starts)
+        checker.rest(checks)
+        await trio.sleep(1000)
+        assert len(probe.starts) == made
+        checker.hurry(checks)
+        await trio.sleep(1000)
+        assert len(probe.starts) == made
+        checker.resume(checks)
+        resumed = trio.current_time()
+        await trio.sleep(100)
+        assert 9 <= len(probe.starts) - made <= 12
+        assert probe.starts[made] - resumed <= 11
+
+
+async def test_a_check_in_progress_ends_before_the_rest(autojump_clock):
+    results = []
+    probe = FakeProbe(takes(1.5))
+    async with one_server(probe, report=results.append) as (checker, checks):
+        await probe.started.wait()
+        checker.rest(checks)
+        await trio.sleep(100)
+        assert len(results) == len(probe.starts) == 1
+        checker.resume(checks)
+        await trio.sleep(12)
+        assert len(results) == 2
+
+
+async def test_checks_that_resume_during_a_check_are_made_one_at_a_time(autojump_clock):
+    probe = FakeProbe(takes(1.5))
+    async with one_server(probe) as (checker, checks):
+        await probe.started.wait()
+        checker.rest(checks)
+        checker.resume(checks)
+        await trio.sleep(60)
+    assert min(gaps(probe)) >= 9
+
+
+async def test_checks_may_rest_by_the_result_of_one(autojump_clock):
+    probe = FakeProbe(passes)
+    results = []
+
+    def report(result):
+        results.append(result)
+        if len(results) == 2:
+            checker.rest(checks)
+
+    async with one_server(probe, report=report) as (checker, checks):
+        await trio.sleep(100)
+        assert len(probe.starts) == 2
+        checker.resume(checks)
+        checker.hurry(checks)
+        resumed = trio.current_time()
+        await trio.sleep(5)
+        assert probe.starts[2] - resumed <= SPEC.fast_interval
