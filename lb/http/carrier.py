@@ -23,7 +23,10 @@ from lb.model.address import Client
 from lb.pools.backend import Backend
 from lb.relay.epoll_stream import EpollStream
 
-__all__ = ["Carrier", "ExchangeToServe", "Framing", "Responder", "Upstream"]
+__all__ = ["WITHOUT_LENGTH", "Carrier", "ExchangeToServe", "Framing", "Responder", "Upstream"]
+
+WITHOUT_LENGTH = (101, 204)
+"""Statuses of responses that must not have a Content-Length: RFC 9110, section 8.6."""
 
 
 class Framing(NamedTuple):

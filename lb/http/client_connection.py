@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
-from lb.http.carrier import ExchangeToServe, Framing
+from lb.http.carrier import WITHOUT_LENGTH, ExchangeToServe, Framing
 from lb.http.exchange import CarriedExchange, Exchange
 from lb.http.fast_path import begin_fast
 from lb.http.file_flow import PartsFlow
@@ -57,8 +57,6 @@ UNREADABLE = RequestHead(b"", b"", b"", 1, FieldBlock((), 0, None, None, frozens
 REFUSALS: Mapping[int, RequestReason] = {408: "timeout", 414: "too_large", 431: "too_large"}
 """Reasons by status; any other is a bad request."""
 _IN_CHUNKS = Framing(CHUNKED, in_chunks=True)
-_WITHOUT_LENGTH = (101, 204)
-"""Statuses of responses that must not have a Content-Length: RFC 9110, section 8.6."""
 MOST_IN_TURN = 16
 """Requests of one connection before other sockets are served."""
 MOST_AHEAD = 64 * 1024
@@ -453,7 +451,7 @@ class ClientConnection(OwnResponses):
         length = head.block.length
         if compressed:
             return _IN_CHUNKS
-        if length is not None and (body is not None or head.status not in _WITHOUT_LENGTH):
+        if length is not None and (body is not None or head.status not in WITHOUT_LENGTH):
             return Framing(length_line(length))
         return Framing() if body is None else self._framing_without_length(exchange)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lb.events import EndedBy, Reason, RequestReason
-from lb.http.carrier import ExchangeToServe, Framing
+from lb.http.carrier import WITHOUT_LENGTH, ExchangeToServe, Framing
 from lb.http.exchange import Exchange
 from lb.http.fast_path import FastRequest
 from lb.http.file_flow import Body, PartsFlow, release_parts
@@ -19,7 +19,7 @@ from lb.http.header_edits import FieldChange
 from lb.http.http2_blocks import AS_BLOCK, length_block, own_block, response_block
 from lb.http.http2_writes import StreamOutput, StreamWrites, add_piece
 from lb.http.own_responses import OwnResponses
-from lb.http1.body import MessageBody, StreamBody
+from lb.http1.body import MessageBody, StreamBody, read_trailers
 from lb.http1.field import Field
 from lb.http1.grammar import MalformedError
 from lb.http1.request_head import RequestHead
@@ -38,8 +38,8 @@ from lb.tls.layer import Tls
 
 __all__ = ["StreamCarrier", "StreamConnection", "StreamFastRequest"]
 
-_WITHOUT_LENGTH = (101, 204, 304)
-"""Statuses of responses that have no Content-Length. A 304 may have one, but some clients then wait for a body."""
+_WITHOUT_LENGTH = (*WITHOUT_LENGTH, 304)
+"""Statuses of responses that get no Content-Length. A 304 may have one, but some clients then wait for a body."""
 
 
 class StreamConnection(StreamOutput, Protocol):
@@ -160,7 +160,7 @@ class StreamCarrier(StreamWrites, OwnResponses):
             return
         if trailers is not None:
             try:
-                body.read_trailers(trailers.fields)
+                body.trailers = read_trailers(trailers.fields)
             except MalformedError as error:
                 exchange.refuse_body(error.status)
                 return

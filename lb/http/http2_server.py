@@ -107,8 +107,7 @@ class Http2Server(Http2Socket):
     @property
     def is_current(self) -> bool:
         """True if the configuration of the server still is what the connection was made with."""
-        spec = self.backend.spec
-        return (spec is self._spec or spec.address == self._spec.address) and self.pool.spec.tls == self._tls_spec
+        return self._settings.are_current(self.backend, self._spec, self._tls_spec)
 
     @property
     def has_room(self) -> bool:

@@ -17,6 +17,8 @@ from lb.http1.grammar import MalformedError
 from lb.http1.head_buffer import HEAD_END, HeadBuffer
 from lb.http1.request_head import RequestHead
 from lb.http1.response_head import ResponseHead, ResponseHeads
+from lb.model import ServerSpec
+from lb.model.tls import PoolTlsSpec
 from lb.net.deadlines import DeadlineQueue
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
@@ -55,6 +57,11 @@ class ConnectionSettings:
     kept_queue: DeadlineQueue
     keepalive_options: tuple[tuple[int, int, int], ...]
     """Options of TCP keep-alive, set when a connection is kept for the first time."""
+
+    def are_current(self, backend: Backend, spec: ServerSpec, tls: PoolTlsSpec | None) -> bool:
+        """Return whether a connection that was made for this server with these settings still is as configured."""
+        now = backend.spec
+        return (now is spec or now.address == spec.address) and self.pool.spec.tls == tls
 
 
 class ServerConnection(ServerCarrier):
@@ -102,8 +109,7 @@ class ServerConnection(ServerCarrier):
     @property
     def is_current(self) -> bool:
         """True if the configuration of the server still is what the connection was made with."""
-        spec = self.backend.spec
-        return (spec is self._spec or spec.address == self._spec.address) and self.pool.spec.tls == self._tls_spec
+        return self._settings.are_current(self.backend, self._spec, self._tls_spec)
 
     def begin(
         self,

@@ -104,10 +104,6 @@ class StreamBody:
         self.left -= len(data)
         return len(data)
 
-    def read_trailers(self, fields: Iterable[tuple[bytes, bytes]]) -> None:
-        """Judge the fields behind the body. Raises MalformedError if one of them must stand in the head."""
-        self.trailers = read_trailers(fields)
-
 
 def read_trailers(fields: Iterable[tuple[bytes, bytes]]) -> Sequence[Field]:
     """Return trailers of HTTP/2. Raises MalformedError if one of them must stand in the head."""
