@@ -189,13 +189,32 @@ def _fill_tls(pool: DraftTable, transport: Section) -> None:
 
 def _health(health: DraftTable, check: Section) -> None:
     """Write a check. One failure takes a server down, one success brings it back."""
+    if check.text("mode") == "grpc":
+        health["probe"] = "grpc"
+        for key in ("path", "method", "hostname", "status", "headers", "followRedirects"):
+            if (line := check.line(key)) is not None:
+                check.migration.all_not_needed(line, "a check of mode grpc does not use it")
+    else:
+        _http_check(health, check)
+    port, down = check.text("port"), check.text("unhealthyInterval")
+    if port not in ("", "0"):
+        health["port"] = int(port)
+    interval = go_duration(check.text("interval") or _CHECK_INTERVAL)
+    health.update({"interval": interval, "fast_interval": interval})
+    if down:
+        health["down_interval"] = go_duration(down)
+    health.update({"timeout": go_duration(check.text("timeout") or _CHECK_TIMEOUT), "rise": 1, "fall": 1})
+    if check.text("scheme") == "https":
+        health["tls"] = True
+
+
+def _http_check(health: DraftTable, check: Section) -> None:
+    """Write what a check asks for, and what it expects."""
     health["probe"] = "http"
-    method, host, port = check.text("method"), check.text("hostname"), check.text("port")
+    method, host = check.text("method"), check.text("hostname")
     status, headers = check.text("status"), check.child("headers")
     health.update({"path": check.text("path") or "/", "expect_status": status or "200-399"})
     health.update({key: value for key, value in (("method", method), ("host", host)) if value})
-    if port not in ("", "0"):
-        health["port"] = int(port)
     if headers is not None:
         fields = {each.name: each.args[0] for each in headers.directive.block or () if headers.text(each.name)}
         host_field = next((name for name in fields if name.lower() == "host"), "")
@@ -203,13 +222,3 @@ def _health(health: DraftTable, check: Section) -> None:
             health["host"] = fields.pop(host_field)
         if fields:
             health["headers"] = {**fields}
-    interval = go_duration(check.text("interval") or _CHECK_INTERVAL)
-    down = check.text("unhealthyInterval")
-    health.update({"interval": interval, "fast_interval": interval})
-    if down:
-        health["down_interval"] = go_duration(down)
-    health.update({"timeout": go_duration(check.text("timeout") or _CHECK_TIMEOUT), "rise": 1, "fall": 1})
-    if check.text("scheme") == "https":
-        health["tls"] = True
-    if check.text("mode") == "grpc":
-        check.migration.gap(check.directive, "the probe `grpc`")

@@ -126,6 +126,21 @@ def test_middlewares(middleware, expected, tmp_path):
     assert (listener["routes"], gaps) == ([{"pool": "app", **expected}], [])
 
 
+def test_a_check_of_mode_grpc_asks_for_the_health_of_the_server(tmp_path):
+    check = "mode: grpc\nscheme: https\nport: 50052\ninterval: 5s\npath: /x\nstatus: 200\nheaders:\n  X-A: b\n"
+    lines = "".join(f"          {line}\n" for line in check.splitlines())
+    router = "http:\n  routers:\n    a:\n      rule: PathPrefix(`/`)\n      service: app\n"
+    service = SERVICE.replace("        servers:", f"        healthCheck:\n{lines}        servers:").replace(
+        "http:", "h2c:"
+    )
+    tables, gaps = translated(router + service, tmp_path)
+    assert gaps == []
+    assert tables["pools"]["app"]["health"] == {
+        "probe": "grpc", "port": 50052, "tls": True, "interval": "5s", "fast_interval": "5s", "timeout": "5s",
+        "rise": 1, "fall": 1,
+    }  # fmt: skip
+
+
 def test_a_redirect_to_the_scheme_that_is_there_is_none(tmp_path):
     middleware = "      redirectScheme:\n        scheme: https\n        port: 8443\n        permanent: true\n"
     listener, _ = with_middleware(middleware, tmp_path)
