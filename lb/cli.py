@@ -206,6 +206,7 @@ def _add_rehearse(commands: Commands) -> None:
         help="condition on the result, for example 'failed == 0'; may be repeated",
     )
     rehearse.add_argument("--report", type=Path, metavar="FILE", help="write an HTML report with charts to FILE")
+    rehearse.add_argument("--nodes", type=int, metavar="N", help="rehearse N equal balancers, lb1 to lbN")
     rehearse.add_argument("--seed", type=int, metavar="N", help="use this random seed instead of the scenario's")
     rehearse.add_argument("--json", action="store_true", help="print JSON")
     rehearse.set_defaults(command=_rehearse)
@@ -348,6 +349,7 @@ def _rehearse(options: argparse.Namespace) -> int:
     return rehearse(
         config_file(options),
         options.other,
+        nodes=options.nodes,
         seed=options.seed,
         expected=options.expect,
         report=options.report,

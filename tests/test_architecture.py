@@ -135,6 +135,8 @@ PURE = (
     "lb.tools.rehearse.charts",
     "lb.tools.rehearse.expectation",
     "lb.tools.rehearse.outcome",
+    "lb.tools.rehearse.placement",
+    "lb.tools.rehearse.reactions",
     "lb.tools.rehearse.recorder",
     "lb.tools.rehearse.report",
     "lb.tools.rehearse.scenario",

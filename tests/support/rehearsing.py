@@ -9,7 +9,7 @@ import attrs
 
 from lb.config.load import parse
 from lb.tools.rehearse.outcome import outcome
-from lb.tools.rehearse.scenario import ClientsSpec, FaultSpec, Reload, Scenario
+from lb.tools.rehearse.scenario import ClientsSpec, FaultSpec, NodeFaultSpec, Reload, Scenario
 from lb.tools.rehearse.simulation import simulate
 from lb.tools.rehearse.virtual_config import virtual_config
 
@@ -55,16 +55,19 @@ class Rehearsed:
         return [(moment.at, moment.text) for moment in self.outcome.timeline if moment.kind in kinds]
 
 
-def rehearsed(config, *events, duration=60.0, seed=1, clients=None, **of_clients):
-    """Run a rehearsal, with clients of one kind by default."""
+def rehearsed(config, *events, duration=60.0, seed=1, clients=None, nodes=(), detect=0.5, **of_clients):
+    """Run a rehearsal, with clients of one kind by default, and with one balancer."""
     if clients is None:
         settings = {"rate": 20.0, "session": 0.5, "arrivals": "even", "distribution": "fixed", **of_clients}
         clients = (ClientsSpec("all", "web", **settings),)
     scenario = Scenario(
         duration=duration,
         seed=seed,
+        nodes=nodes,
+        detect=detect,
         clients=tuple(clients),
         fault_specs=tuple(event for event in events if isinstance(event, FaultSpec)),
+        node_fault_specs=tuple(event for event in events if isinstance(event, NodeFaultSpec)),
         reloads=tuple(event for event in events if isinstance(event, Reload)),
     )
     with chance_kept():

@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 
 from lb.tools.rehearse.scenario import ClientsSpec
-from lb.tools.rehearse.sockets import ListeningSocket, VirtualClient
+from lb.tools.rehearse.sockets import VirtualClient
 from lb.tools.rehearse.virtual_clock import VirtualClock
 
 __all__ = ["Clients"]
@@ -22,24 +22,19 @@ SIGMA = 1.0
 
 
 class Clients:
-    """Clients of one kind. ``find`` returns the socket of their listener; None if there is no such listener.
-
-    ``arrived(was_refused)`` is called for each session.
-    """
+    """Clients of one kind. ``connect(listener, client, peer)`` is called for each session."""
 
     def __init__(
         self,
         spec: ClientsSpec,
         clock: VirtualClock,
         random: Random,
-        find: Callable[[str], ListeningSocket | None],
-        arrived: Callable[[bool], None],
+        connect: Callable[[str, VirtualClient, tuple[str, int]], None],
     ) -> None:
         self._spec = spec
         self._clock = clock
         self._random = random
-        self._find = find
-        self._arrived = arrived
+        self._connect = connect
         network = ipaddress.ip_network(spec.sources)
         self._first = int(network.network_address)
         self._sources = network.num_addresses
@@ -66,13 +61,9 @@ class Clients:
 
     def _begin_session(self, peer: tuple[str, int] | None) -> None:
         """Begin a session of a new client, or a further one of a client at ``peer``."""
-        spec = self._spec
-        listening = self._find(spec.listener)
-        self._arrived(listening is None)
-        if listening is not None:
-            length = self._length()
-            peer = peer or self._peer()
-            listening.connect(VirtualClient(self._clock, length, spec.patience, partial(self._served, peer)), peer)
+        spec, length, peer = self._spec, self._length(), peer or self._peer()
+        client = VirtualClient(self._clock, length, spec.patience, partial(self._served, peer))
+        self._connect(spec.listener, client, peer)
 
     def _served(self, peer: tuple[str, int]) -> None:
         """A session was served to its end: its client may have further ones, in geometric distribution."""

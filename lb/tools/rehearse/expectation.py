@@ -36,7 +36,7 @@ UNITS: Mapping[str, Unit] = {
 }
 """Unit by the first part of a figure's name; all others are counts."""
 ENDS = ("ok", "failed", "cut", "left")
-PARTS = (*ENDS, "moved")
+PARTS = (*ENDS, "moved", "misplaced")
 """Counts that are a part of the ended sessions."""
 
 

@@ -6,10 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from lb.tools.rehearse.host import VirtualHost
 from lb.tools.rehearse.recorder import Recorder
 from lb.tools.rehearse.scenario import Does, FaultSpec
-from lb.tools.rehearse.servers import Condition
+from lb.tools.rehearse.servers import Condition, VirtualServers
 from lb.tools.rehearse.virtual_clock import VirtualClock
 
 __all__ = ["inject"]
@@ -27,22 +26,22 @@ CONDITIONS: Mapping[Does, Condition] = {
 """Condition of a server after the fault begins; a flapping server changes it later."""
 
 
-def inject(fault_specs: Iterable[FaultSpec], clock: VirtualClock, host: VirtualHost, recorder: Recorder) -> None:
+def inject(fault_specs: Iterable[FaultSpec], clock: VirtualClock, servers: VirtualServers, recorder: Recorder) -> None:
     """Schedule all faults of servers."""
     faults: dict[str, ServerFaults] = {}
     for fault_spec in fault_specs:
         for name in fault_spec.servers:
-            server_faults = faults.setdefault(name, ServerFaults(name, clock, host, recorder))
+            server_faults = faults.setdefault(name, ServerFaults(name, clock, servers, recorder))
             server_faults.schedule(fault_spec)
 
 
 class ServerFaults:
     """The faults of one server, named ``pool/server``. The fault that began last is in effect."""
 
-    def __init__(self, name: str, clock: VirtualClock, host: VirtualHost, recorder: Recorder) -> None:
+    def __init__(self, name: str, clock: VirtualClock, servers: VirtualServers, recorder: Recorder) -> None:
         self._name = name
         self._clock = clock
-        self._host = host
+        self._servers = servers
         self._recorder = recorder
         self._latest: FaultSpec | None = None
 
@@ -54,7 +53,7 @@ class ServerFaults:
             self._clock.at(fault_spec.at + fault_spec.lasts, partial(self._end, fault_spec))
 
     def _become(self, condition: Condition, slowness: float = 1.0) -> None:
-        for server in self._host.servers(self._name):
+        for server in self._servers.named(self._name):
             server.become(condition, slowness)
 
     def _begin(self, fault_spec: FaultSpec) -> None:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from random import Random
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from healthcheck.probe import Probe, Target
 from lb.dataplane.host import Host
-from lb.model import Config, PluginSpec
+from lb.model import PluginSpec
 from lb.model.address import Address, SocketAddress
 from lb.model.listener import ListeningSpec
 from lb.net.activation import GivenSockets
 from lb.net.descriptors import Descriptors
 from lb.net.disconnects import Watch
-from lb.net.resolver import static_targets
 from lb.relay.splicer import Splicer
 from lb.tools.rehearse.probe import VirtualProbe
-from lb.tools.rehearse.scenario import Scenario
-from lb.tools.rehearse.servers import VirtualServer
+from lb.tools.rehearse.servers import VirtualServer, VirtualServers
 from lb.tools.rehearse.sockets import ListeningSocket, VirtualDisconnects
 from lb.tools.rehearse.splicer import VirtualSplicer
 from lb.tools.rehearse.virtual_clock import VirtualClock
@@ -33,46 +30,24 @@ async def virtual_names(address: Address, family: socket.AddressFamily) -> tuple
     return ((socket.AF_INET, (address.host, address.port)),)
 
 
-def _target_of(address: Address) -> SocketAddress:
-    """Return the socket address that connects to this address use."""
-    return next(iter(static_targets(address)), (socket.AF_INET, (address.host, address.port)))
-
-
 class VirtualHost(Host):
-    """Has a server per address of the configurations. Calls ``joined`` or ``refused`` for each client."""
+    """The machine of one balancer. Calls ``joined`` or ``refused`` for each client, ``passed(pool)`` for each check."""
 
     def __init__(
         self,
         clock: VirtualClock,
-        scenario: Scenario,
-        configs: Iterable[Config],
-        random: Random,
+        servers: VirtualServers,
         *,
         joined: Callable[[float], None],
         refused: Callable[[str], None],
+        passed: Callable[[str], None],
     ) -> None:
         self._clock = clock
+        self._servers = servers
         self._joined = joined
         self._refused = refused
+        self._passed = passed
         self.listening: dict[Address, ListeningSocket] = {}
-        self._servers: dict[SocketAddress, VirtualServer] = {}
-        self._by_name: dict[str, dict[VirtualServer, None]] = {}
-        for config in configs:
-            for pool in config.pools.values():
-                for spec in pool.servers:
-                    name, target = f"{pool.name}/{spec.name}", _target_of(spec.address)
-                    conduct = scenario.conducts.get(name, scenario.conduct)
-                    server = self._servers.setdefault(target, VirtualServer(clock, conduct, random))
-                    self._by_name.setdefault(name, {})[server] = None
-
-    def servers(self, name: str) -> Iterable[VirtualServer]:
-        """Return all servers with the name ``pool/server``: a reload may give the name to another address."""
-        return self._by_name[name]
-
-    @property
-    def stalled(self) -> int:
-        """The number of open sessions whose server is silent."""
-        return sum(len(server.sessions) for server in self._servers.values() if server.stuck)
 
     def open_sockets(
         self,
@@ -94,15 +69,15 @@ class VirtualHost(Host):
         *,
         dedicated: bool,  # noqa: ARG002 - there is no other traffic
     ) -> Splicer:
-        return VirtualSplicer(self._clock, self._servers, self._joined)
+        return VirtualSplicer(self._clock, self._servers.by_address, self._joined)
 
     def disconnects(self, fault: Callable[[str, Exception], None]) -> Watch:  # noqa: ARG002 - an error ends the rehearsal
         return VirtualDisconnects()
 
     def probe(self, spec: PluginSpec) -> Probe:
-        return VirtualProbe(self._probed, only_connects=spec.name == "tcp")
+        return VirtualProbe(self._probed, self._passed, only_connects=spec.name == "tcp")
 
     def _probed(self, target: Target) -> VirtualServer:
         """Return the checked server. A separate port for health checks belongs to the same server."""
-        server = self._servers.get(target.sockaddrs[0])
-        return server or next(iter(self._by_name[f"{target.pool}/{target.server}"]))
+        server = self._servers.by_address.get(target.sockaddrs[0])
+        return server or next(iter(self._servers.named(f"{target.pool}/{target.server}")))

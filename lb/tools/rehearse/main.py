@@ -26,24 +26,27 @@ from lb.tools.rehearse.words import as_text
 
 __all__ = ["rehearse"]
 
+MAX_NODES = 64
+"""Balancers of one rehearsal: what ``bench/scale.py`` goes up to."""
+
 
 def rehearse(
     config_file: Path,
     scenario_file: Path,
     *,
+    nodes: int | None,
     seed: int | None,
     expected: Sequence[str],
     report: Path | None,
     as_json: bool,
 ) -> int:
-    """Run a rehearsal, print its result, and return the exit code.
+    """Run a rehearsal, of several balancers if ``nodes`` is given, print its result, and return the exit code.
 
     0 success; 1 if an expectation is not met, or there were no sessions; 2 for errors in the files or the options.
     """
     try:
-        written = load(config_file)
-        config = virtual_config(written)
-        scenario = read_scenario(scenario_file, config)
+        config = virtual_config(written := load(config_file))
+        scenario = read_scenario(scenario_file, config, _node_names(nodes))
     except ConfigError as error:
         print("\n".join(error.errors), file=sys.stderr)
         return 2
@@ -55,7 +58,7 @@ def rehearse(
         return 2
     if seed is not None:
         scenario = attrs.evolve(scenario, seed=seed)
-    print("".join(f"not rehearsed: {line}\n" for line in not_simulated(written)), end="", file=sys.stderr)
+    print(*(f"not rehearsed: {line}\n" for line in not_simulated(written)), sep="", end="", file=sys.stderr)
     _collect_garbage_rarely()
     if (recorder := _run(config, scenario)) is None:
         return 128 + signal.SIGINT
@@ -64,9 +67,16 @@ def rehearse(
     if not recorder.arrived:
         print("lb: there were no sessions; use a higher rate or a longer duration", file=sys.stderr)
     title = f"{config_file.name} under {scenario_file.name}"
-    if report is not None and not _write_report(report, title, scenario, recorder, result, expectations):
+    if report and not _write_report(report, title, scenario, recorder, result, expectations):
         return 1
     return 0 if recorder.arrived and all(each.met(result.statistics) for each in expectations) else 1
+
+
+def _node_names(nodes: int | None) -> list[str]:
+    """Return the names of several balancers; none without a number. Raises ConfigError."""
+    if nodes is not None and not 1 <= nodes <= MAX_NODES:
+        raise ConfigError([f"--nodes: must be from 1 to {MAX_NODES}, not {nodes}"])
+    return [f"lb{number}" for number in range(1, (nodes or 0) + 1)]
 
 
 def _write_report(
@@ -141,11 +151,12 @@ def _as_json(scenario: Scenario, result: RehearsalOutcome, expectations: Sequenc
         {
             "duration": scenario.duration,
             "seed": scenario.seed,
+            **({"nodes": list(scenario.nodes)} if scenario.nodes else {}),
             "statistics": {name: _finite(value) for name, value in result.statistics.items()},
             "incidents": [
                 {
                     "at": incident.at,
-                    "server": incident.server,
+                    "node" if incident.of_node else "server": incident.name,
                     "does": incident.does,
                     "ejected_after": _finite(incident.ejected_after),
                     "restored_after": _finite(incident.restored_after),

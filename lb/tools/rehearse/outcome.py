@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
 from lb.model import Config
+from lb.tools.rehearse.reactions import Period, ejected_after, ejected_periods, restored_after, served_periods
 from lb.tools.rehearse.recorder import VERBS, End, Moment, Recorder
-from lb.tools.rehearse.scenario import Does, FaultSpec, Scenario
+from lb.tools.rehearse.scenario import Does, FaultSpec, NodeFaultSpec, Scenario
 
-__all__ = ["Incident", "RehearsalOutcome", "ServerOutcome", "outcome", "quantile"]
+__all__ = ["Incident", "NodeOutcome", "RehearsalOutcome", "ServerOutcome", "outcome", "quantile"]
 
 ENDED: Mapping[End, str] = {"failed": "failed", "cut": "cut", "left": "abandoned by their clients"}
 
 
 @attrs.frozen
 class Incident:
-    """A fault of a server, and the time until the balancer reacted, in seconds."""
+    """A fault of a server or of a balancer, and the time until the balancers reacted, in seconds."""
 
-    server: str
+    name: str
+    """``pool/server``, or the balancer's name."""
     does: Does
     at: float
     ended_at: float
     """Time of the recovery; ``math.inf`` if never."""
     ejected_after: float
-    """Seconds from its beginning; 0 if the server was ejected already, ``math.inf`` if it never was."""
+    """Seconds from its beginning; 0 if the server was ejected already, ``math.inf`` if it never was. Of a balancer:
+    until new sessions went to the others."""
     restored_after: float
-    """Seconds from its end; 0 if the server was not ejected then, ``math.inf`` if it was never restored."""
+    """Seconds from its end; 0 if the server was not ejected then, ``math.inf`` if it was never restored. Of a balancer:
+    until it took sessions again."""
+    of_node: bool = False
 
     def __str__(self) -> str:
-        return f"{self.server} {VERBS[self.does]}"
+        return f"{self.name} {VERBS[self.does]}"
 
 
 @attrs.frozen
@@ -48,14 +53,27 @@ class ServerOutcome:
 
 
 @attrs.frozen
+class NodeOutcome:
+    """The figures of one of several balancers."""
+
+    name: str
+    sessions: int
+    share: float
+    """Share of the sessions that came to a balancer, in percent."""
+
+
+@attrs.frozen
 class RehearsalOutcome:
     """The result of a rehearsal."""
 
     servers: list[ServerOutcome]
+    nodes: list[NodeOutcome]
+    """The balancers, if there are several."""
     incidents: list[Incident]
+    """Those of balancers first."""
     waits: tuple[float, float, float]
     """Seconds until a client had its server: median, 99th percentile, maximum; ``math.inf`` if no client had one."""
-    out: dict[str, list[tuple[float, float]]]
+    out: dict[str, list[Period]]
     """Periods in which each server was ejected."""
     timeline: list[Moment]
     statistics: dict[str, float]
@@ -64,15 +82,19 @@ class RehearsalOutcome:
 
 def outcome(config: Config, scenario: Scenario, recorder: Recorder) -> RehearsalOutcome:
     """Compute the result. Without counts it has the same names, with meaningless values."""
-    timeline = sorted([*recorder.moments, *_bursts(recorder)], key=lambda moment: moment.at)
-    out = {name: list(_ejected_periods(name, recorder.moments)) for name in _names(config, scenario)}
-    unjudged = sorted(_incidents(scenario.fault_specs), key=lambda incident: incident.at)
-    incidents = [_with_reaction_times(each, out[each.server]) for each in unjudged]
+    moments = recorder.moments
+    timeline = sorted([*moments, *_bursts(recorder)], key=lambda moment: moment.at)
+    serving = [period for node in scenario.nodes or ("",) for period in served_periods(node, moments)]
+    out = {name: ejected_periods(name, scenario.nodes, moments) for name in _names(config, scenario)}
+    of_servers = [_with_reaction_times(each, out[each.name], serving) for each in _server_incidents(scenario)]
+    of_nodes = [_with_absence(each, serving, scenario.detect) for each in _node_incidents(scenario)]
     servers = list(_servers(recorder, out))
+    nodes = [NodeOutcome(name, recorder.took[name], _share(recorder.took, name)) for name in scenario.nodes]
     waits = sorted(wait for part in recorder.slices for wait in part.waits)
     tops = (quantile(waits, 0.5), quantile(waits, 0.99), waits[-1]) if waits else (math.inf,) * 3
-    statistics = dict(_statistics(recorder, servers, incidents, tops))
-    return RehearsalOutcome(servers, incidents, tops, out, timeline, statistics)
+    statistics = dict(_statistics(recorder, servers, of_servers, tops))
+    statistics |= _node_statistics(recorder, nodes)
+    return RehearsalOutcome(servers, nodes, [*of_nodes, *of_servers], tops, out, timeline, statistics)
 
 
 def quantile(ordered: list[float], part: float) -> float:
@@ -96,26 +118,27 @@ def _bursts(recorder: Recorder) -> Iterator[Moment]:
         yield Moment(burst.first, "sessions", text)
 
 
-def _ejected_periods(name: str, moments: Iterable[Moment]) -> Iterator[tuple[float, float]]:
-    """Yield the periods in which the server was ejected."""
-    since: float | None = None
-    for moment in moments:
-        if moment.server == name and moment.kind == "ejected":
-            since = moment.at
-        elif moment.server == name and moment.kind == "restored" and since is not None:
-            yield since, moment.at
-            since = None
-    if since is not None:
-        yield since, math.inf
-
-
-def _incidents(fault_specs: Iterable[FaultSpec]) -> Iterator[Incident]:
-    """Yield the incidents without the reaction times."""
+def _server_incidents(scenario: Scenario) -> list[Incident]:
+    """Return the incidents of servers, without the reaction times."""
     by_server: dict[str, list[FaultSpec]] = {}
-    for fault_spec in sorted(fault_specs, key=lambda each: each.at):
+    for fault_spec in sorted(scenario.fault_specs, key=lambda each: each.at):
         for name in fault_spec.servers:
             by_server.setdefault(name, []).append(fault_spec)
-    for name, specs in by_server.items():
+    return sorted(_incidents(by_server), key=lambda incident: incident.at)
+
+
+def _node_incidents(scenario: Scenario) -> list[Incident]:
+    """Return the incidents of balancers, without the reaction times."""
+    by_node: dict[str, list[NodeFaultSpec]] = {}
+    for fault_spec in sorted(scenario.node_fault_specs, key=lambda each: each.at):
+        for name in fault_spec.nodes:
+            by_node.setdefault(name, []).append(fault_spec)
+    incidents = sorted(_incidents(by_node), key=lambda incident: incident.at)
+    return [attrs.evolve(incident, of_node=True) for incident in incidents]
+
+
+def _incidents(by_name: Mapping[str, Sequence[FaultSpec | NodeFaultSpec]]) -> Iterator[Incident]:
+    for name, specs in by_name.items():
         ends = [*(each.at for each in specs[1:]), math.inf]
         for fault_spec, next_at in zip(specs, ends, strict=True):
             if fault_spec.does == "recover":
@@ -124,17 +147,30 @@ def _incidents(fault_specs: Iterable[FaultSpec]) -> Iterator[Incident]:
             yield Incident(name, fault_spec.does, fault_spec.at, ended_at, math.inf, math.inf)
 
 
-def _with_reaction_times(incident: Incident, out: list[tuple[float, float]]) -> Incident:
-    ejected = min((max(0.0, start - incident.at) for start, end in out if end > incident.at), default=math.inf)
-    if incident.at + ejected > incident.ended_at or incident.does == "join":
-        ejected = math.inf
-    restored = next((end - incident.ended_at for start, end in out if start <= incident.ended_at < end), 0.0)
-    if math.isinf(incident.ended_at):
-        restored = math.inf
-    return attrs.evolve(incident, ejected_after=ejected, restored_after=restored)
+def _with_reaction_times(incident: Incident, out: Sequence[Period], serving: Sequence[Period]) -> Incident:
+    at, ended_at = incident.at, incident.ended_at
+    ejected = math.inf if incident.does == "join" else ejected_after(at, ended_at, out, serving)
+    return attrs.evolve(incident, ejected_after=ejected, restored_after=restored_after(ended_at, out, serving))
 
 
-def _servers(recorder: Recorder, out: dict[str, list[tuple[float, float]]]) -> Iterator[ServerOutcome]:
+def _with_absence(incident: Incident, serving: Sequence[Period], detect: float) -> Incident:
+    """Add the times of the network: until it avoided the balancer, and until it had it back."""
+    back = min(
+        (life.start for life in serving if life.node == incident.name and life.start >= incident.at), default=math.inf
+    )
+    return attrs.evolve(
+        incident,
+        ejected_after=detect if incident.does == "vanish" else 0.0,
+        restored_after=back - incident.ended_at if incident.ended_at <= back < math.inf else math.inf,
+    )
+
+
+def _share(counts: Counter[str], name: str) -> float:
+    """Return the part of a count, in percent."""
+    return 100 * counts[name] / (counts.total() or 1)
+
+
+def _servers(recorder: Recorder, out: dict[str, list[Period]]) -> Iterator[ServerOutcome]:
     pools: Counter[str] = Counter()
     for name, count in recorder.served.items():
         pools[name.partition("/")[0]] += count
@@ -159,9 +195,16 @@ def _statistics(
         yield f"sessions.{server.name}", server.sessions
         yield f"share.{server.name}", server.share
         yield f"ejections.{server.name}", server.ejections
-    yield from _worst("time_to_eject", [(each.server, each.ejected_after) for each in incidents if each.does != "join"])
-    ended = [(each.server, each.restored_after) for each in incidents if not math.isinf(each.ended_at)]
+    yield from _worst("time_to_eject", [(each.name, each.ejected_after) for each in incidents if each.does != "join"])
+    ended = [(each.name, each.restored_after) for each in incidents if not math.isinf(each.ended_at)]
     yield from _worst("time_to_restore", ended)
+
+
+def _node_statistics(recorder: Recorder, nodes: Sequence[NodeOutcome]) -> dict[str, float]:
+    """Return the figures that there are with several balancers only."""
+    if not nodes:
+        return {}
+    return {"misplaced": recorder.misplaced, **{f"sessions.{node.name}": node.sessions for node in nodes}}
 
 
 def _worst(name: str, times: list[tuple[str, float]]) -> Iterator[tuple[str, float]]:

@@ -15,14 +15,24 @@ __all__ = ["VirtualProbe"]
 
 
 class VirtualProbe(Probe):
-    """Connects and, unless ``only_connects``, waits for a reply. ``find`` returns the server of a target."""
+    """Connects and, unless ``only_connects``, waits for a reply. ``find`` returns the server of a target.
 
-    def __init__(self, find: Callable[[Target], VirtualServer], *, only_connects: bool) -> None:
+    Calls ``passed(pool)`` for each check that passes.
+    """
+
+    def __init__(
+        self, find: Callable[[Target], VirtualServer], passed: Callable[[str], None], *, only_connects: bool
+    ) -> None:
         self._find = find
+        self._passed = passed
         self._only_connects = only_connects
 
     async def check(self, target: Target) -> str:
-        server = self._find(target)
+        detail = await self._ask(self._find(target))
+        self._passed(target.pool)
+        return detail
+
+    async def _ask(self, server: VirtualServer) -> str:
         await trio.sleep(server.connect_time())
         error = server.refusal()
         if error is not None:

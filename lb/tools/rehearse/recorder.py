@@ -10,7 +10,6 @@ from typing import Literal, TypeAlias
 import attrs
 
 from lb.events import (
-    BackendAdvised,
     BackendEjected,
     BackendRestored,
     ConfigApplied,
@@ -20,13 +19,13 @@ from lb.events import (
     Fault,
 )
 from lb.model.connection import LiveConnection
-from lb.tools.rehearse.scenario import Does
+from lb.tools.rehearse.scenario import Does, NodeDoes
 
 __all__ = ["SLICES", "Burst", "End", "Moment", "Recorder", "Slice", "end_of"]
 
 End: TypeAlias = Literal["ok", "failed", "cut", "left"]
-"""How a session ended. ``failed``: it never had a server. ``cut``: its server or the balancer ended it early. ``left``:
-its client gave up."""
+"""How a session ended. ``failed``: it never had a server. ``cut``: its server or the balancer ended it early, or the
+balancer is gone. ``left``: its client gave up."""
 VERBS: Mapping[Does, str] = {
     "die": "dies",
     "vanish": "vanishes",
@@ -49,7 +48,7 @@ def end_of(record: ConnectionClosed) -> End:
         return "ok"
     if record.ended_by == "client":
         return "left"
-    return "failed" if record.connect_ms is None else "cut"
+    return "failed" if record.connect_ms is None and record.reason != "stopped" else "cut"
 
 
 @attrs.frozen
@@ -62,7 +61,9 @@ class Moment:
     server: str = ""
     """``pool/server``, if the line is about a server."""
     does: Does | None = None
-    """Fault of the server."""
+    """Fault of the server, or of the balancer."""
+    node: str = ""
+    """The balancer that the line is about, or that has emitted it, if there are several."""
 
 
 @attrs.define
@@ -86,6 +87,8 @@ class Slice:
     ends: Counter[End] = attrs.field(factory=Counter)
     served: Counter[str] = attrs.field(factory=Counter)
     """Sessions that began in this part, per ``pool/server``."""
+    took: Counter[str] = attrs.field(factory=Counter)
+    """Sessions that came to each balancer in this part, if there are several."""
     waits: array[float] = attrs.field(factory=lambda: array("d"))
     """Seconds that clients waited for their server, for clients joined to one in this part."""
 
@@ -101,7 +104,10 @@ class Recorder:
         self.reasons: Counter[tuple[End, str]] = Counter()
         self.served: Counter[str] = Counter()
         """Sessions that had a server, per ``pool/server``; after :meth:`finish`, with those still open."""
+        self.took: Counter[str] = Counter()
+        """Sessions that came to each balancer, if there are several."""
         self.arrived = 0
+        self.misplaced = 0
         self.moved = 0
         self.retries = 0
         self.open = 0
@@ -115,9 +121,9 @@ class Recorder:
         self.arrived += 1
         self.slices[int(now * self._per_second)].arrived += 1
 
-    def client_refused(self, now: float, listener: str) -> None:
+    def client_refused(self, now: float, listener: str, reason: str = "refused") -> None:
         """Count a client that no listener accepted."""
-        self._count_failure(now, "failed", "refused", listener)
+        self._count_failure(now, "failed", reason, listener)
 
     def client_joined(self, now: float, waited: float) -> None:
         """Record how long a client waited for its server."""
@@ -127,33 +133,60 @@ class Recorder:
         """Record a fault that the scenario injects."""
         self.moments.append(Moment(now, "happening", f"{server} {VERBS[does]}", server, does))
 
+    def node_took(self, now: float, node: str) -> None:
+        """Count a session that came to a balancer."""
+        if node:
+            self.took[node] += 1
+            self.slices[int(now * self._per_second)].took[node] += 1
+
+    def client_misplaced(self) -> None:
+        """Count a session whose server depends on the balancer that it comes to."""
+        self.misplaced += 1
+
+    def node_injected(self, now: float, node: str, does: NodeDoes) -> None:
+        """Record a fault of a balancer that the scenario injects."""
+        self.moments.append(Moment(now, "happening", f"{node} {VERBS[does]}", does=does, node=node))
+
+    def node_left(self, now: float, node: str) -> None:
+        """Record that the loss of a balancer has been detected."""
+        self.moments.append(Moment(now, "ejected", f"{node}: new sessions go to the others", node=node))
+
+    def node_back(self, now: float, node: str) -> None:
+        """Record that a balancer serves again."""
+        self.moments.append(Moment(now, "restored", f"{node} takes sessions again", node=node))
+
     def reloading(self, now: float, file: str) -> None:
         """Record a reload."""
         self.moments.append(Moment(now, "reload", f"reload of {file}"))
 
-    def observe(self, now: float, event: Event) -> None:
-        """Record an event of the balancer."""
+    def observe(self, now: float, event: Event, node: str = "") -> None:
+        """Record an event of a balancer; ``node`` is its name, if there are several."""
+        if isinstance(event, ConnectionClosed):
+            self._closed(now, event)
+        elif (moment := self._moment(now, event)) is not None:
+            said_by = f"{node}: " if node else ""
+            self.moments.append(attrs.evolve(moment, text=f"{said_by}{moment.text}", node=node))
+
+    def _moment(self, now: float, event: Event) -> Moment | None:
+        """Return the line of an event; None if it has none."""
         match event:
-            case ConnectionClosed():
-                self._closed(now, event)
             case BackendEjected(pool, server, reason, source):
                 name = f"{pool}/{server}"
-                self.moments.append(Moment(now, "ejected", f"{name} ejected: {reason} ({source})", name))
+                return Moment(now, "ejected", f"{name} ejected: {reason} ({source})", name)
             case BackendRestored(pool, server):
                 name = f"{pool}/{server}"
-                self.moments.append(Moment(now, "restored", f"{name} restored", name))
-            case BackendAdvised():
-                pass
+                return Moment(now, "restored", f"{name} restored", name)
             case ConfigApplied(added, removed, changed):
                 lists = {"added": added, "removed": removed, "changed": changed}
                 steps = "; ".join(f"{verb} {', '.join(names)}" for verb, names in lists.items() if names)
-                self.moments.append(Moment(now, "reload", f"configuration applied: {steps or 'no changes'}"))
+                return Moment(now, "reload", f"configuration applied: {steps or 'no changes'}")
             case ConfigRejected(errors):
-                self.moments.append(Moment(now, "reload", f"configuration rejected: {'; '.join(errors)}"))
+                return Moment(now, "reload", f"configuration rejected: {'; '.join(errors)}")
             case Fault(where, exception):
                 self.faults += 1
                 text = f"fault: {where}: {type(exception).__name__}: {exception}"
-                self.moments.append(Moment(now, "fault", text))
+                return Moment(now, "fault", text)
+        return None
 
     def _closed(self, now: float, record: ConnectionClosed) -> None:
         end = end_of(record)
@@ -168,7 +201,8 @@ class Recorder:
             self.ends["ok"] += 1
             self.slices[int(now * self._per_second)].ends["ok"] += 1
         else:
-            self._count_failure(now, end, record.reason, record.listener)
+            reason = "its balancer is gone" if record.reason == "stopped" else record.reason
+            self._count_failure(now, end, reason, record.listener)
 
     def _served(self, since: float, name: str) -> None:
         self.served[name] += 1

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from lb.model.values import duration_text
 from lb.tools.rehearse.charts import Axis, Band, ChartSeries, bars, lanes, lines, stack
 from lb.tools.rehearse.expectation import Expectation
-from lb.tools.rehearse.outcome import RehearsalOutcome, quantile
+from lb.tools.rehearse.outcome import Incident, RehearsalOutcome, quantile
 from lb.tools.rehearse.recorder import SLICES, VERBS, Recorder
 from lb.tools.rehearse.scenario import Scenario
 from lb.tools.rehearse.words import actual_text, clock_text, seconds
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 STYLE_FILES = (HERE.parent.parent / "admin" / "page" / "dashboard.css", HERE / "page" / "report.css")
 """The style sheet of the dashboard, and that of the report."""
 MAX_SERVERS = 8
-"""Servers with a colour of their own; the others share one."""
+"""Servers, or balancers, with a colour of their own; the others share one."""
 MAX_LANES = 24
 """Servers with a lane, those with incidents first. An estimate of what is readable."""
 
@@ -46,7 +46,7 @@ def report_page(
 <header>
   <h1>Rehearsal</h1>
   {_verdict(outcome, expectations)}
-  <p id="when">{escape(title)} · {duration_text(scenario.duration)} · seed {scenario.seed}</p>
+  <p id="when">{escape(title)} · {duration_text(scenario.duration)}{_balancers(scenario)} · seed {scenario.seed}</p>
 </header>
 <main>
 <section id="figures" aria-label="Figures">{"".join(_figures(outcome))}</section>
@@ -59,6 +59,10 @@ def report_page(
 </body>
 </html>
 """
+
+
+def _balancers(scenario: Scenario) -> str:
+    return f" · {len(scenario.nodes)} balancers" if len(scenario.nodes) > 1 else ""
 
 
 def _verdict(outcome: RehearsalOutcome, expectations: Sequence[Expectation]) -> str:
@@ -82,6 +86,7 @@ def _figures(outcome: RehearsalOutcome) -> Iterator[str]:
         ("cut", "Cut"),
         ("moved", "Moved to another server"),
         ("left", "Abandoned by clients"),
+        *([("misplaced", "Misplaced between balancers")] if outcome.nodes else []),
     ):
         bad = "yes" if name in ("failed", "cut") and statistics[name] else "no"
         part = "" if name == "sessions" else f" <small>{100 * statistics[name] / total:.3g} %</small>"
@@ -103,8 +108,16 @@ def _charts(axis: Axis, recorder: Recorder, outcome: RehearsalOutcome) -> Iterat
         ("--ejected", "ejected"),
         ("--down", "faulty"),
     )
-    yield _chart("Servers", _key(keys), lanes(axis, list(_lanes(outcome))))
-    served = list(_served(outcome, recorder, per_part))
+    yield _chart(
+        "Balancers and servers" if outcome.nodes else "Servers", _key(keys), lanes(axis, list(_lanes(outcome)))
+    )
+    if outcome.nodes:
+        names = [node.name for node in outcome.nodes]
+        took = list(_per_second(names, [part.took for part in parts], per_part))
+        key = _key([(each.colour, each.name) for each in took])
+        yield _chart("Sessions per second, by balancer", key, stack(axis, took, "", "Sessions per second, by balancer"))
+    names = [server.name for server in outcome.servers]
+    served = list(_per_second(names, [part.served for part in parts], per_part))
     key = _key([(each.colour, each.name) for each in served])
     yield _chart("Sessions per second", key, stack(axis, served, "", "Sessions per second, by server"))
     wrong = [
@@ -141,40 +154,52 @@ def _key(colours: Sequence[tuple[str, str]]) -> str:
 
 
 def _lanes(outcome: RehearsalOutcome) -> Iterator[tuple[str, list[Band], list[Band]]]:
-    touched = {incident.server for incident in outcome.incidents}
+    """Yield the lanes of the balancers, if there are several, and of the servers."""
+    for node in outcome.nodes:
+        gone = [each for each in outcome.incidents if each.of_node and each.name == node.name]
+        yield node.name, [_fault_band(each) for each in gone], [_absence_band(each) for each in gone]
+    touched = {incident.name for incident in outcome.incidents}
     ordered = sorted(outcome.servers, key=lambda server: server.name not in touched and not server.ejections)
     shown = {server.name for server in ordered[:MAX_LANES]}
     for server in outcome.servers:
         if server.name in shown:
-            faulty = [
+            faulty = [_fault_band(each) for each in outcome.incidents if each.name == server.name and not each.of_node]
+            out = [
                 Band(
-                    0 if each.does == "join" else each.at,
-                    each.ended_at,
-                    _period(str(each), each.at, each.ended_at),
-                    VERBS[each.does],
+                    each.start,
+                    each.end,
+                    _period(f"ejected{f' by {each.node}' if each.node else ''}", each.start, each.end),
                 )
-                for each in outcome.incidents
-                if each.server == server.name
+                for each in outcome.out[server.name]
             ]
-            out = [Band(start, end, _period("ejected", start, end)) for start, end in outcome.out[server.name]]
             yield server.name, faulty, out
+
+
+def _fault_band(incident: Incident) -> Band:
+    start = 0 if incident.does == "join" else incident.at
+    text = _period(str(incident), incident.at, incident.ended_at)
+    return Band(start, incident.ended_at, text, VERBS[incident.does])
+
+
+def _absence_band(incident: Incident) -> Band:
+    """Return the time in which a balancer took no sessions."""
+    start, end = incident.at + incident.ejected_after, incident.ended_at + incident.restored_after
+    return Band(start, end, _period(f"{incident.name} takes no sessions", start, end))
 
 
 def _period(text: str, start: float, end: float) -> str:
     return f"{text}: {clock_text(start)} to {'the end' if math.isinf(end) else clock_text(end)}"
 
 
-def _served(outcome: RehearsalOutcome, recorder: Recorder, per_part: float) -> Iterator[ChartSeries]:
-    """Yield the sessions per second of each server. The first server of the file is at the bottom."""
-    names = [server.name for server in outcome.servers]
+def _per_second(names: Sequence[str], counts: Sequence[Mapping[str, int]], per_part: float) -> Iterator[ChartSeries]:
+    """Yield the sessions per second of each name. The first one is at the bottom."""
     several = len(names) > MAX_SERVERS
     coloured = names[: MAX_SERVERS - 1] if several else names
-    parts = recorder.slices[:SLICES]
     for number, name in enumerate(coloured):
-        yield ChartSeries(name, f"var(--s{number})", [part.served[name] / per_part for part in parts])
+        yield ChartSeries(name, f"var(--s{number})", [part.get(name, 0) / per_part for part in counts])
     if several:
         others = names[MAX_SERVERS - 1 :]
-        values = [sum(part.served[name] for name in others) / per_part for part in parts]
+        values = [sum(part.get(name, 0) for name in others) / per_part for part in counts]
         yield ChartSeries(f"{len(others)} others", "var(--rest)", values)
 
 
@@ -196,6 +221,9 @@ def _sections(outcome: RehearsalOutcome, expectations: Sequence[Expectation]) ->
     ]
     if incidents:
         yield _table("Incidents", ["", "At", "Ejected after", "Restored after"], incidents)
+    if outcome.nodes:
+        nodes = [[node.name, f"{node.share:.1f} %", f"{node.sessions:,}"] for node in outcome.nodes]
+        yield _table("Balancers", ["", "Share", "Sessions"], nodes)
     servers = [
         [escape(server.name), f"{server.share:.1f} %", f"{server.sessions:,}", str(server.ejections)]
         for server in outcome.servers

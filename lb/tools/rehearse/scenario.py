@@ -9,9 +9,10 @@ import attrs
 
 from lb.model import Config
 
-__all__ = ["ClientsSpec", "ConductSpec", "Does", "FaultSpec", "Reload", "Scenario"]
+__all__ = ["ClientsSpec", "ConductSpec", "Does", "FaultSpec", "NodeDoes", "NodeFaultSpec", "Reload", "Scenario"]
 
 Does: TypeAlias = Literal["die", "vanish", "hang", "slow", "fail", "flap", "join", "recover"]
+NodeDoes: TypeAlias = Literal["die", "vanish", "recover"]
 
 
 @attrs.frozen
@@ -67,8 +68,19 @@ class FaultSpec:
 
 
 @attrs.frozen
+class NodeFaultSpec:
+    """A fault of balancers, if there are several."""
+
+    at: float
+    nodes: tuple[str, ...]
+    does: NodeDoes
+    lasts: float = math.inf
+    """Seconds until the balancers recover."""
+
+
+@attrs.frozen
 class Reload:
-    """A reload of the balancer."""
+    """A reload of the balancer, or of all of them."""
 
     at: float
     file: str
@@ -82,10 +94,15 @@ class Scenario:
 
     duration: float = 3600.0
     seed: int = 1
+    nodes: tuple[str, ...] = ()
+    """The names of the balancers; empty: there is one, which has no name."""
+    detect: float = 0.5
+    """Seconds until the network in front of the balancers notices that one has vanished."""
     clients: tuple[ClientsSpec, ...] = ()
     conduct: ConductSpec = ConductSpec()
     """Default for all servers."""
     conducts: dict[str, ConductSpec] = attrs.field(factory=dict)
     """Per ``pool/server``."""
     fault_specs: tuple[FaultSpec, ...] = ()
+    node_fault_specs: tuple[NodeFaultSpec, ...] = ()
     reloads: tuple[Reload, ...] = ()

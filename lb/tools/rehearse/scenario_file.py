@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -25,7 +25,7 @@ from lb.model.values import (
     text,
     whole_number,
 )
-from lb.tools.rehearse.scenario import ClientsSpec, ConductSpec, FaultSpec, Reload, Scenario
+from lb.tools.rehearse.scenario import ClientsSpec, ConductSpec, FaultSpec, NodeFaultSpec, Reload, Scenario
 from lb.tools.rehearse.virtual_config import virtual_config
 
 __all__ = ["read_scenario"]
@@ -65,11 +65,11 @@ _ONLY_OF = {"by": ("slow",), "every": ("flap",), "lasts": ("die", "vanish", "han
 """Kinds of faults per key."""
 
 
-def read_scenario(path: Path, config: Config) -> Scenario:
-    """Read the scenario for a configuration. Raises ConfigError with all errors."""
+def read_scenario(path: Path, config: Config, nodes: Sequence[str] = ()) -> Scenario:
+    """Read the scenario for a configuration and balancers of these names. Raises ConfigError with all errors."""
     file = read_toml(path)
     root = Table(file.content, "", [])
-    reader = _ScenarioReader(root, path, config)
+    reader = _ScenarioReader(root, path, config, tuple(nodes))
     scenario = reader.scenario()
     if root.errors:
         raise ConfigError(file.located(root.errors))
@@ -77,9 +77,10 @@ def read_scenario(path: Path, config: Config) -> Scenario:
 
 
 class _ScenarioReader:
-    def __init__(self, root: Table, path: Path, config: Config) -> None:
+    def __init__(self, root: Table, path: Path, config: Config, nodes: tuple[str, ...]) -> None:
         self._root = root
         self._path = path
+        self._nodes = nodes
         self._duration = root.value("duration", duration_above_zero) or Scenario().duration
         self._events = [root.below(content, where) for where, content in root.items("events")]
         self._reloads = [self._reload(table) for table in self._events if table.has("reload")]
@@ -101,17 +102,21 @@ class _ScenarioReader:
         clients = [self._clients(name, table) for name, table in root.tables("clients")]
         if not root.content.get("clients"):
             root.complain("at least one is needed, as in [clients.all]", "clients")
-        fault_specs = [self._fault(table) for table in self._events if not table.has("reload")]
-        seed = root.values({"seed": whole_number()})
+        faults = [table for table in self._events if not table.has("reload")]
+        fault_specs = [self._fault(table) for table in faults if not table.has("node")]
+        node_fault_specs = [self._node_fault(table) for table in faults if table.has("node")]
+        values = root.values({"seed": whole_number(), "detect": duration})
         root.finish()
         return Scenario(
             duration=self._duration,
+            nodes=self._nodes,
             clients=tuple(clients),
             conduct=conduct,
             conducts=conducts,
             fault_specs=tuple(fault_specs),
+            node_fault_specs=tuple(node_fault_specs),
             reloads=tuple(self._reloads),
-            **seed,
+            **values,
         )
 
     def _conduct(self, table: Table, name: str, common: ConductSpec) -> ConductSpec:
@@ -168,9 +173,7 @@ class _ScenarioReader:
     def _fault(self, table: Table) -> FaultSpec:
         at = self._at(table)
         servers = self._fault_servers(table)
-        does = table.value("does", choice(FaultSpec, "does"))
-        if not table.has("does"):
-            table.complain('missing, as in does = "die"', table.at("does"))
+        does = self._does(table, FaultSpec)
         values = table.values(_FAULT)
         for key in values:
             if does is not None and does not in _ONLY_OF[key]:
@@ -178,20 +181,48 @@ class _ScenarioReader:
         table.finish()
         return FaultSpec(at=at, servers=servers, does=does or "die", **values)  # type: ignore[arg-type]  # checked by choice()
 
+    def _node_fault(self, table: Table) -> NodeFaultSpec:
+        at = self._at(table)
+        nodes = self._names(table, "node")
+        if table.has("server"):
+            table.complain("an event is of a 'server' or of a 'node', not of both", table.at("server"))
+        if not self._nodes:
+            table.complain("needs several balancers: --nodes N", table.at("node"))
+        for name in nodes if self._nodes else ():
+            if name not in self._nodes:
+                table.complain(
+                    f"there is no node {name!r}; the nodes are {self._nodes[0]} to {self._nodes[-1]}", table.at("node")
+                )
+        does = self._does(table, NodeFaultSpec)
+        lasts = table.values({"lasts": duration_above_zero})
+        if lasts and does == "recover":
+            table.complain("is allowed for 'die' or 'vanish' only", table.at("lasts"))
+        table.finish()
+        return NodeFaultSpec(at, nodes, does or "die", **lasts)  # type: ignore[arg-type]  # checked by choice()
+
+    def _does(self, table: Table, spec: type[FaultSpec | NodeFaultSpec]) -> object:
+        does = table.value("does", choice(spec, "does"))
+        if not table.has("does"):
+            table.complain('missing, as in does = "die"', table.at("does"))
+        return does
+
     def _fault_servers(self, table: Table) -> tuple[str, ...]:
-        key = "server"
-        if not table.has(key):
-            table.complain('missing, as in server = "pool/server"', table.at(key))
+        if not table.has("server"):
+            table.complain('missing, as in server = "pool/server"', table.at("server"))
             return ()
-        content = table.content[key]
-        if content == []:
-            table.complain("must name at least one server", table.at(key))
-        items = table.items(key) if isinstance(content, list) else [(table.at(key), content)]
-        names = [name for where, item in items if (name := table.convert(item, text, where)) is not None]
+        names = self._names(table, "server")
         for name in names:
             if name not in self._servers:
-                table.complain(self._no_server(name), table.at(key))
-        return tuple(names)
+                table.complain(self._no_server(name), table.at("server"))
+        return names
+
+    def _names(self, table: Table, key: str) -> tuple[str, ...]:
+        """Return the value of a key that has one name, or a list of them."""
+        content = table.content[key]
+        if content == []:
+            table.complain(f"must name at least one {key}", table.at(key))
+        items = table.items(key) if isinstance(content, list) else [(table.at(key), content)]
+        return tuple(name for where, item in items if (name := table.convert(item, text, where)) is not None)
 
 
 def _either(values: Collection[str]) -> str:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+from collections.abc import Iterable
 from random import Random
 from typing import Literal, Protocol, TypeAlias
 
-from lb.tools.rehearse.scenario import ConductSpec
+from lb.model import Config
+from lb.model.address import Address, SocketAddress
+from lb.net.resolver import static_targets
+from lb.tools.rehearse.scenario import ConductSpec, Scenario
 from lb.tools.rehearse.virtual_clock import VirtualClock
 
-__all__ = ["Condition", "Session", "VirtualServer"]
+__all__ = ["Condition", "Session", "VirtualServer", "VirtualServers"]
 
 Condition: TypeAlias = Literal["healthy", "dead", "unreachable", "hung", "failing"]
 """Condition of a server. ``dead``: its host refuses connects. ``unreachable``: nothing responds. ``hung``: connects
@@ -78,3 +83,37 @@ class VirtualServer:
         if self.condition == "dead":
             return ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         return None
+
+    @property
+    def takes_connects(self) -> bool:
+        """Whether a connect succeeds now."""
+        return self.condition not in ("dead", "unreachable")
+
+
+def _target_of(address: Address) -> SocketAddress:
+    """Return the socket address that connects to this address use."""
+    return next(iter(static_targets(address)), (socket.AF_INET, (address.host, address.port)))
+
+
+class VirtualServers:
+    """A server per address of the configurations. All balancers have the same ones."""
+
+    def __init__(self, clock: VirtualClock, scenario: Scenario, configs: Iterable[Config], random: Random) -> None:
+        self.by_address: dict[SocketAddress, VirtualServer] = {}
+        self._by_name: dict[str, dict[VirtualServer, None]] = {}
+        for config in configs:
+            for pool in config.pools.values():
+                for spec in pool.servers:
+                    name, target = f"{pool.name}/{spec.name}", _target_of(spec.address)
+                    conduct = scenario.conducts.get(name, scenario.conduct)
+                    server = self.by_address.setdefault(target, VirtualServer(clock, conduct, random))
+                    self._by_name.setdefault(name, {})[server] = None
+
+    def named(self, name: str) -> Iterable[VirtualServer]:
+        """Return all servers with the name ``pool/server``: a reload may give the name to another address."""
+        return self._by_name[name]
+
+    @property
+    def stalled(self) -> int:
+        """The number of open sessions whose server is silent."""
+        return sum(len(server.sessions) for server in self.by_address.values() if server.stuck)

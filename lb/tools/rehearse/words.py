@@ -55,14 +55,20 @@ def as_text(
 ) -> str:
     """Return the whole result as text."""
     blocks = [
-        [f"{duration_text(scenario.duration)} rehearsed, seed {scenario.seed}"],
+        [f"{duration_text(scenario.duration)} rehearsed{_balancers(scenario)}, seed {scenario.seed}"],
         list(_timeline(outcome)),
         list(_sessions(recorder, outcome)),
+        list(_nodes(outcome)),
         list(_servers(outcome)),
         list(_incidents(outcome)),
         list(_expectations(expectations, outcome)),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _balancers(scenario: Scenario) -> str:
+    number = len(scenario.nodes)
+    return f" with {number} balancer{'s' if number > 1 else ''}" if number else ""
 
 
 def _timeline(outcome: RehearsalOutcome) -> Iterator[str]:
@@ -87,8 +93,17 @@ def _sessions(recorder: Recorder, outcome: RehearsalOutcome) -> Iterator[str]:
     yield line("open", "at the end")
     yield line("stalled", "of these, with a server that is silent")
     yield line("moved", "served by another server than the first one tried")
+    if outcome.nodes:
+        yield line("misplaced", "whose server depended on the balancer, in pools that hash")
     median, p99, maximum = map(seconds, outcome.waits)
     yield f"{'wait':<10}{median:>12}  median wait for a server; 99th percentile {p99}, maximum {maximum}"
+
+
+def _nodes(outcome: RehearsalOutcome) -> Iterator[str]:
+    return _table(
+        ["node", "share", "sessions"],
+        [[node.name, f"{node.share:.1f} %", f"{node.sessions:,}"] for node in outcome.nodes],
+    )
 
 
 def _servers(outcome: RehearsalOutcome) -> Iterator[str]:

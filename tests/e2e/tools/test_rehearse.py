@@ -157,6 +157,29 @@ async def test_the_example_comes_out_as_its_comments_say(tmp_path, monkeypatch):
     assert report.read_text(encoding="utf-8").endswith("</html>\n")
 
 
+async def test_three_balancers_rehearse_as_the_example_says(tmp_path):
+    """Uses a fortieth of its clients. One of the balancers dies, one vanishes, and no session fails."""
+    scenario = tmp_path / "nodes.toml"
+    scenario.write_text((EXAMPLE / "nodes.toml").read_text().replace("rate = 200", "rate = 5"))
+    expected = ("failed == 0", "misplaced == 0", "cut < 1%", "sessions.lb2 > 1700", "wait.max < 600ms")
+    code, out, err = await run_lb(
+        "rehearse", EXAMPLE / "lb.toml", scenario, "--nodes", "3", "--json", *(f"--expect={each}" for each in expected)
+    )
+    assert (code, err) == (0, "")
+    result = json.loads(out)
+    assert result["nodes"] == ["lb1", "lb2", "lb3"]
+    statistics = result["statistics"]
+    assert 2 <= statistics["cut"] <= 24, "a third of 10 sessions, three times"
+    assert sum(statistics[f"sessions.{node}"] for node in result["nodes"]) == statistics["sessions"]
+    incidents = [(each.get("node"), each.get("server"), each["does"]) for each in result["incidents"]]
+    assert incidents == [("lb2", None, "die"), ("lb3", None, "vanish"), (None, "web/b", "die")]
+    code, out, err = await run_lb("rehearse", EXAMPLE / "lb.toml", EXAMPLE / "nodes.toml")
+    assert (code, out) == (2, "")
+    assert "events[0].node: needs several balancers: --nodes N" in err
+    code, out, err = await run_lb("rehearse", EXAMPLE / "lb.toml", EXAMPLE / "nodes.toml", "--nodes", "65")
+    assert (code, out, err) == (2, "", "--nodes: must be from 1 to 64, not 65\n")
+
+
 RATE = 40
 INTERVAL = 0.2
 """Seconds between checks."""

@@ -11,7 +11,7 @@ import pytest
 from lb.config.load import ConfigError, parse
 from lb.model import TcpSettings
 from lb.model.values import duration
-from lb.tools.rehearse.scenario import ClientsSpec, ConductSpec, FaultSpec, Scenario
+from lb.tools.rehearse.scenario import ClientsSpec, ConductSpec, FaultSpec, NodeFaultSpec, Scenario
 from lb.tools.rehearse.scenario_file import read_scenario
 from lb.tools.rehearse.virtual_config import not_simulated, virtual_config
 from tests.support.complaints import path_and_message
@@ -24,14 +24,14 @@ WORDS = "'die' or 'vanish' or 'hang' or 'slow' or 'fail' or 'flap' or 'join' or 
 LB = '[listeners.web]\nbind = "127.0.0.1:0"\nservers = ["10.0.0.9:80"]\n'
 
 
-def read(tmp_path, text, config=None):
+def read(tmp_path, text, config=None, nodes=()):
     (tmp_path / "scenario.toml").write_text(text)
-    return read_scenario(tmp_path / "scenario.toml", config or config_of("a", "b"))
+    return read_scenario(tmp_path / "scenario.toml", config or config_of("a", "b"), nodes)
 
 
-def errors(tmp_path, text, config=None):
+def errors(tmp_path, text, config=None, nodes=()):
     with pytest.raises(ConfigError) as caught:
-        read(tmp_path, text, config)
+        read(tmp_path, text, config, nodes)
     return path_and_message(caught.value.errors, tmp_path / "scenario.toml")
 
 
@@ -166,6 +166,65 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
     ]
 
 
+CLIENTS = "[clients.all]\nrate = 200\n"
+NODES = ("lb1", "lb2", "lb3")
+
+
+def test_balancers_have_events_too(tmp_path):
+    events = """
+    [[events]]
+    at = "1m"
+    node = "lb2"
+    does = "vanish"
+    lasts = "30s"
+    [[events]]
+    at = "2m"
+    node = ["lb1", "lb3"]
+    does = "die"
+    [[events]]
+    at = "3m"
+    node = "lb1"
+    does = "recover"
+    """
+    scenario = read(tmp_path, f'detect = "2s"\n{CLIENTS}{events}', nodes=NODES)
+    assert scenario == Scenario(
+        clients=(ClientsSpec("all", "web", 200.0),),
+        nodes=NODES,
+        detect=2.0,
+        node_fault_specs=(
+            NodeFaultSpec(60, ("lb2",), "vanish", lasts=30),
+            NodeFaultSpec(120, ("lb1", "lb3"), "die"),
+            NodeFaultSpec(180, ("lb1",), "recover"),
+        ),
+    )
+
+
+def test_what_is_wrong_with_an_event_of_a_balancer_is_told(tmp_path):
+    event = '[[events]]\nat = "1m"\n'
+    text = f"""{CLIENTS}
+    {event}node = "lb4"\ndoes = "die"
+    {event}node = "lb1"\ndoes = "hang"\nby = 3
+    {event}node = "lb1"\nserver = "web/a"\ndoes = "die"
+    {event}node = "lb1"\ndoes = "recover"\nlasts = "1m"
+    {event}node = []\ndoes = "die"
+    {event}node = "lb1"
+    """
+    assert errors(tmp_path, text, nodes=NODES) == [
+        "events[0].node: there is no node 'lb4'; the nodes are lb1 to lb3",
+        "events[1].does: must be 'die' or 'vanish' or 'recover', not 'hang'",
+        "events[1].by: unknown key",
+        "events[2].server: an event is of a 'server' or of a 'node', not of both",
+        "events[3].lasts: is allowed for 'die' or 'vanish' only",
+        "events[4].node: must name at least one node",
+        'events[5].does: missing, as in does = "die"',
+    ]
+
+
+def test_an_event_of_a_balancer_needs_several(tmp_path):
+    event = '[[events]]\nat = "1m"\nnode = "lb2"\ndoes = "die"\n'
+    assert errors(tmp_path, CLIENTS + event) == ["events[0].node: needs several balancers: --nodes N"]
+
+
 def test_there_must_be_clients_and_a_rate(tmp_path):
     assert errors(tmp_path, "") == ["clients: at least one is needed, as in [clients.all]"]
     assert errors(tmp_path, "[clients.all]") == ["clients.all.rate: missing, as in rate = 200 (sessions per second)"]
@@ -277,7 +336,7 @@ def test_a_pool_whose_servers_are_found_in_dns_only_cannot_be_rehearsed():
 SECTIONS = {
     "## `[clients.NAME]`": (ClientsSpec, {"name"}, set()),
     "## `[servers]`": (ConductSpec, set(), set()),
-    "## `[[events]]`": (FaultSpec, {"servers"}, {"server", "reload"}),
+    "## `[[events]]`": (FaultSpec, {"servers"}, {"server", "node", "reload"}),
 }
 
 
