@@ -99,6 +99,7 @@ def _parser(command: str = "") -> argparse.ArgumentParser:
         "demo": _add_demo,
         "explain": _add_explain,
         "rehearse": _add_rehearse,
+        "schema": _add_schema,
         "ctl": _add_ctl,
         "migrate": _add_migrate,
         "strategy": _add_strategy,
@@ -210,6 +211,16 @@ def _add_rehearse(commands: Commands) -> None:
     rehearse.add_argument("--seed", type=int, metavar="N", help="use this random seed instead of the scenario's")
     rehearse.add_argument("--json", action="store_true", help="print JSON")
     rehearse.set_defaults(command=_rehearse)
+
+
+def _add_schema(commands: Commands) -> None:
+    schema = commands.add_parser(
+        "schema",
+        help="print a JSON Schema of the configuration",
+        description="Print a JSON Schema (draft-07) of lb.toml, for editors and for checks without trio-lb: its keys, "
+        "what they mean, and what they take. It knows the strategies, probes and modes that are installed.",
+    )
+    schema.set_defaults(command=_schema)
 
 
 def _add_ctl(commands: Commands) -> None:
@@ -355,6 +366,15 @@ def _rehearse(options: argparse.Namespace) -> int:
         report=options.report,
         as_json=options.json,
     )
+
+
+def _schema(_options: argparse.Namespace) -> int:
+    import json
+
+    from lb.tools.schema.document import schema
+
+    print(json.dumps(schema(), indent=2))
+    return OK
 
 
 def _ctl(options: argparse.Namespace) -> int:

@@ -12,13 +12,13 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple, Protocol, cast
+from typing import Annotated, Literal, NamedTuple, Protocol, cast
 
 from lb.model import Server, ServerSpec
 from lb.model.address import Client
 from strategies import ketama, maglev
 from strategies.base import Strategy, View
-from strategies.hash_keys import hash_key
+from strategies.hash_keys import HASH_KEY_PATTERN, hash_key
 
 __all__ = ["ConsistentHash", "HashTable", "Layout"]
 
@@ -63,7 +63,12 @@ class ConsistentHash(Strategy):
 
     uses_shares = False
 
-    def __init__(self, key: str = "source-ip", table: str = "maglev", size: int | None = None) -> None:
+    def __init__(
+        self,
+        key: Annotated[str, {"pattern": HASH_KEY_PATTERN}] = "source-ip",
+        table: Literal["maglev", "ketama"] = "maglev",
+        size: Annotated[int | None, {"minimum": 2}] = None,
+    ) -> None:
         super().__init__()
         self._key = hash_key(key)
         self.key = self._key.of

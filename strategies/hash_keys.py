@@ -12,7 +12,7 @@ import attrs
 from lb.model.address import Client
 from lb.model.request import Request, RequestClient
 
-__all__ = ["HashKey", "hash_key"]
+__all__ = ["HASH_KEY_PATTERN", "HashKey", "hash_key"]
 
 KeyOf: TypeAlias = Callable[[Client], bytes]
 PartOf: TypeAlias = Callable[[Request], bytes | None]
@@ -20,6 +20,8 @@ PartOf: TypeAlias = Callable[[Request], bytes | None]
 REQUEST_PARTS: dict[str, PartOf] = {part: attrgetter(part) for part in ("uri", "path", "host")}
 NAMED_PARTS = ("header", "cookie", "query")
 KEYS = "'source-ip', 'source-ip-port', 'uri', 'path', 'host', 'header:NAME', 'cookie:NAME' or 'query:NAME'"
+HASH_KEY_PATTERN = "^(?:source-ip|source-ip-port|uri|path|host|(?:header|cookie|query):.+)$"
+"""What a key looks like, for ``lb schema``."""
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, section 5.6.2; names of cookies as well
 
 

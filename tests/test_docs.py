@@ -21,26 +21,15 @@ from lb.http.compression import COMPRESSIBLE_TYPES
 from lb.http.templates import VARIABLES
 from lb.model import table as config_table
 from lb.model.cache import IgnoredField, StaleReason
+from lb.tools.reference.tables import rows, section
 from strategies import maglev
 from tests.support.paths import ROOT
+from tests.support.schema_peer import refused_places
 from tests.support.tls_peers import write_certificate
 
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = [path for pattern in ("*.md", "docs/**/*.md", "bench/*.md") for path in sorted(ROOT.glob(pattern))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def section(page, heading):
-    """Return the text below a heading, up to the next one."""
-    _, found, rest = (REFERENCE / page).read_text().partition(f"\n{heading}\n")
-    assert found, f"{page} has no heading {heading!r}"
-    return re.split(r"^#+ ", rest, maxsplit=1, flags=re.MULTILINE)[0]
-
-
-def rows(text):
-    """Return the rows of a table: first cell without backticks -> the other cells."""
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line[:3] == "| `"]
-    return {first.strip("`| "): rest for first, *rest in cells}
 
 
 def default(cell):
@@ -486,6 +475,7 @@ def test_every_whole_configuration_shown_is_valid(text, monkeypatch, tmp_path):
     (tmp_path / "site").mkdir()
     text = re.sub(r'"[^"]+\.pem"', '"any.pem"', re.sub(r'(?m)^key = "[^"{]+"', 'key = "any.key"', text))
     text = re.sub(r'\b(files|root|directory) = "[^"]+"', r'\1 = "site"', text)
+    assert refused_places(tomli.loads(text)) == set()
     assert parse(text, str(tmp_path / "shown.toml")).listeners
 
 

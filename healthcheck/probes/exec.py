@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Sequence
+from typing import Annotated
 
 import trio
 
@@ -29,7 +30,7 @@ class ExecProbe(Probe):
     cancelled check kills the whole process group, and what has left it but still has a parent there.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Annotated[Sequence[str], {"minItems": 1}]) -> None:
         if not isinstance(command, list | tuple) or not command or not all(isinstance(each, str) for each in command):
             raise ValueError(f'command: must be a list of strings like ["./check", "arg"], not {command!r}')
         if not command[0] or any("\0" in each for each in command):

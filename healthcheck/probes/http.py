@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from healthcheck.conversation import Conversation, Script
 from healthcheck.conversation_probe import ConversationProbe
@@ -33,8 +34,8 @@ class HttpProbe(ConversationProbe):
 
     def __init__(
         self,
-        method: str = "GET",
-        path: str = "/",
+        method: Annotated[str, {"pattern": "^[A-Z]+$"}] = "GET",
+        path: Annotated[str, {"pattern": r"^(?:/[!-~]*|\*)$"}] = "/",
         host: str = "",
         headers: Mapping[str, str] | None = None,
         expect_status: str | int | Sequence[str | int] = "200-399",

@@ -6,6 +6,7 @@ Source: PostgreSQL's documentation, "Frontend/Backend Protocol" (message flow an
 from __future__ import annotations
 
 import struct
+from typing import Annotated
 
 from healthcheck.conversation import Conversation, Script, Steps, quoted
 from healthcheck.conversation_probe import ConversationProbe
@@ -35,7 +36,7 @@ class PostgresProbe(ConversationProbe):
     instead, as psql does; the server logs nothing about it.
     """
 
-    def __init__(self, user: str = "postgres", database: str = "") -> None:
+    def __init__(self, user: Annotated[str, {"minLength": 1}] = "postgres", database: str = "") -> None:
         _check("user", user)
         _check("database", database)
         if not user:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 from healthcheck.conversation import Conversation, Script, Steps, quoted
 from healthcheck.conversation_probe import ConversationProbe
@@ -24,7 +25,7 @@ class SmtpProbe(ConversationProbe):
     server is stopping or too busy; 554, it refuses this client.
     """
 
-    def __init__(self, hello: str = "localhost") -> None:
+    def __init__(self, hello: Annotated[str, {"minLength": 1}] = "localhost") -> None:
         if not options.word("hello", hello):
             raise ValueError("hello: must not be empty")
         self._hello = hello.encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ssl
 from datetime import UTC, datetime
+from typing import Annotated
 
 from healthcheck.conversation import Conversation, Script
 from healthcheck.conversation_probe import ConversationProbe
@@ -27,7 +28,12 @@ class TlsProbe(ConversationProbe):
     pem_files = ("ca",)
 
     def __init__(
-        self, *, verify: bool = False, server_name: str = "", ca: PemSpec | None = None, warn_days: int = 14
+        self,
+        *,
+        verify: bool = False,
+        server_name: str = "",
+        ca: PemSpec | None = None,
+        warn_days: Annotated[int, {"minimum": 0}] = 14,
     ) -> None:
         if not isinstance(verify, bool):
             raise ValueError(f"verify: must be true or false, not {verify!r}")  # noqa: TRY004 - options raise ValueError

@@ -6,21 +6,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lb.model import CacheSpec, ForwardSettings, HttpSettings, ListenerSpec
+from lb.model.shape import given, shape_of, shaped, table_of, when
 from lb.model.table import Table
 from lb.model.values import Reader, byte_size, duration_above_zero, file_name, name, shown, whole_number
 
-__all__ = ["check_cache_paths", "check_shared_caches", "read_cache"]
+__all__ = ["CACHE_TABLE", "check_cache_paths", "check_shared_caches", "read_cache"]
 
 _SMALLEST, _LARGEST = 1 << 20, 1 << 50
 """Bytes of a cache on disk."""
 _SMALLEST_MEMORY, _LARGEST_MEMORY = 1 << 20, 1 << 40
 
 
+@shaped(shape_of(byte_size(_SMALLEST, _LARGEST)))
 def _disk_size(value: object) -> int:
     return whole_number(_SMALLEST, _LARGEST)(byte_size(most=_LARGEST)(value))
 
 
-_CACHE: Mapping[str, Reader[object]] = {
+CACHE_KEYS: Mapping[str, Reader[object]] = {
     "max_size": _disk_size,
     "memory": byte_size(_SMALLEST_MEMORY, _LARGEST_MEMORY),
     "inactive": duration_above_zero,
@@ -31,7 +33,7 @@ def read_cache(own_name: str, table: Table, directory: Path) -> CacheSpec:
     """Read the table ``[caches.<own_name>]``. The path is relative to ``directory``."""
     table.convert(own_name, name, table.path)
     path = table.value("path", _path(directory)) or ""
-    cache = CacheSpec(own_name, path, **table.values(_CACHE))
+    cache = CacheSpec(own_name, path, **table.values(CACHE_KEYS))
     if not table.has("path"):
         if table.has("max_size"):
             table.complain("has no effect without 'path'; the limit in memory is 'memory'", table.at("max_size"))
@@ -44,6 +46,7 @@ def read_cache(own_name: str, table: Table, directory: Path) -> CacheSpec:
 def _path(start: Path) -> Reader[str]:
     """Return a reader for a directory, which need not exist."""
 
+    @shaped(shape_of(file_name))
     def read(value: object) -> str:
         given = file_name(value)
         found = (start / given).absolute()
@@ -57,6 +60,15 @@ def _path(start: Path) -> Reader[str]:
         return str(found)
 
     return read
+
+
+CACHE_TABLE = table_of(
+    {"path": file_name, **CACHE_KEYS},
+    rules=[
+        when(given(max_size={}), {"required": ["path"]}),
+        when(given(memory={"enum": [0, "0"]}), {"required": ["path"]}),
+    ],
+)
 
 
 def check_cache_paths(caches: Iterable[CacheSpec], root: Table) -> None:

@@ -12,7 +12,7 @@ from lb.model import CheckSpec, CheckTls, HealthSpec, PluginSpec, ServerSpec
 from lb.model.table import Table
 from lb.model.values import Reader, choice, duration_above_zero, interval, ip_address, name, text, whole_number
 
-__all__ = ["check_ports", "read_health"]
+__all__ = ["CHECK_KEYS", "HEALTH_KEYS", "WITHOUT_TLS", "check_ports", "read_health"]
 
 WITHOUT_TLS = ("exec", "tls")
 """Probes that do not connect, or that always use TLS, with options of their own."""
@@ -21,7 +21,7 @@ _PLACE: Mapping[str, Reader[object]] = {
     "port": whole_number(most=65_535),
     "address": ip_address,
 }
-_HEALTH: Mapping[str, Reader[object]] = {
+HEALTH_KEYS: Mapping[str, Reader[object]] = {
     "interval": interval,
     "fast_interval": interval,
     "down_interval": interval,
@@ -32,7 +32,7 @@ _HEALTH: Mapping[str, Reader[object]] = {
     "initial": choice(HealthSpec, "initial"),
     "require": choice(HealthSpec, "require"),
 }
-_CHECK: Mapping[str, Reader[object]] = {
+CHECK_KEYS: Mapping[str, Reader[object]] = {
     **_PLACE,
     "name": name,
 }
@@ -43,7 +43,7 @@ def read_health(pool: Table, servers: tuple[ServerSpec, ...], directory: Path) -
     if pool.has("health") and pool.content["health"] is False:
         return None
     health = pool.table("health")
-    values = health.values(_HEALTH)
+    values = health.values(HEALTH_KEYS)
     values["tls"] = _tls(health, servers, directory)
     checks = tuple(_check(health.below(content, at), servers, directory) for at, content in health.items("checks"))
     if health.content.get("checks") == []:
@@ -61,7 +61,7 @@ def read_health(pool: Table, servers: tuple[ServerSpec, ...], directory: Path) -
 
 def _check(table: Table, servers: tuple[ServerSpec, ...], directory: Path) -> CheckSpec:
     """Read one of several checks: a probe and its options."""
-    values = table.values(_CHECK)
+    values = table.values(CHECK_KEYS)
     return CheckSpec(tls=_tls(table, servers, directory), probe=_probe(table, directory), **values)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from lb.config.pools import read_servers
-from lb.config.tls import read_listener_tls
+from lb.config.tls import LISTENER_TLS_TABLE, read_listener_tls
 from lb.model import (
     BandwidthSpec,
     ForwardSettings,
@@ -25,6 +25,7 @@ from lb.model import (
 )
 from lb.model.address import Address, Networks
 from lb.model.modes import References
+from lb.model.shape import HOST_PATTERN, Keys, list_of, one_or_list, shape_of, shaped, table_of, whole
 from lb.model.table import Table, join
 from lb.model.values import (
     Reader,
@@ -43,6 +44,7 @@ from lb.model.values import (
 )
 
 __all__ = [
+    "LISTENER_TABLE_KEYS",
     "check_binds",
     "check_ports_of_listeners",
     "check_same_ports",
@@ -51,7 +53,7 @@ __all__ = [
     "read_listener",
 ]
 
-_LISTENER: Mapping[str, Reader[object]] = {
+LISTENER_KEYS: Mapping[str, Reader[object]] = {
     "max_connections": whole_number(),
     "backlog": whole_number(least=1),
     "header_timeout": duration_above_zero,
@@ -99,7 +101,7 @@ def read_listener(listener: str, table: Table, references: References) -> Listen
     binds = _binds(table, references.directory)
     mode, settings, alpn = _mode(listener, table, references)
     tls = read_listener_tls(table, references.directory, alpn)
-    values = table.values(_LISTENER)
+    values = table.values(LISTENER_KEYS)
     accept_proxy = _accept_proxy(table)
     bandwidth = _bandwidth(table)
     allow, deny = _networks("allow", table), _networks("deny", table)
@@ -165,6 +167,14 @@ def _binds(table: Table, directory: Path) -> tuple[Address, ...]:
     return tuple(binds)
 
 
+@shaped(
+    {
+        "anyOf": [
+            shape_of(address(None)),
+            {"type": "string", "pattern": whole(f"{HOST_PATTERN}?:[0-9]{{1,5}}-[0-9]{{1,5}}")},
+        ]
+    }
+)
 def _each_port(value: object) -> list[str]:
     """Read an address to listen on; a range of ports like ``:5000-5099`` is an address for each."""
     given = text(value)
@@ -209,6 +219,7 @@ def _accept_proxy(table: Table) -> bool | Networks:
     return given is True
 
 
+@shaped({"enum": ["deny", "plain"]})
 def _others(value: object) -> str:
     """What peers that are no proxies do: ``deny`` or ``plain``."""
     if value not in ("deny", "plain"):
@@ -289,3 +300,30 @@ def _place(bind: Address) -> str:
     if not bind.is_name and host:
         host = ipaddress.ip_address(host).compressed
     return f"[{host}]:{bind.port}"
+
+
+LISTENER_TABLE_KEYS: Keys = {
+    **LISTENER_KEYS,
+    "bind": one_or_list(_each_port, least=1),
+    "tls": LISTENER_TLS_TABLE,
+    "accept_proxy": {
+        "type": ["boolean", "array", "object"],
+        "items": shape_of(network),
+        "minItems": 1,
+        **{
+            key: value
+            for key, value in table_of(
+                {"from": list_of(network, least=1), "others": _others}, required=["from"]
+            ).items()
+            if key != "type"
+        },
+    },
+    "bandwidth": {
+        **table_of(dict.fromkeys(("connection", "source", "listener"), _RATE)),
+        **shape_of(_RATE),
+        "type": ["string", "integer", "object"],
+    },
+    "allow": list_of(network),
+    "deny": list_of(network),
+}
+"""The keys of every mode. ``servers`` and ``mode`` depend on plug-ins."""

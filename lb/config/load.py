@@ -25,6 +25,7 @@ from lb.config.users import read_users
 from lb.model import AdminSpec, Config, LogSpec, ProcessSpec, Secret
 from lb.model.modes import References
 from lb.model.plugin_modules import search_beside
+from lb.model.shape import LOCAL_PATTERN, given, other_than, table_of, when, whole
 from lb.model.table import Complaint, Table
 from lb.model.values import (
     Reader,
@@ -34,14 +35,25 @@ from lb.model.values import (
     choice,
     duration,
     file_mode,
+    file_name,
     owner,
     secret,
     workers,
 )
 
-__all__ = ["ConfigError", "config_of", "load", "load_admin", "parse", "read_process"]
+__all__ = [
+    "ADMIN_TABLE",
+    "LOG_TABLE",
+    "PROCESS_TABLE",
+    "ConfigError",
+    "config_of",
+    "load",
+    "load_admin",
+    "parse",
+    "read_process",
+]
 
-_LOG: Mapping[str, Reader[object]] = {
+LOG_KEYS: Mapping[str, Reader[object]] = {
     "level": choice(LogSpec, "level"),
     "format": choice(LogSpec, "format"),
     "connections": boolean,
@@ -116,7 +128,7 @@ def load_admin(path: Path) -> AdminSpec | None:
     return admin
 
 
-_ADMIN: Mapping[str, Reader[object]] = {
+ADMIN_KEYS: Mapping[str, Reader[object]] = {
     "socket_mode": file_mode,
     "socket_owner": owner,
 }
@@ -132,7 +144,7 @@ def _admin(root: Table, directory: Path) -> AdminSpec | None:
         if token:
             table.complain("cannot be combined with 'token'", table.at("token_file"))
         token = table.value("token_file", secret_in_file(directory)) or "unreadable"
-    values = table.values(_ADMIN)
+    values = table.values(ADMIN_KEYS)
     if not table.has("bind"):
         table.complain('missing, as in bind = "127.0.0.1:9900"', table.at("bind"))
     elif bind is not None and not token and not bind.is_local:
@@ -142,12 +154,12 @@ def _admin(root: Table, directory: Path) -> AdminSpec | None:
 
 
 def _log(table: Table) -> LogSpec:
-    values = table.values(_LOG)
+    values = table.values(LOG_KEYS)
     table.finish()
     return LogSpec(**values)
 
 
-_PROCESS: Mapping[str, Reader[object]] = {
+PROCESS_KEYS: Mapping[str, Reader[object]] = {
     "workers": workers,
     "stop_delay": duration,
     "stop_timeout": duration,
@@ -157,8 +169,23 @@ _PROCESS: Mapping[str, Reader[object]] = {
 
 
 def read_process(table: Table) -> ProcessSpec:
-    process = ProcessSpec(**table.values(_PROCESS))
+    process = ProcessSpec(**table.values(PROCESS_KEYS))
     table.finish()
     if process.group and not process.user:
         table.complain("requires 'user'", table.at("group"))
     return process
+
+
+PROCESS_TABLE = table_of(PROCESS_KEYS, rules=[when(given(group=other_than("")), given(user=other_than("")))])
+LOG_TABLE = table_of(LOG_KEYS)
+ADMIN_TABLE = table_of(
+    {"bind": address(None), "token": secret, "token_file": file_name, **ADMIN_KEYS},
+    required=["bind"],
+    rules=[
+        {"not": {"required": ["token", "token_file"]}},
+        when(
+            given(bind={"type": "string", "not": {"pattern": whole(LOCAL_PATTERN)}}),
+            {"anyOf": [given(token=other_than("")), {"required": ["token_file"]}]},
+        ),
+    ],
+)

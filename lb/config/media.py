@@ -15,7 +15,8 @@ from lb.model.address import Address
 from lb.model.hook_url import hook_url
 from lb.model.media import RTMP_POOL
 from lb.model.rtmp_address import RtmpAddress, rtmp_template
-from lb.model.stream_name import STREAM_NAME_RULE, is_stream_name
+from lb.model.shape import list_of, shape_of, shaped, table_of, tables_of, whole
+from lb.model.stream_name import STREAM_NAME_PATTERN, STREAM_NAME_RULE, is_stream_name
 from lb.model.table import Table
 from lb.model.values import (
     Reader,
@@ -32,7 +33,7 @@ from lb.model.values import (
     whole_number,
 )
 
-__all__ = ["media_pools", "read_media"]
+__all__ = ["MEDIA_TABLE", "media_pools", "read_media"]
 
 _SHORTEST_PART, _SHORTEST_SEGMENT, _LONGEST_SEGMENT = 0.1, 0.5, 60.0
 _LONGEST_DVR = 24 * 3_600.0
@@ -42,6 +43,7 @@ _NO_DIRECTORY = (
 )
 
 
+@shaped({"type": "string", "pattern": whole(STREAM_NAME_PATTERN)})
 def stream_name(value: object) -> str:
     """The name of a stream: a part of URLs and of file names."""
     given = text(value)
@@ -51,6 +53,7 @@ def stream_name(value: object) -> str:
 
 
 def _seconds(least: float, most: float) -> Reader[float]:
+    @shaped(shape_of(duration_above_zero))
     def read(value: object) -> float:
         found = duration_above_zero(value)
         if not least <= found <= most:
@@ -60,6 +63,7 @@ def _seconds(least: float, most: float) -> Reader[float]:
     return read
 
 
+@shaped({"type": "string", "pattern": "^rtmps?://"})
 def rtmp_url(value: object) -> RtmpAddress:
     """The URL of a stream elsewhere, with ``{app}`` and ``{name}``. Messages never show it: it may hold a key."""
     if not isinstance(value, str):
@@ -67,7 +71,7 @@ def rtmp_url(value: object) -> RtmpAddress:
     return rtmp_template(value)
 
 
-_LIVE: Mapping[str, Reader[object]] = {
+LIVE_KEYS: Mapping[str, Reader[object]] = {
     "segment": _seconds(_SHORTEST_SEGMENT, _LONGEST_SEGMENT),
     "window": whole_number(least=3, most=10_000),
     "keep": whole_number(least=3, most=20_000),
@@ -123,7 +127,7 @@ def _live(key: str, table: Table, directory: Path) -> LiveSpec:
         ladder=_ladder(table),
         push=table.each("push", rtmp_url),
         pull=table.value("pull", rtmp_url) if table.has("pull") and table.content["pull"] != "" else None,
-        **table.values(_LIVE),
+        **table.values(LIVE_KEYS),
     )
     _complain_of_live(spec, table)
     table.finish()
@@ -144,6 +148,7 @@ def _publish_key(table: Table, directory: Path) -> PublishKey | None:
     return None if stream is None or not key else PublishKey(stream, Secret(key))
 
 
+@shaped({**shape_of(secret), "minLength": 1})
 def _publish_secret(value: object) -> str:
     """Read a key. An empty one is a mistake: whoever sends no key would know it."""
     if not secret(value):
@@ -193,7 +198,7 @@ def _complain_of_live(spec: LiveSpec, table: Table) -> None:
             table.complain(f"{member!r} is a rendition of two ladders", table.at("ladder"))
 
 
-_VOD: Mapping[str, Reader[object]] = {
+VOD_KEYS: Mapping[str, Reader[object]] = {
     "segment": _seconds(1.0, _LONGEST_SEGMENT),
     "titles": whole_number(least=1, most=10_000),
 }
@@ -207,7 +212,7 @@ def _vod(key: str, table: Table, directory: Path) -> VodSpec:
     path = (directory / root).absolute()
     if root and not path.is_dir():
         table.complain(f"{shown(root)} is not a directory", table.at("root"))
-    spec = VodSpec(key, str(path), **table.values(_VOD))
+    spec = VodSpec(key, str(path), **table.values(VOD_KEYS))
     table.finish()
     return spec
 
@@ -221,3 +226,30 @@ def _pool(pool: str) -> PoolSpec:
     server = ServerSpec(pool, Address(f"unix:@{pool}", path=f"@{pool}"))
     send_proxy: Literal["off", "v2"] = "v2" if pool == RTMP_POOL else "off"
     return PoolSpec(pool, (server,), send_proxy=send_proxy, health=None, passive=PassiveSpec(failures=0))
+
+
+_PUBLISH_TABLE = table_of(
+    {"name": {"anyOf": [{"const": "*"}, shape_of(stream_name)]}, "key": _publish_secret, "key_file": file_name},
+    required=["name"],
+    rules=[{"oneOf": [{"required": ["key"]}, {"required": ["key_file"]}]}],
+)
+_LIVE_TABLE = table_of(
+    {
+        **LIVE_KEYS,
+        "publish": list_of(_PUBLISH_TABLE),
+        "on_publish": hook_url,
+        "on_publish_done": hook_url,
+        "ladder": tables_of(list_of(stream_name, least=1), stream_name),
+        "push": list_of(rtmp_url),
+        "pull": {"anyOf": [{"const": ""}, shape_of(rtmp_url)]},
+    }
+)
+_VOD_TABLE = table_of({"root": file_name, **VOD_KEYS}, required=["root"])
+MEDIA_TABLE = table_of(
+    {
+        "directory": text,
+        "memory": byte_size(_LEAST_MEMORY),
+        "live": tables_of(_LIVE_TABLE, name),
+        "vod": tables_of(_VOD_TABLE, name),
+    }
+)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from pathlib import Path
 
+from lb.model.shape import shape_of, shaped
 from lb.model.values import Reader, file_name, shown, text
 from lb.net.files import may_write_in
 
@@ -18,6 +19,7 @@ _END = ".mp4"
 def writable_directory(start: Path) -> Reader[str]:
     """Return a reader for a directory, or "" for none. It is made when it is needed, so it need not exist."""
 
+    @shaped(shape_of(text))
     def read(value: object) -> str:
         if value == "":
             return ""
@@ -36,6 +38,7 @@ def writable_directory(start: Path) -> Reader[str]:
     return read
 
 
+@shaped({"type": "string", "pattern": r"^(?:[^./][^/]*(?:/[^./][^/]*)*\.mp4)?$"})
 def record_path(value: object) -> str:
     """Read the path of recordings, below the directory of [media]; "" for none."""
     given = text(value)

@@ -10,11 +10,12 @@ from typing import get_args
 from lb.config.secret_file import secret_in_file
 from lb.model import HttpPoolSpec, Secret, StickySpec
 from lb.model.http import RetryOn, StatusRange
+from lb.model.shape import given, list_of, or_boolean, other_than, shaped, table_of, when, whole
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import Reader, byte_size, choice, duration_above_zero, duration_or_never, shown, text, whole_number
 
-__all__ = ["read_pool_http", "read_sticky", "status_ranges"]
+__all__ = ["POOL_HTTP_TABLE", "STICKY_TABLE", "read_pool_http", "read_sticky", "status_ranges"]
 
 _MOST_KEPT = 10_000
 """Idle connections to a server. An estimate: more would hold most of the descriptors that a process may have."""
@@ -24,6 +25,7 @@ _STATUSES = re.compile(r"([1-5][0-9]{2})(?:-([1-5][0-9]{2}))?")
 _COOKIE_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
+@shaped(list_of({"enum": list(get_args(RetryOn))}))
 def _retry_on(value: object) -> tuple[RetryOn, ...]:
     """Read what makes another attempt."""
     known: tuple[RetryOn, ...] = get_args(RetryOn)
@@ -36,7 +38,7 @@ def _retry_on(value: object) -> tuple[RetryOn, ...]:
     return tuple(dict.fromkeys(value))
 
 
-_HTTP: Mapping[str, Reader[object]] = {
+POOL_HTTP_KEYS: Mapping[str, Reader[object]] = {
     "protocol": choice(HttpPoolSpec, "protocol"),
     "max_streams": whole_number(least=1, most=_MOST_STREAMS),
     "keep_alive": whole_number(most=_MOST_KEPT),
@@ -47,10 +49,19 @@ _HTTP: Mapping[str, Reader[object]] = {
 }
 
 
+POOL_HTTP_TABLE = table_of(
+    POOL_HTTP_KEYS,
+    rules=[
+        when(given(max_streams=other_than(HttpPoolSpec().max_streams)), given(protocol={"const": "h2"})),
+        when(given(retry_on={"contains": {"const": "grpc_unavailable"}}), given(protocol={"const": "h2"})),
+    ],
+)
+
+
 def read_pool_http(pool: Table) -> HttpPoolSpec:
     """Read ``[pools.<name>.http]``."""
     table = pool.table("http")
-    spec = HttpPoolSpec(**table.values(_HTTP))
+    spec = HttpPoolSpec(**table.values(POOL_HTTP_KEYS))
     if spec.protocol != "h2":
         if spec.max_streams != HttpPoolSpec().max_streams:
             table.complain("has no effect without protocol = 'h2'", table.at("max_streams"))
@@ -74,6 +85,7 @@ def read_sticky(pool: Table, directory: Path) -> StickySpec | None:
     return StickySpec(cookie or "", Secret(secret) if secret else None)
 
 
+@shaped({"type": "string", "pattern": whole(_COOKIE_NAME.pattern)})
 def _cookie(value: object) -> str:
     """Read the name of a cookie."""
     name = text(value)
@@ -82,6 +94,7 @@ def _cookie(value: object) -> str:
     return name
 
 
+@shaped(list_of({"type": "string", "pattern": whole(_STATUSES.pattern)}))
 def status_ranges(value: object) -> tuple[StatusRange, ...]:
     """Read HTTP statuses and ranges of them, such as ``["500-599", "429"]``."""
     if not isinstance(value, list):
@@ -97,3 +110,6 @@ def _status_range(value: object) -> StatusRange:
     if first > last:
         raise ValueError(f"a range goes from a status to a higher one, not {shown(value)}")
     return StatusRange(first, last)
+
+
+STICKY_TABLE = or_boolean(table_of({"cookie": _cookie, "secret_file": text}, required=["cookie"]), False)

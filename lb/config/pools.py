@@ -26,6 +26,17 @@ from lb.model import (
     ServerSpec,
 )
 from lb.model.address import Address
+from lb.model.shape import (
+    IPV4_PATTERN,
+    IPV6_PATTERN,
+    NAME_PATTERN,
+    PORT_PATTERN,
+    UNIX_PATTERN,
+    list_of,
+    shape_of,
+    shaped,
+    whole,
+)
 from lb.model.table import Table
 from lb.model.values import (
     Reader,
@@ -45,12 +56,25 @@ from lb.model.values import (
 )
 from strategies import registry as strategies
 
-__all__ = ["nameserver", "read_dns_source", "read_pool", "read_server", "read_servers"]
+__all__ = [
+    "OUTLIER_KEYS",
+    "PASSIVE_KEYS",
+    "POOL_KEYS",
+    "SERVER_KEYS",
+    "dns_name",
+    "name_of_server",
+    "nameserver",
+    "read_dns_source",
+    "read_pool",
+    "read_server",
+    "read_servers",
+]
 
 _HEAVIEST = 65_535  # ketama uses 160 points per unit: ten million points. A guess at "enough"
 _LEAST_BUFFER = 4096  # less than a segment or two makes a connection crawl: an estimate
 
 
+@shaped(list_of({"enum": list(get_args(ProxyTlv))}))
 def proxy_tlvs(value: object) -> tuple[ProxyTlv, ...]:
     """Read the names of TLVs."""
     known = get_args(ProxyTlv)
@@ -62,7 +86,7 @@ def proxy_tlvs(value: object) -> tuple[ProxyTlv, ...]:
     return tuple(dict.fromkeys(value))
 
 
-_POOL: Mapping[str, Reader[object]] = {
+POOL_KEYS: Mapping[str, Reader[object]] = {
     "connect_timeout": duration_above_zero,
     "retries": whole_number(),
     "when_all_down": choice(PoolSpec, "when_all_down"),
@@ -79,12 +103,12 @@ _POOL: Mapping[str, Reader[object]] = {
     "proxy_tlvs": proxy_tlvs,
     "buffer": byte_size(_LEAST_BUFFER),
 }
-_PASSIVE: Mapping[str, Reader[object]] = {
+PASSIVE_KEYS: Mapping[str, Reader[object]] = {
     "failures": whole_number(),
     "eject_for": duration_above_zero,
     "statuses": status_ranges,
 }
-_OUTLIER: Mapping[str, Reader[object]] = {
+OUTLIER_KEYS: Mapping[str, Reader[object]] = {
     "interval": interval,
     "factor": whole_number(least=2),
     "min_difference": duration,
@@ -117,7 +141,7 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     http, sticky = read_pool_http(table), read_sticky(table, directory)
     tls = _for_protocol(read_pool_tls(table, servers, directory), http, table)
     proxy = read_proxy_login(table, directory)
-    values = table.values(_POOL)
+    values = table.values(POOL_KEYS)
     if values.get("proxy_tlvs") and values.get("send_proxy") != "v2":
         table.complain("has no effect without send_proxy = 'v2'", table.at("proxy_tlvs"))
     table.finish()
@@ -150,7 +174,7 @@ def _for_protocol(tls: PoolTlsSpec | None, http: HttpPoolSpec, table: Table) -> 
 
 
 def _passive(table: Table) -> PassiveSpec:
-    spec = PassiveSpec(**table.values(_PASSIVE))
+    spec = PassiveSpec(**table.values(PASSIVE_KEYS))
     if spec.statuses and not spec.failures:
         table.complain("has no effect with failures = 0", table.at("statuses"))
     table.finish()
@@ -172,7 +196,7 @@ def _outlier(table: Table, most_servers: float) -> OutlierSpec | None:
     if not table.has("outlier") or table.content["outlier"] is False:
         return None
     outlier = table.below({}, table.at("outlier")) if table.content["outlier"] is True else table.table("outlier")
-    spec = OutlierSpec(**outlier.values(_OUTLIER))
+    spec = OutlierSpec(**outlier.values(OUTLIER_KEYS))
     outlier.finish()
     if most_servers < spec.min_servers:
         outlier.complain(f"has no effect: the pool has {most_servers} servers, and min_servers is {spec.min_servers}")
@@ -241,15 +265,20 @@ def read_server(value: object, path: str, table: Table, directory: Path) -> Serv
     address = entry.value("address", server_address(directory))
     if not entry.has("address"):
         entry.complain("missing, as in '127.0.0.1:9001'", entry.at("address"))
-    own_name = entry.value("name", _server_name(value.get("address")))
+    own_name = entry.value("name", name_of_server(value.get("address")))
     values = entry.values({**SERVER_KEYS, "check_address": ip_address})
     entry.finish()
     return ServerSpec(own_name or address.text, address, **values) if address else None
 
 
-def _server_name(address: object) -> Reader[str]:
+def name_of_server(address: object) -> Reader[str]:
     """Read a server's name. The address, which is the default, is valid even with '/' (``unix:/path``)."""
-    return lambda value: text(value) if value == address else name(value)
+
+    @shaped({"anyOf": [shape_of(name), {"type": "string", "pattern": whole(UNIX_PATTERN)}]})
+    def read(value: object) -> str:
+        return text(value) if value == address else name(value)
+
+    return read
 
 
 _LONGEST = 253  # characters of a name: RFC 1035 section 2.3.4, less the length bytes of the wire format
@@ -258,7 +287,7 @@ _DNS_PORT = 53
 
 def read_dns_source(entry: Table, server_keys: Mapping[str, Reader[object]]) -> DnsSource | None:
     """Read a table with ``dns``: a host name and a ``port``, or a name of SRV records, which starts with ``_``."""
-    name = entry.value("dns", _dns_name)
+    name = entry.value("dns", dns_name)
     readers = {"port": whole_number(least=1, most=65_535), "family": choice(DnsSource, "family"), "hold": duration}
     values = entry.values({**readers, **server_keys})
     if name is not None and name.startswith("_"):
@@ -274,7 +303,8 @@ def read_dns_source(entry: Table, server_keys: Mapping[str, Reader[object]]) -> 
     return DnsSource(name, **values) if name is not None else None
 
 
-def _dns_name(value: object) -> str:
+@shaped({"type": "string", "pattern": whole(NAME_PATTERN), "maxLength": _LONGEST})
+def dns_name(value: object) -> str:
     """Read a name to look up in DNS."""
     name = text(value)
     try:
@@ -286,6 +316,14 @@ def _dns_name(value: object) -> str:
     return name
 
 
+@shaped(
+    {
+        "type": "string",
+        "pattern": whole(
+            rf"{IPV4_PATTERN}(?::{PORT_PATTERN})?|{IPV6_PATTERN}(?:%.+)?|\[{IPV6_PATTERN}(?:%.+)?\]:{PORT_PATTERN}"
+        ),
+    }
+)
 def nameserver(value: object) -> Address:
     """Read the address of a name server: an IP address, with or without a port."""
     given = text(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lb.model.shape import shape_of, shaped
 from lb.model.values import Reader, file_name
 from lb.net.files import read_file
 
@@ -13,6 +14,7 @@ __all__ = ["secret_in_file"]
 def secret_in_file(directory: Path) -> Reader[str]:
     """Return a reader for the name of a file with a secret. White space around the secret does not belong to it."""
 
+    @shaped(shape_of(file_name))
     def read(value: object) -> str:
         path = file_name(value)
         try:

@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lb.model import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec, ServerSpec
+from lb.model.shape import NOWHERE, Keys, given, list_of, or_boolean, other_than, shape_of, shaped, table_of, when
 from lb.model.table import Table
 from lb.model.values import Reader, boolean, choice, shown, text
 from lb.net.files import read_file
 from lb.tls.contexts import check_authority, check_certificate
 
-__all__ = ["ca_certificates", "pem", "read_certificate", "read_listener_tls", "read_pool_tls"]
+__all__ = [
+    "LISTENER_TLS_TABLE",
+    "POOL_TLS_TABLE",
+    "ca_certificates",
+    "pem",
+    "read_certificate",
+    "read_listener_tls",
+    "read_pool_tls",
+]
 
 _LONGEST_PROTOCOL = 255  # bytes, RFC 7301, 3.1
 
@@ -123,6 +132,7 @@ def _names_and_end(chain: PemSpec) -> tuple[tuple[str, ...], str]:
 def pem(directory: Path) -> Reader[PemSpec]:
     """The path of a PEM file, relative to ``directory``, with its content."""
 
+    @shaped(shape_of(text))
     def read(value: object) -> PemSpec:
         path = text(value)
         try:
@@ -137,6 +147,7 @@ def pem(directory: Path) -> Reader[PemSpec]:
 def ca_certificates(directory: Path) -> Reader[PemSpec]:
     """The path of a PEM file with certificates to trust, relative to ``directory``."""
 
+    @shaped(shape_of(text))
     def read(value: object) -> PemSpec:
         authority = pem(directory)(value)
         check_authority(authority)
@@ -145,6 +156,7 @@ def ca_certificates(directory: Path) -> Reader[PemSpec]:
     return read
 
 
+@shaped(list_of({"type": "string", "pattern": r"^[\x00-\x7f]+$", "maxLength": _LONGEST_PROTOCOL}))
 def _protocols(value: object) -> tuple[str, ...]:
     """Read protocol names in order of preference."""
     if not isinstance(value, list):
@@ -156,8 +168,39 @@ def _protocols(value: object) -> tuple[str, ...]:
     return protocols
 
 
+@shaped({"type": "string", "pattern": r"^(?:[!-,/-~-][!-~]*)?$"})
 def _server_name(value: object) -> str:
     name = text(value)
     if not (name.isascii() and name.isprintable() and " " not in name) or name.startswith("."):
         raise ValueError(f"must be a host name or an address, not {shown(name)}")
     return name
+
+
+_CERTIFICATE: Keys = {"certificate": text, "key": text}
+LISTENER_TLS_TABLE = table_of(
+    {
+        **_CERTIFICATE,
+        "certificates": list_of(table_of(_CERTIFICATE, required=["certificate"]), least=1),
+        "min_version": choice(ListenerTlsSpec, "min_version"),
+        "alpn": _protocols,
+        "client_ca": text,
+        "client_certificate": choice(ListenerTlsSpec, "client_certificate"),
+    },
+    rules=[
+        when({"required": ["certificates"]}, {"properties": dict.fromkeys(_CERTIFICATE, NOWHERE)}),
+        when({"not": {"required": ["certificates"]}}, {"required": ["certificate"]}),
+        when(given(client_certificate=other_than("none")), {"required": ["client_ca"]}),
+        when(given(client_ca={}), given(client_certificate=other_than("none"))),
+    ],
+)
+POOL_TLS_TABLE = or_boolean(
+    table_of(
+        {"verify": boolean, "ca": text, "server_name": _server_name, "alpn": _protocols, **_CERTIFICATE},
+        rules=[
+            when(given(key={}), {"required": ["certificate"]}),
+            when(given(verify={"const": False}), {"properties": {"ca": NOWHERE}}),
+        ],
+    ),
+    False,
+    True,
+)

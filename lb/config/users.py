@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 
 from lb.model import Secret, UsersSpec
+from lb.model.shape import shaped, table_of
 from lb.model.table import Table
 from lb.model.values import file_name, name, shown, text
 from lb.net.files import read_file
 
-__all__ = ["parse_htpasswd", "read_users"]
+__all__ = ["USERS_TABLE", "parse_htpasswd", "read_users"]
 
 _MOST_USERS = 10_000
 """An estimate. More belong in a service that ``forward_auth`` asks."""
@@ -48,12 +49,16 @@ def read_users(own_name: str, table: Table, directory: Path) -> UsersSpec:
     return UsersSpec(own_name, own_name if realm is None else realm, file or "", users)
 
 
+@shaped({"type": "string", "pattern": r"^[ !#-\[\]-~]*$"})
 def _realm(value: object) -> str:
     """Read a realm, which browsers show. It is sent in quotes."""
     realm = text(value)
     if not (realm.isascii() and realm.isprintable()) or '"' in realm or "\\" in realm:
         raise ValueError(f"must hold ASCII characters without quotes and backslashes, not {shown(realm)}")
     return realm
+
+
+USERS_TABLE = table_of({"file": file_name, "realm": _realm}, required=["file"])
 
 
 def _users(file: str, table: Table, directory: Path) -> tuple[tuple[str, Secret], ...]:

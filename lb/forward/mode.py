@@ -7,11 +7,12 @@ from functools import partial
 
 from lb.forward.connection import ForwardConnection
 from lb.forward.frontend import ForwardFrontend
-from lb.forward.settings import read_settings
+from lb.forward.settings import forward_table, read_settings
 from lb.http.client_connection import drain
 from lb.model import ForwardSettings, ListenerSpec
 from lb.model.explained_target import AskedTarget, JudgedTarget
 from lb.model.modes import References
+from lb.model.shape import Shape
 from lb.model.table import Table
 from lb.pools.pool import Pool
 from lb.proxy.context import ConnectionContext
@@ -37,6 +38,10 @@ class ForwardMode(Mode):
         if not settings.parents:  # names are looked up: now, nothing else imports beside it, and no client waits
             import lb.forward.system_names  # noqa: F401, PLC0415 - dnspython takes 60 ms
         return settings
+
+    @classmethod
+    def table(cls) -> Shape:
+        return forward_table()
 
     @classmethod
     async def explain_target(cls, listener: ListenerSpec, asked: AskedTarget) -> JudgedTarget:

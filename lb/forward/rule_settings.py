@@ -9,6 +9,7 @@ from lb.forward.target import LAST_PORT, target_of_name
 from lb.http.route_readers import host_name
 from lb.http1.grammar import MalformedError
 from lb.model.forward import TargetRule
+from lb.model.shape import IPV4_PATTERN, IPV6_PATTERN, NAME_PATTERN, PORT_PATTERN, Shape, shape_of, shaped
 from lb.model.values import network, shown, text
 
 __all__ = ["target_rule"]
@@ -20,7 +21,16 @@ _FORMS = (
     "'example.com', '*.example.com', '10.0.0.0/8', '2001:db8::/32', 'example.com:443', '[2001:db8::1]:443' or '*:25'"
 )
 
+_TARGET_PATTERN = rf"(?:\*\.)?(?:{NAME_PATTERN})|\*|{IPV4_PATTERN}|\[{IPV6_PATTERN}\]"
+_SHAPE: Shape = {
+    "anyOf": [
+        shape_of(network),
+        {"type": "string", "pattern": rf"^(?:{_TARGET_PATTERN})(?::{PORT_PATTERN})?$"},
+    ]
+}
 
+
+@shaped(_SHAPE)
 def target_rule(value: object) -> TargetRule:
     """A host name, a wildcard like ``*.example.com``, or ``*``, a network or an address, some with a port."""
     given = text(value)

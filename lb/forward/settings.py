@@ -11,6 +11,7 @@ from lb.http.reference_settings import auth_of, cache_of
 from lb.http.settings import CLIENT_KEYS
 from lb.model.forward import ForwardProtocol, ForwardSettings
 from lb.model.modes import References, complain_of_no_pool
+from lb.model.shape import LOCAL_PATTERN, NOWHERE, Shape, given, list_of, other_than, shaped, table_of, when, whole
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import (
@@ -24,11 +25,11 @@ from lb.model.values import (
     whole_number,
 )
 
-__all__ = ["read_settings"]
+__all__ = ["forward_table", "read_settings"]
 
 _PROTOCOLS: tuple[ForwardProtocol, ...] = get_args(ForwardProtocol)
 
-_KEYS: Mapping[str, Reader[object]] = {
+FORWARD_KEYS: Mapping[str, Reader[object]] = {
     **CLIENT_KEYS,
     "private": boolean,
     "source_address": ip_address,
@@ -48,7 +49,7 @@ def read_settings(
         if table.has(key):
             message = "has no effect: clients name their targets; name a pool of further proxies in 'parents'"
             table.complain(message, table.at(key))
-    values = table.values(_KEYS)
+    values = table.values(FORWARD_KEYS)
     protocols = _protocols(table)
     if protocols:
         values["protocols"] = protocols
@@ -71,6 +72,7 @@ def _protocols(table: Table) -> tuple[ForwardProtocol, ...]:
     return table.each("protocols", _protocol)
 
 
+@shaped({"enum": list(_PROTOCOLS)})
 def _protocol(value: object) -> ForwardProtocol:
     given = text(value)
     for protocol in _PROTOCOLS:
@@ -109,3 +111,34 @@ def _complain_of_contradictions(settings: ForwardSettings, table: Table) -> None
         table.complain("has no effect: 'http' is not among the protocols", table.at("cache"))
     if settings.auth is not None and settings.protocols == ("socks4",):
         table.complain("lets nobody in: 'socks4' has no passwords", table.at("auth"))
+
+
+def forward_table() -> Shape:
+    """Return the shape of what a listener of this mode has beside the keys of every mode."""
+    from lb.http.cache_settings import ROUTE_CACHE_TABLE  # noqa: PLC0415 - a process without caches loads none of it
+
+    elsewhere: Shape = {"type": "string", "not": {"pattern": whole(LOCAL_PATTERN)}}
+    named: Shape = {"anyOf": [{"required": ["auth"]}, given(allow={"minItems": 1})]}
+    return table_of(
+        {
+            **FORWARD_KEYS,
+            "pool": NOWHERE,
+            "servers": NOWHERE,
+            "protocols": list_of(_protocol, least=1),
+            "auth": text,
+            "connect_ports": {"anyOf": [{"const": "any"}, list_of(whole_number(least=1, most=LAST_PORT))]},
+            "allow_to": list_of(target_rule),
+            "deny_to": list_of(target_rule),
+            "parents": text,
+            "cache": ROUTE_CACHE_TABLE,
+        },
+        rules=[
+            when({"anyOf": [given(bind=elsewhere), given(bind={"type": "array", "contains": elsewhere})]}, named),
+            when(given(parents=other_than("")), {"properties": {"source_address": {"const": ""}}}),
+            when(
+                given(protocols={"type": "array", "not": {"contains": {"const": "http"}}}),
+                {"properties": {"cache": {"maxProperties": 0}}},
+            ),
+            when(given(auth={}), {"properties": {"protocols": other_than(["socks4"])}}),
+        ],
+    )

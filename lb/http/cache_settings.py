@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import get_args
 
 from lb.cache.cache_key import KeyTemplate
@@ -12,11 +12,12 @@ from lb.model import CacheSpec, RouteCache
 from lb.model.address import Networks
 from lb.model.cache import IgnoredField, StaleReason
 from lb.model.modes import References
+from lb.model.shape import list_of, shape_of, shaped, table_of, tables_of, when, whole
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import Reader, boolean, byte_size, duration, network, shown, text, whole_number
 
-__all__ = ["read_route_cache"]
+__all__ = ["ROUTE_CACHE_TABLE", "read_route_cache"]
 
 _SMALLEST_SLICE, _LARGEST_SLICE = 4 << 10, 1 << 30
 """Bytes. Each slice is a request of its own, and stored on its own."""
@@ -28,6 +29,13 @@ _STALE_REASONS: tuple[StaleReason, ...] = get_args(StaleReason)
 _IGNORED_FIELDS: tuple[IgnoredField, ...] = get_args(IgnoredField)
 
 
+def _any_case(words: Iterable[str]) -> str:
+    """Return a pattern for words in upper or lower case."""
+    letters = (("".join(f"[{each.upper()}{each}]" if each.isalpha() else each for each in word)) for word in words)
+    return whole("|".join(letters))
+
+
+@shaped({"enum": list(_STALE_REASONS)})
 def _stale_reason(value: object) -> StaleReason:
     given = text(value)
     for reason in _STALE_REASONS:
@@ -36,6 +44,7 @@ def _stale_reason(value: object) -> StaleReason:
     raise ValueError(_not_one_of(_STALE_REASONS, given))
 
 
+@shaped({"type": "string", "pattern": _any_case(_IGNORED_FIELDS)})
 def _ignored_field(value: object) -> IgnoredField:
     given = text(value)
     for name in _IGNORED_FIELDS:
@@ -48,16 +57,19 @@ def _not_one_of(choices: tuple[str, ...], given: str) -> str:
     return f"must be one of {', '.join(choices)}, not {shown(given)}{did_you_mean(given, choices)}"
 
 
+@shaped({"anyOf": [{"const": ""}, shape_of(response_field)]})
 def _status_header(value: object) -> str:
     return response_field(value) if value else text(value)
 
 
+@shaped(shape_of(text))
 def _key(value: object) -> str:
     template = text(value)
     KeyTemplate(template)
     return template
 
 
+@shaped({"type": "string", "pattern": "^(?:cookie|header|query):."})
 def _condition(value: object) -> str:
     """Read ``cookie:NAME``, ``header:NAME`` or ``query:NAME``."""
     condition = text(value)
@@ -71,7 +83,7 @@ def _condition(value: object) -> str:
     return condition
 
 
-_KEYS: Mapping[str, Reader[object]] = {
+ROUTE_CACHE_KEYS: Mapping[str, Reader[object]] = {
     "status_header": _status_header,
     "key": _key,
     "collapse": boolean,
@@ -87,7 +99,7 @@ _KEYS: Mapping[str, Reader[object]] = {
 def read_route_cache(table: Table, references: References) -> RouteCache | None:
     """Read the cache of a route. None if it has no valid zone."""
     zone = _zone(table, references)
-    values = table.values(_KEYS)
+    values = table.values(ROUTE_CACHE_KEYS)
     if table.has("use_stale"):
         values["use_stale"] = frozenset(table.each("use_stale", _stale_reason))
     values["bypass"] = table.each("bypass", _condition)
@@ -121,6 +133,7 @@ def _valid(table: Table) -> tuple[tuple[int | None, float], ...]:
     return tuple(found.items())
 
 
+@shaped({"type": "string", "pattern": "^(?:any|[2-5][0-9]{2})$"})
 def _status(value: object) -> int:
     """Read a status; 0 for ``any``."""
     key = text(value)
@@ -132,3 +145,18 @@ def _status(value: object) -> int:
             f"{did_you_mean(key, ['any'])}"
         )
     return int(key)
+
+
+ROUTE_CACHE_TABLE = table_of(
+    {
+        "zone": text,
+        **ROUTE_CACHE_KEYS,
+        "use_stale": list_of(_stale_reason),
+        "bypass": list_of(_condition),
+        "no_store": list_of(_condition),
+        "ignore": list_of(_ignored_field),
+        "purge": list_of(network),
+        "valid": tables_of(shape_of(duration), _status),
+    },
+    rules=[when({"minProperties": 1}, {"required": ["zone"]})],
+)

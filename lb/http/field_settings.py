@@ -9,20 +9,31 @@ from lb.http.templates import VARIABLES
 from lb.http1.field import CONNECTION, EXPECT, FRAMING, HOP_BY_HOP, HOST, UPGRADE, meaning_of
 from lb.http1.grammar import TOKEN_BYTES, VALUE_BYTES
 from lb.model import HeaderEdits
+from lb.model.shape import Shape, list_of, shape_of, shaped, table_of, tables_of
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import Reader, shown, text
 
-__all__ = ["REQUEST_VARIABLES", "check_variables", "read_header_edits", "request_field", "response_field"]
+__all__ = [
+    "REQUEST_HEADERS_TABLE",
+    "REQUEST_VARIABLES",
+    "RESPONSE_HEADERS_TABLE",
+    "check_variables",
+    "read_header_edits",
+    "request_field",
+    "response_field",
+]
 
 REQUEST_VARIABLES = tuple(name for name in VARIABLES if name not in ("server", "cache_status"))
 """The variables that have a value before there is a response."""
+_FIELD_NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
 _WORD = re.compile(r"\{([a-z_]+)\}")
 
 _OF_THE_CONNECTION = CONNECTION | FRAMING | HOP_BY_HOP | UPGRADE | EXPECT
 """What these say is true of one connection or of one message's length, and is written for each anew."""
 
 
+@shaped({"type": "string", "pattern": _FIELD_NAME})
 def response_field(value: object) -> str:
     """The name of a field that may be changed in a response."""
     name = text(value)
@@ -33,6 +44,7 @@ def response_field(value: object) -> str:
     return name
 
 
+@shaped({"type": "string", "pattern": _FIELD_NAME, "not": {"pattern": "^[Hh][Oo][Ss][Tt]$"}})
 def request_field(value: object) -> str:
     """The name of a field that may be changed in a request."""
     name = response_field(value)
@@ -82,6 +94,7 @@ def _fields(edits: Table, key: str, name: Reader[str], value: Reader[str]) -> tu
 def _field_value(variables: Collection[str]) -> Reader[str]:
     """Return a reader for the value of a field, which may hold these variables."""
 
+    @shaped({"type": "string", "pattern": r"^[^\x00-\x08\x0a-\x1f\x7f]*$"})
     def read(value: object) -> str:
         found = text(value)
         if found.encode().translate(None, VALUE_BYTES):
@@ -90,3 +103,12 @@ def _field_value(variables: Collection[str]) -> Reader[str]:
         return found
 
     return read
+
+
+def _edits(name: Reader[str]) -> Shape:
+    values = shape_of(_field_value(()))
+    return table_of({"set": tables_of(values, name), "add": tables_of(values, name), "remove": list_of(name)})
+
+
+REQUEST_HEADERS_TABLE = _edits(request_field)
+RESPONSE_HEADERS_TABLE = _edits(response_field)

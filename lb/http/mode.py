@@ -8,11 +8,12 @@ from functools import partial
 
 from lb.http.client_connection import ClientConnection, drain
 from lb.http.frontend import HttpFrontend
-from lb.http.settings import read_settings
+from lb.http.settings import http_table, read_settings
 from lb.model import HttpSettings, ListenerSpec, PoolSpec
 from lb.model.address import Client
 from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.modes import References
+from lb.model.shape import Shape
 from lb.model.table import Table
 from lb.pools.pool import Pool
 from lb.proxy.context import ConnectionContext
@@ -37,6 +38,10 @@ class HttpMode(Mode):
         if not has_fast_splicer():
             raise ValueError("mode 'http' needs the fast splicer: it runs on Linux, without LB_SPLICER=portable")
         return read_settings(listener, table, references)
+
+    @classmethod
+    def table(cls) -> Shape:
+        return http_table()
 
     @classmethod
     def explain_request(

@@ -9,6 +9,7 @@ from pathlib import Path
 from lb.http1.grammar import TOKEN_BYTES, MalformedError, is_host
 from lb.http1.target import routing_path, split_absolute
 from lb.model.http import Rate
+from lb.model.shape import IPV6_PATTERN, shape_of, shaped, whole
 from lb.model.values import Reader, file_name, shown, text
 from lb.net.files import read_file
 
@@ -36,6 +37,7 @@ _URL_PATH = re.compile(r"(?:/(?:[!$&-;=@-Z_a-z~]|%[0-9A-Fa-f]{2})*)?")
 _LAST_PORT = 65_535
 
 
+@shaped({"type": "string", "pattern": r"^[^\x00-\x1f\x7f]+$", "maxLength": _LONGEST_NAME})
 def route_name(value: object) -> str:
     """A name for logs and metrics."""
     found = text(value)
@@ -44,6 +46,7 @@ def route_name(value: object) -> str:
     return found
 
 
+@shaped({"type": "string", "pattern": whole(rf"(?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[{IPV6_PATTERN}\]")})
 def host_name(value: object) -> str:
     """A host name or address without a port, or a wildcard like ``*.example.com``. Returned in lower case."""
     given = text(value)
@@ -66,6 +69,7 @@ def _is_ipv6(name: str) -> bool:
         return False
 
 
+@shaped({"type": "string", "pattern": r"^=?/[^?]*$", "not": {"pattern": rf"{_ESCAPE.pattern}|^/(?:.*/)?\*$"}})
 def path_and_kind(value: object) -> tuple[str, bool]:
     """A path, and whether it is exact (``=/a``) or a prefix."""
     given = text(value)
@@ -93,6 +97,7 @@ def _decoded_path(path: str) -> str:
     return path
 
 
+@shaped({"type": "string", "pattern": r"^[!#$%&'*+.^_`|~0-9A-Z-]+$", "not": {"const": "CONNECT"}})
 def method_name(value: object) -> str:
     """A method, as in requests."""
     method = text(value)
@@ -105,12 +110,14 @@ def method_name(value: object) -> str:
     return method
 
 
+@shaped({"type": "string", "pattern": r"^(?:/[^?]*)?$", "not": {"pattern": _ESCAPE.pattern}})
 def prefix_stripped(value: object) -> str:
     """A prefix that is taken off a path: whole segments, without a slash at the end. Empty = none."""
     given = text(value)
     return _decoded_path(given).rstrip("/") if given else ""
 
 
+@shaped({"type": "string", "pattern": whole(_URL_PATH.pattern)})
 def prefix_added(value: object) -> str:
     """A prefix that is put before a path, as a server gets it, without a slash at the end. Empty = none."""
     given = text(value)
@@ -119,6 +126,7 @@ def prefix_added(value: object) -> str:
     return given.rstrip("/")
 
 
+@shaped({"type": "string", "minLength": 1})
 def host_header(value: object) -> str:
     """What a server sees as Host: ``client``, ``server`` or a host."""
     given = text(value)
@@ -127,6 +135,7 @@ def host_header(value: object) -> str:
     return given
 
 
+@shaped({"type": "string", "pattern": r"^(?:https?://[!-~]+)?$"})
 def url(value: object) -> str:
     """A URL of http or https; empty = none."""
     given = text(value)
@@ -146,6 +155,7 @@ def url(value: object) -> str:
 def secret_bytes(directory: Path) -> Reader[bytes]:
     """Return a reader for the name of a file with a secret: its bytes, without the last newline. Empty = no file."""
 
+    @shaped(shape_of(text))
     def read(value: object) -> bytes:
         if value == "":
             return b""
@@ -161,6 +171,7 @@ def secret_bytes(directory: Path) -> Reader[bytes]:
     return read
 
 
+@shaped({"anyOf": [{"const": 0}, {"type": "string", "pattern": whole(f"0|{_RATE.pattern}")}]})
 def request_rate(value: object) -> Rate:
     """A number of requests and a unit of time, such as ``20/s``; 0 = no limit."""
     if value == "0" or (value == 0 and not isinstance(value, bool | float)):

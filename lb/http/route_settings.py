@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from lb.http.field_settings import read_header_edits, request_field
+from lb.http.field_settings import REQUEST_HEADERS_TABLE, RESPONSE_HEADERS_TABLE, read_header_edits, request_field
 from lb.http.reference_settings import auth_of, cache_of
 from lb.http.route_names import named, problems, specificity
 from lb.http.route_readers import (
@@ -21,14 +21,15 @@ from lb.http.route_readers import (
     secret_bytes,
     url,
 )
-from lb.http.target_settings import read_target
+from lb.http.target_settings import TARGET_KEYS, TARGET_RULES, read_target
 from lb.model import Files, RouteCache, RouteSpec, Secret, ToMedia, ToPool
 from lb.model.media import MEDIA_KEY
 from lb.model.modes import References
+from lb.model.shape import Shape, given, list_of, one_or_list, other_than, table_of, when
 from lb.model.table import Table
-from lb.model.values import Reader, boolean, byte_size, whole_number
+from lb.model.values import Reader, boolean, byte_size, text, whole_number
 
-__all__ = ["read_routes"]
+__all__ = ["read_routes", "route_table"]
 
 _SLOWEST = 1024
 """Bytes a second. With less, a response would move in steps of a few bytes."""
@@ -36,7 +37,7 @@ _SLOWEST = 1024
 _LARGEST = 10**15 - 1
 """Bytes of a body: 15 digits, as of a Content-Length."""
 
-_ROUTE: Mapping[str, Reader[object]] = {
+ROUTE_KEYS: Mapping[str, Reader[object]] = {
     "name": route_name,
     "strip_prefix": prefix_stripped,
     "add_prefix": prefix_added,
@@ -81,7 +82,7 @@ def _route(table: Table, references: References) -> RouteSpec:
     target = read_target(table, references)
     hosts = _hosts(table)
     path, exact = table.value("path", path_and_kind) or ("/", False)
-    values = {"name": "", **table.values(_ROUTE)}
+    values = {"name": "", **table.values(ROUTE_KEYS)}
     route = RouteSpec(
         target=target or ToPool(""),
         hosts=hosts,
@@ -161,3 +162,30 @@ def _without_effect(route: RouteSpec) -> Iterator[tuple[str, str]]:
 
 def _below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
+
+
+def route_table() -> Shape:
+    """Return the shape of a route."""
+    from lb.http.cache_settings import ROUTE_CACHE_TABLE  # noqa: PLC0415 - a process without caches loads none of it
+
+    return table_of(
+        {
+            **TARGET_KEYS,
+            "host": one_or_list(host_name, least=1),
+            "path": path_and_kind,
+            "methods": list_of(method_name),
+            **ROUTE_KEYS,
+            "request_headers": REQUEST_HEADERS_TABLE,
+            "response_headers": RESPONSE_HEADERS_TABLE,
+            "auth": text,
+            "auth_headers": list_of(request_field),
+            "cache": ROUTE_CACHE_TABLE,
+            "viewer_secret_file": text,
+        },
+        rules=[
+            *TARGET_RULES,
+            when(given(auth_headers={"minItems": 1}), given(forward_auth=other_than(""))),
+            when(given(burst=other_than(RouteSpec("", ToPool("")).burst)), given(rate={"not": {"enum": [0, "0"]}})),
+            when(given(limit_rate_after={"not": {"enum": [0, "0"]}}), given(limit_rate={"not": {"enum": [0, "0"]}})),
+        ],
+    )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lb.http.route_settings import read_routes
+from lb.http.route_settings import read_routes, route_table
 from lb.model import HttpSettings
 from lb.model.address import Networks
 from lb.model.modes import References, complain_of_no_pool
+from lb.model.shape import NOWHERE, Shape, given, list_of, shape_of, shaped, table_of, when
 from lb.model.table import Table
 from lb.model.values import (
     Reader,
@@ -20,7 +21,7 @@ from lb.model.values import (
     whole_number,
 )
 
-__all__ = ["CLIENT_KEYS", "read_settings"]
+__all__ = ["CLIENT_KEYS", "http_table", "read_settings"]
 
 _SMALLEST_HEADER, _LARGEST_HEADER = 1024, 1 << 20
 """Bytes. A browser's request has about 1 KiB; each connection may hold as much memory as the limit says."""
@@ -28,6 +29,7 @@ _LARGEST_BODY = 10**15 - 1
 """A Content-Length has at most 15 digits."""
 
 
+@shaped(shape_of(byte_size(_SMALLEST_HEADER, _LARGEST_HEADER)))
 def _header_size(value: object) -> int:
     """Read the limit of a head."""
     return whole_number(_SMALLEST_HEADER, _LARGEST_HEADER)(byte_size()(value))
@@ -73,3 +75,21 @@ def _pool_of(listener: str, table: Table, references: References) -> str:
 def _trusted_proxies(table: Table) -> Networks:
     found = (table.convert(value, network, path) for path, value in table.items("trusted_proxies"))
     return Networks(tuple(each for each in found if each))
+
+
+def http_table() -> Shape:
+    """Return the shape of what a listener of this mode has beside the keys of every mode."""
+    return table_of(
+        {
+            "pool": text,
+            "servers": {},
+            "routes": list_of(route_table()),
+            "trusted_proxies": list_of(network),
+            "h2c": boolean,
+            **CLIENT_KEYS,
+        },
+        rules=[
+            {"not": {"required": ["pool", "servers"]}},
+            when(given(h2c={"const": True}, tls={}), {"properties": {"h2c": NOWHERE}}),
+        ],
+    )

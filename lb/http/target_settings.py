@@ -11,11 +11,12 @@ from lb.model import Files, Redirect, Respond, ToMedia, ToPool
 from lb.model.http import RouteTarget
 from lb.model.media import LIVE_POOL, VOD_POOL
 from lb.model.modes import References, complain_of_no_pool
+from lb.model.shape import NOWHERE, Keys, Shape, given, shape_of, shaped, when
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import Reader, file_name, shown, text, whole_number
 
-__all__ = ["read_target"]
+__all__ = ["TARGET_KEYS", "TARGET_RULES", "read_target"]
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITHOUT_BODY = (204, 205, 304)
@@ -51,6 +52,7 @@ def _files(route: Table, references: References) -> Files | None:
 def _directory(start: Path) -> Reader[str]:
     """Return a reader for a directory, which must exist. Links in its name are followed for each request."""
 
+    @shaped(shape_of(file_name))
     def read(value: object) -> str:
         given = file_name(value)
         found = (start / given).absolute()
@@ -70,6 +72,7 @@ def _redirect(route: Table, references: References) -> Redirect | None:  # noqa:
     return None if location is None else Redirect(location, **({} if status is None else {"status": status}))
 
 
+@shaped({"type": "string", "pattern": "^[!-~]+$"})
 def _location(value: object) -> str:
     """Read a URL or a path, with variables."""
     location = text(value)
@@ -79,6 +82,7 @@ def _location(value: object) -> str:
     return location
 
 
+@shaped({"enum": list(_REDIRECTS)})
 def _redirect_status(value: object) -> int:
     if value not in _REDIRECTS or isinstance(value, float):
         raise ValueError(f"must be one of {', '.join(map(str, _REDIRECTS))}, not {shown(value)}")
@@ -111,3 +115,19 @@ _TARGETS: Mapping[str, Callable[[Table, References], RouteTarget | None]] = {
     "redirect": _redirect,
     "respond": _respond,
 }
+
+
+TARGET_KEYS: Keys = {
+    "pool": text,
+    "media": text,
+    "files": file_name,
+    "redirect": _location,
+    "respond": text,
+    "status": whole_number(200, 599),
+}
+TARGET_RULES: tuple[Shape, ...] = (
+    {"oneOf": [{"required": [key]} for key in _TARGETS]},
+    {"dependencies": {key: {"properties": {"status": NOWHERE}} for key in ("pool", "media", "files")}},
+    when(given(redirect={}), {"properties": {"status": shape_of(_redirect_status)}}),
+    when(given(respond={"minLength": 1}), {"properties": {"status": {"not": {"enum": list(_WITHOUT_BODY)}}}}),
+)

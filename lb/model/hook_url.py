@@ -5,10 +5,12 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from lb.model.address import Address
+from lb.model.shape import shaped
 
 __all__ = ["hook_url"]
 
 
+@shaped({"type": "string", "pattern": '^(?:https?://[!"$-~]+)?$'})
 def hook_url(value: object) -> str:
     """Read a URL of http or https; "" is none. Raises ValueError, whose text does not show it: it may hold a login."""
     if not isinstance(value, str):

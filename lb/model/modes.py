@@ -20,11 +20,12 @@ from lb.model.listener import ListenerSpec, ModeSettings
 from lb.model.media import MediaSpec
 from lb.model.plugin import Registry
 from lb.model.pool import PoolSpec
+from lb.model.shape import Shape
 from lb.model.suggestion import did_you_mean
 from lb.model.table import Table
 from lb.model.values import shown
 
-__all__ = ["ModeBase", "References", "complain_of_no_pool", "load"]
+__all__ = ["ModeBase", "References", "complain_of_no_pool", "load", "names"]
 
 
 @attrs.frozen
@@ -57,6 +58,11 @@ class ModeBase(abc.ABC):
 
         The caller reads the keys that all listeners have; the table reports unknown keys.
         """
+
+    @classmethod
+    def table(cls) -> Shape | None:
+        """Return the shape of a table with the mode's own keys, for ``lb schema``; None for any keys."""
+        return None
 
     @classmethod
     def explain_request(
@@ -97,3 +103,4 @@ _REGISTRY = Registry(
 )
 
 load = _REGISTRY.load
+names = _REGISTRY.names

@@ -20,6 +20,16 @@ import attrs
 
 from lb.model.address import Address
 from lb.model.listener import Share
+from lb.model.shape import (
+    HOST_PATTERN,
+    IPV4_PATTERN,
+    IPV6_PATTERN,
+    PORT_PATTERN,
+    UNIX_PATTERN,
+    shape_of,
+    shaped,
+    whole,
+)
 from lb.model.suggestion import did_you_mean
 
 __all__ = [
@@ -59,10 +69,18 @@ _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _DURATION = re.compile(
     rf"(?:(?P<h>{_NUMBER})h)?(?:(?P<m>{_NUMBER})m)?(?:(?P<s>{_NUMBER})s)?(?:(?P<ms>{_NUMBER})ms)?",
 )
+_SPELT_DURATION = "|".join(
+    f"{_NUMBER}{first}" + "".join(f"(?:{_NUMBER}{unit})?" for unit in others)
+    for first, *others in (("h", "m", "s", "ms"), ("m", "s", "ms"), ("s", "ms"), ("ms",))
+)
+"""The same for JSON Schema, where a pattern with nothing in it would be one too many."""
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _SIZE = re.compile(r"(?P<number>[0-9]{1,10})(?P<unit>|KiB|MiB|GiB)")
 _SIZE_UNITS = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_OWNER = "[A-Za-z0-9_.$-]+(?::[A-Za-z0-9_.$-]+)?|:[A-Za-z0-9_.$-]+"
+_FILE_MODE = "0?[0-7]{3}"
 _VARIABLE = re.compile(r"\$\{\w+\}")
+_SHORTEST_INTERVAL = 0.01  # seconds; a thousand checks a second of one server are a mistake
 _LARGEST = 2**31 - 1  # what C interfaces such as listen(2) take
 _DEEPEST = 20  # nesting levels in a plug-in option: an estimate, far below Python's recursion limit
 _LONGEST_SHOWN = 60  # characters of an invalid value in a message, so that the message fits on a line
@@ -83,6 +101,7 @@ def shown(value: object) -> str:
     return str(value)
 
 
+@shaped({"type": "string"})
 def text(value: object) -> str:
     """Any string."""
     if not isinstance(value, str):
@@ -90,6 +109,7 @@ def text(value: object) -> str:
     return value
 
 
+@shaped({"type": "string", "not": {"pattern": _VARIABLE.pattern}})
 def secret(value: object) -> str:
     """Any string. Messages never show the value: a value of another type may be a secret without its quotes."""
     if not isinstance(value, str):
@@ -101,6 +121,7 @@ def secret(value: object) -> str:
     return value
 
 
+@shaped({"type": "string", "pattern": r"^[^/\x00-\x1f\x7f]+$"})
 def name(value: object) -> str:
     """The name of a listener, pool or server. It appears in logs and in paths like ``pool/server``."""
     found = text(value)
@@ -111,6 +132,7 @@ def name(value: object) -> str:
     return found
 
 
+@shaped({"type": "string", "pattern": r"^[^\x00]+$"})
 def file_name(value: object) -> str:
     """The path of a file."""
     path = text(value)
@@ -121,6 +143,7 @@ def file_name(value: object) -> str:
     return path
 
 
+@shaped({"type": "boolean"})
 def boolean(value: object) -> bool:
     """``true`` or ``false``."""
     if not isinstance(value, bool):
@@ -131,6 +154,7 @@ def boolean(value: object) -> bool:
 def whole_number(least: int = 0, most: int = _LARGEST) -> Reader[int]:
     """Return a reader for an integer from ``least`` to ``most``. It rejects booleans."""
 
+    @shaped({"type": "integer", "minimum": least, "maximum": most})
     def read(value: object) -> int:
         if not isinstance(value, int) or isinstance(value, bool):
             raise ValueError(f"must be a whole number, not {shown(value)}")
@@ -143,6 +167,7 @@ def whole_number(least: int = 0, most: int = _LARGEST) -> Reader[int]:
     return read
 
 
+@shaped({"type": "number", "minimum": 0, "maximum": 1})
 def share(value: object) -> Share:
     """A fraction, a number from 0 to 1."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
@@ -150,6 +175,7 @@ def share(value: object) -> Share:
     return Share(value)
 
 
+@shaped({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": _MOST_WORKERS}]})
 def workers(value: object) -> int | Literal["auto"]:
     """The number of worker processes, or ``"auto"``."""
     if value == "auto":
@@ -163,6 +189,7 @@ def choice(spec: type, key: str) -> Reader[str]:
     """Return a reader for one of the values that the model's ``spec.key`` allows."""
     choices: tuple[str, ...] = get_args(_types_of(spec)[key])
 
+    @shaped({"enum": list(choices)})
     def read(value: object) -> str:
         if value in choices:
             return str(value)
@@ -180,6 +207,7 @@ def _types_of(spec: type) -> dict[str, object]:
 def address(directory: Path | None) -> Reader[Address]:
     """Return a reader for an address to listen on. Paths of unix sockets are relative to ``directory``."""
 
+    @shaped({"type": "string", "pattern": whole(f"{UNIX_PATTERN}|{HOST_PATTERN}?:(?:{PORT_PATTERN}|0{{1,5}})")})
     def read(value: object) -> Address:
         return Address.parse(text(value), directory)
 
@@ -192,6 +220,7 @@ def server_address(directory: Path | None) -> Reader[Address]:
     A host alone has port 0: the port that the client came to. Paths of unix sockets are relative to ``directory``.
     """
 
+    @shaped({"type": "string", "pattern": whole(f"{UNIX_PATTERN}|{HOST_PATTERN}(?::{PORT_PATTERN})?")})
     def read(value: object) -> Address:
         given = text(value)
         if _is_host_alone(given):
@@ -213,6 +242,7 @@ def _is_host_alone(given: str) -> bool:
     return bool(given) and (given.endswith("]") or ":" not in given)
 
 
+@shaped({"type": "string", "pattern": r"^[^\x00-\x1f\x7f]*$"})
 def account(value: object) -> str:
     """The name of a user or group of this host; empty for none."""
     found = text(value)
@@ -221,18 +251,20 @@ def account(value: object) -> str:
     return found
 
 
+@shaped({"type": "string", "pattern": whole(_OWNER)})
 def owner(value: object) -> str:
     """The owner of a file, as chown(1) takes it: ``user``, ``user:group`` or ``:group``."""
     found = text(value)
-    if not re.fullmatch(r"[A-Za-z0-9_.$-]*(?::[A-Za-z0-9_.$-]+)?", found) or not found:
+    if not re.fullmatch(_OWNER, found):
         raise ValueError(f"must be 'user', 'user:group' or ':group', not {shown(found)}")
     return found
 
 
+@shaped({"type": "string", "pattern": whole(_FILE_MODE)})
 def file_mode(value: object) -> int:
     """The permissions of a file, as chmod(1) takes them: octal digits in a string."""
     found = text(value) if isinstance(value, str) else ""
-    if not re.fullmatch(r"0?[0-7]{3}", found):
+    if not re.fullmatch(_FILE_MODE, found):
         raise ValueError(f"must be octal digits in a string, as in '0660', not {shown(value)}")
     return int(found, 8)
 
@@ -240,6 +272,14 @@ def file_mode(value: object) -> int:
 def byte_size(least: int = 0, most: int = _LARGEST) -> Reader[int]:
     """Return a reader for a number of bytes, ``"256KiB"`` or a whole number: 0, or from ``least`` to ``most``."""
 
+    units = "|".join(unit for unit in _SIZE_UNITS if unit)
+    numbers: dict[str, object] = (
+        {"minimum": 0, "maximum": most}
+        if not least
+        else {"anyOf": [{"type": "string"}, {"const": 0}, {"minimum": least, "maximum": most}]}
+    )
+
+    @shaped({"type": ["string", "integer"], "pattern": f"^[0-9]{{1,10}}(?:{units})?$", **numbers})
     def read(value: object) -> int:
         match = _SIZE.fullmatch(value) if isinstance(value, str) else None
         if match is None and (not isinstance(value, int) or isinstance(value, bool)):
@@ -256,6 +296,9 @@ def byte_size_text(count: int) -> str:
     return next(f"{count // size}{unit}" for unit, size in units if not count % size) if count else "0"
 
 
+@shaped(
+    {"type": "string", "pattern": whole(f"{IPV4_PATTERN}(?:/(?:3[0-2]|[12]?[0-9]))?|{IPV6_PATTERN}(?:/[0-9]{{1,3}})?")}
+)
 def network(value: object) -> str:
     """A network in CIDR form, ``10.0.0.0/8`` or ``2001:db8::/32``. A bare address is a network of one address.
 
@@ -276,6 +319,7 @@ def network(value: object) -> str:
     return cidr
 
 
+@shaped({"type": "string", "pattern": whole(f"(?:{IPV4_PATTERN}|{IPV6_PATTERN}(?:%.+)?)?")})
 def ip_address(value: object) -> str:
     """Read an IP address, or an empty text."""
     given = text(value)
@@ -285,6 +329,7 @@ def ip_address(value: object) -> str:
         raise ValueError(f"must be an IP address without a port, like '10.0.0.9', not {shown(given)}") from error
 
 
+@shaped({"type": ["string", "number"], "pattern": whole(f"0|{_SPELT_DURATION}"), "minimum": 0, "maximum": _LARGEST})
 def duration(value: object) -> float:
     """A duration in seconds, from ``"250ms" "0.5s" "2s" "1m30s" "1h"``, ``"0"`` or a number of seconds."""
     if isinstance(value, str):
@@ -315,6 +360,7 @@ def _spelt_duration(value: str) -> float:
     return seconds
 
 
+@shaped({**shape_of(duration), "exclusiveMinimum": 0, "not": {"type": "string", "pattern": r"^[0.hms]*$"}})
 def duration_above_zero(value: object) -> float:
     """A duration above 0: with 0 it would be a busy loop or a certain failure."""
     seconds = duration(value)
@@ -323,9 +369,13 @@ def duration_above_zero(value: object) -> float:
     return seconds
 
 
-_SHORTEST_INTERVAL = 0.01  # seconds; a thousand checks a second of one server are a mistake
-
-
+@shaped(
+    {
+        **shape_of(duration),
+        "minimum": _SHORTEST_INTERVAL,
+        "not": {"type": "string", "pattern": whole(r"[0.hms]*|0*[0-9](?:\.[0-9]*)?ms")},
+    }
+)
 def interval(value: object) -> float:
     """An interval: a duration of 10 ms or more, so that what it repeats costs a bounded share of the CPU."""
     seconds = duration(value)
@@ -334,6 +384,7 @@ def interval(value: object) -> float:
     return seconds
 
 
+@shaped(shape_of(duration))
 def duration_or_never(value: object) -> float:
     """A duration where 0 means never: ``math.inf``."""
     return duration(value) or math.inf
@@ -351,6 +402,7 @@ def duration_text(seconds: float) -> str:
     return "".join(part for part, amount in parts if amount)
 
 
+@shaped({})
 def plain(value: object, levels: int = _DEEPEST) -> object:
     """A plug-in option. Lists become tuples and tables tuples of pairs, so that the value is immutable."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from lb.model import ListenerSpec, TcpSettings
 from lb.model.modes import References
+from lb.model.shape import Shape
 from lb.model.table import Table
 from lb.pools.pool import Pool
 from lb.proxy.context import ConnectionContext
@@ -17,7 +18,7 @@ from lb.proxy.tls_filters import SniFilter
 from lb.tcp.connection import Connection
 from lb.tcp.explained import Sampler
 from lb.tcp.frontend import Frontend
-from lb.tcp.settings import read_settings
+from lb.tcp.settings import TCP_TABLE, read_settings
 
 __all__ = ["TcpMode"]
 
@@ -35,6 +36,10 @@ class TcpMode(Mode):
     @classmethod
     def read_settings(cls, listener: str, table: Table, references: References) -> TcpSettings:
         return read_settings(listener, table, references.pools)
+
+    @classmethod
+    def table(cls) -> Shape:
+        return TCP_TABLE
 
     def configure(self, spec: ListenerSpec, pools: Mapping[str, Pool]) -> None:
         settings = spec.settings

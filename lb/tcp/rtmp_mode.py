@@ -8,6 +8,7 @@ import socket
 from lb.model import TcpSettings
 from lb.model.media import RTMP_POOL
 from lb.model.modes import References
+from lb.model.shape import Shape, table_of
 from lb.model.table import Table
 from lb.proxy.context import ConnectionContext
 from lb.relay.epoll_gathering import GatheringReads
@@ -49,3 +50,7 @@ class RtmpMode(TcpMode):
         if not references.media.live:
             raise ValueError("mode 'rtmp' needs an application for its streams, as in [media.live.live]")
         return TcpSettings(RTMP_POOL, idle_timeout=math.inf)
+
+    @classmethod
+    def table(cls) -> Shape:
+        return table_of({})

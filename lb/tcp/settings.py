@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from lb.model import PoolSpec, TcpSettings
 from lb.model.modes import complain_of_no_pool
+from lb.model.shape import NOWHERE, Shape, shape_of, table_of, when
 from lb.model.table import Table
 from lb.model.values import Reader, duration_or_never, share, text
 
-__all__ = ["read_settings"]
+__all__ = ["TCP_TABLE", "read_settings"]
 
-_KEYS: Mapping[str, Reader[object]] = {
+TCP_KEYS: Mapping[str, Reader[object]] = {
     "idle_timeout": duration_or_never,
     "half_close_timeout": duration_or_never,
     "explain_sample": share,
@@ -24,7 +25,7 @@ def read_settings(listener: str, table: Table, pools: Mapping[str, PoolSpec]) ->
     """Read the settings of one listener. Errors are reported to ``table``."""
     pool = _pool_of(listener, table, pools)
     sni = _sni(table, pool, pools)
-    return TcpSettings(pool, sni=sni, no_tls=_pool_in_sni("no_tls", table) or "", **table.values(_KEYS))
+    return TcpSettings(pool, sni=sni, no_tls=_pool_in_sni("no_tls", table) or "", **table.values(TCP_KEYS))
 
 
 def _pool_of(listener: str, table: Table, pools: Mapping[str, PoolSpec]) -> str:
@@ -100,3 +101,21 @@ def _chosen_pool(key: str, pools: Mapping[str, PoolSpec], table: Table) -> str |
 def _check_pool(pool: str, pools: Mapping[str, PoolSpec], table: Table, path: str) -> None:
     if pool in pools and pools[pool].tls is not None:
         table.complain(f"the pool {pool!r} has 'tls', but 'sni' passes through traffic that is already encrypted", path)
+
+
+_SNI_TABLE: Shape = {
+    "type": "object",
+    "additionalProperties": shape_of(text),
+    "propertyNames": {"pattern": rf"^(?:no_tls|{_NAME.pattern.replace('a-z', 'A-Za-z')}\.?)$"},
+}
+TCP_TABLE = table_of(
+    {"pool": text, "servers": {}, **TCP_KEYS, "sni": _SNI_TABLE},
+    rules=[
+        {"not": {"required": ["pool", "servers"]}},
+        {"not": {"required": ["sni", "tls"]}},
+        when(
+            {"properties": {"sni": {"required": ["default"]}}, "required": ["sni"]},
+            {"properties": {"pool": NOWHERE, "servers": NOWHERE}},
+        ),
+    ],
+)
