@@ -43,6 +43,7 @@ CONFIGURATION = {
     "[process]": (model.ProcessSpec, set()),
     "[log]": (model.LogSpec, set()),
     "[admin]": (model.AdminSpec, {"token_file"}),
+    "[announce]": (model.AnnounceSpec, set()),
     "[listeners.NAME]": (model.ListenerSpec, {"servers"} | TCP_KEYS),
     "[[listeners.NAME.routes]]": (
         model.RouteSpec,
@@ -150,6 +151,10 @@ EVERY_DEFAULT = f"""
 {defaults("[process]")}
 [log]
 {defaults("[log]")}
+[announce]
+addresses = ["203.0.113.5"]
+interface = "lo"
+{defaults("[announce]")}
 [listeners.web]
 bind = ":80"
 {defaults("[listeners.NAME]")}
@@ -168,7 +173,10 @@ address = "10.0.0.1:80"
 
 
 def test_the_defaults_in_the_reference_are_those_of_the_code():
-    least = '[listeners.web]\nbind = ":80"\nservers = ["10.0.0.1:80"]'
+    least = """
+        announce = { addresses = ["203.0.113.5"], interface = "lo" }
+        listeners.web = { bind = ":80", servers = ["10.0.0.1:80"] }
+    """
     assert parse(EVERY_DEFAULT, "reference") == parse(least, "least")
     found = '[[pools.web.servers]]\ndns = "web.internal"\nport = 80\n'
     outlier = f"{EVERY_DEFAULT}{found}[pools.web.outlier]\n{defaults('[pools.NAME.outlier]')}"
@@ -309,9 +317,10 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     monkeypatch.setattr(config_table.Table, "finish", record_keys)
     parse(f'{EVERY_DEFAULT}[[pools.web.servers]]\ndns = "web.internal"\nport = 80', "reference")
     assert known == {
-        "": {"process", "log", "admin", "listeners", "pools", "users", "caches", "media"},
+        "": {"process", "log", "admin", "announce", "listeners", "pools", "users", "caches", "media"},
         "process": {*documented("[process]")},
         "log": {*documented("[log]")},
+        "announce": {*documented("[announce]")},
         "listeners.web": {*documented("[listeners.NAME]")},
         "pools.web": {*documented("[pools.NAME]")},
         "pools.web.strategy": {"name"},

@@ -20,11 +20,12 @@ from lb.admin.playback import page_policy, stream_urls
 from lb.admin.process import Process
 from lb.admin.recent_requests import RecentRequests
 from lb.admin.routes import Routes
-from lb.admin.status import ready, shown_pools, status
+from lb.admin.status import announce_status, status
 from lb.admin.streams import figures_of, streams_of, viewers
 from lb.config.load import ConfigError
 from lb.control.balancer import Balancer, why_rejected
 from lb.control.overrides import Override
+from lb.control.readiness import without_server
 from lb.explain.explain import expected_share
 from lb.model.connection import ConnectionFilter
 from lb.model.values import shown, whole_number
@@ -102,7 +103,7 @@ class AdminRoutes:
     async def readyz(self, _request: AdminRequest) -> AdminResponse:
         if self._balancer.stop_begun:
             return AdminResponse(b"stopping\n", status=503)
-        without = ready(self._balancer)
+        without = without_server(self._balancer.shown_pools)
         if without:
             return AdminResponse(f"no available server: {', '.join(without)}\n".encode(), status=503)
         return AdminResponse(b"ok\n")
@@ -110,6 +111,7 @@ class AdminRoutes:
     async def status(self, request: AdminRequest) -> AdminResponse:
         stats, media = await figures_of(self._balancer)
         document = await status(self._balancer, stats, media, self._recent)
+        document["announce"] = announce_status(self._process.announcer)
         document["stream_urls"] = stream_urls(self._balancer, request.headers.get("host", ""))
         document["events"] = [entry.fields for entry in self._process.feed.last(20)]
         return AdminResponse((await _encoded(document)).encode(), "application/json")
@@ -119,7 +121,7 @@ class AdminRoutes:
         stats, media = await figures_of(self._balancer)
         servers = []
         async for pool, backend in in_turns(
-            [(p, b) for p in shown_pools(balancer).values() for b in p.backends.values()]
+            [(p, b) for p in balancer.shown_pools.values() for b in p.backends.values()]
         ):
             up, weight = backend.health.serving, backend.spec.effective_weight
             servers.append(ServerFigures(pool.name, backend.name, up, backend.state, backend.active, weight))
@@ -137,6 +139,7 @@ class AdminRoutes:
             late_checks=balancer.late_checks,
             reloads=dict(self._process.feed.reloads),
             discovery_failures=dict(balancer.discovery_failures),
+            announced=self._process.announcer.standing,
             log_lines_dropped=self._process.feed.lines_dropped,
         )
         lines = [line async for line in in_turns(exposition(values))]
@@ -259,7 +262,7 @@ class AdminRoutes:
         return json_response({"closed": closed})
 
     def _find(self, pool: str, server: str) -> Backend:
-        if pool not in shown_pools(self._balancer):
+        if pool not in self._balancer.shown_pools:
             raise HttpError(404, f"there is no pool {shown(pool)}")
         if server not in self._balancer.pools[pool].backends:
             raise HttpError(404, f"the pool {pool!r} has no server {shown(server)}")

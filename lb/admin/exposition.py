@@ -55,6 +55,8 @@ class Values:
     """Count per result."""
     discovery_failures: Mapping[str, int]
     """Count per pool."""
+    announced: Mapping[str, int]
+    """1 per announced address that stands, 0 per one that does not."""
     log_lines_dropped: int
 
 
@@ -206,6 +208,8 @@ def _process(values: Values) -> Iterator[str]:
     yield from _counter("lb_reloads_total", "Configuration reloads.", _by("result", values.reloads))
     failures = _by("pool", values.discovery_failures)
     yield from _counter("lb_discovery_failures_total", "Failed discovery lookups.", failures)
+    announced = _by("address", values.announced)
+    yield from _gauge("lb_announced", "1 while the announced address stands on its interface, else 0.", announced)
     dropped = values.log_lines_dropped
     yield from _counter(
         "lb_log_lines_dropped_total", "Log lines dropped because their reader was too slow.", [("", dropped)]

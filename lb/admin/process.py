@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lb.admin.feed import Feed
+from lb.announce.announcer import Announcer
 from lb.control.balancer import Balancer
 from lb.events import Sink
 
@@ -25,6 +26,7 @@ class Process(Protocol):
     """The running balancer."""
 
     balancer: Balancer
+    announcer: Announcer
     feed: Feed
     file: ConfigFile
 

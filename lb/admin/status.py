@@ -13,6 +13,7 @@ from lb.admin.recent_requests import RecentRequests, http_listeners
 from lb.admin.request_status import requests_of
 from lb.admin.streams import streams_of
 from lb.admin.utc_text import utc_text
+from lb.announce.announcer import Announcer
 from lb.control.balancer import Balancer
 from lb.control.overrides import Override
 from lb.dataplane.forwarded import Forwarded
@@ -22,9 +23,8 @@ from lb.model.stream_status import MediaSnapshot
 from lb.model.top_keys import TopKeys
 from lb.net.cooperate import in_turns
 from lb.pools.backend import Backend
-from lb.pools.pool import Pool
 
-__all__ = ["ready", "shown_pools", "status"]
+__all__ = ["announce_status", "status"]
 
 MOST_TARGETS = 20
 """Targets of a forward proxy that are listed."""
@@ -83,7 +83,7 @@ def _targets(counts: TopKeys) -> list[dict[str, object]]:
 async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
     figures = stats.figures
     pools: dict[str, object] = {}
-    for name, pool in shown_pools(balancer).items():
+    for name, pool in balancer.shown_pools.items():
         servers: dict[str, object] = {}
         available = 0
         async for backend in in_turns(list(pool.backends.values())):
@@ -105,10 +105,18 @@ async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
     return pools
 
 
-def shown_pools(balancer: Balancer) -> dict[str, Pool]:
-    """Return the pools but those of media: their servers are processes of the balancer."""
-    internal = balancer.config.media.pools
-    return {name: pool for name, pool in balancer.pools.items() if name not in internal}
+def announce_status(announcer: Announcer) -> dict[str, object] | None:
+    """Return what is announced; None without ``[announce]``."""
+    spec = announcer.spec
+    if spec is None:
+        return None
+    addresses = [str(address) for address in spec.addresses]
+    return {
+        "addresses": addresses,
+        "interface": spec.interface,
+        "up": announcer.up,
+        "since": utc_text(announcer.since),
+    }
 
 
 def _ended(figures: Counters) -> dict[str, int]:
@@ -117,15 +125,6 @@ def _ended(figures: Counters) -> dict[str, int]:
     for (_, _, _, reason), count in figures.connections.items():
         counts[reason] += count
     return dict(counts.most_common())
-
-
-def ready(balancer: Balancer) -> list[str]:
-    """Return the pools that have no available server. The balancer is ready if there are none."""
-    return [
-        name
-        for name, pool in shown_pools(balancer).items()
-        if not any(backend.available for backend in pool.backends.values())
-    ]
 
 
 def _server(backend: Backend, total: int, override: Override | None) -> dict[str, object]:

@@ -11,6 +11,7 @@ from lb.config.forward_text import forward_values
 from lb.config.media_text import media_specs, media_values
 from lb.config.route_text import ANY, route_values, routes_of
 from lb.model import (
+    AnnounceSpec,
     BandwidthSpec,
     CacheSpec,
     CertificateSpec,
@@ -48,7 +49,8 @@ __all__ = ["describe", "listener_text", "media_text", "route_text", "server_text
 
 
 def describe(config: Config) -> str:
-    """Return a summary: workers if more than one, user, listeners with routes, pools with servers, users, caches.
+    """Return a summary: workers if more than one, user, listeners with routes, pools with servers, users, caches,
+    media, announced addresses.
 
     No final newline.
     """
@@ -66,6 +68,8 @@ def describe(config: Config) -> str:
     lines += [f"users {users.name}: {value_text(users)}" for users in config.users.values()]
     lines += [f"cache {cache.name}: {value_text(cache)}" for cache in config.caches.values()]
     lines += [f"{subject}: {media_text(spec)}" for subject, spec in media_specs(config.media).items()]
+    if config.announce is not None:
+        lines.append(f"announce: {value_text(config.announce)}")
     return "\n".join(lines)
 
 
@@ -328,6 +332,12 @@ def _(value: CacheSpec) -> str:
     disk = [f"{value.path} up to {_size(value.max_size)}"] if value.path else []
     memory = [f"memory up to {_size(value.memory)}"] if value.memory else []
     return ", ".join([*disk, *memory, f"inactive after {duration_text(value.inactive)}"])
+
+
+@value_text.register
+def _(value: AnnounceSpec) -> str:
+    addresses = ", ".join(map(str, value.addresses))
+    return f"{addresses} on {value.interface}, after {duration_text(value.rise)}"
 
 
 def _size(count: int) -> str:

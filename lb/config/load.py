@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from lb.config.announce import read_announce, with_freebind
 from lb.config.caches import check_cache_paths, check_shared_caches, read_cache
 from lb.config.listeners import (
     check_binds,
@@ -93,6 +94,8 @@ def config_of(file: TomlFile) -> Config:
     media = read_media(root, file.directory)
     references = References(pools, users, file.directory, caches, media)
     listeners = {name: read_listener(name, table, references) for name, table in listener_tables.items()}
+    announce = read_announce(root)
+    listeners = with_freebind(listeners, listener_tables, announce)
     for name in pools.keys() & set(media.pools):
         root.complain("is the name of a pool that [media] needs: choose another one", pool_path(name, file.content))
     pools |= media_pools(media)
@@ -102,20 +105,27 @@ def config_of(file: TomlFile) -> Config:
         process=read_process(root.table("process")),
         log=_log(root.table("log")),
         admin=_admin(root, file.directory),
+        announce=announce,
         users=users,
         caches=caches,
         media=media,
     )
-    check_cache_paths(caches.values(), root)
-    check_shared_caches(listeners.values(), root)
-    check_binds(config.listeners.values(), root)
-    check_same_ports(config.listeners.values(), pools, root)
-    if not root.content.get("listeners"):
-        root.complain("at least one is needed, as in [listeners.web]", "listeners")
+    _check_together(config, root)
     root.finish()
     if errors:
         raise ConfigError(file.located(errors))
     return config
+
+
+def _check_together(config: Config, root: Table) -> None:
+    """Report what is wrong between parts of a configuration."""
+    listeners = config.listeners.values()
+    check_cache_paths(config.caches.values(), root)
+    check_shared_caches(listeners, root)
+    check_binds(listeners, root)
+    check_same_ports(listeners, config.pools, root)
+    if not root.content.get("listeners"):
+        root.complain("at least one is needed, as in [listeners.web]", "listeners")
 
 
 def load_admin(path: Path) -> AdminSpec | None:

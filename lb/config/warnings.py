@@ -31,6 +31,7 @@ from lb.model import (
     ToMedia,
 )
 from lb.model.address import Address
+from lb.model.announce import InterfaceAddress
 from lb.model.media import LIVE_POOL, RTMP_POOL, VOD_POOL
 from lb.model.reachability import has_none_reachable
 from lb.model.rtmp_address import RtmpAddress
@@ -269,6 +270,28 @@ def _overlap(one: Address, other: Address) -> bool:
     return any(ipaddress.ip_address(host).is_unspecified for host in hosts)
 
 
+def _announced(written: Written) -> Iterator[Complaint]:
+    """Yield what keeps an announced address from being served, or from being left in an orderly way."""
+    announce, config = written.config.announce, written.config
+    if announce is None:
+        return
+    if not config.process.stop_delay:
+        text = "without it, a stop closes the listeners before routers have heard that the addresses are gone"
+        yield Complaint("process.stop_delay", f"{text}: give it some seconds")
+    hosts = [bind.host for listener in config.listeners.values() for bind in listener.bind if not bind.is_unix]
+    for number, address in enumerate(announce.addresses):
+        if not any(_listens_within(host, address) for host in hosts):
+            yield Complaint(f"announce.addresses[{number}]", f"no listener listens on {address.ip}")
+
+
+def _listens_within(host: str, address: InterfaceAddress) -> bool:
+    try:
+        found = ipaddress.ip_address(host)
+    except ValueError:  # a name, which may be this address; or empty: all addresses
+        return True
+    return found in address.network or found.is_unspecified
+
+
 def _own_listeners(written: Written) -> Iterator[Complaint]:
     """Yield servers that are listeners of the same configuration."""
     binds: defaultdict[str | int, list[tuple[str, Address]]] = defaultdict(list)
@@ -378,6 +401,7 @@ CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _keys_without_requests,
     _long_timeouts,
     _overlapping_binds,
+    _announced,
     _own_listeners,
     _streams_in_circles,
     _certificates,

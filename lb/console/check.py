@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grp
 import pwd
+import socket
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from lb.config.load import ConfigError, config_of
 from lb.config.toml_file import read_toml
 from lb.config.warnings import Written, warnings
 from lb.discovery.sources import with_servers_files
-from lb.model import ProcessSpec
+from lb.model import AnnounceSpec, ProcessSpec
 from lb.model.table import Complaint
 
 __all__ = ["check_command"]
@@ -35,7 +36,7 @@ def check_command(path: Path, *, strict: bool, resolve: bool) -> int:
         return BAD_USAGE
     print(describe(config))
     written = Written(config, file.content, datetime.now(UTC).date())
-    found = [*warnings(written), *_unknown_users(config.process)]
+    found = [*warnings(written), *_unknown_users(config.process), *_missing_interface(config.announce)]
     if resolve:
         from lb.console.resolve import unresolved  # noqa: PLC0415 - needs trio
 
@@ -52,3 +53,8 @@ def _unknown_users(spec: ProcessSpec) -> Iterator[Complaint]:
                 look_up(name)
             except KeyError:
                 yield Complaint(f"process.{key}", f"this machine has no {key} {name!r}")
+
+
+def _missing_interface(spec: AnnounceSpec | None) -> Iterator[Complaint]:
+    if spec is not None and spec.interface not in (name for _, name in socket.if_nameindex()):
+        yield Complaint("announce.interface", f"this machine has no interface {spec.interface!r}")

@@ -96,8 +96,17 @@ def status_table(answer: Json) -> RenderableType:
     ]
     if answer["ended"]:
         parts.append(_table(("ended", "count"), answer["ended"].items()))
-    traffic = Text(f"{size(answer['bytes_in'])} in, {size(answer['bytes_out'])} out")
-    return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts), traffic)
+    below = [Text(f"{size(answer['bytes_in'])} in, {size(answer['bytes_out'])} out"), *_announced(answer)]
+    return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts), *below)
+
+
+def _announced(answer: Json) -> Iterable[Text]:
+    """Return the line of the announced addresses, if there are any. A balancer of an older version does not say."""
+    announce = answer.get("announce")
+    if announce is not None:
+        state = "announced" if announce["up"] else "not announced"
+        addresses = ", ".join(announce["addresses"])
+        yield Text(f"{addresses} on {announce['interface']}: {state} since {announce['since']}")
 
 
 def _requests(answer: Json) -> Iterable[Table]:

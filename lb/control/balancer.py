@@ -17,6 +17,7 @@ from lb.control.outliers import Outliers
 from lb.control.overrides import Override, Overrides, ServerPlace, overridden, still_valid, weights
 from lb.control.plan import Plan, plan
 from lb.control.planes import make_plane
+from lb.control.readiness import Readiness
 from lb.dataplane.host import Host
 from lb.dataplane.plane import DataPlane, DataPlaneError
 from lb.discovery.watcher import Discovery
@@ -63,6 +64,10 @@ class Balancer:
 
     media: MediaProcesses | None = None
     """None: the configuration has never had any."""
+    stop_begun = False
+    """The balancer has been told to stop: it is not ready, though it may serve for ``stop_delay``."""
+    stopping = False
+    """The balancer is stopping and accepts no further change."""
     _nursery: trio.Nursery
 
     def __init__(
@@ -95,11 +100,8 @@ class Balancer:
         self._data_plane: DataPlane
         self._monitor: ServerMonitor
         self._outliers: Outliers
-        self.stop_begun = False
-        """The balancer has been told to stop: it is not ready, though it may serve for ``stop_delay``."""
-        self.stopping = False
-        """The balancer is stopping and accepts no further change."""
         self._stopped = trio.Event()
+        self.readiness = Readiness()
         self.changing = trio.Lock()
         self.overriding = trio.Lock()
         """Held during every change, this one during an override. Hold both to keep the configuration unchanged."""
@@ -123,6 +125,12 @@ class Balancer:
     @property
     def pools(self) -> dict[str, Pool]:
         return self._pools.by_name
+
+    @property
+    def shown_pools(self) -> dict[str, Pool]:
+        """The pools but those of media: their servers are processes of the balancer."""
+        internal = self.config.media.pools
+        return {name: pool for name, pool in self.pools.items() if name not in internal}
 
     def _make_plane(self, config: Config) -> DataPlane:
         return make_plane(
@@ -148,7 +156,9 @@ class Balancer:
             await self._discovery.begin(config)
             complete = self._discovery.complete(config)
             self._data_plane = self._make_plane(complete)
-            self._monitor = ServerMonitor(nursery, self._sink, self._data_plane.resolved, self._host)
+            self._monitor = ServerMonitor(
+                nursery, self._sink, self._data_plane.resolved, self.readiness.changed, self._host
+            )
             self._outliers = Outliers(nursery, self._sink, self._data_plane)
             await nursery.start(self._data_plane.run)
             known = await self._inherited.runtime_state()
@@ -182,6 +192,7 @@ class Balancer:
         if change is not None:
             self._monitor.health_changed(pool, backend, change)
         self._data_plane.health_changed(pool, backend, change)
+        self.readiness.changed()
 
     # Reload
 
@@ -259,6 +270,7 @@ class Balancer:
                 self.config = attrs.evolve(self.config, pools={**self.config.pools, pool.name: pool.spec})
                 changed.append((pool, backend))
         self._want_tables()
+        self.readiness.changed()
         return changed
 
     def _want_tables(self) -> None:
@@ -374,6 +386,7 @@ class Balancer:
         self.config, self.written, self.overrides = config, written, latest
         self._override_servers([place for place in {**prepared, **latest} if prepared.get(place) != latest.get(place)])
         self._want_tables()
+        self.readiness.changed()
 
     async def _resolve(self, servers: Iterable[ServerSpec]) -> dict[Address, tuple[SocketAddress, ...]]:
         """Resolve the servers' addresses. Looks up only names that are new."""
@@ -426,6 +439,7 @@ class Balancer:
 
     def _stop_begins(self, signal: str) -> None:
         self.stop_begun = True
+        self.readiness.changed()
         self._sink(ServerStopping(signal, self._data_plane.open_connections))
 
     async def _close_listeners(self, elsewhere: Collection[Place] = ()) -> None:

@@ -36,16 +36,22 @@ def _task_settings(pool: Pool, backend: Backend) -> object:
 class ServerMonitor:
     """Runs the tasks of each server in the caller's nursery.
 
-    ``resolved(pool, backend)`` is called after each change of a server's addresses or of their order. ``host`` is the
-    interface to the machine.
+    ``resolved(pool, backend)`` is called after each change of a server's addresses or of their order, ``first_passed``
+    after the first check of a server that passes. ``host`` is the interface to the machine.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, sink: Sink, resolved: Callable[[Pool, Backend], None], host: Host
+        self,
+        nursery: trio.Nursery,
+        sink: Sink,
+        resolved: Callable[[Pool, Backend], None],
+        first_passed: Callable[[], None],
+        host: Host,
     ) -> None:
         self._nursery = nursery
         self._sink = sink
         self._resolved = resolved
+        self._first_passed = first_passed
         self._host = host
         self.checks = {"pass": 0, "fail": 0, "inconclusive": 0}
         """The number of health checks so far, by result; ``inconclusive``: no verdict, for a reason of our own."""
@@ -100,11 +106,13 @@ class ServerMonitor:
             if result is None:
                 self.checks["inconclusive"] += 1
                 return
-            before = backend.targets
+            before, had_passed = backend.targets, backend.has_passed
             self.checks["pass" if result.passed else "fail"] += 1
             if result.warning and (backend.last_check is None or result.warning != backend.last_check.warning):
                 self._sink(CheckWarning(pool.name, backend.name, result.warning))
             pool.checked(backend, result, trio.current_time())
+            if backend.has_passed and not had_passed:
+                self._first_passed()
             self._report_targets(pool, backend, before)
 
         try:

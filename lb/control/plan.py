@@ -18,6 +18,7 @@ from lb.config.route_text import route_differences, routes_of
 from lb.explain.disruption import keys_moved
 from lb.model import (
     AdminSpec,
+    AnnounceSpec,
     CacheSpec,
     Config,
     ForwardSettings,
@@ -262,6 +263,7 @@ class Plan:
     process: tuple[KeyChange, ...] = ()
     log: tuple[KeyChange, ...] = ()
     admin: tuple[KeyChange, ...] = ()
+    announce: tuple[KeyChange, ...] = ()
     users_added: tuple[UsersSpec, ...] = ()
     users_removed: tuple[UsersSpec, ...] = ()
     users_changed: tuple[UsersChange, ...] = ()
@@ -306,6 +308,7 @@ class Plan:
         steps = [*self._listener_steps(), *self._pool_steps(), *self._user_steps(), *self._cache_steps()]
         steps += self.media.steps()
         steps += [*self._process_steps(), *_changed("log", self.log), *_changed("admin", self.admin)]
+        steps += _changed("announce", self.announce)
         if not steps:
             return ("no changes",)
         width = max(len(subject) for _, subject, _ in steps)
@@ -370,6 +373,7 @@ def plan(old: Config, new: Config) -> Plan:
         process=_keys(old.process, new.process),
         log=_keys(old.log, new.log),
         admin=_admin_keys(old.admin, new.admin),
+        announce=_announce_keys(old.announce, new.announce),
         users_added=_missing(new.users.values(), old.users.values()),
         users_removed=_missing(old.users.values(), new.users.values()),
         users_changed=tuple(UsersChange(*pair) for pair in _differing(old.users, new.users)),
@@ -416,6 +420,13 @@ def _admin_keys(old: AdminSpec | None, new: AdminSpec | None) -> tuple[KeyChange
     if old is not None and new is not None:
         return _keys(old, new)
     return (KeyChange("bind", old and old.bind, new and new.bind),) if old is not new else ()
+
+
+def _announce_keys(old: AnnounceSpec | None, new: AnnounceSpec | None) -> tuple[KeyChange, ...]:
+    if old is not None and new is not None:
+        return _keys(old, new)
+    addresses = (old and old.addresses, new and new.addresses)
+    return (KeyChange("addresses", *addresses),) if old is not new else ()
 
 
 def _paths(servers: Iterable[tuple[str, Iterable[ServerSpec]]]) -> list[str]:

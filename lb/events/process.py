@@ -9,6 +9,9 @@ __all__ = [
     "AcceptResumed",
     "AdminBadRequest",
     "AdminStarted",
+    "AnnounceDown",
+    "AnnounceFailed",
+    "AnnounceUp",
     "ConfigApplied",
     "ConfigRejected",
     "Fault",
@@ -88,6 +91,39 @@ class AdminBadRequest(Event):
     level = "debug"
     client: str
     reason: str
+
+
+@frozen_event
+class AnnounceUp(Event):
+    """Announced addresses stand on their interface from now on."""
+
+    name = "announce.up"
+    addresses: tuple[str, ...]
+    """As ``203.0.113.5/32``."""
+    interface: str
+
+
+@frozen_event
+class AnnounceDown(Event):
+    """Announced addresses were removed from their interface."""
+
+    name = "announce.down"
+    level = "warning"
+    addresses: tuple[str, ...]
+    interface: str
+    reason: str
+    """``not ready: <pools>``; ``stopping``; or ``removed``, from the configuration."""
+
+
+@frozen_event
+class AnnounceFailed(Event):
+    """The kernel refused to set or remove addresses. Tried again every second; emitted once until it succeeds."""
+
+    name = "announce.failed"
+    level = "error"
+    addresses: tuple[str, ...]
+    interface: str
+    error: str
 
 
 @frozen_event

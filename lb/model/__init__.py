@@ -6,6 +6,7 @@ Durations are in seconds; ``math.inf`` means "never".
 
 from __future__ import annotations
 
+from lb.model.announce import AnnounceSpec
 from lb.model.cache import CacheSpec, RouteCache
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
 from lb.model.etcd import EtcdSource, EtcdSpec
@@ -32,6 +33,7 @@ from lb.model.tls import CertificateSpec, ListenerTlsSpec, PemSpec, PoolTlsSpec
 
 __all__ = [
     "AdminSpec",
+    "AnnounceSpec",
     "BandwidthSpec",
     "CacheSpec",
     "CertificateSpec",

@@ -7,6 +7,7 @@ from typing import Literal
 import attrs
 
 from lb.model.address import Address
+from lb.model.announce import AnnounceSpec
 from lb.model.cache import CacheSpec
 from lb.model.http import UsersSpec
 from lb.model.listener import ListenerSpec, ListeningSpec
@@ -67,6 +68,7 @@ class Config:
     process: ProcessSpec = ProcessSpec()
     log: LogSpec = LogSpec()
     admin: AdminSpec | None = None
+    announce: AnnounceSpec | None = None
     users: dict[str, UsersSpec] = attrs.field(factory=dict)
     caches: dict[str, CacheSpec] = attrs.field(factory=dict)
     media: MediaSpec = attrs.field(factory=MediaSpec)

@@ -48,6 +48,8 @@ class Backend(Server):
     last_check: CheckResult | None = None
     history: deque[bool] = attrs.field(factory=lambda: deque(maxlen=CHECK_HISTORY))
     """Whether the last checks passed; the newest is last."""
+    has_passed: bool = False
+    """A check has passed since this process started."""
 
     def try_next_address(self, target: SocketAddress) -> None:
         """Switch to the next of several addresses, after ``target`` failed."""
@@ -94,6 +96,11 @@ class Backend(Server):
     def open_to_new(self) -> bool:
         """True if it may be chosen, health aside."""
         return not (self.leaving or self.full or self.closed)
+
+    @property
+    def in_service(self) -> bool:
+        """True if it is available, or would be if it were not full."""
+        return self.health.serving and not (self.leaving or self.closed)
 
     @property
     def available(self) -> bool:

@@ -280,6 +280,7 @@ class Pool:
         """Process the result of a health check."""
         backend.last_check = result
         backend.history.append(result.passed)
+        backend.has_passed = backend.has_passed or result.passed
         if not result.passed and backend.targets:
             backend.try_next_address(backend.targets[0])
         if result.exception is not None:
@@ -399,9 +400,7 @@ class Pool:
         self._wait_queue.leave(waiter)
 
     def _update_limited(self, backend: Backend) -> None:
-        spec = backend.spec
-        in_service = backend.health.serving and not backend.closed and not backend.leaving
-        if spec.max_connections and in_service:
+        if backend.spec.max_connections and backend.in_service:
             self._limited.add(backend)
         else:
             self._limited.discard(backend)

@@ -10,7 +10,8 @@ successor    ``{"want": "health"}``       sent before it prepares the start, and
                                           reply is ``{"health": …, "overrides": …}``
 successor    ``{"ready": [places]}``      it serves, and has taken over these listening sockets
 successor    ``{"failed": "why"}``        it cannot take over
-predecessor  ``{"left": true}``           it no longer accepts clients
+predecessor  ``{"left": true,             it no longer accepts clients; the announced addresses that stand, and
+             "announced": {…}}``          their local routes, are the successor's
 ===========  ===========================  =========================================================================
 
 Unknown keys are ignored, so a later version may add some. Incompatible changes need another ``FORMAT``.

@@ -12,6 +12,8 @@ import attrs
 import trio
 
 from lb.admin.admin import Admin
+from lb.announce.announcer import Announcer
+from lb.announce.standing import AnnounceError
 from lb.config.load import ConfigError, load
 from lb.control.balancer import Balancer, why_rejected
 from lb.control.plan import FIXED, plan
@@ -61,22 +63,24 @@ class Operations:
         self,
         nursery: trio.Nursery,
         balancer: Balancer,
+        announcer: Announcer,
         log: Log,
         sink: Observers,
         notifier: Notifier,
         path: Path,
         given: GivenSockets,
     ) -> None:
-        self.admin = Admin(balancer, sink, self, nursery)
+        self.admin = Admin(balancer, announcer, sink, self, nursery)
         self._nursery = nursery
         self._balancer = balancer
+        self._announcer = announcer
         self._log = log
         self._sink = sink
         self._notifier = notifier
         self._changing = trio.Lock()
         self._waiting: _Reload | None = None
         self._threads = Threads(MAX_LOADS)
-        self._upgrades = Upgrades(balancer, self.admin, given, sink, notifier, self._changing)
+        self._upgrades = Upgrades(balancer, self.admin, announcer, given, sink, notifier, self._changing)
         self._path = path
 
     async def run(self, signals: AsyncIterator[int]) -> None:
@@ -96,6 +100,7 @@ class Operations:
                     self._nursery.start_soon(self._stop, signal.Signals(number).name)
 
     async def _stop(self, name: str) -> None:
+        await self._announcer.leave()  # first of all: routers send elsewhere while this process still serves
         if self._upgrades.successor is None:
             self._notifier.stopping(self._balancer.open_connections)
         await self._balancer.stop(name)
@@ -156,6 +161,8 @@ class Operations:
             await self._change_to(config)
         except ConfigError as error:
             events: list[Event] = [ConfigRejected(error.errors)]
+        except AnnounceError as error:
+            events = [ConfigRejected((str(error),))]
         except Exception as exception:  # noqa: BLE001 - report any error of a reload; nothing has changed
             events = list(why_rejected("reload", exception))
         else:
@@ -173,9 +180,11 @@ class Operations:
             opened = await self.admin.open(config.admin)
             for sock in opened:
                 undo.enter_context(sock)
+            await self._announcer.check(config.announce)
             await self._balancer.reload(config)
             undo.pop_all()
         self.admin.follow(config.admin, opened)
+        await self._announcer.follow(config.announce)
 
 
 def _preview(path: Path, old: Config) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
+from typing import Any
 
 from lb.control.bindings import ADMIN
 from lb.control.inherited import RuntimeState
@@ -89,12 +90,17 @@ class Predecessor:
         message = await self._talk.receive()
         return RuntimeState.from_json(message) if message else RuntimeState()
 
-    async def take_over(self) -> None:
-        """Report that this process serves, and wait until the predecessor no longer accepts clients."""
+    async def take_over(self) -> dict[str, Any]:
+        """Report that this process serves, and wait until the predecessor no longer accepts clients.
+
+        Returns what it announces, for :meth:`lb.announce.announcer.Announcer.take_over`.
+        """
         for sock, backlog in self._backlogs:  # not before: the shared queue is still the predecessor's
             sock.listen(backlog)
         await self._talk.send(ready=[place_as_json(place) for place in self._taken])
-        await self._talk.receive()
+        message = await self._talk.receive() or {}
+        announced: dict[str, Any] = message.get("announced", {})
+        return announced
 
     async def gone(self) -> None:
         """Wait until the predecessor has ended."""

@@ -6,8 +6,10 @@ import grp
 import os
 import pwd
 from collections.abc import Iterable
+from contextlib import nullcontext
 
 from lb.model import ProcessSpec
+from lb.net.capabilities import keep_net_admin_of_root
 from lb.net.errors import describe_error
 
 __all__ = ["PrivilegesError", "changes_user", "give_up"]
@@ -17,10 +19,11 @@ class PrivilegesError(Exception):
     """Privileges cannot be dropped, and the process must exit. The message is one line."""
 
 
-def give_up(spec: ProcessSpec, files: Iterable[str]) -> None:
+def give_up(spec: ProcessSpec, files: Iterable[str], *, keep_net_admin: bool = False) -> None:
     """Switch to the configured user and group, and give them ``files``, which this process has created.
 
-    Does nothing without a configured user, or if it is the current one. Raises PrivilegesError.
+    ``keep_net_admin``: without the other rights of root, keep CAP_NET_ADMIN. Does nothing without a configured user, or
+    if it is the current one. Raises PrivilegesError.
     """
     if not changes_user(spec):
         return
@@ -30,7 +33,8 @@ def give_up(spec: ProcessSpec, files: Iterable[str]) -> None:
             os.chown(path, uid, gid, follow_symlinks=False)  # it may have been replaced by a link
         os.initgroups(spec.user, gid)  # groups first: the user has no right to change them
         os.setresgid(gid, gid, gid)
-        os.setresuid(uid, uid, uid)  # of all threads, nptl(7)
+        with keep_net_admin_of_root() if keep_net_admin and not os.geteuid() else nullcontext():
+            os.setresuid(uid, uid, uid)  # of all threads, nptl(7)
     except OSError as error:
         raise PrivilegesError(f"cannot become user {spec.user!r}: {describe_error(error)}") from error
     if uid and _can_return():

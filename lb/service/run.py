@@ -6,13 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import attrs
 import trio
 
 from lb import __version__
+from lb.announce.announcer import Announcer
+from lb.announce.standing import AnnounceError
 from lb.config.load import ConfigError, load
 from lb.control.balancer import Balancer, StartError
 from lb.control.bindings import ADMIN
@@ -22,6 +24,7 @@ from lb.events.base import Observers
 from lb.log.log import Log
 from lb.model import Config
 from lb.net.activation import GivenError, GivenSockets
+from lb.net.capabilities import drop_net_admin, lower_net_admin
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.descriptors import raise_limit
 from lb.net.privileged_files import use_opener
@@ -51,17 +54,26 @@ def run(path: Path) -> int:
         return _failed(predecessor, error.errors, code=2)
     raise_limit()
     keep_threads_short()
-    with ExitStack() as made:
+    with closing(Announcer(config.announce)) as announcer, ExitStack() as made:
         try:
             if changes_user(config.process):
                 use_opener(start_file_opener(path))
             inherited = _listen(config, predecessor, given, made)
-        except (OSError, PrivilegesError) as error:
+            (lower_net_admin if config.announce is not None else drop_net_admin)()
+            announcer.begin(beside_predecessor=predecessor is not None)
+        except (OSError, PrivilegesError, AnnounceError) as error:
             return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])
-        return _run(path, config, inherited, predecessor, made)
+        return _run(path, config, inherited, predecessor, announcer, made)
 
 
-def _run(path: Path, config: Config, inherited: Inherited, predecessor: Predecessor | None, made: ExitStack) -> int:
+def _run(
+    path: Path,
+    config: Config,
+    inherited: Inherited,
+    predecessor: Predecessor | None,
+    announcer: Announcer,
+    made: ExitStack,
+) -> int:
     """Serve with open sockets. ``made`` undoes what this start has made; it is emptied once the start has succeeded."""
     if worker_count(config.process) > 1:
         from lb.workers.fork_server import begin  # noqa: PLC0415 - not needed in one process
@@ -69,7 +81,7 @@ def _run(path: Path, config: Config, inherited: Inherited, predecessor: Predeces
         begin()
     failures: list[StartError] = []
     try:
-        trio.run(_serve, path, config, inherited, predecessor, made)
+        trio.run(_serve, path, config, inherited, predecessor, announcer, made)
     except* StartError as group:
         failures = _leaves(group)
     return _failed(predecessor, [f"lb: {failure}" for failure in failures]) if failures else 0
@@ -103,7 +115,7 @@ def _listen(config: Config, predecessor: Predecessor | None, given: GivenSockets
         if address.has_file and not ours.has_file(address):
             made.callback(remove_file, address)
             files += [] if spec.owner else [address.path]
-    give_up(config.process, files)
+    give_up(config.process, files, keep_net_admin=config.announce is not None)
     opened |= inherited
     admin = opened.pop((ADMIN, config.admin.bind)) if config.admin is not None else []
     if predecessor is None:
@@ -120,13 +132,19 @@ def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:
 
 
 async def _serve(
-    path: Path, config: Config, inherited: Inherited, predecessor: Predecessor | None, made: ExitStack
+    path: Path,
+    config: Config,
+    inherited: Inherited,
+    predecessor: Predecessor | None,
+    announcer: Announcer,
+    made: ExitStack,
 ) -> None:
     log = Log(config.log)
     sink = Observers(log)
     notifier = Notifier(sink)
     workers = worker_count(config.process)
     balancer = Balancer(sink, dedicated=True, workers=workers, write=log.write, inherited=inherited)
+    announcer.watch(balancer, sink)
     if predecessor is not None:
         predecessor.open_channel()
     with trio.open_signal_receiver(*SIGNALS) as signals, signals_unblocked():
@@ -136,7 +154,7 @@ async def _serve(
             async with trio.open_nursery() as nursery:
                 early = await _start(balancer, config, nursery, signals, sink)
                 made.pop_all()
-                operations = Operations(nursery, balancer, log, sink, notifier, path, inherited.given)
+                operations = Operations(nursery, balancer, announcer, log, sink, notifier, path, inherited.given)
                 operations.admin.follow(config.admin, inherited.admin)
                 keep_garbage_collection_short()
                 sink(ServerStarted(os.getpid(), __version__, str(path)))
@@ -144,8 +162,9 @@ async def _serve(
                     signal.raise_signal(number)
                 outer.start_soon(operations.run, signals)
                 if predecessor is not None:
-                    await predecessor.take_over()
+                    await announcer.take_over(await predecessor.take_over())
                     balancer.recheck_backlog()
+                nursery.start_soon(announcer.run)
                 notifier.ready()
             await notifier.all_sent()
             outer.cancel_scope.cancel()

@@ -7,13 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
 from lb.control.inherited import RuntimeState
 from lb.model.binds import Place
 from lb.net.activation import GivenSockets
+from lb.net.capabilities import net_admin_for_children
 from lb.net.privileged_files import channel
 from lb.net.processes import exit_text, wait_for_exit
 from lb.net.sockets import Opened
@@ -78,9 +79,9 @@ class Successor:
             return
         await wait_for_exit(self.pid)
 
-    async def left(self) -> None:
-        """Report that this process no longer accepts clients."""
-        await self._talk.send(left=True)
+    async def left(self, announced: Mapping[str, object]) -> None:
+        """Report that this process no longer accepts clients, and hand over what it announces."""
+        await self._talk.send(left=True, announced=announced)
 
     def pass_on(self, number: signal.Signals) -> None:
         """Forward a signal to the process that serves."""
@@ -108,6 +109,7 @@ def _start(document: HandoverDocument) -> subprocess.Popen[bytes]:
         ]
         environment = {key: value for key, value in os.environ.items() if key != "WATCHDOG_PID"}
         environment[HANDOVER] = str(text)
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=inherited)  # noqa: S603 - our own command
+        with net_admin_for_children():
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, pass_fds=inherited)  # noqa: S603 - our own command
     finally:
         os.close(text)

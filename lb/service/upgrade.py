@@ -11,6 +11,7 @@ import signal
 import trio
 
 from lb.admin.admin import Admin
+from lb.announce.announcer import Announcer
 from lb.control.balancer import Balancer
 from lb.events import Fault, Sink
 from lb.events.process import UpgradeDone, UpgradeFailed, UpgradeIgnored, UpgradeStarted
@@ -32,6 +33,7 @@ class Upgrades:
         self,
         balancer: Balancer,
         admin: Admin,
+        announcer: Announcer,
         given: GivenSockets,
         sink: Sink,
         notifier: Notifier,
@@ -41,6 +43,7 @@ class Upgrades:
         """The process that has taken over; None before."""
         self._balancer = balancer
         self._admin = admin
+        self._announcer = announcer
         self._given = given
         self._sink = sink
         self._notifier = notifier
@@ -98,7 +101,8 @@ class Upgrades:
             self.successor = successor
             self._sink(UpgradeDone(successor.pid))
             self._notifier.succeeded_by(successor.pid)
+            announced = await self._announcer.hand_over()  # before the stop begins, which removes addresses
             self._admin.leave(taken)
             await self._balancer.succeeded(signal.SIGUSR2.name, taken)
             await self._notifier.all_sent()  # else the service manager would not know the new main process
-            await successor.left()
+            await successor.left(announced)

@@ -38,6 +38,7 @@ from typing import NoReturn
 import trio
 
 from lb.model.plugin_modules import plugin_directories, search_beside
+from lb.net.capabilities import drop_net_admin
 from lb.net.processes import exit_text, keep_only, name_process, wait_for_exit
 from lb.net.signals import SIGNALS
 
@@ -68,6 +69,7 @@ def begin() -> None:
     pid = os.fork()
     if not pid:
         keep_only(theirs.fileno())
+        drop_net_admin()
         _serve_and_exit(theirs)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
     theirs.close()

@@ -46,9 +46,11 @@ ALLOWED = {
     "control": EVERYWHERE
     | {"dataplane", "workers", "kernel", "discovery", "explain", "config", "healthcheck", "pools"}
     | {"media", "proxy_protocol", "tls"},
-    "admin": EVERYWHERE | {"control", "dataplane", "explain", "config", "pools"},
+    "announce": EVERYWHERE | {"control"},
+    "admin": EVERYWHERE | {"announce", "control", "dataplane", "explain", "config", "pools"},
     "console": EVERYWHERE | {"discovery", "config", "explain", "pools", "strategies"},
-    "service": EVERYWHERE | {"admin", "control", "workers", "dataplane", "discovery", "log", "config", "healthcheck"},
+    "service": EVERYWHERE
+    | {"admin", "announce", "control", "workers", "dataplane", "discovery", "log", "config", "healthcheck"},
 }
 """Package -> the packages that its modules may import. ``tools`` and ``cli`` stand on top, see :func:`allowed`."""
 

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from lb.admin.admin import Admin
+from lb.announce.announcer import Announcer
 from lb.control.balancer import Balancer
 from lb.control.plan import plan
 from lb.events import AdminStarted, Event
@@ -59,7 +60,7 @@ class BaseScene:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.balancer.run, config)
             async with trio.open_nursery() as clients:
-                admin = Admin(self.balancer, self._observers, self, clients)
+                admin = Admin(self.balancer, Announcer(None), self._observers, self, clients)
                 admin.follow(config.admin, await admin.open(config.admin))
                 yield clients
                 clients.cancel_scope.cancel()

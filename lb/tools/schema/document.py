@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lb.config.announce import ANNOUNCE_TABLE
 from lb.config.caches import CACHE_TABLE
 from lb.config.listeners import LISTENER_TABLE_KEYS
 from lb.config.load import ADMIN_TABLE, LOG_TABLE, PROCESS_TABLE
@@ -30,6 +31,7 @@ def schema() -> Shape:
             "process": PROCESS_TABLE,
             "log": LOG_TABLE,
             "admin": ADMIN_TABLE,
+            "announce": ANNOUNCE_TABLE,
             "listeners": {**tables_of(_listener_table(), name), "minProperties": 1},
             "pools": tables_of(pool_table(), name),
             "users": tables_of(USERS_TABLE, name),

@@ -24,6 +24,7 @@ _HEADINGS: Mapping[Path, tuple[str, ...]] = {
     ("process",): ("## `[process]`",),
     ("log",): ("## `[log]`",),
     ("admin",): ("## `[admin]`",),
+    ("announce",): ("## `[announce]`",),
     ("listeners", "*"): ("## `[listeners.NAME]`", "## Mode `http`", "## Mode `forward`"),
     ("listeners", "*", "tls"): ("## `[listeners.NAME.tls]`",),
     ("listeners", "*", "cache"): ("## `[listeners.NAME.routes.cache]`",),

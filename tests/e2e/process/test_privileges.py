@@ -12,6 +12,7 @@ import sys
 import tempfile
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -20,6 +21,7 @@ import trustme
 from lb.model import ProcessSpec
 from lb.service.privileges import PrivilegesError, give_up
 from tests.support.balancer import PATIENCE, ask, balancer, config, connect, request, run_lb
+from tests.support.namespaces import machines
 from tests.support.paths import ROOT
 from tests.support.servers import serving
 
@@ -176,6 +178,29 @@ async def test_an_upgrade_works_without_rights_as_the_sockets_are_open(home, pyt
             assert await ask(PRIVILEGED_PORT, host=own_host) == b"s\n"
             lb.signal(signal.SIGTERM)
             await lb.gone(pid)
+
+
+@slow
+@needs_root
+@one_process_or_two
+async def test_who_announces_addresses_keeps_one_capability(home, python):
+    """The balancer alone has it, and its successor; no worker."""
+    nowhere = SimpleNamespace(name="s", address="127.0.0.1:1")
+    announce = '[announce]\naddresses = ["203.0.113.5"]\ninterface = "lo"\nrise = "0"'
+    text = config(nowhere, health=None, top=f"{AS_USER}\n{announce}")
+    net_admin = {**powerless(), "CapPrm": ["0000000000001000"], "CapEff": ["0000000000001000"]}
+    with machines("user") as [machine]:
+        async with balancer(home, text, through=[python], env=IMPORTS, preexec=machine.enter) as lb:
+            await lb.event("announce.up")
+            assert status(lb.process.pid) == net_admin
+            assert all(status(event["pid"]) == powerless() for event in lb.of("worker.started"))
+            pid = (await lb.upgrade())["pid"]
+            assert status(pid) == net_admin
+            await lb.event("server.stopped")
+            assert machine.addresses("lo") >= {"203.0.113.5/32"}
+            lb.signal(signal.SIGTERM)
+            await lb.gone(pid)
+            assert "203.0.113.5/32" not in machine.addresses("lo")
 
 
 def new_key(home):

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.lowlevel
 
+from lb.announce.announcer import Announcer
 from lb.control.inherited import RuntimeState
 from lb.events.process import UpgradeFailed, UpgradeStarted
 from lb.net.activation import GivenSockets
@@ -170,7 +171,8 @@ class Serving:
 async def test_one_that_says_nothing_for_long_has_failed(autojump_clock, monkeypatch):
     monkeypatch.setattr(upgrade, "Successor", Silent)
     events = []
-    upgrades = upgrade.Upgrades(Serving(), Serving(), GivenSockets(), events.append, None, trio.Lock())
+    nothing = Announcer(None)
+    upgrades = upgrade.Upgrades(Serving(), Serving(), nothing, GivenSockets(), events.append, None, trio.Lock())
     await upgrades.run()
     assert events == [UpgradeStarted(7), UpgradeFailed("it did not serve in 60 s")]
     assert Silent.killed

@@ -62,6 +62,7 @@ def values():
         late_checks=2,
         reloads={"applied": 1, "rejected": 0},
         discovery_failures={"web": 4},
+        announced={"203.0.113.5/32": True},
         log_lines_dropped=0,
     )
 

@@ -79,7 +79,7 @@ async def test_the_status_has_requests_of_http_listeners_and_kept_connections_of
     pool = SimpleNamespace(backends={}, spec=SimpleNamespace(strategy=SimpleNamespace(name="least-conn")), ignored=())
     settings = {"www": HttpSettings(pool="backend"), "web": TcpSettings("backend")}
     running = SimpleNamespace(
-        pools={"backend": pool},
+        shown_pools={"backend": pool},
         bound=("www", "web"),
         bound_of={"www": ["127.0.0.1:80"], "web": ["127.0.0.1:81"]}.__getitem__,
         config=SimpleNamespace(

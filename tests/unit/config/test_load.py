@@ -2,6 +2,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from ipaddress import ip_interface
 from pathlib import Path
 
 import attrs
@@ -15,6 +16,7 @@ from lb.config.load import ConfigError, config_of, load, parse
 from lb.config.toml_file import TomlFile
 from lb.model import (
     AdminSpec,
+    AnnounceSpec,
     BandwidthSpec,
     CheckSpec,
     Config,
@@ -169,6 +171,9 @@ def test_every_key_reaches_the_model() -> None:
         process=ProcessSpec(workers=2, stop_delay=10, stop_timeout=45, user="balancer", group="network"),
         log=LogSpec("debug", "json", connections=False),
         admin=AdminSpec(Address.parse("0.0.0.0:9900"), Secret("a long secret"), 0o660, ":web"),
+        announce=AnnounceSpec(
+            tuple(map(ip_interface, ("203.0.113.5", "203.0.113.6", "2001:db8::5", "198.51.100.0/24"))), "dummy0", 2.0
+        ),
     )
 
 
@@ -684,3 +689,17 @@ def test_a_wrong_bandwidth_is_told(given, message):
 def test_proxies_and_others_that_are_wrong_are_told(given, message):
     text = f"[listeners.a]\nbind = ':1'\nservers = ['127.0.0.1:1']\naccept_proxy = {given}\n"
     assert errors_of(text) == (f"lb.toml: listeners.a.{message} (line 4)",)
+
+
+def test_a_listener_of_an_announced_address_binds_it_before_it_stands() -> None:
+    text = """
+        announce = { addresses = ["203.0.113.5", "2001:db8::/64"], interface = "lo" }
+        pools.p.servers = ["10.0.0.1:80"]
+        [listeners]
+        announced = { bind = ["127.0.0.1:80", "203.0.113.5:80"], pool = "p" }
+        network = { bind = "[2001:db8::7]:80", pool = "p" }
+        refused = { bind = "203.0.113.5:81", freebind = false, pool = "p" }
+        other = { bind = ["203.0.113.6:80", "www.example.com:80", ":82", "unix:/a"], pool = "p" }
+    """
+    listeners = parse(text, "lb.toml").listeners.values()
+    assert {each.name for each in listeners if each.freebind} == {"announced", "network"}

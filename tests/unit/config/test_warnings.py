@@ -306,3 +306,18 @@ def test_streams_that_come_back():
     assert lines(live(a="pull = 'rtmp://127.0.0.1/a/{name}'")) == [
         "media.live.a.pull: fetches a stream from where it is not (line 7)"
     ]
+
+
+def test_addresses_that_are_announced_without_a_listener_or_a_stop_delay():
+    announce = "[announce]\naddresses = [{}]\ninterface = 'lo'\n"
+    delay = "[process]\nstop_delay = '3s'\n"
+    here = "[listeners.l]\nbind = '{}'\nservers = ['10.0.0.1:1']\n"
+    for bind in ("203.0.113.5:80", ":80", "0.0.0.0:80", "www.example.com:80"):
+        assert lines(announce.format("'203.0.113.5'") + delay + here.format(bind)) == []
+    assert lines(announce.format("'203.0.113.0/24'") + delay + here.format("203.0.113.9:80")) == []
+    found = lines(announce.format("'203.0.113.5', '2001:db8::5'") + here.format("203.0.113.5:80"))
+    why = "without it, a stop closes the listeners before routers have heard that the addresses are gone"
+    assert found == [
+        f"process.stop_delay: {why}: give it some seconds",
+        "announce.addresses[1]: no listener listens on 2001:db8::5 (line 2)",
+    ]

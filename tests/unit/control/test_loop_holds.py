@@ -16,6 +16,7 @@ import trio
 import lb.config.tls
 import lb.config.toml_file
 import lb.tls.store
+from lb.announce.announcer import Announcer
 from lb.config.load import load, parse
 from lb.control.balancer import Balancer
 from lb.events.base import Observers
@@ -115,7 +116,7 @@ async def test_files_certificates_and_names_are_read_in_threads(tmp_path, thread
     log, notifier = SimpleNamespace(configure=lambda spec: None), SimpleNamespace(reloading=int, ready=str)
     async with trio.open_nursery() as nursery:
         await nursery.start(balancer.run, load(path))
-        operations = Operations(nursery, balancer, log, Observers(), notifier, path, given=GivenSockets())
+        operations = Operations(nursery, balancer, Announcer(None), log, Observers(), notifier, path, GivenSockets())
         tls = f"[listeners.web.tls]\n{write_certificate(tmp_path, 'web', 'web.test')}"
         threads.clear()
         path.write_text(listing(1, tls=tls).replace("127.0.0.1:0", "localhost:0"))

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from lb.announce.announcer import Announcer
 from lb.config.load import ConfigError
 from lb.events import ConfigRejected
 from lb.events.base import Observers
@@ -66,7 +67,8 @@ def world(nursery):
     balancer = SimpleNamespace(stop_begun=False, config=Config(), written=Config(), reload=reload)
     log = SimpleNamespace(configure=lambda spec: None)
     notifier = SimpleNamespace(reloading=lambda: None, ready=lambda text: None)
-    running = Operations(nursery, balancer, log, Observers(events.append), notifier, Path("lb.toml"), given=None)
+    sink, path = Observers(events.append), Path("lb.toml")
+    running = Operations(nursery, balancer, Announcer(None), log, sink, notifier, path, given=None)
     return SimpleNamespace(operations=running, balancer=balancer, events=events, applied=applied)
 
 

@@ -1,0 +1,1 @@
+"""Addresses that stand on an interface while the balancer can serve, for routing daemons to announce."""
