@@ -71,8 +71,8 @@ def _run_command(argv: list[str]) -> int:
 
 
 def _with_command(argv: list[str]) -> list[str]:
-    """Return the arguments with the command that ``lb --config FILE`` leaves out."""
-    return ["run", *argv] if argv and argv[0].startswith(("-c", "--config")) else argv
+    """Return the arguments with the command that ``lb --config FILE`` and ``lb --watch`` leave out."""
+    return ["run", *argv] if argv and argv[0].startswith(("-c", "--config", "--watch")) else argv
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
@@ -126,6 +126,11 @@ def _add_run(commands: Commands) -> None:
         "once.",
     )
     add_config(run)
+    run.add_argument(
+        "--watch",
+        action="store_true",
+        help="reload when a file of the configuration has changed, as process.watch does",
+    )
     run.set_defaults(command=_run)
 
 
@@ -314,7 +319,7 @@ def _run(options: argparse.Namespace) -> int:
     leave_process_1()
     from lb.service.run import run
 
-    return run(config_file(options))
+    return run(config_file(options), watch=options.watch)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -347,6 +347,7 @@ def test_a_start_loads_no_library_that_it_may_not_need():
         "hpack",
         "httpx",
         "hypothesis",
+        "inotify_simple",
         "lb.admin.endpoint",
         "lb.cli",
         "lb.discovery.dns_client",

@@ -49,8 +49,7 @@ __all__ = ["describe", "listener_text", "media_text", "route_text", "server_text
 
 
 def describe(config: Config) -> str:
-    """Return a summary: workers if more than one, user, listeners with routes, pools with servers, users, caches,
-    media, announced addresses.
+    """Return a summary: the process, listeners with routes, pools with servers, users, caches, media, addresses.
 
     No final newline.
     """
@@ -58,6 +57,8 @@ def describe(config: Config) -> str:
     lines = [] if workers == 1 else [f"workers: {'one per CPU' if workers == 'auto' else workers}"]
     if user:
         lines.append(f"user: {user}, group {group}" if group else f"user: {user}")
+    if config.process.watch:
+        lines.append("watch: a changed file is loaded")
     for listener in config.listeners.values():
         lines.append(f"listener {listener.name}: {listener_text(listener)}")
         lines += _below({route.name: route_text(route) for route in routes_of(listener)})

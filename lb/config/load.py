@@ -175,6 +175,7 @@ PROCESS_KEYS: Mapping[str, Reader[object]] = {
     "stop_timeout": duration,
     "user": account,
     "group": account,
+    "watch": boolean,
 }
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "AnnounceFailed",
     "AnnounceUp",
     "ConfigApplied",
+    "ConfigChanged",
     "ConfigRejected",
     "Fault",
     "ListenerStarted",
@@ -166,6 +167,14 @@ class ConfigApplied(Event):
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
+
+
+@frozen_event
+class ConfigChanged(Event):
+    """Files of the configuration hold something else, and have settled: it is reloaded."""
+
+    name = "config.changed"
+    files: tuple[str, ...]
 
 
 @frozen_event

@@ -32,6 +32,8 @@ class ProcessSpec:
     """User to switch to after binding; empty = no switch."""
     group: str = ""
     """Empty = the user's primary group."""
+    watch: bool = False
+    """Reload by itself when a file of the configuration has changed."""
 
 
 @attrs.frozen

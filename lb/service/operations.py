@@ -18,15 +18,16 @@ from lb.config.load import ConfigError, load
 from lb.control.balancer import Balancer, why_rejected
 from lb.control.plan import FIXED, plan
 from lb.discovery.sources import with_servers_files
-from lb.events import ConfigRejected, Event
+from lb.events import ConfigChanged, ConfigRejected, Event
 from lb.events.base import Observers
 from lb.log.log import Log
 from lb.model import Config, ProcessSpec
 from lb.model.reuse import reused
 from lb.net.activation import GivenSockets
 from lb.net.cpus import available_cpus
-from lb.net.files import Reading, reading
+from lb.net.files import Reading, note_reads
 from lb.net.threads import Threads
+from lb.service.config_watch import ConfigWatch, FileMarks, LoadedFile, differing
 from lb.service.notify import Notifier
 from lb.service.upgrade import Upgrades
 
@@ -67,7 +68,7 @@ class Operations:
         log: Log,
         sink: Observers,
         notifier: Notifier,
-        path: Path,
+        file: LoadedFile,
         given: GivenSockets,
     ) -> None:
         self.admin = Admin(balancer, announcer, sink, self, nursery)
@@ -80,8 +81,20 @@ class Operations:
         self._changing = trio.Lock()
         self._waiting: _Reload | None = None
         self._threads = Threads(MAX_LOADS)
+<<<<<<< HEAD
         self._upgrades = Upgrades(balancer, self.admin, announcer, given, sink, notifier, self._changing)
         self._path = path
+=======
+        self._upgrades = Upgrades(balancer, self.admin, given, sink, notifier, self._changing)
+        self._path = file.path
+        self._marks = file.marks
+        self._always_watch = file.always_watch
+        self._watch = ConfigWatch(nursery, lambda: self._marks, self._reload_changed)
+        self._turn_watch()
+
+    def _turn_watch(self) -> None:
+        self._watch.turn(on=self._always_watch or self._balancer.written.process.watch)
+>>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Handle signals: the first stop signal stops gracefully, the second one at once."""
@@ -124,6 +137,14 @@ class Operations:
             reload.errors = await self._reload_now()
             reload.done.set()
 
+    async def _reload_changed(self, found: FileMarks) -> None:
+        """Reload as files changed, unless another reload has read them meanwhile, or this process is to end."""
+        async with self._changing:
+            files = differing(self._marks, found)
+            if files and self._upgrades.successor is None and not self._balancer.stop_begun:
+                self._sink(ConfigChanged(files))
+                await self._reload_now()
+
     async def _reload_now(self) -> tuple[str, ...]:
         if self._upgrades.successor is not None:
             self._upgrades.successor.pass_on(signal.SIGHUP)
@@ -138,27 +159,34 @@ class Operations:
 
     async def preview(self) -> tuple[str, ...]:
         """Return the changes of a reload, one line each. Raises ConfigError if it would be rejected."""
-        return await self._read(_preview, self._path, self._balancer.written)
+        with note_reads(self._path) as now:
+            return await self._read(now, _preview, self._path, self._balancer.written)
 
-    async def _read(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+    async def _read(self, now: Reading, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a function that reads the configuration, in a thread: 15 ms for 1,000 servers.
 
         Raises ConfigError if it takes too long.
         """
-        now = Reading(str(self._path))
-        reading.set(now)
         try:
             with trio.fail_after(LOAD_TIMEOUT):
                 return await self._threads.run(function, *args)
         except trio.TooSlowError:
             raise ConfigError([f"{self._path}: {now.path} was not read in {LOAD_TIMEOUT:g} s; called off"]) from None
 
+    async def _read_config(self) -> Config:
+        """Read the configuration, and note what the files hold. Raises ConfigError."""
+        with note_reads(self._path) as now:
+            try:
+                config = await self._read(now, self._load)
+            finally:  # called off at a file that does not answer, the others count as they were
+                self._marks = {**now.marks} if now.path in now.marks else {**self._marks, **now.marks}
+        _check_process(self._balancer.config.process, config.process, self._path)
+        return config
+
     async def _change(self) -> tuple[str, ...]:
         """Reload the configuration. Returns the errors; empty on success."""
         try:
-            config = await self._read(self._load)
-            _check_process(self._balancer.config.process, config.process, self._path)
-            await self._change_to(config)
+            await self._change_to(await self._read_config())
         except ConfigError as error:
             events: list[Event] = [ConfigRejected(error.errors)]
         except AnnounceError as error:
@@ -166,8 +194,9 @@ class Operations:
         except Exception as exception:  # noqa: BLE001 - report any error of a reload; nothing has changed
             events = list(why_rejected("reload", exception))
         else:
-            self._log.configure(config.log)
-            return ()
+            self._log.configure(self._balancer.written.log)
+            events = []
+        self._turn_watch()
         for event in events:
             self._sink(event)
         return tuple(error for event in events if isinstance(event, ConfigRejected) for error in event.errors)

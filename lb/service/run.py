@@ -16,6 +16,7 @@ from lb import __version__
 from lb.announce.announcer import Announcer
 from lb.announce.standing import AnnounceError
 from lb.config.load import ConfigError, load
+from lb.config.toml_file import STDIN
 from lb.control.balancer import Balancer, StartError
 from lb.control.bindings import ADMIN
 from lb.control.inherited import Inherited
@@ -27,9 +28,11 @@ from lb.net.activation import GivenError, GivenSockets
 from lb.net.capabilities import drop_net_admin, lower_net_admin
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.descriptors import raise_limit
+from lb.net.files import note_reads
 from lb.net.privileged_files import use_opener
 from lb.net.signals import SIGNALS, STOP_SIGNALS, hold_signals, signals_unblocked
 from lb.net.sockets import NONE_GIVEN, open_sockets, remove_file
+from lb.service.config_watch import LoadedFile
 from lb.service.file_opener import start_file_opener
 from lb.service.handover import HandoverError
 from lb.service.notify import Notifier
@@ -40,8 +43,8 @@ from lb.service.privileges import PrivilegesError, changes_user, give_up
 __all__ = ["run"]
 
 
-def run(path: Path) -> int:
-    """Serve a configuration file until a stop signal. Returns the exit code."""
+def run(path: Path, *, watch: bool = False) -> int:
+    """Serve a configuration file until a stop signal. Returns the exit code. ``watch``: whatever the file says."""
     hold_signals()
     try:
         predecessor = Predecessor.of_environment()
@@ -49,9 +52,12 @@ def run(path: Path) -> int:
     except (HandoverError, GivenError) as error:
         return _failed(None, [f"lb: {error}"])
     try:
-        config = load(path)
+        with note_reads(path) as read:
+            config = load(path)
     except ConfigError as error:
         return _failed(predecessor, error.errors, code=2)
+    if path == STDIN and (watch or config.process.watch):
+        return _failed(predecessor, ["lb: standard input cannot be watched; run with the name of a file"], code=2)
     raise_limit()
     keep_threads_short()
     with closing(Announcer(config.announce)) as announcer, ExitStack() as made:
@@ -63,6 +69,7 @@ def run(path: Path) -> int:
             announcer.begin(beside_predecessor=predecessor is not None)
         except (OSError, PrivilegesError, AnnounceError) as error:
             return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])
+<<<<<<< HEAD
         return _run(path, config, inherited, predecessor, announcer, made)
 
 
@@ -73,6 +80,13 @@ def _run(
     predecessor: Predecessor | None,
     announcer: Announcer,
     made: ExitStack,
+=======
+        return _run(LoadedFile(path, read.marks, watch), config, inherited, predecessor, made)
+
+
+def _run(
+    file: LoadedFile, config: Config, inherited: Inherited, predecessor: Predecessor | None, made: ExitStack
+>>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
 ) -> int:
     """Serve with open sockets. ``made`` undoes what this start has made; it is emptied once the start has succeeded."""
     if worker_count(config.process) > 1:
@@ -81,7 +95,11 @@ def _run(
         begin()
     failures: list[StartError] = []
     try:
+<<<<<<< HEAD
         trio.run(_serve, path, config, inherited, predecessor, announcer, made)
+=======
+        trio.run(_serve, file, config, inherited, predecessor, made)
+>>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
     except* StartError as group:
         failures = _leaves(group)
     return _failed(predecessor, [f"lb: {failure}" for failure in failures]) if failures else 0
@@ -132,12 +150,16 @@ def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:
 
 
 async def _serve(
+<<<<<<< HEAD
     path: Path,
     config: Config,
     inherited: Inherited,
     predecessor: Predecessor | None,
     announcer: Announcer,
     made: ExitStack,
+=======
+    file: LoadedFile, config: Config, inherited: Inherited, predecessor: Predecessor | None, made: ExitStack
+>>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
 ) -> None:
     log = Log(config.log)
     sink = Observers(log)
@@ -154,10 +176,14 @@ async def _serve(
             async with trio.open_nursery() as nursery:
                 early = await _start(balancer, config, nursery, signals, sink)
                 made.pop_all()
+<<<<<<< HEAD
                 operations = Operations(nursery, balancer, announcer, log, sink, notifier, path, inherited.given)
+=======
+                operations = Operations(nursery, balancer, log, sink, notifier, file, inherited.given)
+>>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
                 operations.admin.follow(config.admin, inherited.admin)
                 keep_garbage_collection_short()
-                sink(ServerStarted(os.getpid(), __version__, str(path)))
+                sink(ServerStarted(os.getpid(), __version__, str(file.path)))
                 for number in early:
                     signal.raise_signal(number)
                 outer.start_soon(operations.run, signals)

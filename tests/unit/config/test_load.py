@@ -168,7 +168,7 @@ def test_every_key_reaches_the_model() -> None:
             "app": listener_spec("app", (Address.parse(":0"),), "app"),
         },
         pools={"app": app},
-        process=ProcessSpec(workers=2, stop_delay=10, stop_timeout=45, user="balancer", group="network"),
+        process=ProcessSpec(2, 10, 45, user="balancer", group="network", watch=True),
         log=LogSpec("debug", "json", connections=False),
         admin=AdminSpec(Address.parse("0.0.0.0:9900"), Secret("a long secret"), 0o660, ":web"),
         announce=AnnounceSpec(

@@ -34,9 +34,44 @@ def test_what_is_too_large_is_refused(tmp_path, monkeypatch):
 
 
 def test_who_gives_up_waiting_can_say_for_which_file(tmp_path):
-    now = files.Reading()
-    token = files.reading.set(now)
-    with pytest.raises(FileNotFoundError):
-        read_file(tmp_path / "gone")
-    files.reading.reset(token)
+    with files.note_reads("lb.toml") as now:
+        assert now.path == "lb.toml"
+        with pytest.raises(FileNotFoundError):
+            read_file(tmp_path / "gone")
     assert now.path == str(tmp_path / "gone")
+
+
+@pytest.mark.parametrize("read", [read_file, files.read_file_or_pipe])
+def test_what_was_read_is_noted_so_that_a_change_can_be_seen(tmp_path, read):
+    path = tmp_path / "key.pem"
+    path.write_text("1")
+    with files.note_reads("lb.toml") as now:
+        read(path)
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "gone")
+    assert now.marks == {str(each): files.mark_of_file(each) for each in (path, tmp_path / "gone")}
+    path.touch()
+    assert files.mark_of_file(path) == now.marks[str(path)], "the same content is no change"
+    path.write_text("2")
+    (tmp_path / "gone").mkdir()
+    assert all(files.mark_of_file(each) != mark for each, mark in now.marks.items())
+
+
+def test_of_a_file_that_is_read_twice_the_first_counts(tmp_path):
+    """So one that changes in between is seen to have changed."""
+    path = tmp_path / "key.pem"
+    path.write_text("1")
+    before = files.mark_of_file(path)
+    with files.note_reads(path) as now:
+        read_file(path)
+        path.write_text("2")
+        read_file(path)
+    assert now.marks == {str(path): before}
+
+
+def test_nothing_is_noted_after_the_block(tmp_path):
+    with files.note_reads(tmp_path) as now:
+        pass
+    (tmp_path / "list").touch()
+    read_file(tmp_path / "list")
+    assert now.marks == {}

@@ -17,6 +17,7 @@ from lb.events.base import Observers
 from lb.model import Config
 from lb.net import files
 from lb.service import operations
+from lb.service.config_watch import LoadedFile
 from lb.service.operations import LOAD_TIMEOUT, MAX_LOADS, Operations
 from tests.support.balancer import PATIENCE
 
@@ -67,8 +68,13 @@ def world(nursery):
     balancer = SimpleNamespace(stop_begun=False, config=Config(), written=Config(), reload=reload)
     log = SimpleNamespace(configure=lambda spec: None)
     notifier = SimpleNamespace(reloading=lambda: None, ready=lambda text: None)
+<<<<<<< HEAD
     sink, path = Observers(events.append), Path("lb.toml")
     running = Operations(nursery, balancer, Announcer(None), log, sink, notifier, path, given=None)
+=======
+    file = LoadedFile(Path("lb.toml"), {"lb.toml": b"1", "/nfs/cert.pem": b"1"})
+    running = Operations(nursery, balancer, log, Observers(events.append), notifier, file, given=None)
+>>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
     return SimpleNamespace(operations=running, balancer=balancer, events=events, applied=applied)
 
 
