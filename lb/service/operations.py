@@ -81,11 +81,7 @@ class Operations:
         self._changing = trio.Lock()
         self._waiting: _Reload | None = None
         self._threads = Threads(MAX_LOADS)
-<<<<<<< HEAD
         self._upgrades = Upgrades(balancer, self.admin, announcer, given, sink, notifier, self._changing)
-        self._path = path
-=======
-        self._upgrades = Upgrades(balancer, self.admin, given, sink, notifier, self._changing)
         self._path = file.path
         self._marks = file.marks
         self._always_watch = file.always_watch
@@ -94,7 +90,6 @@ class Operations:
 
     def _turn_watch(self) -> None:
         self._watch.turn(on=self._always_watch or self._balancer.written.process.watch)
->>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
 
     async def run(self, signals: AsyncIterator[int]) -> None:
         """Handle signals: the first stop signal stops gracefully, the second one at once."""

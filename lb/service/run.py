@@ -69,24 +69,16 @@ def run(path: Path, *, watch: bool = False) -> int:
             announcer.begin(beside_predecessor=predecessor is not None)
         except (OSError, PrivilegesError, AnnounceError) as error:
             return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])
-<<<<<<< HEAD
-        return _run(path, config, inherited, predecessor, announcer, made)
+        return _run(LoadedFile(path, read.marks, watch), config, inherited, predecessor, announcer, made)
 
 
 def _run(
-    path: Path,
+    file: LoadedFile,
     config: Config,
     inherited: Inherited,
     predecessor: Predecessor | None,
     announcer: Announcer,
     made: ExitStack,
-=======
-        return _run(LoadedFile(path, read.marks, watch), config, inherited, predecessor, made)
-
-
-def _run(
-    file: LoadedFile, config: Config, inherited: Inherited, predecessor: Predecessor | None, made: ExitStack
->>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
 ) -> int:
     """Serve with open sockets. ``made`` undoes what this start has made; it is emptied once the start has succeeded."""
     if worker_count(config.process) > 1:
@@ -95,11 +87,7 @@ def _run(
         begin()
     failures: list[StartError] = []
     try:
-<<<<<<< HEAD
-        trio.run(_serve, path, config, inherited, predecessor, announcer, made)
-=======
-        trio.run(_serve, file, config, inherited, predecessor, made)
->>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
+        trio.run(_serve, file, config, inherited, predecessor, announcer, made)
     except* StartError as group:
         failures = _leaves(group)
     return _failed(predecessor, [f"lb: {failure}" for failure in failures]) if failures else 0
@@ -150,16 +138,12 @@ def _leaves(group: BaseExceptionGroup[StartError]) -> list[StartError]:
 
 
 async def _serve(
-<<<<<<< HEAD
-    path: Path,
+    file: LoadedFile,
     config: Config,
     inherited: Inherited,
     predecessor: Predecessor | None,
     announcer: Announcer,
     made: ExitStack,
-=======
-    file: LoadedFile, config: Config, inherited: Inherited, predecessor: Predecessor | None, made: ExitStack
->>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
 ) -> None:
     log = Log(config.log)
     sink = Observers(log)
@@ -176,11 +160,7 @@ async def _serve(
             async with trio.open_nursery() as nursery:
                 early = await _start(balancer, config, nursery, signals, sink)
                 made.pop_all()
-<<<<<<< HEAD
-                operations = Operations(nursery, balancer, announcer, log, sink, notifier, path, inherited.given)
-=======
-                operations = Operations(nursery, balancer, log, sink, notifier, file, inherited.given)
->>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
+                operations = Operations(nursery, balancer, announcer, log, sink, notifier, file, inherited.given)
                 operations.admin.follow(config.admin, inherited.admin)
                 keep_garbage_collection_short()
                 sink(ServerStarted(os.getpid(), __version__, str(file.path)))
