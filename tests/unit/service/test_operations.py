@@ -68,13 +68,8 @@ def world(nursery):
     balancer = SimpleNamespace(stop_begun=False, config=Config(), written=Config(), reload=reload)
     log = SimpleNamespace(configure=lambda spec: None)
     notifier = SimpleNamespace(reloading=lambda: None, ready=lambda text: None)
-<<<<<<< HEAD
-    sink, path = Observers(events.append), Path("lb.toml")
-    running = Operations(nursery, balancer, Announcer(None), log, sink, notifier, path, given=None)
-=======
-    file = LoadedFile(Path("lb.toml"), {"lb.toml": b"1", "/nfs/cert.pem": b"1"})
-    running = Operations(nursery, balancer, log, Observers(events.append), notifier, file, given=None)
->>>>>>> 7bfa5a6 (watch: a changed file of the configuration is loaded by itself)
+    sink, file = Observers(events.append), LoadedFile(Path("lb.toml"), {"lb.toml": b"1", "/nfs/cert.pem": b"1"})
+    running = Operations(nursery, balancer, Announcer(None), log, sink, notifier, file, given=None)
     return SimpleNamespace(operations=running, balancer=balancer, events=events, applied=applied)
 
 
