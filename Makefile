@@ -12,7 +12,7 @@ SUITE := $(PATH)
 override PATH := $(shell /bin/sed --null-data --quiet 's/^PATH=//p' /proc/$$PPID/environ | /usr/bin/tr -d '\0')
 endif
 
-.PHONY: help setup demo test lint format bench bench-quick cache-tests chaos soak fuzz clean
+.PHONY: help setup demo test lint format bench bench-quick man cache-tests chaos soak fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -68,6 +68,9 @@ fuzz: $(READY)  ## the configuration under guided fuzzing, then mutated HTTP, a 
 	$(BIN)/pip install --quiet --disable-pip-version-check atheris
 	$(BIN)/python -m tests.support.fuzz_config -max_total_time=60 $(ARGS)
 	$(BIN)/python -m chaos.http_fuzz --seconds 60
+
+man: $(INSTALLED)  ## the man pages, into build/man
+	@$(BIN)/lb help --write build/man
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -302,10 +302,16 @@ def _add_strategy(commands: Commands) -> None:
 
 
 def _add_help(commands: Commands, parser: argparse.ArgumentParser) -> None:
-    """Add ``lb help`` and ``lb version``, the same as ``--help`` and ``--version``."""
-    text = commands.add_parser("help", help="show the help of a command")
-    text.add_argument("words", nargs="*", metavar="COMMAND", help="a command, as in 'lb help ctl drain'")
-    text.set_defaults(command=lambda options: parser.parse_args([*options.words, "--help"]))
+    """Add ``lb help`` and ``lb version``, the same as ``--version``, and what completes words for shells."""
+    text = commands.add_parser(
+        "help",
+        help="show the manual",
+        description="Show a page of the manual, with man on a terminal, else as plain text. The options of a "
+        "command alone: `lb COMMAND --help`.",
+    )
+    text.add_argument("words", nargs="*", metavar="PAGE", help="a command, lb.toml, events, admin, http, and so on")
+    text.add_argument("--write", type=Path, metavar="DIRECTORY", help="write all pages there, for man and for packages")
+    text.set_defaults(command=lambda options: _help(parser, options))
     complete = commands.add_parser("complete", help="print what may follow some words, for the completion of shells")
     complete.add_argument("words", nargs="*", metavar="WORD", help="after '--', the words after 'lb' up to the cursor")
     complete.set_defaults(command=_complete)
@@ -401,6 +407,21 @@ def _migrate(options: argparse.Namespace) -> int:
     if options.explain:
         return explain_words(options.program)
     raise UsageError("lb migrate needs the file to translate, or --explain")
+
+
+def _help(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from lb.tools.manual.pages import man_pages
+    from lb.tools.manual.show import page_of, show_page, write_pages
+
+    if options.write is not None:
+        write_pages(parser, options.write)
+        return OK
+    try:
+        page = page_of(options.words, man_pages(parser))
+    except LookupError as error:
+        raise UsageError(str(error.args[0])) from error
+    show_page(page)
+    return OK
 
 
 def _complete(options: argparse.Namespace) -> int:

@@ -404,6 +404,20 @@ def test_every_event_is_in_the_reference_with_its_fields(event):
     assert [*rows(text)] == [field.name for field in attrs.fields(event)]
 
 
+@pytest.mark.parametrize("page", ["configuration.md", "events.md", "admin.md", "cache.md", "forward.md", "http.md"])
+def test_every_row_of_a_table_says_something(page):
+    """Keys, fields, metrics, variables: a row without a sentence is as good as none."""
+    known = {"method", "path"}  # of the probe http
+    silent = [key for key, cells in rows((REFERENCE / page).read_text()).items() if not any(cells[-2:])]
+    assert [key for key in silent if key not in known] == []
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
+def test_every_event_has_a_sentence(event):
+    text = section("events.md", f"### `{event.name}` ({event.level})")
+    assert text.strip()[:1] not in ("", "|"), "no sentence before the table of the fields"
+
+
 def test_the_reference_has_what_the_record_of_a_tunnel_has_beside_that_of_a_connection():
     fields = [field.name for field in attrs.fields(events.TunnelClosed)][len(attrs.fields(events.ConnectionClosed)) :]
     assert [*rows(section("events.md", "### Tunnels of forward proxies"))] == fields

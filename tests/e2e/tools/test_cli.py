@@ -206,10 +206,18 @@ async def test_every_command_has_help(command):
     assert len(out.splitlines()) > 4
 
 
-async def test_help_is_a_command_too():
-    for words in (["check"], ["ctl", "drain"]):
-        assert await run_lb("help", *words) == await run_lb(*words, "--help")
-    assert await run_lb("help") == await run_lb("--help")
+async def test_help_shows_the_manual():
+    for words, about in (
+        (["check"], "lb-check - validate"),
+        (["ctl", "drain"], "lb-ctl - inspect"),
+        ([], "lb - a load"),
+    ):
+        code, out, err = await run_lb("help", *words)
+        assert (code, err) == (0, "")
+        assert out.startswith(f"NAME\n\n       {about}")
+    code, out, err = await run_lb("help", "rum")
+    assert (code, out) == (2, "")
+    assert err.startswith("lb: the manual has no page 'rum', did you mean 'run'?; it has lb, run, check, ")
 
 
 @pytest.mark.usefixtures("real_command")
@@ -270,7 +278,7 @@ async def test_standard_input_cannot_be_reloaded(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nonsense"], ["diff"], ["check", "a.toml", "b.toml"], ["help", "nonsense"], ["run", "--prot", "1"]],
+    [[], ["nonsense"], ["diff"], ["check", "a.toml", "b.toml"], ["run", "--prot", "1"]],
 )
 async def test_bad_usage_exits_2_and_shows_the_usage(arguments):
     code, out, err = await run_lb(*arguments)
