@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from lb import __version__
 from lb.console.arguments import add_ctl, add_explain, add_top
-from lb.console.config_file import UsageError, add_config, config_file, reordered
+from lb.console.config_file import UsageError, add_config, config_file, reordered, take_new_file
 from lb.console.output import Messages, Output
 from lb.net.signals import unblock_signals
 
@@ -80,6 +80,8 @@ def _parsed(argv: Sequence[str]) -> argparse.Namespace:
     options, rest = parser.parse_known_args(argv)
     if rest and not reordered(options, rest):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if not take_new_file(options):
+        parser.error("the following arguments are required: NEW")
     return options
 
 
@@ -152,12 +154,18 @@ def _add_diff(commands: Commands) -> None:
         "diff",
         help="show what a reload would change",
         description="Show the changes that a reload from FILE to NEW would make, one per line. For pools with a hash "
-        "strategy, also show the share of clients that would move to another server.",
+        "strategy, also show the share of clients that would move to another server. With --cluster, show which nodes "
+        "of the cluster have applied FILE.",
     )
     diff.add_argument("--exit-code", action="store_true", help="exit with 1 if anything differs")
+    diff.add_argument(
+        "--cluster",
+        action="store_true",
+        help="compare FILE with what the nodes run, of the cluster that its [admin] is in",
+    )
     add_config(diff)
-    diff.add_argument("other", type=Path, metavar="NEW", help="the file to compare it with")
-    diff.set_defaults(command=_diff)
+    diff.add_argument("other", type=Path, nargs="?", metavar="NEW", help="the file to compare it with")
+    diff.set_defaults(command=_diff, admin=None, token_file=None)
 
 
 def _add_demo(commands: Commands) -> None:
@@ -335,6 +343,16 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
+    if options.cluster:
+        from lb.console.ctl import diff_cluster
+
+        if options.other is not None:
+            raise UsageError(f"lb diff --cluster compares one file with what the nodes run, not with {options.other}")
+        return diff_cluster(options)
+    return _diff_files(options)
+
+
+def _diff_files(options: argparse.Namespace) -> int:
     from lb.config.load import ConfigError, load
     from lb.control.plan import plan
     from lb.discovery.sources import with_servers_files
@@ -396,6 +414,10 @@ def _ctl(options: argparse.Namespace) -> int:
         return OK
     from lb.console.ctl import ctl
 
+    if options.cluster and options.action != "status":
+        holds = options.action in ("drain", "enable", "weight")
+        hint = "; it holds on all nodes anyway" if holds else ""
+        raise UsageError(f"--cluster goes with 'status', not with {options.action!r}{hint}")
     return ctl(options)
 
 

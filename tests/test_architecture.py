@@ -35,6 +35,9 @@ PURE = (
     "lb.cache.policy",
     "lb.cache.stored_fields",
     "lb.cache.vary",
+    "lb.cluster.node_state",
+    "lb.cluster.said_override",
+    "lb.cluster.shared_overrides",
     "lb.config.*",
     "lb.console.screen",
     "lb.console.text",
@@ -157,9 +160,9 @@ IMPURE = {
     "asyncio", "datetime", "http", "multiprocessing", "os", "select", "selectors", "signal", "socket", "ssl",
     "subprocess", "threading", "time", "trio", "urllib",
 }  # fmt: skip
-PURE_MAY_NAME = {"healthcheck.registry", "lb.net.files", "lb.tls.contexts"}
+PURE_MAY_NAME = {"healthcheck.registry", "lb.net.files", "lb.net.own_name", "lb.tls.contexts"}
 """They give out probes and contexts, which do I/O once used; the configuration tries out whether they can be made.
-``files`` has the reads that the configuration does."""
+``files`` has the reads that the configuration does, ``own_name`` a default that differs between hosts."""
 PURE_PART_OF = {
     "lb.cache.invalidation": {"urllib"},
     "lb.config.warnings": {"datetime"},

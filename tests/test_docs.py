@@ -306,6 +306,14 @@ def test_the_parser_knows_the_keys_of_mode_http_in_the_reference_and_no_others(m
     assert known["pools.web.sticky"] == {"cookie", "secret_file"}
 
 
+def test_the_parser_knows_the_keys_of_cluster_in_the_reference_and_no_others(monkeypatch):
+    known = {}
+    monkeypatch.setattr(config_table.Table, "finish", lambda table: known.setdefault(table.path, table.known))
+    parse((ROOT / "tests" / "data" / "config" / "good" / "everything.toml").read_text(), "reference")
+    assert known["cluster"] == {*documented("[cluster]")}
+    assert known["cluster.etcd"] == {*rows(section("configuration.md", "### Where etcd is"))}
+
+
 def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     known = {}
     finish = config_table.Table.finish
@@ -317,7 +325,7 @@ def test_the_parser_knows_the_keys_of_the_reference_and_no_others(monkeypatch):
     monkeypatch.setattr(config_table.Table, "finish", record_keys)
     parse(f'{EVERY_DEFAULT}[[pools.web.servers]]\ndns = "web.internal"\nport = 80', "reference")
     assert known == {
-        "": {"process", "log", "admin", "announce", "listeners", "pools", "users", "caches", "media"},
+        "": {"process", "log", "admin", "announce", "cluster", "listeners", "pools", "users", "caches", "media"},
         "process": {*documented("[process]")},
         "log": {*documented("[log]")},
         "announce": {*documented("[announce]")},

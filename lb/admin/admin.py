@@ -14,6 +14,7 @@ import trio
 from lb.admin.feed import Feed
 from lb.admin.process import ConfigFile
 from lb.announce.announcer import Announcer
+from lb.cluster.cluster import Cluster
 from lb.control.balancer import Balancer
 from lb.control.bindings import ADMIN, bind_targets, open_admin
 from lb.events import AdminStarted
@@ -34,10 +35,17 @@ class Admin:
     """Implements :class:`lb.admin.process.Process`. Serves in the nursery of the caller."""
 
     def __init__(
-        self, balancer: Balancer, announcer: Announcer, sink: Observers, file: ConfigFile, nursery: trio.Nursery
+        self,
+        balancer: Balancer,
+        announcer: Announcer,
+        cluster: Cluster,
+        sink: Observers,
+        file: ConfigFile,
+        nursery: trio.Nursery,
     ) -> None:
         self.balancer = balancer
         self.announcer = announcer
+        self.cluster = cluster
         self.feed = Feed()
         self.sink = sink
         self.file = file

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable
-from functools import partial
+from collections.abc import AsyncGenerator
 from importlib.resources import files
 
 import attrs
@@ -13,7 +12,7 @@ import trio
 from lb import __version__
 from lb.admin.caches import caches_of, purge_of
 from lb.admin.explanation import Explainer
-from lb.admin.exposition import ServerFigures, Values, exposition
+from lb.admin.exposition import ClusterFigures, ServerFigures, Values, exposition
 from lb.admin.feed import Feed
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, json_response
 from lb.admin.playback import page_policy, stream_urls
@@ -24,7 +23,7 @@ from lb.admin.status import announce_status, status
 from lb.admin.streams import figures_of, streams_of, viewers
 from lb.config.load import ConfigError
 from lb.control.balancer import Balancer, why_rejected
-from lb.control.overrides import Override
+from lb.control.overrides import Override, OverrideChange
 from lb.control.readiness import without_server
 from lb.explain.explain import expected_share
 from lb.model.connection import ConnectionFilter
@@ -65,6 +64,7 @@ def api(process: Process, recent: RecentRequests) -> Routes:
     routes.add("/api/v1/status", GET=endpoints.status)
     routes.add("/api/v1/caches", GET=endpoints.caches)
     routes.add("/api/v1/caches/(?P<zone>[^/]+)/purge", POST=endpoints.purge)
+    routes.add("/api/v1/cluster", GET=endpoints.cluster)
     routes.add("/api/v1/streams", GET=endpoints.streams)
     routes.add("/api/v1/connections", GET=endpoints.connections)
     routes.add("/api/v1/connections/(?P<id>[0-9]{1,18})/close", POST=endpoints.close_connection)
@@ -113,6 +113,7 @@ class AdminRoutes:
         document = await status(self._balancer, stats, media, self._recent)
         document["announce"] = announce_status(self._process.announcer)
         document["stream_urls"] = stream_urls(self._balancer, request.headers.get("host", ""))
+        document["cluster"] = self._process.cluster.status()
         document["events"] = [entry.fields for entry in self._process.feed.last(20)]
         return AdminResponse((await _encoded(document)).encode(), "application/json")
 
@@ -141,13 +142,28 @@ class AdminRoutes:
             discovery_failures=dict(balancer.discovery_failures),
             announced=self._process.announcer.standing,
             log_lines_dropped=self._process.feed.lines_dropped,
+            cluster=self._cluster_figures(),
         )
         lines = [line async for line in in_turns(exposition(values))]
         return AdminResponse("".join(lines).encode(), "text/plain; version=0.0.4; charset=utf-8")
 
+    def _cluster_figures(self) -> ClusterFigures | None:
+        membership = self._process.cluster.membership
+        if membership is None:
+            return None
+        nodes = membership.nodes.values()
+        ready = sum(node.ready for node in nodes)
+        return ClusterFigures(len(nodes), ready, not membership.trouble, dict(membership.overrides.said))
+
     async def caches(self, _request: AdminRequest) -> AdminResponse:
         stats = await self._balancer.data_plane.stats()
         return json_response({"caches": caches_of(self._balancer.config.caches, stats, self._recent.oldest_caches)})
+
+    async def cluster(self, _request: AdminRequest) -> AdminResponse:
+        status = self._process.cluster.status()
+        if status is None:
+            raise HttpError(404, "this balancer is in no cluster: its configuration has no [cluster]")
+        return json_response(status)
 
     async def streams(self, _request: AdminRequest) -> AdminResponse:
         stats, media = await figures_of(self._balancer)
@@ -198,28 +214,26 @@ class AdminRoutes:
         return json_response({"applied": True, "errors": []})
 
     async def drain(self, request: AdminRequest) -> AdminResponse:
-        return await self._override(request, partial(attrs.evolve, drained=True))
+        return await self._override(request, {"drained": True})
 
     async def enable(self, request: AdminRequest) -> AdminResponse:
-        return await self._override(request, partial(attrs.evolve, drained=False))
+        return await self._override(request, {"drained": False})
 
     async def weight(self, request: AdminRequest) -> AdminResponse:
         body = _json_object(request.body)
-        weight = body.get("weight")
         if set(body) != {"weight"}:
             raise HttpError(422, 'the body must be {"weight": NUMBER}, or null for the configured weight')
-        if weight is not None:
-            try:
-                weight = whole_number(most=65_535)(weight)
-            except ValueError as error:
-                raise HttpError(422, f"weight: {error}") from error
-        return await self._override(request, partial(attrs.evolve, weight=weight))
+        try:
+            weight = None if body["weight"] is None else whole_number(most=65_535)(body["weight"])
+        except ValueError as error:
+            raise HttpError(422, f"weight: {error}") from error
+        return await self._override(request, {"weight": weight})
 
-    async def _override(self, request: AdminRequest, change: Callable[[Override], Override]) -> AdminResponse:
+    async def _override(self, request: AdminRequest, change: OverrideChange) -> AdminResponse:
         pool, server = request.parameters["pool"], request.parameters["server"]
         self._find(pool, server)
         try:
-            await self._balancer.override(pool, server, change)
+            told = await self._process.cluster.override(pool, server, change)
         except KeyError as error:  # a reload has removed it meanwhile
             raise HttpError(404, f"the pool {pool!r} has no server {shown(server)}") from error
         except Exception as exception:
@@ -230,7 +244,7 @@ class AdminRoutes:
         override = self._balancer.overrides.get((pool, server), Override())
         running = self._balancer.pools[pool]
         share = expected_share(running, backend)
-        answer = {
+        answer: dict[str, object] = {
             "pool": pool,
             "server": server,
             "state": backend.state,
@@ -240,7 +254,7 @@ class AdminRoutes:
             "strategy": running.spec.strategy.name,
             "ignored": running.ignored,
         }
-        return json_response(answer)
+        return json_response(answer if told is None else {**answer, "cluster": told})
 
     async def purge(self, request: AdminRequest) -> AdminResponse:
         zone = request.parameters["zone"]

@@ -13,7 +13,7 @@ from lb.model.cache_figures import CacheFigures, CacheTier
 from lb.model.media_figures import MediaHistogram
 from lb.model.stream_status import MediaSnapshot
 
-__all__ = ["ServerFigures", "Values", "exposition"]
+__all__ = ["ClusterFigures", "ServerFigures", "Values", "exposition"]
 
 Sample: TypeAlias = tuple[str, float]
 """The labels as in the text, ``pool="web",server="a"`` or empty, and the value."""
@@ -29,6 +29,19 @@ class ServerFigures:
     state: str
     active: int
     weight: int
+
+
+@attrs.frozen
+class ClusterFigures:
+    """The values of a cluster, as this node sees it."""
+
+    nodes: int
+    ready: int
+    """Nodes that are ready."""
+    joined: bool
+    """This node is in the list, and etcd answers."""
+    overrides: Mapping[str, int]
+    """What operators said to this node, by whether etcd was told: ``told``, ``not_told``."""
 
 
 @attrs.frozen
@@ -58,6 +71,8 @@ class Values:
     announced: Mapping[str, int]
     """1 per announced address that stands, 0 per one that does not."""
     log_lines_dropped: int
+    cluster: ClusterFigures | None
+    """None without a cluster."""
 
 
 def exposition(values: Values) -> Iterator[str]:
@@ -85,6 +100,8 @@ def exposition(values: Values) -> Iterator[str]:
     yield from _media(values.media, values.viewers)
     yield from _servers(values.servers)
     yield from _process(values)
+    if values.cluster is not None:
+        yield from _cluster(values.cluster)
 
 
 def _connects(figures: Counters) -> Iterator[str]:
@@ -219,6 +236,15 @@ def _process(values: Values) -> Iterator[str]:
     yield from _counter("lb_splicer_edges_total", "Ready sockets in these batches.", [("", edges)])
     waiting = values.handshakes_waiting
     yield from _gauge("lb_handshakes_waiting", "Steps of TLS handshakes that wait for the CPU.", [("", waiting)])
+
+
+def _cluster(cluster: ClusterFigures) -> Iterator[str]:
+    yield from _gauge("lb_cluster_nodes", "Nodes of the cluster that live, as this one knows.", [("", cluster.nodes)])
+    yield from _gauge("lb_cluster_nodes_ready", "Those of them that are ready.", [("", cluster.ready)])
+    joined = "1 if this node is in the list and etcd answers, else 0."
+    yield from _gauge("lb_cluster_etcd_up", joined, [("", cluster.joined)])
+    said = "Overrides by operators of this node, by whether the cluster was told."
+    yield from _counter("lb_cluster_overrides_total", said, _by("result", cluster.overrides))
 
 
 def _gauge(name: str, documentation: str, samples: Iterable[Sample]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from lb.admin.feed import Feed
 from lb.announce.announcer import Announcer
+from lb.cluster.cluster import Cluster
 from lb.control.balancer import Balancer
 from lb.events import Sink
 
@@ -27,6 +28,7 @@ class Process(Protocol):
 
     balancer: Balancer
     announcer: Announcer
+    cluster: Cluster
     feed: Feed
     file: ConfigFile
 

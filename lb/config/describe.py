@@ -16,6 +16,7 @@ from lb.model import (
     CacheSpec,
     CertificateSpec,
     CheckSpec,
+    ClusterSpec,
     Config,
     DnsSource,
     ForwardSettings,
@@ -51,7 +52,7 @@ __all__ = ["describe", "listener_text", "media_text", "route_text", "server_text
 def describe(config: Config) -> str:
     """Return a summary: the process, listeners with routes, pools with servers, users, caches, media, addresses.
 
-    No final newline.
+    And the cluster. No final newline.
     """
     workers, user, group = config.process.workers, config.process.user, config.process.group
     lines = [] if workers == 1 else [f"workers: {'one per CPU' if workers == 'auto' else workers}"]
@@ -68,6 +69,8 @@ def describe(config: Config) -> str:
         lines += [f"  discovered: {source}" for source in _sources(pool)]
     lines += [f"users {users.name}: {value_text(users)}" for users in config.users.values()]
     lines += [f"cache {cache.name}: {value_text(cache)}" for cache in config.caches.values()]
+    if config.cluster is not None:
+        lines.append(f"cluster {config.cluster.name}: {value_text(config.cluster)}")
     lines += [f"{subject}: {media_text(spec)}" for subject, spec in media_specs(config.media).items()]
     if config.announce is not None:
         lines.append(f"announce: {value_text(config.announce)}")
@@ -339,6 +342,11 @@ def _(value: CacheSpec) -> str:
 def _(value: AnnounceSpec) -> str:
     addresses = ", ".join(map(str, value.addresses))
     return f"{addresses} on {value.interface}, after {duration_text(value.rise)}"
+
+
+@value_text.register
+def _(value: ClusterSpec) -> str:
+    return f"node {value.node}, etcd {value_text(value.etcd.endpoints)}, keys {value.etcd.prefix}"
 
 
 def _size(count: int) -> str:

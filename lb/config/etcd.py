@@ -9,12 +9,15 @@ from lb.config.secret_file import secret_in_file
 from lb.config.tls import ca_certificates, read_certificate
 from lb.model import EtcdSource, EtcdSpec, Secret
 from lb.model.address import Address
+from lb.model.shape import HOST_PATTERN, PORT_PATTERN, Keys, given, list_of, shaped, when, whole
 from lb.model.table import Table
 from lb.model.values import duration, file_name, shown, text
 
-__all__ = ["etcd_endpoint", "read_etcd", "read_etcd_source"]
+__all__ = ["ETCD_KEYS", "ETCD_RULES", "etcd_endpoint", "read_etcd", "read_etcd_source"]
 
 _SCHEMES = ("http", "https")
+_TOGETHER = (("user", "password_file"), ("password_file", "user"))
+"""Keys of a login, each with the one that it needs."""
 
 
 def read_etcd(table: Table, directory: Path, prefix: str = "") -> EtcdSpec | None:
@@ -55,6 +58,7 @@ def read_etcd_source(pool: Table, directory: Path) -> EtcdSource | None:
     return EtcdSource(spec, file=str(directory / file) if file else "", directory=str(directory), **values)
 
 
+@shaped({"type": "string", "pattern": whole(rf"https?://{HOST_PATTERN}:{PORT_PATTERN}/?")})
 def etcd_endpoint(value: object) -> str:
     """Read the URL of an endpoint: http or https, a host and a port."""
     given = text(value)
@@ -68,6 +72,7 @@ def etcd_endpoint(value: object) -> str:
     return given.removesuffix("/")
 
 
+@shaped({"type": "string", "pattern": r"^[^\x00-\x1f\x7f]*/$"})
 def _prefix(value: object) -> str:
     prefix = text(value)
     if not prefix.isprintable():
@@ -81,7 +86,20 @@ def _login(table: Table, directory: Path) -> tuple[str, Secret | None]:
     """Read ``user`` and ``password_file``, which belong together."""
     user = table.value("user", text) or ""
     password = table.value("password_file", secret_in_file(directory))
-    for key, other in (("user", "password_file"), ("password_file", "user")):
+    for key, other in _TOGETHER:
         if table.has(key) and not table.has(other):
             table.complain(f"missing, {key!r} has no effect without it", table.at(other))
     return (user, Secret(password)) if user and password else ("", None)
+
+
+ETCD_KEYS: Keys = {
+    "endpoints": list_of(etcd_endpoint, least=1),
+    "prefix": _prefix,
+    "ca": text,
+    "certificate": text,
+    "key": text,
+    "user": text,
+    "password_file": file_name,
+}
+ETCD_RULES = [when(given(**{key: {}}), {"required": [other]}) for key, other in _TOGETHER]
+"""What holds between the keys of a table with ETCD_KEYS."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lb.config.announce import read_announce, with_freebind
 from lb.config.caches import check_cache_paths, check_shared_caches, read_cache
+from lb.config.cluster import read_cluster
 from lb.config.listeners import (
     check_binds,
     check_ports_of_listeners,
@@ -109,6 +110,8 @@ def config_of(file: TomlFile) -> Config:
         users=users,
         caches=caches,
         media=media,
+        cluster=read_cluster(root, file.directory),
+        hash=file.hash,
     )
     _check_together(config, root)
     root.finish()

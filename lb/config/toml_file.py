@@ -11,6 +11,7 @@ import tomli
 
 from lb.config.lines import key_lines, line_of
 from lb.config.other_formats import other_format
+from lb.model.config_hash import config_hash
 from lb.model.table import Complaint
 from lb.net.files import read_file, read_file_or_pipe
 
@@ -36,15 +37,24 @@ class TomlFile:
     """As messages have it. Relative paths in the file start at its directory."""
     text: str
     content: dict[str, object]
+    hash: str
+    """See :func:`lb.model.config_hash.config_hash`."""
 
     @property
     def directory(self) -> Path:
         return Path(self.name).parent
 
     @classmethod
-    def parse(cls, text: str, name: str, *, beside_traffic: bool = False) -> TomlFile:
-        """Parse the text of a file. ``beside_traffic`` as for :func:`read_toml`. Raises ConfigError."""
-        return cls(name, text, _parsed_beside_traffic(text, name) if beside_traffic else _parsed(text, name))
+    def parse(cls, text: str, name: str) -> TomlFile:
+        """Parse the text of a file. Raises ConfigError."""
+        return cls(name, text, _parsed(text, name), config_hash(text.encode(errors="surrogatepass")))
+
+    @classmethod
+    def of_bytes(cls, content: bytes, name: str, *, beside_traffic: bool = False) -> TomlFile:
+        """Decode and parse the bytes of a file. ``beside_traffic`` as for :func:`read_toml`. Raises ConfigError."""
+        text = _decoded(content, name)
+        parsed = _parsed_beside_traffic(text, name) if beside_traffic else _parsed(text, name)
+        return cls(name, text, parsed, config_hash(content))
 
     def located(self, complaints: Iterable[Complaint]) -> list[str]:
         """Return complaints as lines with the name of the file, and with the line where it is known."""
@@ -64,22 +74,22 @@ def read_toml(path: Path, *, beside_traffic: bool = False) -> TomlFile:
     interpreter for long. It reads a plain file only, which does not wait for a writer.
     """
     if path == STDIN:
-        return TomlFile.parse(_read_stdin(again=beside_traffic), "<stdin>")
+        return TomlFile.of_bytes(_read_stdin(again=beside_traffic), "<stdin>")
     try:
         content = (read_file if beside_traffic else read_file_or_pipe)(path)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror or error}"]) from error
-    return TomlFile.parse(_decoded(content, str(path)), str(path), beside_traffic=beside_traffic)
+    return TomlFile.of_bytes(content, str(path), beside_traffic=beside_traffic)
 
 
-def _read_stdin(*, again: bool) -> str:
+def _read_stdin(*, again: bool) -> bytes:
     """Read all of standard input. ``again``: it has been read before, by the start of this process."""
     if again:
         raise ConfigError(["<stdin>: can be read only once; run with the name of a file to reload it"])
     content = sys.stdin.buffer.read() if sys.stdin else b""
     if not content:
         raise ConfigError(["<stdin>: is empty"])
-    return _decoded(content, "<stdin>")
+    return content
 
 
 def _decoded(content: bytes, name: str) -> str:

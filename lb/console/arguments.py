@@ -18,6 +18,7 @@ CONFIG_HELP = "configuration file whose [admin] section has the address and the 
 def add_ctl(ctl: argparse.ArgumentParser) -> None:
     """Add the commands of ``lb ctl`` to its parser. ``options.action`` is the name of the command."""
     _add_endpoint(ctl, default=None)
+    ctl.add_argument("--cluster", action="store_true", help="with 'status': the nodes of the balancer's cluster")
     shared = argparse.ArgumentParser(add_help=False)
     _add_endpoint(shared, default=argparse.SUPPRESS)  # a default would replace an option given before the command
     actions = ctl.add_subparsers(required=True, metavar="COMMAND", dest="action")
@@ -38,7 +39,8 @@ class _Action(Protocol):
 
 def _add_queries(action: _Action, shared: argparse.ArgumentParser) -> None:
     """Add the commands that only read."""
-    action("status", "show listeners, pools, and why connections ended", shared)
+    status = action("status", "show listeners, pools, and why connections ended", shared)
+    status.add_argument("--cluster", action="store_true", default=argparse.SUPPRESS, help="the nodes of its cluster")
 
     servers = action("servers", "list servers with their state and its reason", shared)
     servers.add_argument("pool", nargs="?", metavar="POOL", help="only servers of this pool")

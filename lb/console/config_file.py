@@ -6,7 +6,16 @@ import argparse
 import os
 from pathlib import Path
 
-__all__ = ["PLACES", "UsageError", "add_config", "config_file", "found_config", "named_config", "reordered"]
+__all__ = [
+    "PLACES",
+    "UsageError",
+    "add_config",
+    "config_file",
+    "found_config",
+    "named_config",
+    "reordered",
+    "take_new_file",
+]
 
 VARIABLE = "LB_CONFIG"
 PLACES = ("./lb.toml", "/etc/trio-lb/lb.toml")
@@ -65,11 +74,28 @@ def _is_there(path: Path) -> bool:
 
 
 def reordered(options: argparse.Namespace, rest: list[str]) -> bool:
-    """Accept ``lb diff OLD --option NEW``. Returns whether ``rest``, which argparse has left over, is that.
+    """Accept ``lb rehearse OLD --option NEW``. Returns whether ``rest``, which argparse has left over, is that.
 
-    Before Python 3.13, argparse decides at the option that OLD is absent, and takes its text for NEW.
+    Before Python 3.13, argparse decides at the option that OLD is absent and takes its text for NEW; or that NEW is
+    absent, where it may be.
     """
-    if len(rest) != 1 or rest[0].startswith("-") or not hasattr(options, "other") or named_config(options):
+    if len(rest) != 1 or rest[0].startswith("-") or not hasattr(options, "other"):
+        return False
+    if options.other is None:
+        options.other = Path(rest[0])
+        return True
+    if named_config(options):
         return False
     options.file, options.other = options.other, Path(rest[0])
+    return True
+
+
+def take_new_file(options: argparse.Namespace) -> bool:
+    """Take the only file of ``lb diff NEW`` for NEW: argparse has taken it for FILE, which it is with ``--cluster``.
+
+    Returns whether the command has all that it needs.
+    """
+    if getattr(options, "other", "") is None and not options.cluster:
+        options.file, options.other = None, options.file
+        return options.other is not None
     return True

@@ -10,10 +10,13 @@ from typing import Any
 
 from lb.console import tables
 from lb.console.client import AdminClient, AdminError
+from lb.console.config_file import UsageError, config_file
 from lb.console.endpoint import BAD_USAGE, FAILED, OK, print_errors, with_client
+from lb.model.config_hash import config_hash
 from lb.model.printable import printable
+from lb.net.files import read_file_or_pipe
 
-__all__ = ["ctl"]
+__all__ = ["ctl", "diff_cluster"]
 
 
 def ctl(options: argparse.Namespace) -> int:
@@ -25,11 +28,54 @@ def ctl(options: argparse.Namespace) -> int:
 
 
 def _status(client: AdminClient, options: argparse.Namespace) -> int:
+    if options.cluster:
+        return _cluster_status(client, options)
     answer = client.status()
     if options.json:
         return _print_json(answer)
     tables.show(tables.status_table(answer))
     return OK
+
+
+def _cluster_status(client: AdminClient, options: argparse.Namespace) -> int:
+    """One line a node, then where they differ. Without etcd the list may be old, which is said on stderr."""
+    answer = client.get("cluster")
+    if options.json:
+        return _print_json(answer)
+    for name, node in answer["nodes"].items():
+        state = "ready" if node["ready"] else "not ready"
+        print(printable(f"{name}  {state}  {node['version']}  {node['config']}"))
+    print(f"differ: {', '.join(answer['differ'])}" if answer["differ"] else "all alike")
+    return _etcd_noted(answer)
+
+
+def _etcd_noted(cluster: Mapping[str, Any]) -> int:
+    """Say on stderr if the balancer does not see the others now. That is no failure of the command."""
+    if cluster["etcd"] != "ok":
+        print_errors(OK, f"lb: as last known: {cluster['etcd']}")
+    return OK
+
+
+def diff_cluster(options: argparse.Namespace) -> int:
+    """``lb diff --cluster``: compare a file with what each node has applied. Returns the exit code."""
+    try:
+        path = config_file(options)
+        digest = config_hash(read_file_or_pipe(path))
+    except UsageError as error:
+        return print_errors(BAD_USAGE, f"lb: {error}")
+    except OSError as error:
+        return print_errors(BAD_USAGE, f"{path}: cannot be read: {error.strerror}")
+
+    def compare(client: AdminClient) -> int:
+        answer = client.get("cluster")
+        hashes = {name: node["config"] for name, node in answer["nodes"].items()}
+        print(printable(f"{path}  {digest}"))
+        for name, found in hashes.items():
+            print(printable(f"{name}  {found}  {'same' if found == digest else 'differs'}"))
+        _etcd_noted(answer)
+        return FAILED if options.exit_code and set(hashes.values()) - {digest} else OK
+
+    return with_client(options, compare)
 
 
 def _servers(client: AdminClient, options: argparse.Namespace) -> int:
@@ -127,6 +173,8 @@ def _override(client: AdminClient, options: argparse.Namespace) -> int:
         return _print_json(answer)
     share = _share(answer) if options.action == "weight" else ""
     print(printable(f"{pool}/{server}: {answer['state']}, weight {answer['weight']}{share}"))
+    if "cluster" in answer:
+        print(printable(f"cluster: {answer['cluster']}"))
     return OK
 
 

@@ -140,7 +140,8 @@ class Top:
         except AdminError as error:
             self._view.message = f"{order.pool}/{order.server}: {error}"
         else:
-            self._view.message = f"{order.pool}/{order.server}: {answer['state']}, weight {answer['weight']}"
+            told = f"; cluster: {answer['cluster']}" if "cluster" in answer else ""
+            self._view.message = f"{order.pool}/{order.server}: {answer['state']}, weight {answer['weight']}{told}"
         self._poll_now.set()
         self._draw()
 

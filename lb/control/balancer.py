@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,7 +14,16 @@ from lb.control.bindings import Bindings, BoundNames
 from lb.control.inherited import HealthSnapshots, Inherited, RuntimeState
 from lb.control.monitor import ServerMonitor
 from lb.control.outliers import Outliers
-from lb.control.overrides import Override, Overrides, ServerPlace, overridden, still_valid, weights
+from lb.control.overrides import (
+    Override,
+    OverrideChange,
+    Overrides,
+    ServerPlace,
+    changed,
+    overridden,
+    still_valid,
+    weights,
+)
 from lb.control.plan import Plan, plan
 from lb.control.planes import make_plane
 from lb.control.readiness import Readiness
@@ -114,6 +123,11 @@ class Balancer:
         return self._inherited.secret
 
     @property
+    def predecessor_serves(self) -> bool:
+        """Another process serves until this one does."""
+        return self._inherited.predecessor_serves
+
+    @property
     def bound(self) -> BoundNames:
         """The bound addresses, by listener."""
         return self._bindings.bound
@@ -161,8 +175,7 @@ class Balancer:
             )
             self._outliers = Outliers(nursery, self._sink, self._data_plane)
             await nursery.start(self._data_plane.run)
-            known = await self._inherited.runtime_state()
-            self.overrides = still_valid(known.overrides, known.configured, weights(complete))
+            self._inherit_overrides(await self._inherited.runtime_state(), complete)
             try:
                 await self._change_to(config, self._inherited.runtime_state)
             except OSError as error:
@@ -181,6 +194,13 @@ class Balancer:
         if self.media is not None:
             self.media.close()
         self._sink(ServerStopped())
+
+    def _inherit_overrides(self, known: RuntimeState, complete: Config) -> None:
+        """Take the predecessor's overrides. Those that a cluster has said before the start stay."""
+        valid = known.overrides
+        if complete.cluster is None:
+            valid = still_valid(known.overrides, known.configured, weights(complete))
+        self.overrides = {**valid, **self.overrides}
 
     def _make_backend(self, pool: PoolSpec, server: ServerSpec, now: float) -> Backend:
         backend = self._data_plane.new_backend(pool, server, now)
@@ -227,28 +247,50 @@ class Balancer:
         return with_media_addresses(config, self.secret)
 
     def _overrides_under(self, written: Config) -> Overrides:
-        """Return the overrides that stay valid under a configuration."""
-        if written is self.written:
+        """Return the overrides that stay valid under a configuration. In a cluster they hold until they are revoked."""
+        if written is self.written or written.cluster is not None:
             return self.overrides
         before, after = (weights(self._discovery.complete(each)) for each in (self.written, written))
         return still_valid(self.overrides, before, after)
 
-    async def override(self, pool: str, server: str, change: Callable[[Override], Override]) -> None:
+    async def override(self, pool: str, server: str, change: OverrideChange, node: str | None = None) -> None:
         """Change the override of one server at once, also while a reload is under way, which then keeps it.
 
-        Waits for an upgrade only. Raises KeyError if there is no such server.
+        ``node`` is the name of this node of a cluster. Waits for an upgrade only. Raises KeyError if there is no such
+        server.
         """
         async with self.overriding:
             if self.stopping:
                 return
             place = pool, server
-            weight = weights(self._discovery.complete(self.written))[place]
-            override = change(self.overrides.get(place, Override()))
-            others = {each: known for each, known in self.overrides.items() if each != place}
-            self.overrides = others if override == Override() else {**others, place: override}
-            for changed in self._override_servers([place]):
-                await self._data_plane.overridden(*changed)
-            self._sink(BackendOverridden(pool, server, override.drained, override.applied_to(weight)))
+            if place not in weights(self._discovery.complete(self.written)):
+                raise KeyError(place)
+            override = changed(self.overrides.get(place, Override()), change)
+            await self._apply_overrides({**self.overrides, place: override}, {place: node})
+
+    async def take_overrides(
+        self, latest: Callable[[], Overrides], said_by: Callable[[ServerPlace], str | None]
+    ) -> None:
+        """Replace all overrides by those of a cluster, as fast as :meth:`override`.
+
+        ``latest`` returns them, also those of servers that are not known here, ``said_by`` the node that said one.
+        """
+        async with self.overriding:
+            after = latest()
+            places = [place for place in {**self.overrides, **after} if self.overrides.get(place) != after.get(place)]
+            if places and not self.stopping:
+                await self._apply_overrides(after, dict(zip(places, map(said_by, places), strict=True)))
+
+    async def _apply_overrides(self, overrides: Overrides, said_by: Mapping[ServerPlace, str | None]) -> None:
+        """Use these overrides, of which those of ``said_by`` have changed."""
+        self.overrides = {place: override for place, override in overrides.items() if override != Override()}
+        for pair in self._override_servers(said_by):
+            await self._data_plane.overridden(*pair)
+        configured = weights(self._discovery.complete(self.written))
+        for place, node in said_by.items():
+            if place in configured:
+                override = self.overrides.get(place, Override())
+                self._sink(BackendOverridden(*place, override.drained, override.applied_to(configured[place]), node))
 
     async def purge(self, zone: str, what: Purge) -> int:
         """Purge a cache in all processes. Return the number of responses that were removed, once they are gone."""

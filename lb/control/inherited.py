@@ -33,6 +33,8 @@ class RuntimeState:
     """The weights of overridden servers in the predecessor's configuration."""
     live_numbers: Mapping[str, tuple[int, int]] = attrs.field(factory=dict)
     """How far the numbers of live streams are, and how many discontinuities they have had, by stream."""
+    cluster: Mapping[str, Any] = attrs.field(factory=dict)
+    """What the membership in a cluster is continued with, as JSON; empty without one."""
 
     def as_json(self) -> dict[str, object]:
         """Return the state as a message to the successor."""
@@ -41,17 +43,19 @@ class RuntimeState:
             for (pool, server), each in self.overrides.items()
         ]
         live = {stream: list(each) for stream, each in self.live_numbers.items()}
-        return {"health": snapshots_as_json(self.snapshots), "overrides": overrides, "live_numbers": live}
+        health = snapshots_as_json(self.snapshots)
+        return {"health": health, "overrides": overrides, "live_numbers": live, "cluster": dict(self.cluster)}
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> RuntimeState:
-        """Read a message. Versions without overrides or live streams are accepted."""
+        """Read a message. Versions without overrides, live streams or clusters are accepted."""
         overrides = {(each["pool"], each["server"]): each for each in read.get("overrides", ())}
         return cls(
             snapshots_from_json(read["health"]),
             {place: Override(each["drained"], each["weight"]) for place, each in overrides.items()},
             {place: each["configured"] for place, each in overrides.items() if each["configured"] is not None},
             {stream: (number, breaks) for stream, (number, breaks) in read.get("live_numbers", {}).items()},
+            read.get("cluster", {}),
         )
 
 

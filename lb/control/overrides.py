@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
 from lb.model import Config, PoolSpec, ServerSpec
 
-__all__ = ["Override", "Overrides", "ServerPlace", "overridden", "still_valid", "weights"]
+__all__ = [
+    "Override",
+    "OverrideChange",
+    "Overrides",
+    "ServerPlace",
+    "changed",
+    "overridden",
+    "still_valid",
+    "weights",
+]
 
 ServerPlace: TypeAlias = tuple[str, str]
 """Pool name and server name."""
@@ -32,6 +41,13 @@ class Override:
 
 
 Overrides: TypeAlias = Mapping[ServerPlace, Override]
+OverrideChange: TypeAlias = Mapping[str, Any]
+"""What an operator says: ``drained``, ``weight`` or both of an :class:`Override`. The other stays as it is."""
+
+
+def changed(override: Override, change: OverrideChange) -> Override:
+    """Return the override after a change."""
+    return attrs.evolve(override, **change)
 
 
 def overridden(config: Config, overrides: Overrides) -> Config:

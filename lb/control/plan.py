@@ -20,7 +20,9 @@ from lb.model import (
     AdminSpec,
     AnnounceSpec,
     CacheSpec,
+    ClusterSpec,
     Config,
+    EtcdSpec,
     ForwardSettings,
     HealthSpec,
     HttpPoolSpec,
@@ -56,7 +58,9 @@ __all__ = [
 ]
 
 Spec = TypeVar("Spec", ListenerSpec, PoolSpec, ServerSpec, RouteSpec, UsersSpec, CacheSpec)
-SUBTABLES = (HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec, HttpPoolSpec, StickySpec, ProxyLogin)
+SUBTABLES = (
+    HealthSpec, PassiveSpec, OutlierSpec, ListenerTlsSpec, PoolTlsSpec, HttpPoolSpec, StickySpec, ProxyLogin, EtcdSpec,
+)  # fmt: skip
 MOST_NAMES = 5
 """Users that a line names. A file may have thousands."""
 DiffLine: TypeAlias = tuple[str, str, str]  # a line of `lb diff`: action, subject, details
@@ -264,6 +268,7 @@ class Plan:
     log: tuple[KeyChange, ...] = ()
     admin: tuple[KeyChange, ...] = ()
     announce: tuple[KeyChange, ...] = ()
+    cluster: tuple[KeyChange, ...] = ()
     users_added: tuple[UsersSpec, ...] = ()
     users_removed: tuple[UsersSpec, ...] = ()
     users_changed: tuple[UsersChange, ...] = ()
@@ -309,6 +314,7 @@ class Plan:
         steps += self.media.steps()
         steps += [*self._process_steps(), *_changed("log", self.log), *_changed("admin", self.admin)]
         steps += _changed("announce", self.announce)
+        steps += _changed("cluster", self.cluster)
         if not steps:
             return ("no changes",)
         width = max(len(subject) for _, subject, _ in steps)
@@ -374,6 +380,7 @@ def plan(old: Config, new: Config) -> Plan:
         log=_keys(old.log, new.log),
         admin=_admin_keys(old.admin, new.admin),
         announce=_announce_keys(old.announce, new.announce),
+        cluster=_cluster_keys(old.cluster, new.cluster),
         users_added=_missing(new.users.values(), old.users.values()),
         users_removed=_missing(old.users.values(), new.users.values()),
         users_changed=tuple(UsersChange(*pair) for pair in _differing(old.users, new.users)),
@@ -427,6 +434,12 @@ def _announce_keys(old: AnnounceSpec | None, new: AnnounceSpec | None) -> tuple[
         return _keys(old, new)
     addresses = (old and old.addresses, new and new.addresses)
     return (KeyChange("addresses", *addresses),) if old is not new else ()
+
+
+def _cluster_keys(old: ClusterSpec | None, new: ClusterSpec | None) -> tuple[KeyChange, ...]:
+    if old is not None and new is not None:
+        return _keys(old, new)
+    return (KeyChange("name", old and old.name, new and new.name),) if old is not new else ()
 
 
 def _paths(servers: Iterable[tuple[str, Iterable[ServerSpec]]]) -> list[str]:

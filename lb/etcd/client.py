@@ -25,6 +25,7 @@ from lb.etcd.messages import (
     keep_alive_answer,
     range_answer,
     state_of,
+    time_to_live_answer,
     txn_answer,
     txn_request,
     watch_answer,
@@ -95,6 +96,10 @@ class EtcdClient:
     async def keep_alive(self, lease: int, *, within: float = ENDPOINT_TIMEOUT) -> float:
         """Let a lease live for its seconds again, and return them; 0 if it has ended."""
         return await self._call("/v3/lease/keepalive", {"ID": str(lease)}, keep_alive_answer, within)
+
+    async def time_to_live(self, lease: int, *, within: float = ENDPOINT_TIMEOUT) -> float:
+        """Return the seconds that a lease has left unless it is kept alive; 0 if it has ended."""
+        return await self._call("/v3/lease/timetolive", {"ID": str(lease)}, time_to_live_answer, within)
 
     async def revoke(self, lease: int, *, within: float = ENDPOINT_TIMEOUT) -> StoreState:
         """End a lease; its keys go with it."""

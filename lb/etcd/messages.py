@@ -31,6 +31,7 @@ __all__ = [
     "prefix_end",
     "range_answer",
     "state_of",
+    "time_to_live_answer",
     "txn_answer",
     "txn_request",
     "watch_answer",
@@ -230,6 +231,11 @@ def grant_answer(answer: Document) -> int:
 def keep_alive_answer(answer: Document) -> float:
     """Return the seconds that the lease lives from now on; 0 if it has ended."""
     return float(answer["result"].get("TTL", 0))
+
+
+def time_to_live_answer(answer: Document) -> float:
+    """Return the whole seconds that a lease has left; 0 if it has ended."""
+    return max(0.0, float(answer.get("TTL", 0)))  # -1: there is no such lease
 
 
 def _key_value(content: Document) -> KeyValue:

@@ -19,6 +19,7 @@ from lb.events.backends import (
 )
 from lb.events.base import Event, Level, Sink
 from lb.events.cache import CacheCorrupt, CacheDisabled, CacheFull, CacheScanned
+from lb.events.cluster import ClusterBadKey, ClusterJoined, ClusterLost
 from lb.events.connection import (
     Attempt,
     ConnectionClosed,
@@ -105,6 +106,9 @@ __all__ = [
     "CacheScanned",
     "CheckWarning",
     "ChecksLate",
+    "ClusterBadKey",
+    "ClusterJoined",
+    "ClusterLost",
     "ConfigApplied",
     "ConfigChanged",
     "ConfigRejected",

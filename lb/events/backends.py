@@ -82,6 +82,8 @@ class BackendOverridden(Event):
     drained: bool
     weight: int
     """The new effective weight."""
+    node: str | None = None
+    """In a cluster, the node to which an operator said it; None without one."""
 
 
 @frozen_event

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from lb.events.backends import BackendOverridden
 from lb.events.base import Event
 from lb.events.connection import Attempt, ConnectionClosed
 from lb.events.process import Fault
@@ -36,6 +37,8 @@ def event_fields(event: Event) -> dict[str, object]:
         fields["duration_ms"] = round(event.duration_ms, 3)
         fields["wait_ms"] = None if event.wait_ms is None else round(event.wait_ms, 3)
         fields["attempts"] = _attempts(event.attempts)
+    elif isinstance(event, BackendOverridden) and event.node is None:
+        del fields["node"]
     return fields
 
 

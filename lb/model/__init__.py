@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from lb.model.announce import AnnounceSpec
 from lb.model.cache import CacheSpec, RouteCache
+from lb.model.cluster import ClusterSpec
 from lb.model.config import AdminSpec, Config, LogSpec, ProcessSpec
 from lb.model.etcd import EtcdSource, EtcdSpec
 from lb.model.forward import ForwardSettings, ProxyLogin, TargetRule
@@ -39,6 +40,7 @@ __all__ = [
     "CertificateSpec",
     "CheckSpec",
     "CheckTls",
+    "ClusterSpec",
     "Config",
     "DnsSource",
     "EtcdSource",

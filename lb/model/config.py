@@ -9,6 +9,7 @@ import attrs
 from lb.model.address import Address
 from lb.model.announce import AnnounceSpec
 from lb.model.cache import CacheSpec
+from lb.model.cluster import ClusterSpec
 from lb.model.http import UsersSpec
 from lb.model.listener import ListenerSpec, ListeningSpec
 from lb.model.media import MediaSpec
@@ -74,6 +75,12 @@ class Config:
     users: dict[str, UsersSpec] = attrs.field(factory=dict)
     caches: dict[str, CacheSpec] = attrs.field(factory=dict)
     media: MediaSpec = attrs.field(factory=MediaSpec)
+    cluster: ClusterSpec | None = None
+    hash: str = attrs.field(default="", eq=False)
+    """That of the file's bytes, without those of files that it names: :func:`lb.model.config_hash.config_hash`.
+
+    Not compared: two files may say the same.
+    """
 
     @property
     def written_pools(self) -> dict[str, PoolSpec]:

@@ -14,6 +14,7 @@ import trio
 from lb.admin.admin import Admin
 from lb.announce.announcer import Announcer
 from lb.announce.standing import AnnounceError
+from lb.cluster.cluster import Cluster
 from lb.config.load import ConfigError, load
 from lb.control.balancer import Balancer, why_rejected
 from lb.control.plan import FIXED, plan
@@ -55,7 +56,7 @@ def worker_count(spec: ProcessSpec) -> int:
 
 
 class Operations:
-    """Handles signals and requests of the admin endpoint, and applies ``admin`` of the configuration.
+    """Handles signals and requests of the admin endpoint, and applies ``admin`` and ``cluster`` of the configuration.
 
     Reloads and upgrades wait for each other. A stop never waits.
     """
@@ -65,23 +66,25 @@ class Operations:
         nursery: trio.Nursery,
         balancer: Balancer,
         announcer: Announcer,
+        cluster: Cluster,
         log: Log,
         sink: Observers,
         notifier: Notifier,
         file: LoadedFile,
         given: GivenSockets,
     ) -> None:
-        self.admin = Admin(balancer, announcer, sink, self, nursery)
+        self.admin = Admin(balancer, announcer, cluster, sink, self, nursery)
         self._nursery = nursery
         self._balancer = balancer
         self._announcer = announcer
+        self._cluster = cluster
         self._log = log
         self._sink = sink
         self._notifier = notifier
         self._changing = trio.Lock()
         self._waiting: _Reload | None = None
         self._threads = Threads(MAX_LOADS)
-        self._upgrades = Upgrades(balancer, self.admin, announcer, given, sink, notifier, self._changing)
+        self._upgrades = Upgrades(balancer, self.admin, announcer, cluster, given, sink, notifier, self._changing)
         self._path = file.path
         self._marks = file.marks
         self._always_watch = file.always_watch
@@ -209,6 +212,7 @@ class Operations:
             undo.pop_all()
         self.admin.follow(config.admin, opened)
         await self._announcer.follow(config.announce)
+        await self._cluster.follow(config.cluster)
 
 
 def _preview(path: Path, old: Config) -> tuple[str, ...]:

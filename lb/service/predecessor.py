@@ -35,6 +35,8 @@ class Predecessor:
         self.given = GivenSockets.of_descriptors(document.given)
         self.secret = document.secret
         """Empty if the predecessor's version has none."""
+        self.known = RuntimeState()
+        """The latest state that was requested."""
         self._channel = _inherited(document.channel)
         if document.opener is not None:
             use_opener(_inherited(document.opener))
@@ -88,7 +90,8 @@ class Predecessor:
         """Request the current state of the servers; empty if the predecessor is gone."""
         await self._talk.send(want="health")
         message = await self._talk.receive()
-        return RuntimeState.from_json(message) if message else RuntimeState()
+        self.known = RuntimeState.from_json(message) if message else RuntimeState()
+        return self.known
 
     async def take_over(self) -> dict[str, Any]:
         """Report that this process serves, and wait until the predecessor no longer accepts clients.

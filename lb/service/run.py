@@ -15,6 +15,8 @@ import trio
 from lb import __version__
 from lb.announce.announcer import Announcer
 from lb.announce.standing import AnnounceError
+from lb.cluster.cluster import Cluster
+from lb.cluster.node_state import NodeNameError
 from lb.config.load import ConfigError, load
 from lb.config.toml_file import STDIN
 from lb.control.balancer import Balancer, StartError
@@ -158,9 +160,11 @@ async def _serve(
             outer.start_soon(log.run)
             outer.start_soon(notifier.run)
             async with trio.open_nursery() as nursery:
-                early = await _start(balancer, config, nursery, signals, sink)
+                cluster = Cluster(balancer, sink, nursery)
+                early = await _start(balancer, cluster, config, nursery, signals, sink)
                 made.pop_all()
-                operations = Operations(nursery, balancer, announcer, log, sink, notifier, file, inherited.given)
+                parts = balancer, announcer, cluster, log, sink, notifier, file, inherited.given
+                operations = Operations(nursery, *parts)
                 operations.admin.follow(config.admin, inherited.admin)
                 keep_garbage_collection_short()
                 sink(ServerStarted(os.getpid(), __version__, str(file.path)))
@@ -170,6 +174,7 @@ async def _serve(
                 if predecessor is not None:
                     await announcer.take_over(await predecessor.take_over())
                     balancer.recheck_backlog()
+                cluster.serve(config.cluster, predecessor.known.cluster if predecessor is not None else None)
                 nursery.start_soon(announcer.run)
                 notifier.ready()
             await notifier.all_sent()
@@ -177,7 +182,7 @@ async def _serve(
 
 
 async def _start(
-    balancer: Balancer, config: Config, nursery: trio.Nursery, signals: AsyncIterator[int], sink: Sink
+    balancer: Balancer, cluster: Cluster, config: Config, nursery: trio.Nursery, signals: AsyncIterator[int], sink: Sink
 ) -> list[int]:
     """Start the balancer. Returns the signals that came meanwhile, to be handled now. SIGTERM and SIGINT cancel it."""
     early: list[int] = []
@@ -192,14 +197,23 @@ async def _start(
 
     async with trio.open_nursery() as starting:
         starting.start_soon(watch)
-        await nursery.start(_balance, balancer, config, nursery)
+        await nursery.start(_balance, balancer, cluster, config, nursery)
         starting.cancel_scope.cancel()
     return early
 
 
 async def _balance(
-    balancer: Balancer, config: Config, nursery: trio.Nursery, *, task_status: trio.TaskStatus[None]
+    balancer: Balancer, cluster: Cluster, config: Config, nursery: trio.Nursery, *, task_status: trio.TaskStatus[None]
 ) -> None:
-    """Run the balancer until stopped, then cancel a reload in progress."""
+    """Run the balancer until stopped, as a node of its cluster; then cancel a reload in progress.
+
+    A successor joins once its predecessor has left.
+    """
+    if not balancer.predecessor_serves:
+        try:
+            await cluster.begin(config.cluster)
+        except NodeNameError as error:
+            raise StartError(str(error)) from error
     await balancer.run(config, task_status=task_status)
+    await cluster.end()
     nursery.cancel_scope.cancel()

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import signal
 
+import attrs
 import trio
 
 from lb.admin.admin import Admin
 from lb.announce.announcer import Announcer
+from lb.cluster.cluster import Cluster
 from lb.control.balancer import Balancer
+from lb.control.inherited import RuntimeState
 from lb.events import Fault, Sink
 from lb.events.process import UpgradeDone, UpgradeFailed, UpgradeIgnored, UpgradeStarted
 from lb.net.activation import GivenSockets
@@ -34,6 +37,7 @@ class Upgrades:
         balancer: Balancer,
         admin: Admin,
         announcer: Announcer,
+        cluster: Cluster,
         given: GivenSockets,
         sink: Sink,
         notifier: Notifier,
@@ -44,6 +48,7 @@ class Upgrades:
         self._balancer = balancer
         self._admin = admin
         self._announcer = announcer
+        self._cluster = cluster
         self._given = given
         self._sink = sink
         self._notifier = notifier
@@ -85,12 +90,15 @@ class Upgrades:
             self._sink(Fault("upgrade", exception))
             self._sink(UpgradeFailed(f"{type(exception).__name__}: {exception}"))
 
+    def _runtime_state(self) -> RuntimeState:
+        return attrs.evolve(self._balancer.runtime_state(), cluster=self._cluster.as_json())
+
     async def _hand_over(self, successor: Successor) -> None:
         self._sink(UpgradeStarted(successor.pid))
         taken = None
         try:
             with trio.move_on_after(UPGRADE_TIMEOUT):
-                taken = await successor.ready(self._balancer.runtime_state)
+                taken = await successor.ready(self._runtime_state)
             if taken is None:
                 raise SuccessorError(f"it did not serve in {UPGRADE_TIMEOUT:g} s")
         finally:
@@ -103,6 +111,7 @@ class Upgrades:
             self._notifier.succeeded_by(successor.pid)
             announced = await self._announcer.hand_over()  # before the stop begins, which removes addresses
             self._admin.leave(taken)
+            self._cluster.hand_over()
             await self._balancer.succeeded(signal.SIGUSR2.name, taken)
             await self._notifier.all_sent()  # else the service manager would not know the new main process
             await successor.left(announced)

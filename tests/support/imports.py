@@ -47,10 +47,11 @@ ALLOWED = {
     | {"dataplane", "workers", "kernel", "discovery", "explain", "config", "healthcheck", "pools"}
     | {"media", "proxy_protocol", "tls"},
     "announce": EVERYWHERE | {"control"},
-    "admin": EVERYWHERE | {"announce", "control", "dataplane", "explain", "config", "pools"},
+    "cluster": EVERYWHERE | {"control", "etcd"},
+    "admin": EVERYWHERE | {"announce", "cluster", "control", "dataplane", "explain", "config", "pools"},
     "console": EVERYWHERE | {"discovery", "config", "explain", "pools", "strategies"},
     "service": EVERYWHERE
-    | {"admin", "announce", "control", "workers", "dataplane", "discovery", "log", "config", "healthcheck"},
+    | {"admin", "announce", "cluster", "control", "workers", "dataplane", "discovery", "log", "config", "healthcheck"},
 }
 """Package -> the packages that its modules may import. ``tools`` and ``cli`` stand on top, see :func:`allowed`."""
 

@@ -10,6 +10,7 @@ import trio
 
 from lb.admin.admin import Admin
 from lb.announce.announcer import Announcer
+from lb.cluster.cluster import Cluster
 from lb.control.balancer import Balancer
 from lb.control.plan import plan
 from lb.events import AdminStarted, Event
@@ -60,7 +61,8 @@ class BaseScene:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.balancer.run, config)
             async with trio.open_nursery() as clients:
-                admin = Admin(self.balancer, Announcer(None), self._observers, self, clients)
+                cluster = Cluster(self.balancer, self._observers, clients)
+                admin = Admin(self.balancer, Announcer(None), cluster, self._observers, self, clients)
                 admin.follow(config.admin, await admin.open(config.admin))
                 yield clients
                 clients.cancel_scope.cancel()

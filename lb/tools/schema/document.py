@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from lb.config.announce import ANNOUNCE_TABLE
 from lb.config.caches import CACHE_TABLE
+from lb.config.cluster import CLUSTER_TABLE
 from lb.config.listeners import LISTENER_TABLE_KEYS
 from lb.config.load import ADMIN_TABLE, LOG_TABLE, PROCESS_TABLE
 from lb.config.media import MEDIA_TABLE
 from lb.config.users import USERS_TABLE
 from lb.model import modes
-from lb.model.shape import Shape, table_of, tables_of
+from lb.model.shape import Shape, given, table_of, tables_of, when
 from lb.model.values import name
 from lb.tools.schema.kinds import kind_name, of_kinds
 from lb.tools.schema.pools import SERVERS_TABLE, pool_table
@@ -32,6 +33,7 @@ def schema() -> Shape:
             "log": LOG_TABLE,
             "admin": ADMIN_TABLE,
             "announce": ANNOUNCE_TABLE,
+            "cluster": CLUSTER_TABLE,
             "listeners": {**tables_of(_listener_table(), name), "minProperties": 1},
             "pools": tables_of(pool_table(), name),
             "users": tables_of(USERS_TABLE, name),
@@ -39,6 +41,7 @@ def schema() -> Shape:
             "media": MEDIA_TABLE,
         },
         required=["listeners"],
+        rules=[when(given(cluster={}), {"required": ["admin"]})],
     )
     return {"$schema": _DIALECT, "title": "lb.toml, the configuration of trio-lb", **described(root)}
 

@@ -25,6 +25,8 @@ _HEADINGS: Mapping[Path, tuple[str, ...]] = {
     ("log",): ("## `[log]`",),
     ("admin",): ("## `[admin]`",),
     ("announce",): ("## `[announce]`",),
+    ("cluster",): ("## `[cluster]`",),
+    ("cluster", "etcd"): ("### Where etcd is",),
     ("listeners", "*"): ("## `[listeners.NAME]`", "## Mode `http`", "## Mode `forward`"),
     ("listeners", "*", "tls"): ("## `[listeners.NAME.tls]`",),
     ("listeners", "*", "cache"): ("## `[listeners.NAME.routes.cache]`",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
@@ -171,8 +172,10 @@ class Serving:
 async def test_one_that_says_nothing_for_long_has_failed(autojump_clock, monkeypatch):
     monkeypatch.setattr(upgrade, "Successor", Silent)
     events = []
-    nothing = Announcer(None)
-    upgrades = upgrade.Upgrades(Serving(), Serving(), nothing, GivenSockets(), events.append, None, trio.Lock())
+    nothing, cluster = Announcer(None), SimpleNamespace(as_json=dict)
+    upgrades = upgrade.Upgrades(
+        Serving(), Serving(), nothing, cluster, GivenSockets(), events.append, None, trio.Lock()
+    )
     await upgrades.run()
     assert events == [UpgradeStarted(7), UpgradeFailed("it did not serve in 60 s")]
     assert Silent.killed

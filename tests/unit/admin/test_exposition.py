@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from lb.admin.exposition import ServerFigures, Values, exposition
+from lb.admin.exposition import ClusterFigures, ServerFigures, Values, exposition
 from lb.dataplane.stats import Connects, Counters
 from lb.events import Attempt, ConnectionClosed
 from lb.model.address import Client
@@ -64,6 +64,7 @@ def values():
         discovery_failures={"web": 4},
         announced={"203.0.113.5/32": True},
         log_lines_dropped=0,
+        cluster=ClusterFigures(3, 2, joined=True, overrides={"told": 4, "not_told": 1}),
     )
 
 

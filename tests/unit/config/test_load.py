@@ -19,8 +19,10 @@ from lb.model import (
     AnnounceSpec,
     BandwidthSpec,
     CheckSpec,
+    ClusterSpec,
     Config,
     DnsSource,
+    EtcdSpec,
     HealthSpec,
     HttpPoolSpec,
     LogSpec,
@@ -174,6 +176,7 @@ def test_every_key_reaches_the_model() -> None:
         announce=AnnounceSpec(
             tuple(map(ip_interface, ("203.0.113.5", "203.0.113.6", "2001:db8::5", "198.51.100.0/24"))), "dummy0", 2.0
         ),
+        cluster=ClusterSpec("edge", "lb1", EtcdSpec(("http://10.0.0.1:2379", "http://[fd00::2]:2379"), "/elsewhere/")),
     )
 
 
@@ -550,7 +553,7 @@ def test_servers_are_compared_where_there_can_be_enough_of_them(servers: str) ->
 def test_a_load_beside_traffic_has_the_same_result(text):
     def result(beside_traffic):
         try:
-            return config_of(TomlFile.parse(text, str(EVERYTHING), beside_traffic=beside_traffic))
+            return config_of(TomlFile.of_bytes(text.encode(), str(EVERYTHING), beside_traffic=beside_traffic))
         except ConfigError as error:
             return error.errors
 

@@ -6,10 +6,8 @@ import socket
 import threading
 import time
 from collections import defaultdict
-from functools import partial
 from types import SimpleNamespace
 
-import attrs
 import pytest
 import trio
 
@@ -17,12 +15,14 @@ import lb.config.tls
 import lb.config.toml_file
 import lb.tls.store
 from lb.announce.announcer import Announcer
+from lb.cluster.cluster import Cluster
 from lb.config.load import load, parse
 from lb.control.balancer import Balancer
 from lb.events.base import Observers
 from lb.model.reuse import reused
 from lb.net.activation import GivenSockets
 from lb.net.cooperate import keep_garbage_collection_short
+from lb.service.config_watch import LoadedFile
 from lb.service.operations import Operations
 from tests.support.loop_holds import measured
 from tests.support.tls_peers import write_certificate
@@ -82,7 +82,7 @@ async def test_no_step_of_a_reload_of_5000_servers_holds_the_loop():
                 with measured() as hold:
                     await trio.lowlevel.checkpoint()
                     await balancer.reload(new)
-                    await balancer.override("web", "s7", partial(attrs.evolve, drained=True))
+                    await balancer.override("web", "s7", {"drained": True})
                     await trio.lowlevel.checkpoint()
                 holds[name].append(hold.longest / fifty_milliseconds())
         balancer.stop_now()
@@ -116,7 +116,9 @@ async def test_files_certificates_and_names_are_read_in_threads(tmp_path, thread
     log, notifier = SimpleNamespace(configure=lambda spec: None), SimpleNamespace(reloading=int, ready=str)
     async with trio.open_nursery() as nursery:
         await nursery.start(balancer.run, load(path))
-        operations = Operations(nursery, balancer, Announcer(None), log, Observers(), notifier, path, GivenSockets())
+        announcer, cluster = Announcer(None), Cluster(balancer, Observers(), nursery)
+        file = LoadedFile(path, {})
+        operations = Operations(nursery, balancer, announcer, cluster, log, Observers(), notifier, file, GivenSockets())
         tls = f"[listeners.web.tls]\n{write_certificate(tmp_path, 'web', 'web.test')}"
         threads.clear()
         path.write_text(listing(1, tls=tls).replace("127.0.0.1:0", "localhost:0"))

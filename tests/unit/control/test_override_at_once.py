@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import attrs
 import pytest
 import trio
 import trio.testing
 
 from lb.config.load import parse
 from lb.control.balancer import Balancer
+from lb.control.overrides import Override
 from lb.events import BackendOverridden, ConfigApplied
 from lb.net.resolver import FIRST_LOOK_UP, name_service
 from tests.support.balancer import PATIENCE
@@ -48,15 +48,11 @@ async def world(nursery):
     balancer.stop_now()
 
 
-def drained(override):
-    return attrs.evolve(override, drained=True)
-
-
 async def test_a_drain_waits_for_no_reload_and_stays(world, nursery, mock_clock):
     balancer, events = world
     nursery.start_soon(balancer.reload, configuration(A, B, SILENT))
     await trio.testing.wait_all_tasks_blocked()
-    await balancer.override("web", "b", drained)
+    await balancer.override("web", "b", {"drained": True})
     assert balancer.pools["web"].backends["b"].state == "draining"
     assert balancer.config.pools["web"].servers[1].drained
     assert not [event for event in events if isinstance(event, ConfigApplied)], "the reload is over"
@@ -64,7 +60,7 @@ async def test_a_drain_waits_for_no_reload_and_stays(world, nursery, mock_clock)
     await trio.testing.wait_all_tasks_blocked(0.05)
     assert [event for event in events if isinstance(event, ConfigApplied)] == [ConfigApplied(("web/s",), (), ())]
     assert balancer.pools["web"].backends["b"].state == "draining"
-    assert balancer.overrides == {("web", "b"): drained(balancer.overrides["web", "b"])}
+    assert balancer.overrides == {("web", "b"): Override(drained=True)}
     assert [event.server for event in events if isinstance(event, BackendOverridden)] == ["b"]
 
 
@@ -75,14 +71,14 @@ async def test_a_weight_of_a_server_whose_name_has_no_answer_is_set_at_once(worl
     mock_clock.jump(FIRST_LOOK_UP)
     await trio.testing.wait_all_tasks_blocked(0.05)
     before = trio.current_time()
-    await balancer.override("web", "s", lambda override: attrs.evolve(override, weight=7))
+    await balancer.override("web", "s", {"weight": 7})
     assert trio.current_time() == before
     assert balancer.pools["web"].backends["s"].spec.weight == 7
 
 
 async def test_the_table_is_built_beside_and_in_use_in_the_end(world):
     balancer, _ = world
-    await balancer.override("web", "b", lambda override: attrs.evolve(override, weight=0))
+    await balancer.override("web", "b", {"weight": 0})
     pool = balancer.pools["web"]
     assert pool.needs_build
     with trio.fail_after(PATIENCE):
@@ -94,4 +90,4 @@ async def test_the_table_is_built_beside_and_in_use_in_the_end(world):
 async def test_an_unknown_server_is_an_error(world):
     balancer, _ = world
     with pytest.raises(KeyError):
-        await balancer.override("web", "x", drained)
+        await balancer.override("web", "x", {"drained": True})

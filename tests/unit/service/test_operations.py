@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from lb.announce.announcer import Announcer
+from lb.cluster.cluster import Cluster
 from lb.config.load import ConfigError
 from lb.events import ConfigRejected
 from lb.events.base import Observers
@@ -69,7 +70,8 @@ def world(nursery):
     log = SimpleNamespace(configure=lambda spec: None)
     notifier = SimpleNamespace(reloading=lambda: None, ready=lambda text: None)
     sink, file = Observers(events.append), LoadedFile(Path("lb.toml"), {"lb.toml": b"1", "/nfs/cert.pem": b"1"})
-    running = Operations(nursery, balancer, Announcer(None), log, sink, notifier, file, given=None)
+    cluster = Cluster(balancer, sink, nursery)
+    running = Operations(nursery, balancer, Announcer(None), cluster, log, sink, notifier, file, given=None)
     return SimpleNamespace(operations=running, balancer=balancer, events=events, applied=applied)
 
 
