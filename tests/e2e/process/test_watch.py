@@ -72,11 +72,14 @@ async def nano(path, old, new):
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,
-        env={**os.environ, "TERM": "xterm"},
+        env={**os.environ, "TERM": "xterm", "LC_ALL": "C"},
     )
     os.close(terminal)
+    shown = b""
     with trio.fail_after(PATIENCE):
-        await trio.lowlevel.wait_readable(keys)
+        while b"Exit" not in shown:  # before that, it would throw keys away
+            await trio.lowlevel.wait_readable(keys)
+            shown += os.read(keys, 65536)
         os.write(keys, f"\x1c{old}\r{new}\rA\x13\x18".encode())
         while process.poll() is None:
             with trio.move_on_after(0.01), suppress(OSError):  # EIO: nano has closed the terminal
