@@ -12,7 +12,7 @@ SUITE := $(PATH)
 override PATH := $(shell /bin/sed --null-data --quiet 's/^PATH=//p' /proc/$$PPID/environ | /usr/bin/tr -d '\0')
 endif
 
-.PHONY: help setup demo test lint format bench bench-quick man cache-tests chaos soak fuzz clean
+.PHONY: help setup demo test lint format bench bench-quick scale man cache-tests chaos soak fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -53,6 +53,10 @@ bench: $(READY)  ## beside HAProxy and nginx stream, into bench/results (ARGS="-
 
 bench-quick: $(READY)  ## the same in a minute, printed only
 	$(BIN)/python bench/run.py --quick $(ARGS)
+
+scale: $(READY)  ## simulate many balancers, and put the figures into docs (ARGS="--quick": print a small form)
+	$(BIN)/python bench/scale.py $(ARGS)
+	$(BIN)/python bench/reach.py --write
 
 cache-tests: $(READY)  ## the public suite http-tests/cache-tests (PATH=its checkout, ARGS="--id NAME --proxy nginx")
 	$(BIN)/python -m tests.support.cache_suite "$(SUITE)" $(ARGS)

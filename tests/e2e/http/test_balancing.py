@@ -148,6 +148,28 @@ async def test_a_sticky_client_whose_server_is_out_moves_and_stays(tmp_path):
             await stays(client, cookie_of(moved), other)
 
 
+SHARED = 'strategy = "round-robin"\nsticky = { cookie = "lb", secret_file = "sticky.secret" }\n'
+
+
+@one_process_or_two
+async def test_the_cookie_of_one_balancer_holds_at_another_with_the_same_secret_file(tmp_path):
+    homes = [tmp_path / name for name in ("lb1", "lb2", "lb3")]
+    for home, secret in zip(homes, ("a secret\n", "  a secret", "another"), strict=True):
+        home.mkdir()
+        (home / "sticky.secret").write_text(secret)
+    async with AsyncExitStack() as stack:
+        servers = await stack.enter_async_context(origins("a", "b", "c", "d", "e"))
+        text = config(*servers, listener=LISTENER, pool=SHARED, health=None)
+        one, same, other = [await stack.enter_async_context(balancer(home, text)) for home in homes]
+        for _ in range(3):
+            answer = await fetch(one.port)
+            async with http_session(same.port) as client:
+                await stays(client, cookie_of(answer), answer.text)
+            async with http_session(other.port) as client:
+                moved = await client.ask("/name", headers=cookie_of(answer))
+                assert "set-cookie" in moved.headers, "another secret: the cookie means nothing there"
+
+
 async def test_a_cookie_that_was_not_given_means_nothing(tmp_path):
     async with (
         origins("a", "b") as servers,

@@ -176,6 +176,28 @@ async def test_any_route_may_need_a_link(tmp_path, cache):
         assert len(server.requests) == (1 if cache else 3)
 
 
+async def test_a_link_holds_at_all_balancers_with_the_same_file(tmp_path):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "a.txt").write_text("a file")
+    config = f"""
+        [listeners.web]
+        mode = "http"
+        bind = "127.0.0.1:0"
+        [[listeners.web.routes]]
+        path = "/site"
+        strip_prefix = "/site"
+        files = "{tmp_path}/site"
+        viewer_secret_file = "viewers.key"
+    """
+    link = viewer_link(b"shared", "/site", soon())
+    for name, secret, status in (("lb1", "shared\n", 200), ("lb2", "shared", 200), ("lb3", "another", 403)):
+        home = tmp_path / name
+        home.mkdir()
+        (home / "viewers.key").write_text(secret)
+        async with balancer(home, config) as lb, http_client(lb) as http:
+            assert (await http.ask(f"GET {link}/site/a.txt HTTP/1.1\r\nHost: a\r\n\r\n".encode())).status == status
+
+
 def test_the_lines_of_the_how_to_make_links(tmp_path):
     lines = re.findall(r"^```sh\n(.*?)^```$", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)[1]
     (tmp_path / "viewers.key").write_text("a key\n")
