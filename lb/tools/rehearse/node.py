@@ -71,6 +71,8 @@ class VirtualNode:
         )
         self.balancer = Balancer(self._sink, host=host)
         await self._nursery.start(self.balancer.run, self._config)
+        if not self._unchecked:
+            self._rise()
 
     def _sink(self, event: Event) -> None:
         self._recorder.observe(self._clock.now, event, self.name)
@@ -163,23 +165,26 @@ class VirtualNode:
             self._recorder.node_left(self._clock.now, self.name)
 
     def _recover(self) -> None:
-        """Start the process anew. It serves after the first checks: see :meth:`_passed`."""
-        if self._running:
-            return
-        self._running = True
-        self._unchecked = {name for name, pool in self._config.pools.items() if pool.health and pool.servers}
-        self._nursery.start_soon(self._run)
-        if not self._unchecked:
-            self._clock.after(0, partial(self._serve, self._latest))
+        """Start the process anew. It serves after the first checks, as ``[announce]`` has it."""
+        if not self._running:
+            self._running = True
+            self._unchecked = {name for name, pool in self._config.pools.items() if pool.health and pool.servers}
+            self._nursery.start_soon(self._run)
 
     def _passed(self, host: VirtualHost, pool: str) -> None:
-        """A check has passed. Once each pool has one, sessions may come: as ``[announce]`` has it."""
+        """A check of a server of this pool has passed."""
         if pool in self._unchecked and host is self._host:
             self._unchecked.discard(pool)
             if not self._unchecked:
-                self._clock.after(0, partial(self._serve, self._latest))
+                self._rise()
 
-    def _serve(self, latest: NodeFaultSpec | None) -> None:
-        if self._running and self._latest is latest:
+    def _rise(self) -> None:
+        """Sessions may come, after the ``rise`` of ``[announce]``."""
+        if self.condition != "serving":
+            announce = self._config.announce
+            self._clock.after(0 if announce is None else announce.rise, partial(self._serve, self.balancer))
+
+    def _serve(self, balancer: Balancer) -> None:
+        if self._running and self.balancer is balancer:
             self.condition = "serving"
             self._recorder.node_back(self._clock.now, self.name)

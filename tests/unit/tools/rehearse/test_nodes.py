@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 
+import attrs
 import pytest
 
+from lb.model import AnnounceSpec
 from lb.tools.rehearse.expectation import parse_expectation
 from lb.tools.rehearse.report import report_page
 from lb.tools.rehearse.scenario import NodeFaultSpec, Reload, Scenario
@@ -22,10 +24,10 @@ def of_node(at, does, node, **more):
 
 
 def took(result, start=0.0, end=math.inf):
-    """Return the sessions of each balancer that came between two times. A part of the time is half a second."""
+    """Return the sessions of each balancer that came between two times, give or take a part of the chart."""
     found = Counter()
     for number, part in enumerate(result.recorder.slices):
-        if start <= number / 2 < end:
+        if start <= number / result.recorder._per_second < end:
             found.update(part.took)
     return found
 
@@ -92,6 +94,15 @@ def test_a_balancer_that_comes_back_serves_after_its_own_first_checks(does):
     (incident,) = result.outcome.incidents
     assert incident.restored_after == pytest.approx(back - 30)
     assert incident.ejected_after == (0.5 if does == "vanish" else 0)
+
+
+@pytest.mark.parametrize("checks", ["", "health = false"])
+def test_one_that_announces_itself_comes_back_after_its_rise(checks):
+    config = attrs.evolve(config_of("a", pool=checks), announce=AnnounceSpec(("203.0.113.5/32",), "lo", rise=3.0))
+    result = rehearsed(config, of_node(20, "die", "lb2", lasts=10), nodes=THREE, duration=40.0)
+    ((back, _),) = [each for each in result.events("restored") if "takes sessions" in each[1]]
+    assert 33 <= back < 35.3
+    assert took(result, 20.5, 33)["lb2"] == 0
 
 
 def test_one_that_finds_no_server_at_its_return_gets_no_sessions():
