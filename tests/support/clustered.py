@@ -11,6 +11,7 @@ from tests.support.balancer import PATIENCE, config, run_lb
 from tests.support.operating import ADMIN, operated
 
 OVERRIDES = "/trio-lb/cluster/edge/overrides/"
+NODES = "/trio-lb/cluster/edge/nodes/"
 
 
 def cluster_table(etcd, more=""):

@@ -62,7 +62,8 @@ async function act(path, button) {
   button.disabled = true;
   set($("#notice"), "");
   try {
-    await request(path, "POST");
+    const { cluster } = await request(path, "POST");
+    if (cluster !== undefined && cluster !== "told") set($("#notice"), `This node only; the cluster was ${cluster}`);
     await refresh();
   } catch (error) {
     set($("#notice"), error.message);
@@ -130,6 +131,7 @@ function show(status) {
   showCaches(status.caches);
   showForward(status.listeners);
   showStreams(status);
+  showCluster(status.cluster);
   showPools(status.pools);
   showListeners(status.listeners);
   showEnded(status.ended);
@@ -208,6 +210,23 @@ function showForward(listeners) {
     const [reached, denied, unresolved] = [of("ok"), of("denied_target", "auth"), of("resolve_failed")];
     return [labelled(name, "listener"), amount(all), amount(reached), amount(denied), amount(unresolved), amount(all - reached - denied - unresolved)];
   });
+}
+
+// The nodes of the cluster, and what is not alike on all
+function showCluster(cluster) {
+  $("#cluster").hidden = !cluster;
+  if (!cluster) return;
+  set($("#cluster-title"), `Cluster ${cluster.name}`);
+  const differ = cluster.differ.length ? `The nodes differ: ${cluster.differ.join(", ")}` : "All nodes are alike";
+  set($("#cluster .differ"), cluster.etcd === "ok" ? differ : `As last known: ${cluster.etcd}`);
+  mark($("#cluster .differ"), "ok", cluster.etcd === "ok" && !cluster.differ.length ? "yes" : "partly");
+  fill($("#cluster tbody"), Object.entries(cluster.nodes), ([name, node]) => [
+    labelled(name === cluster.node ? `${name} (this one)` : name, "listener"),
+    node.ready ? "ready" : "not ready",
+    labelled(node.version, "version"),
+    labelled(node.config, "config"),
+    labelled(since(node.started), "age"),
+  ]);
 }
 
 // Live streams, and a player of one
