@@ -19,9 +19,9 @@ def cluster_table(etcd, more=""):
     return f'[cluster]\nname = "edge"\netcd = {{ endpoints = ["{etcd.url}"] }}\n{more}\n'
 
 
-def cluster_config(etcd, *servers, admin=ADMIN, cluster="", **options):
-    """A configuration that all nodes can have alike, without health checks."""
-    return config(*servers, top=f"{admin}\n{cluster_table(etcd, cluster)}", health=None, **options)
+def cluster_config(etcd, *servers, admin=ADMIN, cluster="", more=""):
+    """A configuration that all nodes can have alike, without health checks. ``more`` are further tables."""
+    return config(*servers, top=f"{admin}\n{cluster_table(etcd, cluster)}{more}", health=None)
 
 
 class ClusterNode:

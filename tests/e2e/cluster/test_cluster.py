@@ -14,6 +14,7 @@ from tests.support.clustered import (
     cluster_node,
     override_in,
 )
+from tests.support.effort import LONG_FORM
 from tests.support.etcd import etcd
 from tests.support.operating import ADMIN, operated
 from tests.support.servers import Named, backends, free_port
@@ -28,11 +29,10 @@ def file_hash(text):
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@pytest.mark.usefixtures("worker_count")
 async def test_what_is_said_to_one_node_holds_on_all_in_order(tmp_path):
     async with etcd() as store, backends("a", "b") as (a, b):
-        text = cluster_config(store, a, b)
-        async with cluster_node(tmp_path, "lb1", text) as first, cluster_node(tmp_path, "lb2", text) as second:
+        text, two = (cluster_config(store, a, b, more=more) for more in ("", "[process]\nworkers = 2"))
+        async with cluster_node(tmp_path, "lb1", text) as first, cluster_node(tmp_path, "lb2", two) as second:
             assert (await first.lb.event("cluster.joined"))["nodes"][0] == "lb1"
             await first.until_nodes("lb1", "lb2")
             assert await first.say("a", "drain") == "told"
@@ -139,7 +139,7 @@ async def test_what_is_said_while_etcd_is_away_holds_here_and_is_told_when_it_is
             assert len(second.lb.of("cluster.lost")) == 1
 
 
-async def test_a_second_node_of_a_name_is_refused_and_one_that_was_killed_comes_back(tmp_path):
+async def test_a_second_node_of_a_name_is_refused(tmp_path):
     async with etcd() as store:
         text = cluster_config(store, A)
         async with cluster_node(tmp_path, "lb1", text) as first:
@@ -147,18 +147,24 @@ async def test_a_second_node_of_a_name_is_refused_and_one_that_was_killed_comes_
             (tmp_path / "lb.toml").write_text(text.replace("[cluster]", '[cluster]\nnode = "lb1"'))
             code, _, err = await run_lb("--config", tmp_path / "lb.toml")
             assert (code, err) == (1, "lb: another balancer is the node 'lb1' of this cluster\n")
-            async with cluster_node(tmp_path, "lb2", text) as second:
-                await second.until_nodes("lb1", "lb2")
-                before = (await second.cluster())["nodes"]["lb1"]["started"]
-                killed = trio.current_time()
-                first.lb.process.kill()
-                async with cluster_node(tmp_path / "again", "lb1", text) as third:
-                    await second.operator.until(second.cluster, lambda found: "lb1" not in found["nodes"])
-                    assert trio.current_time() - killed < 6 + BUSY
-                    again = await second.until_nodes("lb1", "lb2")
-                    assert again["nodes"]["lb1"]["started"] > before
-                    await third.lb.event("cluster.joined")
-                    assert not third.lb.of("cluster.lost"), "its own last process is no trouble"
+
+
+@LONG_FORM
+async def test_a_node_that_was_killed_leaves_the_list_and_comes_back(tmp_path):
+    """In short: tests/unit/cluster/test_registration.py."""
+    async with etcd() as store:
+        text = cluster_config(store, A)
+        async with cluster_node(tmp_path, "lb1", text) as first, cluster_node(tmp_path, "lb2", text) as second:
+            before = (await second.until_nodes("lb1", "lb2"))["nodes"]["lb1"]["started"]
+            killed = trio.current_time()
+            first.lb.process.kill()
+            async with cluster_node(tmp_path / "again", "lb1", text) as third:
+                await second.operator.until(second.cluster, lambda found: "lb1" not in found["nodes"])
+                assert trio.current_time() - killed < 6 + BUSY
+                again = await second.until_nodes("lb1", "lb2")
+                assert again["nodes"]["lb1"]["started"] > before
+                await third.lb.event("cluster.joined")
+                assert not third.lb.of("cluster.lost"), "its own last process is no trouble"
 
 
 async def test_a_reload_joins_leaves_and_changes_a_cluster(tmp_path):
