@@ -12,7 +12,7 @@ SUITE := $(PATH)
 override PATH := $(shell /bin/sed --null-data --quiet 's/^PATH=//p' /proc/$$PPID/environ | /usr/bin/tr -d '\0')
 endif
 
-.PHONY: help setup demo test lint format bench bench-quick scale man cache-tests chaos soak fuzz clean
+.PHONY: help setup demo test lint format bench bench-quick scale man docs cache-tests chaos soak fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -75,6 +75,11 @@ fuzz: $(READY)  ## the configuration under guided fuzzing, then mutated HTTP, a 
 
 man: $(INSTALLED)  ## the man pages, into build/man
 	@$(BIN)/lb help --write build/man
+
+docs: $(INSTALLED)  ## the site of the documentation, into build/site; strict: a link that leads nowhere is an error
+	@$(BIN)/python -c 'import furo, myst_parser, sphinx' 2>/dev/null || $(INSTALL) --editable '.[docs]'
+	@$(BIN)/python docs/site/build.py
+	@echo 'Open build/site/index.html'
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
