@@ -53,6 +53,8 @@ PURE = (
     "lb.dataplane.stats",
     "lb.dataplane.viewers",
     "lb.discovery.dns_records",
+    "lb.discovery.etcd_entries",
+    "lb.discovery.known",
     "lb.discovery.merge",
     "lb.etcd.errors",
     "lb.etcd.messages",

@@ -100,9 +100,25 @@ async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
             "connect_seconds": round(connects.seconds, 6),
             "retries": connects.retries + figures.request_retries.get(name, 0),
             "kept_connections": stats.kept_connections.get(name, 0),
+            "sources": _sources(balancer, pool),
             "servers": servers,
         }
     return pools
+
+
+def _sources(balancer: Balancer, pool: Pool) -> list[dict[str, object]]:
+    """Return where servers of a pool are looked for, and what was found."""
+    now = trio.current_time()
+    return [
+        {
+            "source": key.text,
+            "servers": len(known.servers),
+            "from": known.origin or "none",
+            "error": known.error or None,
+            "since": utc_text(time.time() - (now - known.since)),
+        }
+        for key, known in balancer.sources(pool.spec).items()
+    ]
 
 
 def announce_status(announcer: Announcer) -> dict[str, object] | None:

@@ -19,6 +19,7 @@ from lb.model import (
     ClusterSpec,
     Config,
     DnsSource,
+    EtcdSource,
     ForwardSettings,
     HealthSpec,
     HttpPoolSpec,
@@ -176,6 +177,8 @@ def _sources(pool: PoolSpec) -> Iterator[str]:
         yield ", ".join(parts)
     if pool.servers_file:
         yield f"file {pool.servers_file}"
+    if pool.etcd:
+        yield value_text(pool.etcd)
 
 
 def _pool(pool: PoolSpec) -> Iterator[str]:
@@ -314,6 +317,12 @@ def _(value: StatusRange) -> str:
 def _(value: HttpPoolSpec) -> str:
     fields = [field for field in attrs.fields(HttpPoolSpec) if getattr(value, field.name) != field.default]
     return ", ".join(f"{field.name} {value_text(getattr(value, field.name))}" for field in fields) or "defaults"
+
+
+@value_text.register
+def _(value: EtcdSource) -> str:
+    user = f", user {value.etcd.user}" if value.etcd.user else ""
+    return f"{value} at {value_text(value.etcd.endpoints)}{user}, hold {duration_text(value.hold)}"
 
 
 @value_text.register

@@ -49,6 +49,8 @@ def read_etcd_source(pool: Table, directory: Path) -> EtcdSource | None:
     if not pool.has("etcd"):
         return None
     table = pool.table("etcd")
+    if not isinstance(pool.content["etcd"], dict):
+        return None
     spec = read_etcd(table, directory)
     values = table.values({"hold": duration})
     file = table.value("file", file_name)
@@ -68,7 +70,8 @@ def etcd_endpoint(value: object) -> str:
     except ValueError:
         address = None
     if scheme not in _SCHEMES or address is None or not (address.host and address.port):
-        raise ValueError(f"must be a URL with a port like 'http://10.0.0.1:2379', not {shown(given)}")
+        found = "one with a login: use 'user' and 'password_file'" if "@" in place else shown(given)
+        raise ValueError(f"must be a URL with a port like 'http://10.0.0.1:2379', not {found}")
     return given.removesuffix("/")
 
 
@@ -77,6 +80,8 @@ def _prefix(value: object) -> str:
     prefix = text(value)
     if not prefix.isprintable():
         raise ValueError(f"must not hold control characters, like {shown(prefix)}")
+    if not prefix:
+        raise ValueError("must not be empty: it would take all keys along")
     if not prefix.endswith("/"):
         raise ValueError(f"must end with '/', as in {shown(prefix + '/')}: it would take other keys along")
     return prefix

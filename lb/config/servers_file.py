@@ -23,7 +23,7 @@ def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec,
     """Return the servers of a file and its errors, at most MOST_LINES lines: ``web.servers:3: weight: must be …``.
 
     A line is an address and optional ``key=value`` fields with the keys of ``[[pools.NAME.servers]]``;
-    ``backup`` alone is ``backup=true``. ``#`` starts a comment. A file without a server is an error.
+    ``backup`` alone is ``backup=true``. ``#`` starts a comment.
     """
     try:
         lines = content.decode("utf-8-sig").split("\n")
@@ -50,8 +50,6 @@ def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec,
                 more += 1
     if more:
         errors[-1] = f"{filename}: {more + 1} more errors"
-    if not (servers or errors):
-        errors.append(f"{filename}: holds no server")
     return tuple(servers.values()), tuple(errors)
 
 

@@ -99,6 +99,8 @@ def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
     notes = ["computed from the file alone: all servers count as up and idle"]
     if spec.dns:
         notes.append("servers from DNS are not included")
+    if spec.etcd:
+        notes.append("servers from etcd are those of the last set that a file keeps, if it can be read")
     turns = "the server whose turn is next is known only to the running balancer"
     faults: dict[str, None] = {}
     answer = finish(explanation(question, _pool(spec, faults), turns=turns, notes=notes))

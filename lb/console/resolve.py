@@ -91,23 +91,37 @@ def _discovered(written: Written) -> Iterator[_Name]:
 
 async def _why_empty(source: Source) -> str:
     """Return why the first look-up of a source has no servers; empty if it has some."""
-    reason = ""
+    with trio.CancelScope() as first:
+        look = _FirstLook(first)
+        await source.watch(look)
+    return look.reason
+
+
+@attrs.define
+class _FirstLook:
+    """Implements :class:`lb.discovery.source.Findings`: it ends with the first look-up."""
+
+    scope: trio.CancelScope
+    reason: str = ""
 
     def found(
-        servers: tuple[ServerSpec, ...],
+        self,
+        servers: tuple[ServerSpec, ...] | None,
         errors: tuple[str, ...],
         *,
-        hold: float = 0.0,  # noqa: ARG001
+        hold: float = 0.0,  # noqa: ARG002
+        hold_all: float = 0.0,  # noqa: ARG002
         more: bool = False,
     ) -> None:
-        nonlocal reason
         if not more:
-            reason = "" if servers else "; ".join(errors) or "no records"
-            first.cancel()
+            self.reason = "" if servers else "; ".join(errors) or "no records"
+            self.scope.cancel()
 
-    def fault(exception: Exception) -> None:
+    def remembered(self, servers: tuple[ServerSpec, ...]) -> None:
+        """It would not be looked up."""
+
+    def file_failed(self, error: str) -> None:
+        """It says nothing of names."""
+
+    def fault(self, exception: Exception) -> None:
         """``found`` gets the name of the exception as an error."""
-
-    with trio.CancelScope() as first:
-        await source.watch(found, fault)
-    return reason

@@ -29,6 +29,7 @@ from lb.control.planes import make_plane
 from lb.control.readiness import Readiness
 from lb.dataplane.host import Host
 from lb.dataplane.plane import DataPlane, DataPlaneError
+from lb.discovery.known import Known, SourceKey
 from lb.discovery.watcher import Discovery
 from lb.events import (
     BackendOverridden,
@@ -349,6 +350,10 @@ class Balancer:
     def discovery_failures(self) -> dict[str, int]:
         """The number of failed discovery look-ups so far, by pool."""
         return self._discovery.failures
+
+    def sources(self, pool: PoolSpec) -> dict[SourceKey, Known]:
+        """What is known from each discovery source of a pool."""
+        return self._discovery.known_of(pool)
 
     async def _keep_up(self) -> NoReturn:
         """Apply discovered servers as they arrive. Waits for a reload in progress."""

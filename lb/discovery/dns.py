@@ -19,7 +19,7 @@ from lb.discovery.dns_records import (
     servers_at,
     servers_of,
 )
-from lb.discovery.source import Found
+from lb.discovery.source import Findings
 from lb.model import ServerSpec
 from lb.model.address import Address
 from lb.net.threads import Threads
@@ -60,7 +60,15 @@ class DnsServers:
     """As in :class:`lb.model.DnsSource`."""
     new_client: Callable[[], Awaitable[AskNameserver]] = attrs.field(default=dns_client, eq=False, repr=False)
 
-    async def watch(self, found: Found, fault: Callable[[Exception], None]) -> NoReturn:
+    @property
+    def where(self) -> str:
+        return f"at {self.dns}:{self.port}" if self.port else f"at {self.dns}"
+
+    @property
+    def asked(self) -> str:
+        return ""
+
+    async def watch(self, findings: Findings) -> NoReturn:
         ask = partial(_ask_of, await self.new_client(), self.nameservers)
         last: Round | None = None
         while True:
@@ -69,15 +77,17 @@ class DnsServers:
             try:
                 async with trio.open_nursery() as nursery:
                     await self._query(_Queries(now, ask, nursery))
-                    if nursery.child_tasks:  # a query without an answer does not delay what is there
-                        found(self._servers(now), (), hold=self._hold(now), more=True)
+                    if nursery.child_tasks and (servers := self._servers(now)):
+                        # a query without an answer does not delay what is there
+                        findings.found(servers, (), hold=self._hold(now), more=True)
                 servers = self._servers(now)
             except Exception as exception:  # noqa: BLE001 - a library that fails on an answer must only fail this look-up
-                fault(exception)
+                findings.fault(exception)
                 servers, errors = (), (type(exception).__name__,)
             else:
                 last, errors = now, now.errors
-            found(servers, errors, hold=self._hold(now))
+            answer = servers if servers or not errors else None
+            findings.found(answer, errors, hold=self._hold(now), hold_all=self._hold(now))
             await trio.sleep(pause(now.ttl, failed=bool(errors) or not servers))
 
     def _hold(self, now: Round) -> float:

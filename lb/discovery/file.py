@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NoReturn
 
 import attrs
 import trio
 
 from lb.config.servers_file import parse_servers_file
-from lb.discovery.source import Found
+from lb.discovery.source import Findings
 from lb.model import ServerSpec
 from lb.net.files import read_file
 from lb.net.threads import Threads
 
 __all__ = ["FileServers"]
+
+FILE_HOLD = 60.0
+"""Seconds that the servers of a file stay once it has none: the default ``hold`` of the other sources."""
 
 FILE_INTERVAL = 1.0
 """Seconds between two reads of a file. Reading takes 0.2 ms of CPU for 1,000 lines, in a thread, and misses no change,
@@ -31,7 +33,15 @@ class FileServers:
 
     path: str
 
-    async def watch(self, found: Found, fault: Callable[[Exception], None]) -> NoReturn:  # noqa: ARG002 - none expected
+    @property
+    def where(self) -> str:
+        return f"in {self.path}"
+
+    @property
+    def asked(self) -> str:
+        return ""
+
+    async def watch(self, findings: Findings) -> NoReturn:
         last: bytes | str | None = None
         thread = Threads(1, READ_TIMEOUT)  # a file that does not answer holds one thread, and delays no other file
         while True:
@@ -39,17 +49,18 @@ class FileServers:
             if content != last:
                 last = content = await _settled(self.path, content, thread)
                 if isinstance(content, str):
-                    found((), (content,))
+                    findings.found(None, (content,))
                 else:
                     servers, errors = await thread.run(parse_servers_file, content, self.path)
-                    found(() if errors else servers, errors)
+                    findings.found(None if errors else servers, errors, hold_all=FILE_HOLD)
             await trio.sleep(FILE_INTERVAL)
 
     def read(self) -> tuple[tuple[ServerSpec, ...], tuple[str, ...]]:
         try:
-            return parse_servers_file(read_file(self.path), self.path)
+            servers, errors = parse_servers_file(read_file(self.path), self.path)
         except OSError as error:
             return (), (_unreadable(self.path, error),)
+        return servers, errors if servers or errors else (f"{self.path}: holds no server",)
 
 
 async def _settled(path: str, content: bytes | str, thread: Threads) -> bytes | str:

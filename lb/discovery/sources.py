@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from lb.config.load import ConfigError
 from lb.discovery.file import FileServers
-from lb.discovery.merge import Known, SourceKey, complete, key_of_dns, key_of_file
+from lb.discovery.known import Known, SourceKey
+from lb.discovery.last_set import LastSet
+from lb.discovery.merge import complete, key_of_dns, key_of_etcd, key_of_file
 from lb.discovery.source import Source
-from lb.model import Config, DnsSource, PoolSpec
+from lb.model import Config, DnsSource, EtcdSource, PoolSpec
 
 if TYPE_CHECKING:
     from lb.discovery.dns import AskNameserver
@@ -27,6 +29,8 @@ def sources(
             found[key_of_dns(pool, dns)] = _dns_servers(pool, dns, new_client)
         if pool.servers_file:
             found[key_of_file(pool)] = FileServers(pool.servers_file)
+        if pool.etcd:
+            found[key_of_etcd(pool)] = _etcd_servers(pool.name, pool.etcd)
     return found
 
 
@@ -36,8 +40,17 @@ def _dns_servers(pool: PoolSpec, dns: DnsSource, new_client: Callable[[], Awaita
     return DnsServers(dns.dns, dns.port, pool.nameservers, dns.family, dns.hold, new_client or dns_client)
 
 
+def _etcd_servers(pool: str, source: EtcdSource) -> Source:
+    from lb.discovery.etcd import EtcdServers  # noqa: PLC0415 - likewise
+
+    return EtcdServers(source, LastSet.of(pool, source))
+
+
 def with_servers_files(config: Config) -> Config:
-    """Return the configuration with the servers of its files. Raises ConfigError with the errors of all files."""
+    """Return the configuration with the servers of its files, also of those that keep the last servers from etcd.
+
+    Raises ConfigError with the errors of all files.
+    """
     found = {}
     errors: list[str] = []
     for key, source in sources(config).items():

@@ -1,4 +1,4 @@
-"""Watch DNS names and files for servers, in background tasks. The control plane applies the results."""
+"""Watch sources of servers, in background tasks. The control plane applies the results."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 import trio
 
-from lb.discovery.merge import Known, SourceKey, complete, held_servers
+from lb.discovery.known import Known, SourceKey
+from lb.discovery.merge import complete, held_servers, keys_of
 from lb.discovery.source import Source
 from lb.discovery.sources import sources
-from lb.events import Fault, Sink
-from lb.model import Config, ServerSpec
+from lb.events import Event, Fault, Sink
+from lb.model import Config, PoolSpec, ServerSpec
 
 if TYPE_CHECKING:
     from lb.discovery.dns import AskNameserver
@@ -60,7 +61,10 @@ class Discovery:
                 await followed.looked.wait()
         for key, followed in self._followed.items():
             if followed in new and not followed.looked.is_set():
-                self._note(key, followed, (), (f"no answer in {FIRST_LOOK:g} s, still waiting",))
+                late = f"no answer in {FIRST_LOOK:g} s, still waiting"
+                asked = followed.source.asked
+                errors = (f"{asked}: {late}" if asked else late,)
+                self.noted(key, followed, followed.known.note(key, "", None, errors, trio.current_time()))
 
     def keep_to(self, config: Config) -> None:
         """Stop watching sources that are not in this configuration."""
@@ -89,44 +93,37 @@ class Discovery:
         await self._news.wait()
         self._news = trio.Event()
 
+    def known_of(self, pool: PoolSpec) -> dict[SourceKey, Known]:
+        """Return what is known from each source of a pool, in the order of their servers."""
+        return {key: self._followed[key].known for key in keys_of(pool) if key in self._followed}
+
     def _follow(self, key: SourceKey, source: Source, known: Known | None = None) -> Followed:
-        self._followed[key] = followed = Followed(source, known or Known())
+        known = known or Known(since=trio.current_time())
+        self._followed[key] = followed = Followed(source, known)
         self.failures.setdefault(key.pool, 0)
         self._nursery.start_soon(self._watch, key, followed)
         return followed
 
-    def _note(
-        self, key: SourceKey, followed: Followed, servers: tuple[ServerSpec, ...], errors: tuple[str, ...]
-    ) -> None:
-        event = followed.known.note(key, servers, errors)
+    def noted(self, key: SourceKey, followed: Followed, event: Event | None) -> None:
+        """Count a failure, and report it if it is a new one."""
         self.failures[key.pool] += bool(followed.known.failures)
         if event is not None:
             self._sink(event)
 
-    def _list(self, followed: Followed, servers: tuple[ServerSpec, ...], hold: float) -> None:
-        known = followed.known
-        if servers != known.servers:
-            known.list(servers, trio.current_time(), hold)
-            followed.hold.deadline = known.next_end
+    def changed(self, followed: Followed, before: tuple[ServerSpec, ...]) -> None:
+        """Take note that the servers of a source may be others than before."""
+        followed.hold.deadline = followed.known.next_end
+        if followed.known.servers != before:
             self._news.set()
 
+    def fault(self, key: SourceKey, exception: Exception) -> None:
+        self._sink(Fault(f"pool {key.pool}: {key.text}", exception))
+
     async def _watch(self, key: SourceKey, followed: Followed) -> None:
-        def found(
-            servers: tuple[ServerSpec, ...], errors: tuple[str, ...], *, hold: float = 0.0, more: bool = False
-        ) -> None:
-            if servers:
-                self._list(followed, servers, hold)
-            if not more:
-                self._note(key, followed, servers, errors)
-            followed.looked.set()
-
-        def fault(exception: Exception) -> None:
-            self._sink(Fault(f"pool {key.pool}: {key.text}", exception))
-
         with followed.scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._end_holds, followed)
-                await followed.source.watch(found, fault)
+                await followed.source.watch(_Findings(self, key, followed))
 
     async def _end_holds(self, followed: Followed) -> NoReturn:
         while True:
@@ -134,3 +131,43 @@ class Discovery:
                 await trio.sleep_forever()
             followed.known.end_hold(trio.current_time())
             self._news.set()
+
+
+@attrs.frozen
+class _Findings:
+    """What one source finds. Implements :class:`lb.discovery.source.Findings`."""
+
+    discovery: Discovery
+    key: SourceKey
+    followed: Followed
+
+    def found(
+        self,
+        servers: tuple[ServerSpec, ...] | None,
+        errors: tuple[str, ...],
+        *,
+        hold: float = 0.0,
+        hold_all: float = 0.0,
+        more: bool = False,
+    ) -> None:
+        known, now = self.followed.known, trio.current_time()
+        before = known.servers
+        known.take(servers, now, self.key.kind, hold, hold_all)
+        self.discovery.changed(self.followed, before)
+        if not more:
+            event = known.note(self.key, self.followed.source.where, servers, errors, now)
+            self.discovery.noted(self.key, self.followed, event)
+        self.followed.looked.set()
+
+    def remembered(self, servers: tuple[ServerSpec, ...]) -> None:
+        before = self.followed.known.servers
+        self.followed.known.remember(servers, trio.current_time())
+        self.discovery.changed(self.followed, before)
+
+    def file_failed(self, error: str) -> None:
+        known = self.followed.known
+        if error or "file" in known.errors:
+            self.discovery.noted(self.key, self.followed, known.note_file(self.key, error, trio.current_time()))
+
+    def fault(self, exception: Exception) -> None:
+        self.discovery.fault(self.key, exception)

@@ -64,7 +64,7 @@ class Gateway:
                         "Content-Type": "application/json",
                         "Accept-Encoding": "identity",
                     },
-                    limits=library.Limits(max_connections=MAX_ETCD_CONNECTIONS, max_keepalive_connections=2),
+                    limits=library.Limits(max_connections=MAX_ETCD_CONNECTIONS, max_keepalive_connections=0),
                 )
         return self._client
 

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from lb.model.address import Address
+from lb.model.etcd import EtcdSource
 from lb.model.forward import ProxyLogin
 from lb.model.http import HttpPoolSpec, StatusRange, StickySpec
 from lb.model.plugin import PluginSpec
@@ -175,7 +176,14 @@ class PoolSpec:
     """Name servers for the discovery; empty = those of the system."""
     servers_file: str = ""
     """A watched file with more servers; empty = none."""
+    etcd: EtcdSource | None = None
+    """A prefix in etcd with more servers; None = none."""
     http: HttpPoolSpec = HttpPoolSpec()
     sticky: StickySpec | None = None
     proxy: ProxyLogin | None = None
     """The login at the servers, which are proxies; None = none."""
+
+    @property
+    def is_discovered(self) -> bool:
+        """True if there are sources of more servers than those that are listed."""
+        return bool(self.dns or self.servers_file or self.etcd)

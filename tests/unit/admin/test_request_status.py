@@ -88,6 +88,7 @@ async def test_the_status_has_requests_of_http_listeners_and_kept_connections_of
             media=MediaSpec(),
         ),
         data_plane=SimpleNamespace(active=lambda name: 2),
+        sources=lambda pool: {},
     )
     tried = (FailedResponse("a", "connection reset", 0.3),)
     figures, recent = counters(), RecentRequests()

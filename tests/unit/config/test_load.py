@@ -22,6 +22,7 @@ from lb.model import (
     ClusterSpec,
     Config,
     DnsSource,
+    EtcdSource,
     EtcdSpec,
     HealthSpec,
     HttpPoolSpec,
@@ -132,6 +133,12 @@ def test_every_key_reaches_the_model() -> None:
         ),
         nameservers=(Address.parse("10.0.0.53:53"), Address.parse("[fd00::53]:5353")),
         servers_file=str(EVERYTHING.parent / "app.servers"),
+        etcd=EtcdSource(
+            EtcdSpec(("http://10.0.0.1:2379", "http://etcd.internal:2379"), "/trio-lb/pools/app/"),
+            90.0,
+            "/var/lib/trio-lb/app.json",
+            str(EVERYTHING.parent),
+        ),
         http=HttpPoolSpec(
             protocol="h2",
             max_streams=50,

@@ -35,8 +35,6 @@ def test_a_good_file_is_understood():
 @pytest.mark.parametrize(
     ("text", "errors"),
     [
-        (b"", ["list: holds no server"]),
-        (b"# all gone\n\n", ["list: holds no server"]),
         (b"10.0.0.1\n", ["list:1: '10.0.0.1' needs a port"]),
         (b"a:1\na:1\n", ["list:2: 'a:1' is already the name of a server above"]),
         (b"a:1 weight=-1\n\nb:1 weight=two\n", [
@@ -100,7 +98,6 @@ WORDS = st.sampled_from(
 @given(st.lists(WORDS | st.binary(max_size=6)).map(b" ".join))
 def test_any_bytes_are_servers_or_errors_one_line_each(content):
     servers, errors = parse_servers_file(content, "list")
-    assert servers or errors
     assert len({server.name for server in servers}) == len(servers)
     for error in errors:
         assert error.startswith("list:")
