@@ -23,6 +23,7 @@ from lb.model.stream_status import MediaSnapshot
 from lb.model.top_keys import TopKeys
 from lb.net.cooperate import in_turns
 from lb.pools.backend import Backend
+from lb.pools.pool import Pool
 
 __all__ = ["announce_status", "status"]
 

@@ -9,11 +9,11 @@ from lb.config.secret_file import secret_in_file
 from lb.config.tls import ca_certificates, read_certificate
 from lb.model import EtcdSource, EtcdSpec, Secret
 from lb.model.address import Address
-from lb.model.shape import HOST_PATTERN, PORT_PATTERN, Keys, given, list_of, shaped, when, whole
+from lb.model.shape import HOST_PATTERN, PORT_PATTERN, Keys, given, list_of, shaped, table_of, when, whole
 from lb.model.table import Table
 from lb.model.values import duration, file_name, shown, text
 
-__all__ = ["ETCD_KEYS", "ETCD_RULES", "etcd_endpoint", "read_etcd", "read_etcd_source"]
+__all__ = ["ETCD_KEYS", "ETCD_RULES", "ETCD_SOURCE_TABLE", "etcd_endpoint", "read_etcd", "read_etcd_source"]
 
 _SCHEMES = ("http", "https")
 _TOGETHER = (("user", "password_file"), ("password_file", "user"))
@@ -108,3 +108,6 @@ ETCD_KEYS: Keys = {
 }
 ETCD_RULES = [when(given(**{key: {}}), {"required": [other]}) for key, other in _TOGETHER]
 """What holds between the keys of a table with ETCD_KEYS."""
+ETCD_SOURCE_TABLE = table_of(
+    {**ETCD_KEYS, "hold": duration, "file": file_name}, required=["endpoints", "prefix"], rules=ETCD_RULES
+)

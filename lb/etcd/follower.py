@@ -21,6 +21,8 @@ LARGEST_SNAPSHOT = 1 << 26
 """Maximum bytes of keys and values under a prefix. A guess: hundreds of thousands of servers."""
 ATTEMPT_INTERVAL = 0.8
 """Seconds between the beginnings of two attempts, so that a failed one is followed within a second."""
+AFTER_LOSS = 0.1
+"""Seconds after the end of a watch, so that an endpoint whose process just ends refuses rather than resets."""
 QUESTION_INTERVAL = 2.0
 """Seconds between two questions whether the watch is alive. etcd 3.4 reports that by itself every ten minutes only."""
 QUESTION_TIMEOUT = 3.0
@@ -75,6 +77,7 @@ class PrefixFollower:
             await _Watching(self._client, self._start, self._end, state, keys).run(self._observer, self._followed)
         except EtcdError as error:
             self._watch_failed(error)
+            await trio.sleep(AFTER_LOSS)
 
     async def _snapshot(self) -> tuple[StoreState, set[bytes]]:
         """Pass on all keys. Return the state of the store that has them, and the keys."""

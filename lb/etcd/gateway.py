@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import json.scanner
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -95,8 +95,12 @@ class Gateway:
         client = await self.load()
         headers = {"Authorization": token} if token else {}
         content = json.dumps(request).encode()
+        trace = _Trace()
+        extensions = {"trace": trace}
         try:
-            async with client.stream("POST", endpoint + path, content=content, headers=headers) as response:
+            async with client.stream(
+                "POST", endpoint + path, content=content, headers=headers, extensions=extensions
+            ) as response:
                 if response.status_code == 200:
                     if not await _read(response, take):
                         raise EtcdError({endpoint: _TOO_LARGE}, is_too_large=True)
@@ -104,8 +108,20 @@ class Gateway:
                 reason = await _beginning(response)
                 status = response.status_code
         except self._failures as failure:
-            raise EtcdError({endpoint: http_failure_text(failure)}) from failure
+            raise EtcdError({endpoint: http_failure_text(trace.first or failure)}) from failure
         raise _refusal(endpoint, status, reason)
+
+
+class _Trace:
+    """Remembers what failed first in a request. A write that fails is not raised: httpcore goes on to read, in vain."""
+
+    def __init__(self) -> None:
+        self.first: BaseException | None = None
+
+    async def __call__(self, event: str, details: Mapping[str, object]) -> None:
+        exception = details.get("exception")
+        if self.first is None and event.endswith(".failed") and isinstance(exception, BaseException):
+            self.first = exception
 
 
 def _load(spec: EtcdSpec) -> tuple[ModuleType, ssl.SSLContext]:

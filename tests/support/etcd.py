@@ -21,24 +21,24 @@ PREFIX = "/trio-lb/pools/web/"
 
 
 class Etcd:
-    """``etcd`` on a port of its own. ``through`` is a command that runs it, ``secured`` options of TLS."""
+    """``etcd`` on a port of its own.
 
-    def __init__(self, home, *, host="127.0.0.1", through=(), secured=(), options=()):
+    ``through`` is a command that runs it and ``etcdctl``. ``secured`` are its options of TLS, ``ctl`` those of
+    ``etcdctl``.
+    """
+
+    def __init__(self, home, *, host="127.0.0.1", through=(), secured=(), options=(), ctl=()):
         self.home = Path(home)
         self.host, self.port, self.peer_port = host, free_port(), free_port()
         self.process = None
         self._through = [*through]
         self._secured = [*secured]
         self._options = [*options]
-        self._ctl_options = []
+        self._ctl_options = [*ctl]
 
     @property
     def url(self):
         return f"http{'s' if self._secured else ''}://{self.host}:{self.port}"
-
-    def authenticated(self, *options):
-        """Give ``etcdctl`` these options from now on."""
-        self._ctl_options = [*options]
 
     async def start(self, *options):
         """(Re)start with the same data; returns when it answers."""
@@ -54,7 +54,7 @@ class Etcd:
         with trio.fail_after(PATIENCE):
             if not self._through:
                 await until_accepts(self.port, self.host)
-            while (await self._ctl("endpoint", "health")).returncode:
+            while (await self.try_ctl("endpoint", "health")).returncode:
                 assert self.process.poll() is None, (self.home / "log").read_text()
 
     async def kill(self):
@@ -72,7 +72,24 @@ class Etcd:
         """Remove its data, while it does not run. It is another cluster then."""
         shutil.rmtree(self.home / "data")
 
-    async def _ctl(self, *arguments, text=None):
+    async def restore(self, backup):
+        """Take the data of a backup (``etcdctl snapshot save``), while it does not run."""
+        peer = f"http://{self.host}:{self.peer_port}"
+        cluster = [f"--initial-cluster=one={peer}", f"--initial-advertise-peer-urls={peer}", "--name=one"]
+        await self.ctl("snapshot", "restore", str(backup), f"--data-dir={self.home / 'data'}", *cluster)
+
+    async def demand_login(self, user, password):
+        """Let it serve only who logs in: this user below the prefix of the pool, and root."""
+        for name in ("root", user):
+            await self.ctl("user", "add", f"{name}:{password}")
+        await self.ctl("role", "add", "pools")
+        await self.ctl("role", "grant-permission", "pools", "--prefix=true", "readwrite", PREFIX)
+        await self.ctl("user", "grant-role", user, "pools")
+        await self.ctl("user", "grant-role", "root", "root")
+        await self.ctl("auth", "enable")
+        self._ctl_options = [f"--user=root:{password}"]
+
+    async def try_ctl(self, *arguments, text=None):
         command = [*self._through, program("etcdctl"), f"--endpoints={self.url}", *self._ctl_options, *arguments]
         return await trio.run_process(
             command,
@@ -84,8 +101,8 @@ class Etcd:
         )
 
     async def ctl(self, *arguments, text=None):
-        """Run ``etcdctl`` and return its output. It must succeed."""
-        done = await self._ctl(*arguments, text=text)
+        """Run ``etcdctl``, which must succeed, and return its output."""
+        done = await self.try_ctl(*arguments, text=text)
         assert done.returncode == 0, (arguments, done.stderr)
         return done.stdout.decode()
 

@@ -35,6 +35,7 @@ _HEADINGS: Mapping[Path, tuple[str, ...]] = {
     ("listeners", "*", "servers", "[]"): ("## `[[pools.NAME.servers]]`", "### Servers from DNS"),
     ("pools", "*"): ("## `[pools.NAME]`",),
     ("pools", "*", "servers", "[]"): ("## `[[pools.NAME.servers]]`", "### Servers from DNS"),
+    ("pools", "*", "etcd"): ("## `[pools.NAME.etcd]`",),
     ("pools", "*", "tls"): _TLS,
     ("pools", "*", "health"): ("## `[pools.NAME.health]`", "### Probes"),
     ("pools", "*", "health", "tls"): _TLS,

@@ -152,21 +152,9 @@ async def test_what_is_no_etcd_is_said():
 # Authentication
 
 
-async def demand_login(server):
-    """Let etcd serve only who logs in."""
-    for name in ("root", "lb"):
-        await server.ctl("user", "add", f"{name}:secret")
-    await server.ctl("role", "add", "pools")
-    await server.ctl("role", "grant-permission", "pools", "--prefix=true", "readwrite", PREFIX)
-    await server.ctl("user", "grant-role", "lb", "pools")
-    await server.ctl("user", "grant-role", "root", "root")
-    await server.ctl("auth", "enable")
-    server.authenticated("--user=root:secret")
-
-
 async def test_a_token_that_etcd_forgot_or_that_ran_out_is_replaced():
     async with etcd(options=["--auth-token-ttl=1"]) as server:
-        await demand_login(server)
+        await server.demand_login("lb", "secret")
         async with EtcdClient(spec(server, user="lb", password=Secret("secret"))) as client:
             await client.put(Put(KEY + b"a", b"1"))
             await trio.sleep(2.5)  # the token lives for a second
@@ -179,7 +167,7 @@ async def test_a_token_that_etcd_forgot_or_that_ran_out_is_replaced():
 
 async def test_a_bad_password_and_a_foreign_prefix_are_said():
     async with etcd() as server:
-        await demand_login(server)
+        await server.demand_login("lb", "secret")
         async with EtcdClient(spec(server, user="lb", password=Secret("other"))) as client:
             with pytest.raises(EtcdError, match=f"^{server.url}: authentication failed, invalid user ID or password$"):
                 await client.range(ALL)
