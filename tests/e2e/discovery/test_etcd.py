@@ -138,8 +138,8 @@ async def test_an_etcd_that_is_restored_or_emptied_is_read_anew(tmp_path):
             await failure(lb, f"no server under {PREFIX}, the last ")
             assert {await ask(lb.port) for _ in range(2)} >= {b"a\n"}
             await until_kept(tmp_path)
-            await store.put("b", b.address)
-            await lb.event("config.applied", added=["web/b"])
+            await store.put("c", b.address)
+            await lb.event("config.applied", added=["web/c"])
             assert await ask(lb.port) == b"b\n"
 
 
