@@ -16,13 +16,16 @@ from lb.cluster.utc_now import utc_now
 from lb.control.balancer import Balancer
 from lb.control.overrides import OverrideChange
 from lb.control.readiness import without_server
-from lb.events import Sink
+from lb.events import Fault, Sink
 from lb.model import ClusterSpec
 
 if TYPE_CHECKING:
     from lb.cluster.membership import Membership
 
 __all__ = ["Cluster"]
+
+REJOIN = 1.0
+"""Seconds until the cluster is joined again after a bug."""
 
 
 class Cluster:
@@ -149,8 +152,14 @@ class Cluster:
         try:
             with scope:
                 await membership.run()
+        except Exception as exception:  # noqa: BLE001 - a bug here must not end the balancer, which serves without
+            self._sink(Fault("cluster", exception))
         finally:
             ended.set()
+        if self.membership is membership and membership.ends_lease:
+            await trio.sleep(REJOIN)
+            if self.membership is membership:
+                self._join(membership.spec, membership.overrides.shared)
 
     def _own_state(self) -> NodeState:
         balancer = self._balancer

@@ -25,7 +25,7 @@ TELL_TIMEOUT = 1.0
 TXN_TIMEOUT = 2.0
 """Seconds that an endpoint has for a transaction before the next one is asked. A guess."""
 TELL_AGAIN = 1.0
-"""Seconds until etcd is asked again after a failure."""
+"""Seconds until etcd is asked again after a failure, unless something else is said before."""
 
 
 class OverrideExchange:
@@ -156,7 +156,9 @@ class OverrideExchange:
                 place, untold = next(iter(self.shared.untold.items()))
                 await self._tell(keys, place, untold)
                 if self.shared.untold.get(place) == untold:
-                    await trio.sleep(TELL_AGAIN)
+                    with trio.move_on_after(TELL_AGAIN):
+                        await self._untold.wait()
+                        self._untold = trio.Event()
 
     async def _tell(self, keys: PartKeys, place: ServerPlace, untold: UntoldOverride) -> None:
         """Tell one override, in one transaction on its key. If the key has changed meanwhile, look at it."""
