@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVarTuple
 import trio
 
 from lb.announce.rule import AnnounceRule
-from lb.announce.standing import InterfacePlace, Standing, check_interface, places_of
+from lb.announce.standing import AnnounceError, InterfacePlace, Standing, check_interface, places_of
 from lb.control.balancer import Balancer
 from lb.control.readiness import out_of_service, unproven
 from lb.events import AnnounceDown, AnnounceFailed, AnnounceUp, Sink
@@ -65,17 +65,17 @@ class Announcer:
     def begin(self, *, beside_predecessor: bool) -> None:
         """Check that addresses can be set. Unless a predecessor serves, own them, and remove what was left of them.
 
-        Raises AnnounceError and OSError.
+        Raises AnnounceError.
         """
         if self.spec is not None:
             check_interface(self.spec)
-        if not beside_predecessor:
-            self._begin_as_owner()
-
-    def _begin_as_owner(self) -> None:
-        self._owns = True
-        if self.spec is not None:
-            self._left_over = self._standing.begin(self.spec)
+        self._owns = not beside_predecessor
+        if self._owns and self.spec is not None:
+            try:
+                self._left_over = self._standing.begin(self.spec)
+            except OSError as error:
+                addresses = ", ".join(map(str, self.spec.addresses))
+                raise AnnounceError(f"announce: cannot prepare {addresses}: {describe_error(error)}") from error
 
     def close(self) -> None:
         """Remove what this process owns: at its end, whatever the reason. Raises OSError."""
@@ -130,10 +130,12 @@ class Announcer:
 
     async def take_over(self, predecessor: Mapping[str, Any]) -> None:
         """Own what a predecessor has handed over; if it had nothing, begin as if there had been none."""
-        self._standing = Standing.from_json(predecessor)
-        if not self._standing.places:
-            await self._in_thread(self._begin_as_owner)
-        self._owns = True
+        self._owns, self._standing = True, Standing.from_json(predecessor)
+        if self.spec is not None and not self._standing.places:
+            try:
+                await self._in_thread(self._standing.begin, self.spec)
+            except OSError as error:
+                self._failed(error)
         self._note_up()
         self._rule = AnnounceRule(self._rule.rise, stands=bool(self._standing.places))
         if self._leaving:  # it was told to stop meanwhile

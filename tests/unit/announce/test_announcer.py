@@ -1,0 +1,179 @@
+"""The announced addresses of a balancer, on a kernel of the test."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+import trio
+import trio.testing
+
+from lb.announce import standing
+from lb.announce.announcer import Announcer
+from lb.config.load import parse
+from lb.control.readiness import Readiness
+from lb.events import AnnounceDown, AnnounceFailed, AnnounceUp
+from tests.support.pooling import Harness, server
+
+ONE, TWO = "203.0.113.5/32", "2001:db8::5/128"
+
+
+def spec(*addresses, rise="1s"):
+    text = f"announce = {{ addresses = {list(addresses)}, interface = 'lo', rise = '{rise}' }}\n"
+    return parse(f"{text}listeners.web = {{ bind = ':80', servers = ['10.0.0.1:80'] }}", "lb.toml").announce
+
+
+class Kernel:
+    """What stands, and an error for the next calls."""
+
+    def __init__(self, monkeypatch):
+        self.addresses, self.routes = set(), set()
+        self.error = None
+        monkeypatch.setattr(standing, "add_address", lambda address, _: self._do(self.addresses.add, address))
+        monkeypatch.setattr(standing, "remove_address", self._remove)
+        monkeypatch.setattr(standing, "add_local_route", lambda address: self._do(self.routes.add, address))
+        monkeypatch.setattr(standing, "remove_local_route", lambda address: self._do(self.routes.discard, address))
+        monkeypatch.setattr(standing, "check_rights", lambda _: None)
+
+    def _do(self, change, address):
+        if self.error is not None:
+            raise OSError(self.error, os.strerror(self.error))
+        change(str(address))
+
+    def _remove(self, address, _):
+        stood = str(address) in self.addresses
+        self._do(self.addresses.discard, address)
+        return stood
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    async def at_once(_, function, *args):
+        function(*args)
+
+    monkeypatch.setattr(Announcer, "_in_thread", at_once)
+    return Kernel(monkeypatch)
+
+
+class World:
+    """A balancer with one pool of one server, its announcer, and the events."""
+
+    def __init__(self, announce):
+        self.pool = Harness(server("a"))
+        self.readiness = Readiness()
+        self.shown_pools = {"web": self.pool.pool}
+        self.events = []
+        self.announcer = Announcer(announce)
+        self.announcer.watch(self, self.events.append)
+
+    def check(self, passed, times=3):
+        self.pool.check("a", passed, times)
+        self.readiness.changed()
+
+
+async def test_they_stand_after_the_rise_and_go_at_once(kernel, nursery, autojump_clock):
+    world = World(spec(ONE, TWO))
+    world.announcer.begin(beside_predecessor=False)
+    nursery.start_soon(world.announcer.run)
+    await trio.sleep(5)
+    assert (kernel.addresses, kernel.routes) == (set(), {ONE, TWO})
+    world.check(True)
+    await trio.sleep(0.9)
+    assert not world.announcer.up
+    await trio.sleep(0.2)
+    assert world.announcer.up
+    assert kernel.addresses == {ONE, TWO}
+    assert world.announcer.standing == {ONE: True, TWO: True}
+    world.check(False)
+    await trio.testing.wait_all_tasks_blocked()
+    assert world.events == [AnnounceUp((ONE, TWO), "lo"), AnnounceDown((ONE, TWO), "lo", "not ready: web")]
+    world.announcer.close()
+    assert (kernel.addresses, kernel.routes) == (set(), set())
+
+
+async def test_what_the_kernel_refuses_is_tried_again_and_told_once(kernel, nursery, autojump_clock):
+    world = World(spec(ONE, rise="0"))
+    world.announcer.begin(beside_predecessor=False)
+    nursery.start_soon(world.announcer.run)
+    kernel.error = errno.ENOBUFS
+    world.check(True)
+    await trio.sleep(3.5)
+    assert world.events == [AnnounceFailed((ONE,), "lo", "no buffer space available")]
+    kernel.error = None
+    await trio.sleep(1)
+    assert world.events[1:] == [AnnounceUp((ONE,), "lo")]
+
+
+def test_what_the_kernel_refuses_at_the_start_is_one_line(kernel):
+    announcer = Announcer(spec(ONE, TWO))
+    kernel.error = errno.EACCES
+    with pytest.raises(standing.AnnounceError, match=f"announce: cannot prepare {ONE}, {TWO}: permission denied"):
+        announcer.begin(beside_predecessor=False)
+    kernel.error = None
+    announcer.close()
+    assert kernel.routes == set()
+
+
+async def test_beside_a_predecessor_nothing_is_touched_before_it_has_left(kernel, nursery, autojump_clock):
+    kernel.addresses, kernel.routes = {ONE}, {ONE}
+    world = World(spec(TWO, rise="0"))
+    world.announcer.begin(beside_predecessor=True)
+    await world.announcer.leave()
+    world.announcer.close()
+    assert (kernel.addresses, kernel.routes) == ({ONE}, {ONE})
+
+
+async def test_a_successor_takes_over_what_stands(kernel, nursery, autojump_clock):
+    old, new = World(spec(ONE, rise="0")), World(spec(ONE, TWO, rise="1h"))
+    old.announcer.begin(beside_predecessor=False)
+    nursery.start_soon(old.announcer.run)
+    old.check(True)
+    await trio.testing.wait_all_tasks_blocked()
+    new.announcer.begin(beside_predecessor=True)
+    await new.announcer.take_over(await old.announcer.hand_over())
+    old.check(False)
+    old.announcer.close()
+    assert kernel.addresses == {ONE}
+    nursery.start_soon(new.announcer.run)
+    await trio.testing.wait_all_tasks_blocked()
+    assert new.events == [AnnounceUp((TWO,), "lo")], "it goes on, without checks of its own"
+    await new.announcer.leave()
+    assert (kernel.addresses, kernel.routes) == (set(), {ONE, TWO})
+    new.announcer.close()
+    assert kernel.routes == set()
+
+
+async def test_a_successor_that_is_told_to_stop_before_it_owns_them(kernel, autojump_clock):
+    kernel.addresses, kernel.routes = {ONE}, {ONE}
+    world = World(spec(ONE))
+    world.announcer.begin(beside_predecessor=True)
+    await world.announcer.leave()
+    await world.announcer.take_over({"places": [["lo", ONE]], "routes": [ONE]})
+    assert world.events == [AnnounceDown((ONE,), "lo", "stopping")]
+    assert kernel.addresses == set()
+
+
+async def test_a_predecessor_of_a_version_that_announces_nothing(kernel, nursery, autojump_clock):
+    kernel.addresses = {ONE}  # of a process that was killed
+    world = World(spec(ONE))
+    world.announcer.begin(beside_predecessor=True)
+    await world.announcer.take_over({})
+    assert (kernel.addresses, kernel.routes) == (set(), {ONE})
+
+
+async def test_a_table_that_a_reload_adds_and_removes(kernel, nursery, autojump_clock):
+    world = World(None)
+    world.announcer.begin(beside_predecessor=False)
+    nursery.start_soon(world.announcer.run)
+    world.check(True)
+    await trio.sleep(5)
+    await world.announcer.follow(spec(ONE))
+    await trio.sleep(0.5)
+    assert kernel.addresses == set(), "the rise begins with the table"
+    await trio.sleep(1)
+    assert kernel.addresses == {ONE}
+    await world.announcer.follow(None)
+    assert world.events == [AnnounceUp((ONE,), "lo"), AnnounceDown((ONE,), "lo", "removed")]
+    assert kernel.routes == {ONE}, "open connections go on"
+    assert not world.announcer.up
