@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 DECISIONS = DOCS / "decisions"
 RESULTS = ROOT / "bench" / "results"
+NEWEST = RESULTS / "latest.md"
+METHOD = ROOT / "bench" / "README.md"
 REPOSITORY = "https://github.com/trio-lb/trio-lb"
 INDEX = DOCS / "README.md"
 """The page that lists all others: the first of the site, and its menu."""
@@ -61,25 +63,32 @@ def places_of_files() -> dict[Path, Path]:
     """Return all files of the site, each with its place there."""
     found = {path: path.relative_to(DOCS) for kind in ("md", "png") for path in sorted(DOCS.rglob(f"*.{kind}"))}
     found |= {path: Path("benchmarks") / path.name for path in sorted(RESULTS.iterdir())}
-    found[ROOT / "bench" / "README.md"] = Path("benchmarks/method.md")
+    found[METHOD] = Path("benchmarks/method.md")
     found[ROOT / "CHANGELOG.md"] = Path("changelog.md")
     found[INDEX] = Path("index.md")
     return found
 
 
 def page(original: Path, places: Mapping[Path, Path]) -> str:
-    """Return a page with links that lead somewhere on the site, and with the menu of the pages below it."""
+    """Return a page with links that lead somewhere on the site, and with the menus of the pages below it."""
     text = original.read_text(encoding="utf-8")
-    menus: list[tuple[str, list[Path]]] = []
-    if original == INDEX:
-        menus = [(title, [(DOCS / each).resolve() for each in listed]) for title, listed in sections(text)]
-    elif original == DECISIONS / "README.md":
-        menus = [("", sorted(DECISIONS.glob("0*.md")))]
-    elif original == RESULTS / "latest.md":
-        menus = [("", [ROOT / "bench" / "README.md", *sorted(RESULTS.glob("2*.md"), reverse=True)])]
+    if original == NEWEST:
         text = INTRODUCTION + text.partition("\n")[2]
     start = places[original].parent
-    return linked(text, original, places) + "".join(menu(each, pages, places, start) for each, pages in menus)
+    return linked(text, original, places) + "".join(menu(*each, places, start) for each in menus_of(original))
+
+
+def menus_of(original: Path) -> list[tuple[str, list[Path]]]:
+    """Return the menus of a page, each with its title and its pages. Each page of the site is in one."""
+    if original == INDEX:
+        text = original.read_text(encoding="utf-8")
+        return [(title, [(DOCS / each).resolve() for each in listed]) for title, listed in sections(text)]
+    if original == DECISIONS / "README.md":
+        return [("", sorted(DECISIONS.glob("0*.md")))]
+    if original == NEWEST:
+        others = sorted((path for path in RESULTS.glob("*.md") if path != NEWEST), reverse=True)
+        return [("", [METHOD, *others])]
+    return []
 
 
 def sections(index: str) -> Iterator[tuple[str, list[str]]]:
