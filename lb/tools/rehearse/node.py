@@ -185,6 +185,6 @@ class VirtualNode:
             self._clock.after(0 if announce is None else announce.rise, partial(self._serve, self.balancer))
 
     def _serve(self, balancer: Balancer) -> None:
-        if self._running and self.balancer is balancer:
+        if self._running and self.balancer is balancer and self.condition != "serving":
             self.condition = "serving"
             self._recorder.node_back(self._clock.now, self.name)
