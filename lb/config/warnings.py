@@ -292,6 +292,17 @@ def _listens_within(host: str, address: InterfaceAddress) -> bool:
     return found in address.network or found.is_unspecified
 
 
+def _cookies_of_one_node(written: Written) -> Iterator[Complaint]:
+    """Yield sticky cookies that mean nothing to the other balancers, where there are some."""
+    config = written.config
+    if config.cluster is None and config.announce is None:
+        return
+    for pool in config.pools.values():
+        if pool.sticky is not None and pool.sticky.secret is None:
+            path = written.pool(pool.name, "sticky")
+            yield Complaint(path, "other balancers do not know its cookies: give all of them the same 'secret_file'")
+
+
 def _own_listeners(written: Written) -> Iterator[Complaint]:
     """Yield servers that are listeners of the same configuration."""
     binds: defaultdict[str | int, list[tuple[str, Address]]] = defaultdict(list)
@@ -402,6 +413,7 @@ CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _long_timeouts,
     _overlapping_binds,
     _announced,
+    _cookies_of_one_node,
     _own_listeners,
     _streams_in_circles,
     _certificates,

@@ -321,3 +321,20 @@ def test_addresses_that_are_announced_without_a_listener_or_a_stop_delay():
         f"process.stop_delay: {why}: give it some seconds",
         "announce.addresses[1]: no listener listens on 2001:db8::5 (line 2)",
     ]
+
+
+def test_sticky_cookies_that_other_balancers_do_not_know(tmp_path):
+    (tmp_path / "secret").write_text("a secret")
+    announce = "[announce]\naddresses = ['203.0.113.5']\ninterface = 'lo'\n[process]\nstop_delay = '3s'\n"
+    cluster = (
+        "[admin]\nbind = '127.0.0.1:9900'\n[cluster]\nname = 'edge'\netcd = { endpoints = ['http://127.0.0.1:2379'] }\n"
+    )
+    web = "[listeners.l]\nmode = 'http'\nbind = ':80'\npool = 'p'\n[pools.p]\nservers = ['10.0.0.1:1']\n"
+    sticky = "sticky = { cookie = 'lb' }\n"
+    shared = f"sticky = {{ cookie = 'lb', secret_file = '{tmp_path}/secret' }}\n"
+    why = "other balancers do not know its cookies: give all of them the same 'secret_file'"
+    for several in (announce, cluster):
+        assert lines(several + web + shared) == []
+        (found,) = lines(several + web + sticky)
+        assert found.startswith(f"pools.p.sticky: {why}")
+    assert lines(web + sticky) == []
