@@ -7,10 +7,10 @@ checker; a node that comes takes its share from all others, and nothing moves be
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 
-__all__ = ["CHECKERS", "before", "checkers", "position"]
+__all__ = ["CHECKERS", "checkers", "position"]
 
 CHECKERS = 3
 """Nodes that check a server: one may die and one may be wrong or cut off, and the server is still judged."""
@@ -21,15 +21,10 @@ def checkers(server: str, nodes: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted(nodes, key=lambda node: _key(server, node))[:CHECKERS])
 
 
-def position(server: str, node: str, nodes: Collection[str]) -> int:
-    """Return how many of the nodes come before this one in a server's order."""
-    return len(before(server, node, nodes))
-
-
-def before(server: str, node: str, nodes: Collection[str]) -> list[str]:
-    """Return those of the nodes that come before this one in a server's order, in any order."""
+def position(server: str, node: str, nodes: Iterable[str]) -> int:
+    """Return how many of the nodes come before this one in a server's order. It is the first if there are none."""
     own = _key(server, node)
-    return [each for each in nodes if _key(server, each) < own]
+    return sum(_key(server, each) < own for each in nodes)
 
 
 def _key(server: str, node: str) -> tuple[bytes, str]:

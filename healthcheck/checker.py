@@ -106,7 +106,9 @@ class Checker:
                 from healthcheck.epoll_runner import EpollRunner  # noqa: PLC0415 - exists on Linux only
 
                 self._epoll = EpollRunner()
-        self._schedule_first(checks)
+        target = checks.each[0].target
+        delay = first_delay(f"{target.pool}/{target.server}", checks.interval(), self._rng)
+        self._schedule(checks, trio.current_time() + delay)
 
     def rest(self, checks: Checks) -> None:
         """Make no checks of a server until :meth:`resume`. One in progress comes to its end."""
@@ -116,15 +118,10 @@ class Checker:
             checks.close_kept()
 
     def resume(self, checks: Checks) -> None:
-        """Check a server again, from its own point of the interval on, so that many do not begin at the same time."""
+        """Check a server again, within an interval: many may resume at the same time, and on many balancers."""
         checks.resting = False
         if not checks.in_progress:
-            self._schedule_first(checks)
-
-    def _schedule_first(self, checks: Checks) -> None:
-        target = checks.each[0].target
-        delay = first_delay(f"{target.pool}/{target.server}", checks.interval(), self._rng)
-        self._schedule(checks, trio.current_time() + delay)
+            self._schedule(checks, soon(trio.current_time(), checks.interval(), self._rng))
 
     def remove(self, checks: Checks) -> None:
         """Stop checking a server. A check in progress ends without a result."""

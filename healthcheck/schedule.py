@@ -33,9 +33,9 @@ def next_start(started: float, interval: float, rng: Random) -> float:
     return started + _jittered(interval, rng)
 
 
-def soon(now: float, fast_interval: float, rng: Random) -> float:
-    """Return the start of the next check of a server that traffic just ejected: spread, as there may be many."""
-    return now + fast_interval * rng.random()
+def soon(now: float, interval: float, rng: Random) -> float:
+    """Return a start within an interval from now, for one of many servers whose checks become due together: spread."""
+    return now + interval * rng.random()
 
 
 def _jittered(interval: float, rng: Random) -> float:

@@ -22,12 +22,12 @@ node takes the server down; if all say "up", one passed check brings it up.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import attrs
 
-from healthcheck.assignment import CHECKERS, before, position
-from healthcheck.result import Advice, CheckResult, one_line
+from healthcheck.assignment import CHECKERS, position
+from healthcheck.result import Advice, CheckResult
 from healthcheck.state import State
 
 __all__ = ["CheckClaim", "SharedChecks"]
@@ -40,20 +40,16 @@ class CheckClaim:
     up: bool
     address: str
     """The server's address in the node's configuration: only nodes that have the same count for each other."""
-    reason: str = attrs.field(default="", converter=one_line)
-    """Why the server is down; empty if it is up."""
 
     def as_json(self) -> dict[str, object]:
-        return {"up": self.up, "address": self.address, **({} if self.up else {"reason": self.reason})}
+        return {"up": self.up, "address": self.address}
 
     @classmethod
     def from_json(cls, read: object) -> CheckClaim:
         """Read a claim. Raises ValueError if it is none; keys of later versions are ignored."""
         match read:
-            case {"up": True, "address": str(address)}:
-                return cls(True, address)
-            case {"up": False, "address": str(address), "reason": str(reason)}:
-                return cls(False, address, reason)
+            case {"up": bool(up), "address": str(address)}:
+                return cls(up, address)
         raise ValueError("not a claim of a server's checks")
 
 
@@ -74,25 +70,35 @@ class SharedChecks:
         self._node = ""
         self._position: float = math.inf
         """How many nodes come before this one. Infinite while it is not in the cluster."""
+        self._nodes: frozenset[str] = frozenset()
         self._heard: dict[str, CheckClaim] = {}
         self._passed: bool | None = None
         """The result of the last check here. None: there is none, or it was no verdict, or none that can be shared."""
         self._alone = 0
         """Checks that this node made although it is not one of the first three."""
 
-    def join(self, node: str, nodes: Collection[str]) -> None:
-        """Take this node's place among the nodes that live."""
-        self._node = node
-        self._position = position(self.server, node, nodes)
+    def join(self, node: str, nodes: frozenset[str]) -> None:
+        """Take this node's place among the nodes that live. Costs as much as there are new and lost ones."""
+        if node != self._node or not self._nodes:
+            self._node, self._nodes, self._position = node, frozenset(), 0
+        self._position += position(self.server, node, nodes - self._nodes)
+        self._position -= position(self.server, node, self._nodes - nodes)
+        self._nodes = nodes
 
     def leave(self) -> None:
         """Forget the other nodes, as nothing is known of them any more. A claim stays, to be told again."""
-        self._position = math.inf
+        self._position, self._nodes = math.inf, frozenset()
         self._heard = {}
 
     def hear(self, claims: Mapping[str, CheckClaim]) -> None:
-        """Take what other nodes say, by node: all that is known."""
-        self._heard = {node: claim for node, claim in claims.items() if claim.address == self.address}
+        """Take all claims, by node. One of this node itself, from an earlier life, does not count."""
+        others = ((node, claim) for node, claim in claims.items() if node != self._node)
+        self._heard = {node: claim for node, claim in others if claim.address == self.address}
+
+    @property
+    def is_checker(self) -> bool:
+        """It is one of the three nodes that check the server."""
+        return self._position < CHECKERS
 
     @property
     def checked_by(self) -> list[str]:
@@ -125,17 +131,16 @@ class SharedChecks:
         contrary = {"up": False, "down": True}.get(state)
         return any(claim.up is contrary for claim in self._heard.values())
 
-    def decide(self, state: State, reason: str) -> None:
-        """Decide about ``rests`` and ``claim``, for a server in this state for this reason."""
+    def decide(self, state: State) -> None:
+        """Decide about ``rests`` and ``claim``, for a server in this state."""
         settled = self._passed is not None and state == ("up" if self._passed else "down")
-        first = self._position < CHECKERS
-        self.rests = settled and not first and self._enough_before() and not self.doubts(state)
-        if first or self.rests:
+        self.rests = settled and not self.is_checker and self._enough_before() and not self.doubts(state)
+        if self.is_checker or self.rests:
             self._alone = 0
         if self.rests or self._passed is None:
             self.claim = None
-        elif settled and (first or self.claim is not None or self._alone > self._position - CHECKERS + 1):
-            self.claim = CheckClaim(state == "up", self.address, reason)
+        elif settled and (self.is_checker or self.claim is not None or self._alone > self._position - CHECKERS + 1):
+            self.claim = CheckClaim(state == "up", self.address)
 
     def _enough_before(self) -> bool:
-        return len(self._heard) >= CHECKERS and len(before(self.server, self._node, self._heard)) >= CHECKERS
+        return len(self._heard) >= CHECKERS and position(self.server, self._node, self._heard) >= CHECKERS

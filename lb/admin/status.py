@@ -90,7 +90,8 @@ async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
         async for backend in in_turns(list(pool.backends.values())):
             place = (name, backend.name)
             override = balancer.overrides.get(place)
-            servers[backend.name] = _server(backend, stats.leased.get(place, 0), override)
+            checked_by = balancer.sharing.checked_by(place)
+            servers[backend.name] = _server(backend, stats.leased.get(place, 0), override, checked_by)
             available += backend.available
         connects = figures.connects.get(name, Connects())
         pools[name] = {
@@ -144,7 +145,7 @@ def _ended(figures: Counters) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def _server(backend: Backend, total: int, override: Override | None) -> dict[str, object]:
+def _server(backend: Backend, total: int, override: Override | None, checked_by: list[str] | None) -> dict[str, object]:
     health = backend.health
     check = backend.last_check
     return {
@@ -161,4 +162,5 @@ def _server(backend: Backend, total: int, override: Override | None) -> dict[str
         "last_check": None if check is None else {"ok": check.passed, "detail": check.detail, "ms": round(check.ms, 3)},
         "history": [1 if passed else 0 for passed in backend.history],
         "override": None if override is None else attrs.asdict(override),
+        **({} if checked_by is None else {"checked_by": checked_by}),
     }

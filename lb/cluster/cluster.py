@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,7 +10,6 @@ import trio
 
 from lb import __version__
 from lb.cluster.node_state import NodeState, what_differs
-from lb.cluster.part import ClusterPart
 from lb.cluster.shared_overrides import SharedOverrides
 from lb.cluster.utc_now import utc_now
 from lb.control.balancer import Balancer
@@ -35,15 +34,12 @@ class Cluster:
     reload calls :meth:`follow`, and an end :meth:`end` or, with a successor, :meth:`hand_over`.
     """
 
-    def __init__(
-        self, balancer: Balancer, sink: Sink, nursery: trio.Nursery, parts: Sequence[ClusterPart] = ()
-    ) -> None:
+    def __init__(self, balancer: Balancer, sink: Sink, nursery: trio.Nursery) -> None:
         self.membership: Membership | None = None
         """None: the configuration has no cluster."""
         self._balancer = balancer
         self._sink = sink
         self._nursery = nursery
-        self._parts = parts
         self._started = utc_now()
         self._serving = False
         self._scope = trio.CancelScope()
@@ -136,10 +132,12 @@ class Cluster:
     # Tasks
 
     def _join(self, spec: ClusterSpec, shared: SharedOverrides, lease: int = 0) -> Membership:
-        from lb.cluster.membership import Membership  # noqa: PLC0415 - few balancers are nodes of a cluster
+        from lb.cluster.check_claims import CheckClaims  # noqa: PLC0415 - few balancers are nodes of a cluster
+        from lb.cluster.membership import Membership  # noqa: PLC0415
 
+        parts = [CheckClaims(self._balancer.sharing)]
         self.membership = membership = Membership(
-            spec, self._balancer, self._sink, self._own_state, shared, lease, self._parts
+            spec, self._balancer, self._sink, self._own_state, shared, lease, parts
         )
         membership.overrides.say_what_holds()
         if self._serving:

@@ -122,7 +122,9 @@ class Membership:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(PrefixFollower(self._client, self._prefix, self).run)
                     nursery.start_soon(self._registration.run, self._registered)
-                    nursery.start_soon(self.overrides.tell, PartKeys(self._client, self._below(OVERRIDES)))
+                    nursery.start_soon(
+                        self.overrides.tell, PartKeys(self._client, self._below(OVERRIDES), self.spec.node)
+                    )
                     nursery.start_soon(self._apply)
                     nursery.start_soon(self._inform_parts)
                     nursery.start_soon(self._run_parts)
@@ -142,15 +144,20 @@ class Membership:
     async def _inform_parts(self) -> NoReturn:
         """Tell the parts which nodes live, or that nothing is known of them now."""
         told: Collection[str] | None = None
-        while True:
-            nodes = None if self.trouble else self.nodes.keys()
-            if nodes == told:
-                await self._news.wait()
-                self._news = trio.Event()
-                continue
-            told = nodes
-            for part in self._parts:
-                await (part.lost() if nodes is None else part.sees(nodes))
+        try:
+            while True:
+                nodes = None if self.trouble else self.nodes.keys()
+                if nodes == told:
+                    await self._news.wait()
+                    self._news = trio.Event()
+                    continue
+                told = nodes
+                for part in self._parts:
+                    await (part.lost() if nodes is None else part.sees(self.spec.node, nodes))
+        finally:
+            with trio.CancelScope(shield=True):
+                for part in self._parts:
+                    await part.lost()
 
     async def _run_parts(self) -> NoReturn:
         """Run the parts, anew with each lease."""
@@ -158,7 +165,8 @@ class Membership:
             self._new_lease = trio.Event()
             async with trio.open_nursery() as nursery:
                 for part in self._parts if self.lease else ():
-                    nursery.start_soon(part.run, PartKeys(self._client, self._below(part.below), self.lease))
+                    keys = PartKeys(self._client, self._below(part.below), self.spec.node, self.lease)
+                    nursery.start_soon(part.run, keys)
                 await self._new_lease.wait()
                 nursery.cancel_scope.cancel()
 

@@ -24,6 +24,8 @@ class PartKeys:
     client: EtcdClient
     prefix: bytes
     """Of the part's keys, in etcd."""
+    node: str
+    """The name of this node."""
     lease: int = 0
     """The lease of this node: keys that are put with it go when the node goes. 0 = none."""
 
@@ -47,11 +49,11 @@ class ClusterPart(Protocol):
     async def changed(self, key: str, event: PrefixEvent) -> None:
         """Take a change of a key."""
 
-    async def sees(self, nodes: Collection[str]) -> None:
-        """Take the names of the nodes that live, this one too: when this node joins, and with each change of them."""
+    async def sees(self, node: str, nodes: Collection[str]) -> None:
+        """Take the names of the nodes that live, ``node`` is this one: when it joins, and with each change of them."""
 
     async def lost(self) -> None:
-        """Nothing is known of the cluster from now on, until :meth:`sees` is called."""
+        """Nothing is known of the cluster from now on, until :meth:`sees` is called: it is away, or left."""
 
     async def run(self, keys: PartKeys) -> NoReturn:
         """Do what it does with etcd for as long as a lease lasts. Cancelled and called again with each new lease."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from healthcheck import registry as probes
 from lb.config.plugins import read_plugin
 from lb.config.tls import read_pool_tls
-from lb.model import CheckSpec, CheckTls, HealthSpec, PluginSpec, ServerSpec
-from lb.model.table import Table
-from lb.model.values import Reader, choice, duration_above_zero, interval, ip_address, name, text, whole_number
+from lb.model import CheckSpec, CheckTls, HealthSpec, PluginSpec, PoolSpec, ServerSpec
+from lb.model.table import Table, join
+from lb.model.values import Reader, boolean, choice, duration_above_zero, interval, ip_address, name, text, whole_number
 
-__all__ = ["CHECK_KEYS", "HEALTH_KEYS", "WITHOUT_TLS", "check_ports", "read_health"]
+__all__ = ["CHECK_KEYS", "HEALTH_KEYS", "WITHOUT_TLS", "check_ports", "check_shared", "read_health"]
 
 WITHOUT_TLS = ("exec", "tls")
 """Probes that do not connect, or that always use TLS, with options of their own."""
@@ -31,6 +31,7 @@ HEALTH_KEYS: Mapping[str, Reader[object]] = {
     **_PLACE,
     "initial": choice(HealthSpec, "initial"),
     "require": choice(HealthSpec, "require"),
+    "share": boolean,
 }
 CHECK_KEYS: Mapping[str, Reader[object]] = {
     **_PLACE,
@@ -55,6 +56,8 @@ def read_health(pool: Table, servers: tuple[ServerSpec, ...], directory: Path) -
             health.complain("cannot be combined with 'checks'; add it to them", health.at("probe"))
         health.finish()
         spec = HealthSpec(checks=checks, **values)
+    if spec.share and any(check.probe.name == "agent" for check in spec.all_checks):
+        health.complain("cannot be combined with the probe 'agent': each node has to hear it", health.at("share"))
     check_ports(pool, servers, spec)
     return spec
 
@@ -79,6 +82,15 @@ def _probe(table: Table, directory: Path) -> PluginSpec:
     if probe in WITHOUT_TLS and table.content.get("tls"):
         table.complain(f"has no effect with the probe {probe!r}", table.at("tls"))
     return PluginSpec("") if probe is None else read_plugin(probes, probe, table.at("probe"), table, directory)
+
+
+def check_shared(pools: Iterable[PoolSpec], root: Table) -> None:
+    """Checks are shared with the other nodes of a cluster: there must be one."""
+    if root.content.get("cluster") is None:
+        for pool in pools:
+            if pool.health is not None and pool.health.share:
+                place = f"{join('pools', pool.name)}.health.share"
+                root.complain("needs [cluster]: its nodes share the checks", place)
 
 
 def check_ports(pool: Table, servers: tuple[ServerSpec, ...], spec: HealthSpec) -> None:

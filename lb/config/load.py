@@ -11,6 +11,7 @@ from pathlib import Path
 from lb.config.announce import read_announce, with_freebind
 from lb.config.caches import check_cache_paths, check_shared_caches, read_cache
 from lb.config.cluster import read_cluster
+from lb.config.health import check_shared
 from lb.config.listeners import (
     check_binds,
     check_ports_of_listeners,
@@ -125,6 +126,7 @@ def _check_together(config: Config, root: Table) -> None:
     listeners = config.listeners.values()
     check_cache_paths(config.caches.values(), root)
     check_shared_caches(listeners, root)
+    check_shared(config.pools.values(), root)
     check_binds(listeners, root)
     check_same_ports(listeners, config.pools, root)
     if not root.content.get("listeners"):

@@ -257,6 +257,8 @@ def _details(server: Json) -> Iterator[str]:
         verdict = "passed" if check["ok"] else "failed"
         detail = "" if check["ok"] or check["detail"] == server["reason"] else f": {check['detail']}"
         yield printable(f"last check {verdict} in {check['ms']:.1f} ms{detail}")
+    if checked_by := server.get("checked_by"):
+        yield printable(f"checked by {', '.join(checked_by)}")
     if server["failed_connects"]:
         yield f"{server['failed_connects']:,} failed connects"
     if server["max_connections"]:

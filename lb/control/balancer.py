@@ -27,6 +27,7 @@ from lb.control.overrides import (
 from lb.control.plan import Plan, plan
 from lb.control.planes import make_plane
 from lb.control.readiness import Readiness
+from lb.control.sharing import Sharing
 from lb.dataplane.host import Host
 from lb.dataplane.plane import DataPlane, DataPlaneError
 from lb.discovery.known import Known, SourceKey
@@ -78,7 +79,13 @@ class Balancer:
     """The balancer has been told to stop: it is not ready, though it may serve for ``stop_delay``."""
     stopping = False
     """The balancer is stopping and accepts no further change."""
+    sharing: Sharing
+    """What the cluster uses: servers whose checks its nodes share."""
     _nursery: trio.Nursery
+    _discovery: Discovery
+    _data_plane: DataPlane
+    _monitor: ServerMonitor
+    _outliers: Outliers
 
     def __init__(
         self,
@@ -106,10 +113,7 @@ class Balancer:
         self._stands_in = not inherited.predecessor_serves  # for large tables, at the start
         self._snapshots: HealthSnapshots = {}
         self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._make_backend))
-        self._discovery: Discovery
-        self._data_plane: DataPlane
-        self._monitor: ServerMonitor
-        self._outliers: Outliers
+        self.sharing = Sharing()
         self._stopped = trio.Event()
         self.readiness = Readiness()
         self.changing = trio.Lock()
@@ -172,7 +176,7 @@ class Balancer:
             complete = self._discovery.complete(config)
             self._data_plane = self._make_plane(complete)
             self._monitor = ServerMonitor(
-                nursery, self._sink, self._data_plane.resolved, self.readiness.changed, self._host
+                nursery, self._sink, self._data_plane.resolved, self.readiness.changed, self._host, self.sharing
             )
             self._outliers = Outliers(nursery, self._sink, self._data_plane)
             await nursery.start(self._data_plane.run)

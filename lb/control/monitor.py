@@ -13,6 +13,7 @@ from healthcheck.checker import Checker
 from healthcheck.result import CheckResult
 from healthcheck.state import Change
 from lb.control.check_target import CheckTarget, tls_of_checks
+from lb.control.sharing import SharedServer, Sharing
 from lb.dataplane.host import Host
 from lb.events import ChecksLate, CheckWarning, ResolveFailed, Sink
 from lb.model import HealthSpec, PoolTlsSpec
@@ -37,7 +38,8 @@ class ServerMonitor:
     """Runs the tasks of each server in the caller's nursery.
 
     ``resolved(pool, backend)`` is called after each change of a server's addresses or of their order, ``first_passed``
-    after the first check of a server that passes. ``host`` is the interface to the machine.
+    after the first check of a server that passes. ``host`` is the interface to the machine, ``sharing`` that to other
+    nodes which check the same servers.
     """
 
     def __init__(
@@ -47,12 +49,14 @@ class ServerMonitor:
         resolved: Callable[[Pool, Backend], None],
         first_passed: Callable[[], None],
         host: Host,
+        sharing: Sharing,
     ) -> None:
         self._nursery = nursery
         self._sink = sink
         self._resolved = resolved
         self._first_passed = first_passed
         self._host = host
+        self._sharing = sharing
         self.checks = {"pass": 0, "fail": 0, "inconclusive": 0}
         """The number of health checks so far, by result; ``inconclusive``: no verdict, for a reason of our own."""
         self._checker = Checker(
@@ -64,6 +68,8 @@ class ServerMonitor:
         self._running: dict[Backend, tuple[object, trio.CancelScope]] = {}
         """The settings of each server, and the scope of its look-ups."""
         self._checks: dict[Backend, Checks] = {}
+        self._shared: dict[Backend, SharedServer] = {}
+        """The servers whose checks are shared with other nodes."""
         self._tls = TlsStore()
 
     @property
@@ -80,6 +86,8 @@ class ServerMonitor:
                 del self._running[backend]
                 if backend in self._checks:
                     self._checker.remove(self._checks.pop(backend))
+                if backend in self._shared:
+                    self._sharing.remove(self._shared.pop(backend))
         self._tls.keep(tls for pool in pools.values() for tls in tls_of_checks(pool.spec))
 
     async def start_missing(self, pools: dict[str, Pool]) -> None:
@@ -102,7 +110,16 @@ class ServerMonitor:
     def _start_checks(
         self, pool: Pool, backend: Backend, spec: HealthSpec, contexts: Mapping[PoolTlsSpec, ssl.SSLContext]
     ) -> None:
+        shared = self._share(pool, backend) if spec.share else None
+
         def report(result: CheckResult | None) -> None:
+            if shared is not None:
+                result = shared.weigh(result)
+            count(result)
+            if shared is not None:
+                shared.decide()
+
+        def count(result: CheckResult | None) -> None:
             if result is None:
                 self.checks["inconclusive"] += 1
                 return
@@ -127,7 +144,13 @@ class ServerMonitor:
             interval=lambda: backend.health.check_interval,
             report=report,
         )
+        if shared is not None:
+            shared.checks = checks
         self._checker.add(checks)
+
+    def _share(self, pool: Pool, backend: Backend) -> SharedServer:
+        self._shared[backend] = shared = self._sharing.add((pool.name, backend.name), backend, self._checker)
+        return shared
 
     async def _resolve(self, pool: Pool, backend: Backend, scope: trio.CancelScope) -> None:
         failing = False
@@ -165,6 +188,8 @@ class ServerMonitor:
 
     def health_changed(self, pool: Pool, backend: Backend, change: Change) -> None:
         """React to a change of a server's health, reported by the pool."""
+        if backend in self._shared:
+            self._shared[backend].decide()
         if change.new == "ejected":
             self._nursery.start_soon(self._end_ejection, pool, backend, backend.health.deadline)
             if backend in self._checks and change.source == "passive":

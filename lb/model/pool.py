@@ -78,6 +78,8 @@ class HealthSpec:
     """Replace ``probe`` if not empty."""
     require: Literal["all", "any"] = "all"
     """How many of ``checks`` must pass."""
+    share: bool = False
+    """The nodes of a cluster share the checks of each server."""
 
     @down_interval.default
     def _interval(self) -> float:

@@ -47,7 +47,7 @@ ALLOWED = {
     | {"dataplane", "workers", "kernel", "discovery", "explain", "config", "healthcheck", "pools"}
     | {"media", "proxy_protocol", "tls"},
     "announce": EVERYWHERE | {"control"},
-    "cluster": EVERYWHERE | {"control", "etcd"},
+    "cluster": EVERYWHERE | {"control", "etcd", "healthcheck"},
     "admin": EVERYWHERE | {"announce", "cluster", "control", "dataplane", "explain", "config", "pools"},
     "console": EVERYWHERE | {"discovery", "config", "explain", "pools", "strategies"},
     "service": EVERYWHERE

@@ -348,6 +348,7 @@ function showServer(row, name, server) {
   $(".pass", row).setAttribute("d", bars(1));
   $(".fail", row).setAttribute("d", bars(0));
   $("svg", row).setAttribute("aria-label", history.length ? `${history.filter((passed) => !passed).length} of the last ${plural(history.length, "check")} failed` : "not checked");
+  $("svg", row).parentElement.title = server.checked_by ? `checked by ${server.checked_by.join(", ")}` : "";
   set($(".active", row), amount(server.active));
   set($(".total", row), amount(server.total));
   set($(".weight", row), server.override?.weight != null ? `${server.weight}*` : String(server.weight));

@@ -189,6 +189,12 @@ def test_a_server_that_is_not_up_says_why_and_since_when():
     )
 
 
+def test_a_server_whose_checks_are_shared_says_which_nodes_check_it():
+    view = view_of(status(web=pool({"a": server(checked_by=["lb1", "lb2", "lb4"])})))
+    view.press("down")
+    assert "10.0.0.1:80, checked by lb1, lb2, lb4" in line_with("web/a", shown(view, 100))
+
+
 def test_the_first_line_says_how_it_stands():
     view = view_of(of_three())
     assert "● 3 of 3 servers up" in shown(view)[0]

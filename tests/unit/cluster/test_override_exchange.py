@@ -88,7 +88,7 @@ class World:
 @pytest.fixture
 def world(nursery):
     world = World()
-    nursery.start_soon(world.exchange.tell, PartKeys(world.client, b"/overrides/"))
+    nursery.start_soon(world.exchange.tell, PartKeys(world.client, b"/overrides/", "lb1"))
     nursery.start_soon(world.exchange.apply)
     world.exchange.sees()
     return world

@@ -114,6 +114,7 @@ def test_every_key_reaches_the_model() -> None:
             address="10.9.0.1",
             tls=False,
             initial="down",
+            share=True,
         ),
         passive=PassiveSpec(failures=5, eject_for=60, statuses=(StatusRange(500, 599), StatusRange(429, 429))),
         outlier=OutlierSpec(

@@ -1,0 +1,104 @@
+"""``health.share = true``: real balancers share the checks of real servers by way of a real etcd."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+import trio
+
+from tests.support.balancer import config, run_lb
+from tests.support.clustered import cluster_node, cluster_table
+from tests.support.effort import DEEP
+from tests.support.etcd import etcd
+from tests.support.operating import ADMIN
+from tests.support.servers import serving
+
+pytestmark = pytest.mark.slow
+INTERVAL = 0.5
+CHECKS = f'share = true\ninterval = "{INTERVAL}s"\nfast_interval = "100ms"'
+NODES = ["lb1", "lb2", "lb3", "lb4", "lb5"]
+SERVERS = [f"s{number}" for number in range(20)]
+WINDOW = 20 if DEEP else 4
+"""Intervals for which checks are counted."""
+
+
+class World:
+    """An etcd, servers that count their checks, and nodes that check them."""
+
+    def __init__(self, etcd, servers, nodes, stack):
+        self.etcd, self.servers, self.nodes = etcd, servers, nodes
+        self._stack = stack
+
+    async def until_shared(self, checkers=3):
+        """Wait until each node says that each server is checked by three, and all say the same."""
+        for node in self.nodes:
+            await node.operator.until(
+                node.operator.servers,
+                lambda found: {len(each.get("checked_by", [])) for each in found.values()} == {checkers},
+            )
+        seen = [
+            {name: each["checked_by"] for name, each in (await node.operator.servers()).items()} for node in self.nodes
+        ]
+        assert all(each == seen[0] for each in seen)
+        return seen[0]
+
+    async def checks(self):
+        """Return the checks a server and interval, of all servers."""
+        before = sum(server.connections for server in self.servers.values())
+        began = trio.current_time()
+        await trio.sleep(WINDOW * INTERVAL)
+        made = sum(server.connections for server in self.servers.values()) - before
+        return made / len(self.servers) * INTERVAL / (trio.current_time() - began)
+
+    async def kill(self, name):
+        """Kill a server, and return the reason for which each node takes it out."""
+        self.servers[name].stop_listening()
+        ejected = {node.name: await node.lb.event("backend.ejected", server=name) for node in self.nodes}
+        return {name: event["reason"] for name, event in ejected.items()}
+
+    async def revive(self, name):
+        """Start a server again, and wait until it is back on all nodes."""
+        host, _, port = self.servers[name].address.partition(":")
+        self.servers[name] = await self._stack.enter_async_context(serving(name=name, address=(host, int(port))))
+        for node in self.nodes:
+            await node.lb.event("backend.restored", server=name)
+
+
+@asynccontextmanager
+async def world(home):
+    async with etcd() as store, AsyncExitStack() as stack:
+        servers = {name: await stack.enter_async_context(serving(name=name)) for name in SERVERS}
+        text = config(*servers.values(), top=f"{ADMIN}\n{cluster_table(store)}", health=CHECKS)
+        nodes = [await stack.enter_async_context(cluster_node(home, name, text)) for name in NODES]
+        yield World(store, servers, nodes, stack)
+
+
+async def test_five_nodes_share_the_checks_of_twenty_servers(tmp_path):
+    async with world(tmp_path) as w:
+        checked_by = await w.until_shared()
+        assert await w.checks() <= 3.5
+
+        reasons = await w.kill("s0")
+        of_others = {name: reason for name, reason in reasons.items() if name not in checked_by["s0"]}
+        assert set(of_others.values()) <= {f"connection refused, as on {name}" for name in checked_by["s0"]}
+        assert "connection refused" in reasons.values()
+        await w.revive("s0")
+
+        await w.etcd.kill()
+        for node in w.nodes:
+            await node.lb.event("cluster.lost")
+        assert set((await w.kill("s1")).values()) == {"connection refused"}
+
+        await w.etcd.start()
+        assert await w.until_shared() == checked_by
+        await w.revive("s1")
+        assert await w.checks() <= 3.5
+
+
+async def test_share_needs_a_cluster(tmp_path):
+    file = tmp_path / "lb.toml"
+    file.write_text('[listeners.web]\nbind = ":0"\n[pools.web]\nservers = ["127.0.0.1:1"]\nhealth = { share = true }\n')
+    code, _, err = await run_lb("check", file)
+    assert code == 2
+    assert "pools.web.health.share: needs [cluster]" in err
