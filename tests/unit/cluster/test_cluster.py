@@ -10,6 +10,7 @@ import trio
 from lb.cluster import membership
 from lb.cluster.cluster import REJOIN, Cluster
 from lb.control.overrides import Override
+from lb.control.sharing import Sharing
 from lb.events import Fault
 from lb.model import ClusterSpec, Config, EtcdSpec
 from tests.support.imports import imports, sources
@@ -21,7 +22,9 @@ OTHER = ClusterSpec("core", "lb1", EtcdSpec(("http://127.0.0.1:1",), "/trio-lb/c
 class World:
     def __init__(self, nursery):
         self.events = []
-        self.balancer = SimpleNamespace(overrides={}, stop_begun=False, shown_pools={}, written=Config())
+        self.balancer = SimpleNamespace(
+            overrides={}, stop_begun=False, shown_pools={}, written=Config(), sharing=Sharing()
+        )
         self.cluster = Cluster(self.balancer, self.events.append, nursery)
 
 
