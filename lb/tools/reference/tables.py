@@ -7,7 +7,7 @@ from importlib.resources import files
 
 __all__ = ["literal", "page", "plain_text", "rows", "section"]
 
-_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_LINK = re.compile(r"\[((?:`[^`]*`|[^\]`])*)\]\([^)]*\)")
 _FIRST_CELL = "| `"
 
 

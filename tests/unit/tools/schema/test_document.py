@@ -20,6 +20,7 @@ from lb.model import table as config_table
 from lb.model.shape import shape_of
 from lb.tools.schema import sentences
 from lb.tools.schema.document import schema
+from tests.support.language_server import editor
 from tests.support.paths import DATA, EXAMPLES, ROOT
 from tests.support.schema_peer import (
     accepts,
@@ -206,7 +207,7 @@ def test_a_shape_takes_what_its_reader_takes(loaded):
 def test_every_key_has_a_sentence():
     said = [(path, key, each) for path, _, keys in tables(the_schema()) for key, each in keys.items()]
     without = {key for path, key, each in said if path not in sentences._IN_THEIR_KEY and not describes(each)}
-    assert without == {"method", "path"}  # of the probe http, which everybody knows
+    assert without == set()
 
 
 def describes(shape):
@@ -227,9 +228,28 @@ def test_the_command_prints_it(capsys):
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(the_schema()))
 
 
+def test_an_editor_offers_keys_and_says_what_they_mean(in_editors):
+    text = """#:schema ./lb.schema.json
+[listeners.web]
+bind = ":80"
+pool = "web"
+[pools.web]
+retr
+servers = ["127.0.0.1:9001"]
+"""
+    with editor([tool("tombi"), "lsp", "--offline"], in_editors) as tombi:
+        tombi.open("lb.toml", text)
+        offered = tombi.completions("lb.toml", 5, 4)
+        assert [*offered] == ["retries"]
+        assert "Number of further servers to try when a connect fails" in offered["retries"]
+        assert "Default: `2`" in offered["retries"]
+        assert "The pool that serves the clients." in tombi.hover("lb.toml", 3, 1)
+
+
 def test_descriptions_have_no_links_and_defaults_are_values():
     pool = the_schema()["properties"]["pools"]["additionalProperties"]["properties"]
     assert pool["strategy"]["description"] == "The load-balancing algorithm, see strategies."
+    assert pool["servers"]["description"].startswith("Addresses, tables as in `[[pools.NAME.servers]]`, or DNS names")
     assert (pool["retries"]["default"], pool["drain_timeout"]["default"]) == (2, "5m")
 
 
