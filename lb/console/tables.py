@@ -92,12 +92,24 @@ def status_table(answer: Json) -> RenderableType:
     parts = [
         _table(("listener", "bind", "pool", "active", "total"), listeners),
         _table(("pool", "strategy", "available", "connects", "mean connect", "retries"), pools),
+        *_sources(answer),
         *_requests(answer),
     ]
     if answer["ended"]:
         parts.append(_table(("ended", "count"), answer["ended"].items()))
     below = [Text(f"{size(answer['bytes_in'])} in, {size(answer['bytes_out'])} out"), *_announced(answer)]
     return Group(*(Padding(part, (0, 0, 1, 0), expand=False) for part in parts), *below)
+
+
+def _sources(answer: Json) -> Iterable[Table]:
+    """Return the table of discovery sources, if there are any. A balancer of an older version does not say."""
+    rows = [
+        (name, source["source"], source["servers"], source["from"], source["error"] or "")
+        for name, each in answer["pools"].items()
+        for source in each.get("sources", ())
+    ]
+    if rows:
+        yield _table(("pool", "source", "servers", "from", "error"), rows)
 
 
 def _announced(answer: Json) -> Iterable[Text]:

@@ -203,6 +203,9 @@ def _pool(view: TopView, name: str) -> Text:
         line.append("  retries ", "dim").append(f"{pool['retries']:,}")
     if pool["kept_connections"]:
         line.append("  kept ", "dim").append(f"{pool['kept_connections']:,}")
+    for source in pool.get("sources", ()):  # a balancer of an older version does not say
+        if source["error"]:
+            line.append(f"  {printable(source['source'])}: {printable(source['error'])}", "yellow")
     return line
 
 

@@ -82,9 +82,13 @@ class EntrySet:
         self._directory = directory
         self._good: dict[str, Registered] = {}
         self._errors: dict[bytes, tuple[str, ...]] = {}
+        self._values: dict[bytes, bytes] = {}  # as they were read
 
     def put(self, own_name: bytes, value: bytes) -> None:
-        """Take a new value of an entry. A bad one leaves the last good one."""
+        """Take the value of an entry. A bad one leaves the last good one."""
+        if self._values.get(own_name) == value:
+            return
+        self._values[own_name] = value
         registered, complaints = read_entry(own_name, value, self._directory)
         if registered is None:
             key = _shown_key(self._prefix, own_name)
@@ -98,6 +102,7 @@ class EntrySet:
         self._good |= {each.server.name: each for each in entries}
 
     def remove(self, own_name: bytes) -> None:
+        self._values.pop(own_name, None)
         self._errors.pop(own_name, None)
         self._good.pop(own_name.decode(errors="replace"), None)
 
@@ -106,6 +111,7 @@ class EntrySet:
         names = {own_name.decode(errors="replace") for own_name in own_names}
         self._good = {each: registered for each, registered in self._good.items() if each in names}
         self._errors = {each: errors for each, errors in self._errors.items() if each in own_names}
+        self._values = {each: value for each, value in self._values.items() if each in own_names}
 
     @property
     def servers(self) -> tuple[ServerSpec, ...]:

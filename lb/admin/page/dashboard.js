@@ -302,6 +302,8 @@ function showPools(found) {
     const count = Object.keys(pool.servers).length;
     set($(".strategy", section), pool.ignored.includes("weight") ? `${pool.strategy}, ignores weights` : pool.strategy);
     set($(".kept", section), pool.kept_connections ? plural(pool.kept_connections, "kept connection") : "");
+    const failing = pool.sources.filter((source) => source.error);
+    set($(".sources", section), failing.map((source) => `${source.source}: ${source.error}`).join("; "));
     set($(".available", section), `${pool.available} of ${count} available`);
     mark($(".available", section), "ok", pool.available ? "yes" : "no");
     showServers(name, section, rows, new Map(Object.entries(pool.servers)));

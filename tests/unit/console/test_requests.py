@@ -126,6 +126,16 @@ def full(answer):
     return answer
 
 
+def test_sources_of_servers_are_shown_with_what_is_wrong():
+    answer = full(status(web=pool({"a": server()})))
+    assert "source" not in printed(answer)
+    source = {"source": "etcd /x/", "servers": 3, "from": "file", "error": "http://etcd:1: timed out", "since": ""}
+    answer["pools"]["web"]["sources"] = [source]
+    assert "etcd /x/" in printed(answer)
+    assert "http://etcd:1: timed out" in printed(answer)
+    assert "etcd /x/: http://etcd:1: timed out" in "\n".join(shown(view_of(answer)))
+
+
 def test_the_table_of_the_status_has_requests_only_where_there_are_any():
     assert "requests/s" not in printed(full(status(web=pool({"a": server()}))))
     text = printed(full(http_status(www=BUSY)))

@@ -313,6 +313,22 @@ async def test_what_is_no_list_keeps_the_last_one(tmp_path, nursery):
 
 
 @pytest.mark.usefixtures("quick_looks")
+async def test_the_servers_of_a_file_without_any_stay_for_their_time(tmp_path, nursery, monkeypatch):
+    monkeypatch.setattr("lb.discovery.file.FILE_HOLD", 0.5)
+    world, path = World(nursery), tmp_path / "list"
+    path.write_text("10.0.0.1:80\n")
+    with trio.fail_after(10):
+        await world.discovery.begin(in_file(path))
+        await world.discovery.news()
+        path.write_text("# none\n")
+        await world.discovery.news()
+    assert world.events == [
+        DiscoveryFailed("web", f"file {path}", (f"no server in {path}, the last 1 stay for 500ms",), 1)
+    ]
+    assert world.servers(in_file(path)) == []
+
+
+@pytest.mark.usefixtures("quick_looks")
 async def test_a_file_that_is_being_written_is_not_taken_before_it_stays_the_same(monkeypatch, world):
     """A partial list may be valid, too, so the content must stay unchanged for a while."""
     contents = iter([b"10.0.0.1:80\n", b"10.0.0.1:80\n10.0.0.2:8", b"10.0.0.1:80\n10.0.0.2:80\n"])
