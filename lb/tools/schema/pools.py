@@ -105,7 +105,12 @@ def _health() -> Shape:
     one = _checked({**HEALTH_KEYS, "checks": list_of(_checked(CHECK_KEYS), least=1)})
     rules = one["allOf"]
     assert isinstance(rules, list)  # noqa: S101 - of of_kinds
-    return {**one, "allOf": [{"if": given(checks={}), "then": several, "else": {"allOf": rules}}]}
+    of_an_agent = given(probe={"const": "agent"})
+    alone = when(
+        {"anyOf": [of_an_agent, given(checks={"type": "array", "contains": of_an_agent})]},
+        {"properties": {"share": {"const": False}}},
+    )
+    return {**one, "allOf": [{"if": given(checks={}), "then": several, "else": {"allOf": rules}}, alone]}
 
 
 def _checked(keys: Keys) -> Shape:
