@@ -58,10 +58,12 @@ def _pool(spec: PoolSpec) -> PoolSpec:
 
 
 def _health(spec: HealthSpec | None) -> HealthSpec | None:
-    """Return the checks without TLS."""
+    """Return the checks without TLS, not shared with other balancers."""
     if spec is None:
         return None
-    return attrs.evolve(spec, tls=None, checks=tuple(attrs.evolve(check, tls=None) for check in spec.checks))
+    return attrs.evolve(
+        spec, tls=None, share=False, checks=tuple(attrs.evolve(check, tls=None) for check in spec.checks)
+    )
 
 
 def not_simulated(config: Config) -> list[str]:
@@ -79,6 +81,8 @@ def not_simulated(config: Config) -> list[str]:
     for pool in config.pools.values():
         lines += [f"pools.{pool.name}: servers from DNS: {dns}" for dns in pool.dns]
         lines += [f"pools.{pool.name}: servers that come and go in {pool.etcd}"] if pool.etcd else []
+        if pool.health is not None and pool.health.share:
+            lines.append(f"pools.{pool.name}.health.share: each balancer checks all servers")
     return [*lines, *(["media: live streams and films"] if config.media else [])]
 
 

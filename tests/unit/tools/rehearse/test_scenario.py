@@ -270,6 +270,14 @@ def test_what_looks_at_bytes_or_outside_is_left_out(tmp_path):
     assert not_simulated(written) == ["listeners.web.sni: all clients go to pool web"]
 
 
+def test_each_balancer_checks_by_itself():
+    cluster = "[admin]\nbind = '127.0.0.1:0'\n[cluster]\nname = 'edge'\netcd = { endpoints = ['http://127.0.0.1:1'] }\n"
+    web = "[listeners.web]\nbind = '127.0.0.1:0'\n[pools.web]\nservers = ['10.0.0.9:80']\nhealth = { share = true }\n"
+    written = parse(cluster + web, "lb.toml")
+    assert not_simulated(written) == ["pools.web.health.share: each balancer checks all servers"]
+    assert virtual_config(written).pools["web"].health.share is False
+
+
 def http_config(listener):
     return f"""
     [listeners.www]
