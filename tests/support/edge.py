@@ -158,7 +158,15 @@ class Edge:
 
     async def placed(self, clients):
         """Return the server of each client."""
-        return {client: await self.ask(client) for client in clients}
+        found = {}
+
+        async def ask(client):
+            found[client] = await self.ask(client)
+
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(ask, client)
+        return found
 
     def has(self, node, stream):
         """Return whether a client's connection is one of this node."""
