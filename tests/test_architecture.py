@@ -58,6 +58,8 @@ PURE = (
     "lb.discovery.merge",
     "lb.etcd.errors",
     "lb.etcd.messages",
+    "lb.kubernetes.endpoints",
+    "lb.kubernetes.watch_lines",
     "lb.events",
     "lb.events.*",
     "lb.explain.*",

@@ -24,6 +24,7 @@ from lb.model import (
     HealthSpec,
     HttpPoolSpec,
     HttpSettings,
+    KubernetesSource,
     ListenerSpec,
     ListenerTlsSpec,
     LiveSpec,
@@ -179,6 +180,8 @@ def _sources(pool: PoolSpec) -> Iterator[str]:
         yield f"file {pool.servers_file}"
     if pool.etcd:
         yield value_text(pool.etcd)
+    if pool.kubernetes:
+        yield value_text(pool.kubernetes)
 
 
 def _pool(pool: PoolSpec) -> Iterator[str]:
@@ -317,6 +320,15 @@ def _(value: StatusRange) -> str:
 def _(value: HttpPoolSpec) -> str:
     fields = [field for field in attrs.fields(HttpPoolSpec) if getattr(value, field.name) != field.default]
     return ", ".join(f"{field.name} {value_text(getattr(value, field.name))}" for field in fields) or "defaults"
+
+
+@value_text.register
+def _(value: KubernetesSource) -> str:
+    port = f", port {value.port}" if value.port else ""
+    zone = "$LB_ZONE" if value.prefer_zone is True else value.prefer_zone
+    family = "" if value.family == "any" else f", {value.family}"
+    place = f" at {value.api}" if value.api else ""
+    return f"{value}{place}{port}{family}{f', prefers zone {zone}' if zone else ''}, hold {duration_text(value.hold)}"
 
 
 @value_text.register

@@ -11,6 +11,7 @@ import attrs
 
 from lb.config.etcd import read_etcd_source
 from lb.config.health import read_health
+from lb.config.kubernetes import read_kubernetes_source
 from lb.config.plugins import read_plugin
 from lb.config.pool_http import read_pool_http, read_sticky, status_ranges
 from lb.config.pool_proxy import read_proxy_login
@@ -133,12 +134,13 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
     table.convert(pool, name, table.path)
     file = table.value("servers_file", file_name)
     etcd = read_etcd_source(table, directory)
+    kubernetes = read_kubernetes_source(table, directory)
     servers, dns = read_servers(table, directory)
     nameservers = (table.convert(value, nameserver, path) for path, value in table.items("nameservers"))
     strategy = _strategy(table, directory)
     health = read_health(table, servers, directory)
     passive = _passive(table.table("passive"))
-    outlier = _outlier(table, most_servers=math.inf if dns or file or etcd else len(servers))
+    outlier = _outlier(table, most_servers=math.inf if dns or file or etcd or kubernetes else len(servers))
     source = _source(table)
     http, sticky = read_pool_http(table), read_sticky(table, directory)
     tls = _for_protocol(read_pool_tls(table, servers, directory), http, table)
@@ -159,6 +161,7 @@ def read_pool(pool: str, table: Table, directory: Path) -> PoolSpec:
         nameservers=tuple(address for address in nameservers if address),
         servers_file=str(directory / file) if file else "",
         etcd=etcd,
+        kubernetes=kubernetes,
         source=source,
         http=http,
         sticky=sticky,
@@ -229,7 +232,8 @@ def read_servers(table: Table, directory: Path) -> tuple[tuple[ServerSpec, ...],
     Paths of unix sockets are relative to ``directory``. An empty list is an error: it is mostly the result of a broken
     template, and the pool would refuse all clients.
     """
-    if not (table.has("servers") or table.content.get("servers_file") or "etcd" in table.content):
+    elsewhere = table.content.get("servers_file") or not table.content.keys().isdisjoint(("etcd", "kubernetes"))
+    if not (table.has("servers") or elsewhere):
         table.complain("missing, a pool needs at least one server", table.at("servers"))
     elif table.content.get("servers") == []:
         table.complain("a pool needs at least one server", table.at("servers"))

@@ -62,12 +62,13 @@ class Written:
         return join(path, key) if key else path
 
     def server(self, pool: str, server: ServerSpec) -> str:
-        """Return the path of a server; that of its file or of etcd if it is from there."""
+        """Return the path of a server; that of its file, of etcd or of Kubernetes if it is from there."""
         for path, entry in self._entries(pool):
             name = entry.get("name", entry.get("address")) if isinstance(entry, dict) else entry
             if name == server.name:
                 return path
-        return self.pool(pool, "servers_file" if self.config.pools[pool].servers_file else "etcd")
+        spec = self.config.pools[pool]
+        return self.pool(pool, "servers_file" if spec.servers_file else "etcd" if spec.etcd else "kubernetes")
 
     def dns(self, pool: str, source: DnsSource) -> str:
         """Return the path of a name whose servers are discovered in DNS."""

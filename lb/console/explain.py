@@ -101,6 +101,8 @@ def _answer(options: argparse.Namespace, path: Path) -> dict[str, object]:
         notes.append("servers from DNS are not included")
     if spec.etcd:
         notes.append("servers from etcd are those of the last set that a file keeps, if it can be read")
+    if spec.kubernetes:
+        notes.append("servers from Kubernetes are not included")
     turns = "the server whose turn is next is known only to the running balancer"
     faults: dict[str, None] = {}
     answer = finish(explanation(question, _pool(spec, faults), turns=turns, notes=notes))

@@ -63,7 +63,7 @@ def _pool(pool: PoolSpec, overrides: Overrides) -> PoolSpec:
         if override is None:
             return spec
         weight = spec.weight if override.weight is None else override.weight
-        return attrs.evolve(spec, weight=weight, drained=override.drained)
+        return attrs.evolve(spec, weight=weight, drained=spec.drained or override.drained)
 
     return attrs.evolve(pool, servers=tuple(map(server, pool.servers)))
 

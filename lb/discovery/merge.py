@@ -9,11 +9,11 @@ import attrs
 from lb.discovery.known import Known, SourceKey
 from lb.model import Config, DnsSource, PoolSpec, ServerSpec
 
-__all__ = ["complete", "held_servers", "key_of_dns", "key_of_etcd", "key_of_file", "keys_of"]
+__all__ = ["complete", "held_servers", "key_of_dns", "key_of_etcd", "key_of_file", "key_of_kubernetes", "keys_of"]
 
 
 def complete(config: Config, found: Mapping[SourceKey, Known]) -> Config:
-    """Return the configuration with discovered servers. Order in a pool: configured servers, DNS, file, etcd.
+    """Return the configuration with discovered servers. Order in a pool: configured, DNS, file, etcd, Kubernetes.
 
     Of several servers with the same name the first counts. Pools without sources stay the same object.
     """
@@ -44,6 +44,8 @@ def _found(pool: PoolSpec, found: Mapping[SourceKey, Known]) -> Iterator[ServerS
         yield from found.get(key_of_file(pool), nothing).all_servers
     if pool.etcd:
         yield from found.get(key_of_etcd(pool), nothing).all_servers
+    if pool.kubernetes:
+        yield from found.get(key_of_kubernetes(pool), nothing).all_servers
 
 
 def held_servers(config: Config, found: Mapping[SourceKey, Known]) -> frozenset[tuple[str, str]]:
@@ -64,6 +66,8 @@ def keys_of(pool: PoolSpec) -> Iterator[SourceKey]:
         yield key_of_file(pool)
     if pool.etcd:
         yield key_of_etcd(pool)
+    if pool.kubernetes:
+        yield key_of_kubernetes(pool)
 
 
 def key_of_dns(pool: PoolSpec, dns: DnsSource) -> SourceKey:
@@ -76,3 +80,7 @@ def key_of_file(pool: PoolSpec) -> SourceKey:
 
 def key_of_etcd(pool: PoolSpec) -> SourceKey:
     return SourceKey(pool.name, str(pool.etcd))
+
+
+def key_of_kubernetes(pool: PoolSpec) -> SourceKey:
+    return SourceKey(pool.name, str(pool.kubernetes))

@@ -1,4 +1,4 @@
-"""What a discovery source is: DNS, a file, etcd, or another one."""
+"""What a discovery source is: DNS, a file, etcd, Kubernetes, or another one."""
 
 from __future__ import annotations
 

@@ -9,9 +9,9 @@ from lb.config.load import ConfigError
 from lb.discovery.file import FileServers
 from lb.discovery.known import Known, SourceKey
 from lb.discovery.last_set import LastSet
-from lb.discovery.merge import complete, key_of_dns, key_of_etcd, key_of_file
+from lb.discovery.merge import complete, key_of_dns, key_of_etcd, key_of_file, key_of_kubernetes
 from lb.discovery.source import Source
-from lb.model import Config, DnsSource, EtcdSource, PoolSpec
+from lb.model import Config, DnsSource, EtcdSource, KubernetesSource, PoolSpec
 
 if TYPE_CHECKING:
     from lb.discovery.dns import AskNameserver
@@ -31,6 +31,8 @@ def sources(
             found[key_of_file(pool)] = FileServers(pool.servers_file)
         if pool.etcd:
             found[key_of_etcd(pool)] = _etcd_servers(pool.name, pool.etcd)
+        if pool.kubernetes:
+            found[key_of_kubernetes(pool)] = _kubernetes_servers(pool.kubernetes)
     return found
 
 
@@ -44,6 +46,12 @@ def _etcd_servers(pool: str, source: EtcdSource) -> Source:
     from lb.discovery.etcd import EtcdServers  # noqa: PLC0415 - likewise
 
     return EtcdServers(source, LastSet.of(pool, source))
+
+
+def _kubernetes_servers(source: KubernetesSource) -> Source:
+    from lb.discovery.kubernetes import KubernetesServers  # noqa: PLC0415 - likewise
+
+    return KubernetesServers(source)
 
 
 def with_servers_files(config: Config) -> Config:

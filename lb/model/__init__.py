@@ -25,6 +25,7 @@ from lb.model.http import (
     ToPool,
     UsersSpec,
 )
+from lb.model.kubernetes import KubernetesSource
 from lb.model.listener import BandwidthSpec, ListenerSpec, ModeSettings, OptionalProxies, Share, TcpSettings
 from lb.model.media import LiveSpec, MediaSpec, PublishKey, VodSpec
 from lb.model.plugin import PluginSpec, Secret
@@ -51,6 +52,7 @@ __all__ = [
     "HealthSpec",
     "HttpPoolSpec",
     "HttpSettings",
+    "KubernetesSource",
     "ListenerSpec",
     "ListenerTlsSpec",
     "LiveSpec",

@@ -10,6 +10,7 @@ from lb.model.address import Address
 from lb.model.etcd import EtcdSource
 from lb.model.forward import ProxyLogin
 from lb.model.http import HttpPoolSpec, StatusRange, StickySpec
+from lb.model.kubernetes import KubernetesSource
 from lb.model.plugin import PluginSpec
 from lb.model.server import ServerSpec
 from lb.model.tls import PoolTlsSpec
@@ -180,6 +181,8 @@ class PoolSpec:
     """A watched file with more servers; empty = none."""
     etcd: EtcdSource | None = None
     """A prefix in etcd with more servers; None = none."""
+    kubernetes: KubernetesSource | None = None
+    """A service of Kubernetes whose endpoints are more servers; None = none."""
     http: HttpPoolSpec = HttpPoolSpec()
     sticky: StickySpec | None = None
     proxy: ProxyLogin | None = None
@@ -188,4 +191,4 @@ class PoolSpec:
     @property
     def is_discovered(self) -> bool:
         """True if there are sources of more servers than those that are listed."""
-        return bool(self.dns or self.servers_file or self.etcd)
+        return bool(self.dns or self.servers_file or self.etcd or self.kubernetes)

@@ -20,7 +20,7 @@ def virtual_config(config: Config) -> Config:
     """
     config = with_servers_files(config)
     empty = [
-        f"pools.{pool.name}: has only servers from DNS or etcd, which a rehearsal does not look up"
+        f"pools.{pool.name}: has only servers from DNS, etcd or Kubernetes, which a rehearsal does not look up"
         for pool in config.written_pools.values()
         if not pool.servers
     ]
@@ -53,7 +53,7 @@ def _listener(spec: ListenerSpec, config: Config) -> ListenerSpec:
 
 
 def _pool(spec: PoolSpec) -> PoolSpec:
-    spec = attrs.evolve(spec, dns=(), servers_file="", etcd=None)
+    spec = attrs.evolve(spec, dns=(), servers_file="", etcd=None, kubernetes=None)
     return attrs.evolve(spec, tls=None, health=_health(spec.health), send_proxy="off")
 
 
@@ -80,7 +80,9 @@ def not_simulated(config: Config) -> list[str]:
             lines.append(f"listeners.{listener.name}: its clients name their servers themselves")
     for pool in config.pools.values():
         lines += [f"pools.{pool.name}: servers from DNS: {dns}" for dns in pool.dns]
-        lines += [f"pools.{pool.name}: servers that come and go in {pool.etcd}"] if pool.etcd else []
+        lines += [
+            f"pools.{pool.name}: servers that come and go in {each}" for each in (pool.etcd, pool.kubernetes) if each
+        ]
         if pool.health is not None and pool.health.share:
             lines.append(f"pools.{pool.name}.health.share: each balancer checks all servers")
     return [*lines, *(["media: live streams and films"] if config.media else [])]

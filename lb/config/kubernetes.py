@@ -1,0 +1,104 @@
+"""Read which service of Kubernetes has the servers of a pool: the table ``[pools.NAME.kubernetes]``."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from lb.config.tls import ca_certificates
+from lb.model.address import Address
+from lb.model.kubernetes import KubernetesSource
+from lb.model.table import Table
+from lb.model.values import Reader, boolean, choice, duration, file_name, shown, text
+
+__all__ = ["read_kubernetes_source"]
+
+_LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_SERVICE = re.compile(rf"(?:(?P<namespace>{_LABEL})/)?(?P<name>{_LABEL})")
+_PORT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_LAST_PORT = 65535
+
+
+def read_kubernetes_source(pool: Table, directory: Path) -> KubernetesSource | None:
+    """Read ``[pools.<name>.kubernetes]``; None if it is absent or not valid. Paths are relative to ``directory``."""
+    if not pool.has("kubernetes"):
+        return None
+    table = pool.table("kubernetes")
+    if not isinstance(pool.content["kubernetes"], dict):
+        return None
+    service = table.value("service", _service)
+    if not table.has("service"):
+        table.complain('missing, as in service = "default/web"', table.at("service"))
+    readers: Mapping[str, Reader[object]] = {
+        "port": _port,
+        "api": _api,
+        "ca": ca_certificates(directory),
+        "family": choice(KubernetesSource, "family"),
+        "prefer_zone": _zone,
+        "hold": duration,
+    }
+    values = table.values(readers)
+    token_file = table.value("token_file", file_name)
+    table.finish()
+    _check(table, str(values.get("api", "")))
+    if service is None:
+        return None
+    namespace, name = service
+    token = str(directory / token_file) if token_file else ""
+    return KubernetesSource(name, namespace, token_file=token, directory=str(directory), **values)
+
+
+def _check(table: Table, api: str) -> None:
+    if importlib.util.find_spec("httpx") is None:
+        table.complain("needs httpx: install trio-lb with the extra 'kubernetes'")
+    if api.startswith("http:"):
+        if table.has("ca"):
+            table.complain("has no effect without an 'api' that begins with https://", table.at("ca"))
+        if table.has("token_file") and not Address.parse(_place(api)).is_local:
+            table.complain("a token is sent by https only, or to this host", table.at("token_file"))
+
+
+def _service(value: object) -> tuple[str, str]:
+    """Return the namespace, which may be empty, and the name."""
+    match = _SERVICE.fullmatch(text(value))
+    if match is None:
+        raise ValueError(f"must be a service as 'namespace/name', or 'name' in the own namespace, not {shown(value)}")
+    return match["namespace"] or "", match["name"]
+
+
+def _port(value: object) -> str | int:
+    """Read the name of a port, or a number."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LAST_PORT:
+        return value
+    if isinstance(value, str) and (not value or _PORT_NAME.fullmatch(value)):
+        return value
+    raise ValueError(f"must be the name of a port like 'http', or a number from 1 to {_LAST_PORT}, not {shown(value)}")
+
+
+def _zone(value: object) -> str | bool:
+    """Read the name of a zone; True = the one that the environment says."""
+    return boolean(value) if isinstance(value, bool) else text(value)
+
+
+def _place(url: str) -> str:
+    """Return host and port of a URL."""
+    scheme, _, rest = url.partition("://")
+    place = rest.partition("/")[0]
+    return place if re.search(":[0-9]+$", place) else f"{place}:{'443' if scheme == 'https' else '80'}"
+
+
+def _api(value: object) -> str:
+    """Read the URL of the API server: http or https, a host, a port and a path, the last two if needed."""
+    given = text(value)
+    if not given:
+        return ""
+    good = given.startswith(("https://", "http://")) and given.isprintable() and not {"@", "?", "#", " "} & {*given}
+    try:
+        good = good and bool(Address.parse(_place(given)).host)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(f"must be a URL like 'https://10.0.0.1:6443', not {shown(given)}")
+    return given.removesuffix("/")

@@ -1,0 +1,1 @@
+"""Kubernetes' API: which endpoints a service has, by list and watch."""
