@@ -59,6 +59,7 @@ CONFIGURATION = {
     "[listeners.NAME.tls]": (model.ListenerTlsSpec, {"certificate", "key"}),
     "[pools.NAME]": (model.PoolSpec, set()),
     "[pools.NAME.etcd]": (model.EtcdSpec, {"key", "password_file", "hold", "file"}),
+    "[pools.NAME.kubernetes]": (model.KubernetesSource, set()),
     "[pools.NAME.http]": (model.HttpPoolSpec, set()),
     "[pools.NAME.tls]": (model.PoolTlsSpec, {"key"}),
     "[pools.NAME.health]": (model.HealthSpec, set()),
@@ -70,7 +71,7 @@ CONFIGURATION = {
 """Heading -> the class of the section, and the keys that are not fields of the class."""
 
 
-NO_KEYS = {"drained", "exact", "hashes", "hosts", "password", "target", "viewer_secret"}
+NO_KEYS = {"directory", "drained", "exact", "hashes", "hosts", "namespace", "password", "target", "viewer_secret"}
 """Fields that operators set while the balancer runs, or that several keys or a file make."""
 HTTP_KEYS = rows(section("configuration.md", "## Mode `http`"))
 FORWARD_KEYS = rows(section("configuration.md", "## Mode `forward`"))
@@ -140,11 +141,12 @@ def test_every_value_that_the_model_sets_is_given_in_the_reference(heading):
         "sticky",
         "proxy",
         "etcd",
+        "kubernetes",
         "auth",
         "zone",
         "path",
     }  # and user-defined names
-    files = {"ca", "client_ca", "certificate", "servers_file", "socket_mode", "socket_owner", "user"}
+    files = {"ca", "client_ca", "token_file", "certificate", "servers_file", "socket_mode", "socket_owner", "user"}
     assert set_by_model - given <= sections | files | NO_KEYS
 
 

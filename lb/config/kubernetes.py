@@ -10,14 +10,15 @@ from pathlib import Path
 from lb.config.tls import ca_certificates
 from lb.model.address import Address
 from lb.model.kubernetes import KubernetesSource
+from lb.model.shape import shaped, table_of, whole
 from lb.model.table import Table
-from lb.model.values import Reader, boolean, choice, duration, file_name, shown, text
+from lb.model.values import Reader, choice, duration, file_name, shown, text
 
-__all__ = ["read_kubernetes_source"]
+__all__ = ["KUBERNETES_TABLE", "read_kubernetes_source"]
 
 _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _SERVICE = re.compile(rf"(?:(?P<namespace>{_LABEL})/)?(?P<name>{_LABEL})")
-_PORT_NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_PORT_NAME = re.compile(_LABEL)
 _LAST_PORT = 65535
 
 
@@ -60,6 +61,7 @@ def _check(table: Table, api: str) -> None:
             table.complain("a token is sent by https only, or to this host", table.at("token_file"))
 
 
+@shaped({"type": "string", "pattern": whole(rf"(?:{_LABEL}/)?{_LABEL}")})
 def _service(value: object) -> tuple[str, str]:
     """Return the namespace, which may be empty, and the name."""
     match = _SERVICE.fullmatch(text(value))
@@ -68,6 +70,7 @@ def _service(value: object) -> tuple[str, str]:
     return match["namespace"] or "", match["name"]
 
 
+@shaped({"type": ["string", "integer"], "pattern": whole(f"(?:{_LABEL})?"), "minimum": 1, "maximum": _LAST_PORT})
 def _port(value: object) -> str | int:
     """Read the name of a port, or a number."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LAST_PORT:
@@ -77,9 +80,12 @@ def _port(value: object) -> str | int:
     raise ValueError(f"must be the name of a port like 'http', or a number from 1 to {_LAST_PORT}, not {shown(value)}")
 
 
+@shaped({"type": ["string", "boolean"]})
 def _zone(value: object) -> str | bool:
     """Read the name of a zone; True = the one that the environment says."""
-    return boolean(value) if isinstance(value, bool) else text(value)
+    if not isinstance(value, str | bool):
+        raise ValueError(f"must be the name of a zone, or true, not {shown(value)}")  # noqa: TRY004 - a value of the file
+    return value
 
 
 def _place(url: str) -> str:
@@ -89,6 +95,7 @@ def _place(url: str) -> str:
     return place if re.search(":[0-9]+$", place) else f"{place}:{'443' if scheme == 'https' else '80'}"
 
 
+@shaped({"type": "string", "pattern": whole("(?:https?://[^@?# ]+)?")})
 def _api(value: object) -> str:
     """Read the URL of the API server: http or https, a host, a port and a path, the last two if needed."""
     given = text(value)
@@ -100,5 +107,21 @@ def _api(value: object) -> str:
     except ValueError:
         good = False
     if not good:
-        raise ValueError(f"must be a URL like 'https://10.0.0.1:6443', not {shown(given)}")
+        found = "one with a login: use 'token_file'" if "@" in given else shown(given)
+        raise ValueError(f"must be a URL like 'https://10.0.0.1:6443', not {found}")
     return given.removesuffix("/")
+
+
+KUBERNETES_TABLE = table_of(
+    {
+        "service": _service,
+        "port": _port,
+        "api": _api,
+        "token_file": file_name,
+        "ca": text,
+        "family": choice(KubernetesSource, "family"),
+        "prefer_zone": _zone,
+        "hold": duration,
+    },
+    required=["service"],
+)

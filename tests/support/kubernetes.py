@@ -152,6 +152,7 @@ class StandInApi:
             await reply.document(self.refused[verb])
         elif verb == "watch":
             self.watches += 1
+            self.news()
             try:
                 await self._watch(reply, query)
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from healthcheck import registry as probes
 from lb.config.etcd import ETCD_SOURCE_TABLE
 from lb.config.health import CHECK_KEYS, HEALTH_KEYS, WITHOUT_TLS
+from lb.config.kubernetes import KUBERNETES_TABLE
 from lb.config.pool_http import POOL_HTTP_TABLE, STICKY_TABLE
 from lb.config.pool_proxy import PROXY_TABLE
 from lb.config.pools import OUTLIER_KEYS, PASSIVE_KEYS, POOL_KEYS, SERVER_KEYS, dns_name, name_of_server, nameserver
@@ -66,6 +67,7 @@ _POOL_KEYS: Keys = {
     "servers": SERVERS_TABLE,
     "servers_file": file_name,
     "etcd": ETCD_SOURCE_TABLE,
+    "kubernetes": KUBERNETES_TABLE,
     "nameservers": list_of(nameserver),
     "passive": table_of(
         PASSIVE_KEYS,
@@ -80,7 +82,7 @@ _POOL_KEYS: Keys = {
 }
 """Without ``strategy`` and ``health``, which depend on plug-ins."""
 _POOL_RULES: tuple[Shape, ...] = (
-    {"anyOf": [{"required": ["servers"]}, given(servers_file={"minLength": 1}), given(etcd={})]},
+    {"anyOf": [{"required": ["servers"]}, given(servers_file={"minLength": 1}), given(etcd={}), given(kubernetes={})]},
     when({"not": given(send_proxy={"const": "v2"})}, {"properties": {"proxy_tlvs": {"maxItems": 0}}}),
 )
 

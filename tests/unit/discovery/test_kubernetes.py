@@ -213,9 +213,9 @@ async def test_a_token_is_read_again_for_each_request(api, nursery, tmp_path, mo
     await found.error("status 401: Unauthorized")
     token.write_text("second")
     await found.names("web-1")
-    token.unlink()
     with trio.fail_after(PATIENCE):
         await api.until(lambda api: api.watches)
+    token.unlink()
     api.cut()
     await found.error(f"{token}: cannot be read: no such file or directory")
 
