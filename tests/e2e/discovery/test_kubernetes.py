@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-import trio
 
 from tests.support.balancer import QUICK_CHECKS, ask, balancer, connect, request, with_workers
 from tests.support.kubernetes import endpoint, slice_of, stand_in_api, terminating
@@ -13,7 +10,7 @@ from tests.support.load import load
 from tests.support.operating import ADMIN, operated
 from tests.support.servers import backends, serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("worker_count")]
+pytestmark = pytest.mark.slow
 
 
 def of_service(api, more="", top=""):
@@ -27,6 +24,7 @@ def pod(server, make=endpoint):
     return slice_of(f"web-{server.name}", make(server.name, host), ports=[("http", int(port))])
 
 
+@pytest.mark.usefixtures("worker_count")
 async def test_a_rolling_update_fails_no_session(tmp_path):
     """Each pod is ready, about to end, then gone, as a Deployment does it."""
     async with stand_in_api() as api, backends("a", "b", "c", "d", "e") as pods:
@@ -37,6 +35,7 @@ async def test_a_rolling_update_fails_no_session(tmp_path):
                 api.put(pod(new))
                 await lb.event("config.applied", added=[f"web/{new.name}"])
                 api.put(pod(old, terminating))
+                await lb.event("config.applied", changed=[f"web/{old.name}"])
                 await sessions.sessions(20)
                 api.delete(f"web-{old.name}")
                 await lb.event("config.applied", removed=[f"web/{old.name}"])
@@ -50,8 +49,10 @@ async def test_a_pod_that_ends_keeps_its_connections_and_gets_no_more(tmp_path):
         api.put(pod(a))
         async with balancer(tmp_path, of_service(api)) as lb, await connect(lb.port) as before:
             assert await request(before, b"name") == b"a"
-            api.put(pod(b), pod(a, terminating))
+            api.put(pod(b))
             await lb.event("config.applied", added=["web/b"])
+            api.put(pod(a, terminating))
+            await lb.event("config.applied", changed=["web/a"])
             assert [await ask(lb.port) for _ in range(6)] == 6 * [b"b\n"]
             assert await request(before, b"echo still here") == b"still here"
 
