@@ -10,7 +10,7 @@ from pathlib import Path
 from lb.config.tls import ca_certificates
 from lb.model.address import Address
 from lb.model.kubernetes import KubernetesSource
-from lb.model.shape import shaped, table_of, whole
+from lb.model.shape import NOWHERE, given, shaped, table_of, when, whole
 from lb.model.table import Table
 from lb.model.values import Reader, choice, duration, file_name, shown, text
 
@@ -20,6 +20,7 @@ _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _SERVICE = re.compile(rf"(?:(?P<namespace>{_LABEL})/)?(?P<name>{_LABEL})")
 _PORT_NAME = re.compile(_LABEL)
 _LAST_PORT = 65535
+_LOCAL = r"^http://(?:localhost|127\.[0-9.]+|\[[0:]*:0*1\])(?:[:/]|$)"
 
 
 def read_kubernetes_source(pool: Table, directory: Path) -> KubernetesSource | None:
@@ -48,7 +49,7 @@ def read_kubernetes_source(pool: Table, directory: Path) -> KubernetesSource | N
         return None
     namespace, name = service
     token = str(directory / token_file) if token_file else ""
-    return KubernetesSource(name, namespace, token_file=token, directory=str(directory), **values)
+    return KubernetesSource(name, namespace, token_file=token, **values)
 
 
 def _check(table: Table, api: str) -> None:
@@ -124,4 +125,8 @@ KUBERNETES_TABLE = table_of(
         "hold": duration,
     },
     required=["service"],
+    rules=[
+        when(given(api={"pattern": "^http:"}), {"properties": {"ca": NOWHERE}}),
+        when(given(api={"pattern": "^http:", "not": {"pattern": _LOCAL}}), {"properties": {"token_file": NOWHERE}}),
+    ],
 )

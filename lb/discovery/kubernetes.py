@@ -10,7 +10,7 @@ import trio
 
 from lb.discovery.source import Findings
 from lb.kubernetes.api_server import ApiServer
-from lb.kubernetes.endpoints import Endpoint, ServiceEndpoints, SliceDocument
+from lb.kubernetes.endpoints import ServiceEndpoint, ServiceEndpoints, SliceDocument
 from lb.kubernetes.follower import SliceFollower
 from lb.kubernetes.watch_lines import WatchEvent
 from lb.model import ServerSpec
@@ -100,7 +100,7 @@ class _Slices:
         self._findings.found(servers, errors, hold_all=self._source.hold)
 
 
-def servers_of_endpoints(endpoints: tuple[Endpoint, ...], zone: str) -> tuple[ServerSpec, ...]:
+def servers_of_endpoints(endpoints: tuple[ServiceEndpoint, ...], zone: str) -> tuple[ServerSpec, ...]:
     """Return a server for each endpoint. Those near a zone weigh more, if there are ready ones."""
     near = {each.name for each in endpoints if zone and each.is_near(zone)}
     if not any(each.name in near and each.ready for each in endpoints):

@@ -36,16 +36,16 @@ WATCH_SECONDS = 120
 """Seconds after which the server shall end a watch, which then goes on where it was. It may be silent all the time."""
 WATCH_GRACE = 10.0
 """Seconds after which a server that does not end it counts as gone."""
-PAGE = 5
+PAGE_SLICES = 5
 """Slices of one page: 500 endpoints at most, 0.3 MB."""
 MOST_PAGES = 200
-LONGEST_ANSWER = 1 << 24
+LONGEST_PAGE = 1 << 24
 """Maximum bytes of a page."""
 GONE = 410
-LARGE = 1 << 16
+LARGE_PAGE = 1 << 16
 """Bytes of JSON that are decoded at once: 0.5 ms."""
-CLOSE_TIMEOUT = 1.0
-KEEP_ALIVE = (
+API_CLOSE_TIMEOUT = 1.0
+TCP_KEEP_ALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
@@ -53,7 +53,7 @@ KEEP_ALIVE = (
 )
 """A machine that vanished is noticed in 20 s, though a watch may be silent for longer."""
 
-Document: TypeAlias = dict[str, Any]
+_Document: TypeAlias = dict[str, Any]
 
 
 class ApiServer:
@@ -79,13 +79,13 @@ class ApiServer:
         """Close all connections."""
         if self._client is not None:
             client, self._client = self._client, None
-            with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            with trio.move_on_after(API_CLOSE_TIMEOUT, shield=True):
                 await client.aclose()
 
-    async def list(self) -> tuple[list[Document], str]:
+    async def list(self) -> tuple[list[_Document], str]:
         """Return all slices, and the version to watch from."""
-        found: list[Document] = []
-        query = {"limit": str(PAGE)}
+        found: list[_Document] = []
+        query = {"limit": str(PAGE_SLICES)}
         for _ in range(MOST_PAGES):
             page = await self._page(query)
             metadata = page.get("metadata") or {}
@@ -95,15 +95,15 @@ class ApiServer:
             query["continue"] = metadata["continue"]
         raise KubernetesError(f"{self.place}: the list of EndpointSlices has no end")
 
-    async def _page(self, query: dict[str, str]) -> Document:
-        answer = _Answer(LONGEST_ANSWER)
+    async def _page(self, query: dict[str, str]) -> _Document:
+        answer = _Answer(LONGEST_PAGE)
         with trio.move_on_after(LIST_TIMEOUT) as timeout:
             if not await self._get(query, answer.take):
-                raise KubernetesError(f"{self.place}: sends more than {LONGEST_ANSWER >> 20} MiB at a time")
+                raise KubernetesError(f"{self.place}: sends more than {LONGEST_PAGE >> 20} MiB at a time")
         if timeout.cancelled_caught:
             raise KubernetesError(f"{self.place}: no answer in {LIST_TIMEOUT:g} s")
         try:
-            large = len(answer.content) > LARGE
+            large = len(answer.content) > LARGE_PAGE
             page = await self._thread.run(json.loads, answer.content) if large else json.loads(answer.content)
         except (ValueError, RecursionError):
             page = None
@@ -139,7 +139,7 @@ class ApiServer:
                 if response.status_code == 200:
                     begun()
                     return await _read(response, take)
-                reason = _Answer(LARGE)
+                reason = _Answer(LARGE_PAGE)
                 await _read(response, reason.take)
         except self._failures as failure:
             raise KubernetesError(f"{self.place}: {http_failure_text(failure)}") from failure
@@ -153,7 +153,7 @@ class ApiServer:
             library, context, namespace = await self._thread.run(_load, self._source)
             self._failures = (library.HTTPError, library.InvalidURL, OSError)
             self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-            transport = library.AsyncHTTPTransport(verify=context, trust_env=False, socket_options=KEEP_ALIVE)
+            transport = library.AsyncHTTPTransport(verify=context, trust_env=False, socket_options=TCP_KEEP_ALIVE)
             self._client = library.AsyncClient(transport=transport, timeout=None)  # deadlines are trio's
         token = await self._thread.run(_token, self._source)
         headers = {"User-Agent": "trio-lb", "Accept": "application/json", "Accept-Encoding": "identity"}

@@ -12,18 +12,18 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-__all__ = ["Endpoint", "ServiceEndpoints", "SliceDocument", "read_slice"]
+__all__ = ["ServiceEndpoint", "ServiceEndpoints", "SliceDocument", "read_slice"]
 
 SliceDocument: TypeAlias = Mapping[str, Any]
 """An EndpointSlice as JSON has it."""
 
 IpFamily: TypeAlias = Literal["IPv4", "IPv6", "FQDN"]
-MOST_ERRORS = 10
+MOST_SLICE_ERRORS = 10
 """Maximum lines of errors."""
 
 
 @attrs.frozen
-class Endpoint:
+class ServiceEndpoint:
     """Where one pod, or another thing that the service leads to, is reached."""
 
     name: str
@@ -44,7 +44,7 @@ class Endpoint:
         return zone in self.for_zones if self.for_zones else zone == self.zone
 
 
-def read_slice(document: SliceDocument, port: str | int) -> tuple[Endpoint, ...] | None:
+def read_slice(document: SliceDocument, port: str | int) -> tuple[ServiceEndpoint, ...] | None:
     """Return the endpoints of a slice; None if it does not have the port.
 
     ``port`` is the name of a port of the service, or a number at the pods; empty = the only one there is. Raises
@@ -68,7 +68,7 @@ def _is_port(found: Mapping[str, Any], wanted: str | int) -> bool:
     return not wanted or (found.get("name") or "") == wanted
 
 
-def _endpoint(document: Mapping[str, Any], family: IpFamily, port: int) -> Endpoint:
+def _endpoint(document: Mapping[str, Any], family: IpFamily, port: int) -> ServiceEndpoint:
     host = str(document["addresses"][0])  # the others mean nothing, says the API; kube-proxy ignores them
     if family != "FQDN":
         host = ipaddress.ip_address(host).compressed
@@ -78,7 +78,7 @@ def _endpoint(document: Mapping[str, Any], family: IpFamily, port: int) -> Endpo
     pod = document.get("targetRef") or {}
     address = f"[{host}]:{port}" if family == "IPv6" else f"{host}:{port}"
     hints = (document.get("hints") or {}).get("forZones") or ()
-    return Endpoint(
+    return ServiceEndpoint(
         str(pod["name"]) if pod.get("kind") == "Pod" and pod.get("name") else address,
         family,
         host,
@@ -96,7 +96,7 @@ class ServiceEndpoints:
     def __init__(self, port: str | int, family: Literal["any", "ipv4", "ipv6"] = "any") -> None:
         self._port = port
         self._families = {"any": ("IPv4", "IPv6", "FQDN"), "ipv4": ("IPv4",), "ipv6": ("IPv6",)}[family]
-        self._slices: dict[str, tuple[Endpoint, ...]] = {}
+        self._slices: dict[str, tuple[ServiceEndpoint, ...]] = {}
         self._without_port: dict[str, SliceDocument] = {}
         self._errors: dict[str, str] = {}
 
@@ -124,13 +124,13 @@ class ServiceEndpoints:
             self.remove(name)
 
     @property
-    def endpoints(self) -> tuple[Endpoint, ...]:
+    def endpoints(self) -> tuple[ServiceEndpoint, ...]:
         """The endpoints to use, by name. Those that are about to end are ready as long as no other one is.
 
         A pod with addresses of several families, or in several slices, is there once: ready rather than not, then by
         the order of the families.
         """
-        found: dict[str, Endpoint] = {}
+        found: dict[str, ServiceEndpoint] = {}
         for endpoint in sorted(self._usable(), key=self._rank, reverse=True):
             found[endpoint.name] = endpoint  # the best one comes last
         in_order = [found[name] for name in sorted(found)]
@@ -138,22 +138,22 @@ class ServiceEndpoints:
             return tuple(attrs.evolve(each, ready=True, draining=False) for each in in_order)
         return tuple(in_order)
 
-    def _usable(self) -> Iterable[Endpoint]:
+    def _usable(self) -> Iterable[ServiceEndpoint]:
         for endpoints in self._slices.values():
             yield from (each for each in endpoints if each.family in self._families and (each.ready or each.draining))
 
-    def _rank(self, endpoint: Endpoint) -> tuple[bool, int, str, int]:
+    def _rank(self, endpoint: ServiceEndpoint) -> tuple[bool, int, str, int]:
         return not endpoint.ready, self._families.index(endpoint.family), endpoint.host, endpoint.port
 
     @property
     def errors(self) -> tuple[str, ...]:
-        """What is wrong with the slices, at most MOST_ERRORS lines."""
+        """What is wrong with the slices, at most MOST_SLICE_ERRORS lines."""
         errors = [self._errors[name] for name in sorted(self._errors)]
         missing = [each for each in self._without_port.values() if each.get("endpoints")]
         if missing and not any(self._slices.values()):
             errors.append(self._missing_port(missing))
-        if len(errors) > MOST_ERRORS:
-            return (*errors[: MOST_ERRORS - 1], f"{len(errors) - MOST_ERRORS + 1} more errors")
+        if len(errors) > MOST_SLICE_ERRORS:
+            return (*errors[: MOST_SLICE_ERRORS - 1], f"{len(errors) - MOST_SLICE_ERRORS + 1} more errors")
         return tuple(errors)
 
     def _missing_port(self, slices: Iterable[SliceDocument]) -> str:

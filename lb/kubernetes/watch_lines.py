@@ -10,7 +10,7 @@ import attrs
 
 __all__ = ["GoneError", "KubernetesError", "RefusedError", "WatchEvent", "WatchLines", "status_text"]
 
-LONGEST_LINE = 1 << 20
+LONGEST_EVENT = 1 << 20
 """Maximum bytes of one event: ten times a slice of 100 endpoints."""
 _LONGEST_TEXT = 300
 _GONE = 410
@@ -56,8 +56,8 @@ class WatchLines:
         try:
             for line in filter(bytes.strip, lines):
                 events.append(self._event(line))  # noqa: PERF401 - those before a bad line count
-            if len(self._rest) > LONGEST_LINE:
-                raise KubernetesError(f"sends a line of more than {LONGEST_LINE >> 20} MiB")  # noqa: TRY301 - one place for all that ends it
+            if len(self._rest) > LONGEST_EVENT:
+                raise KubernetesError(f"sends a line of more than {LONGEST_EVENT >> 20} MiB")  # noqa: TRY301 - one place for all that ends it
         except KubernetesError as error:
             self._error = error
         if events:

@@ -32,8 +32,6 @@ class KubernetesSource:
     """Endpoints of this zone get most of the clients; True = the zone in ``$LB_ZONE``."""
     hold: float = 60.0
     """Seconds that the last servers stay once all of them are gone together."""
-    directory: str = ""
-    """The directory of the configuration file."""
 
     def __str__(self) -> str:
         return f"kubernetes {self.namespace}/{self.service}" if self.namespace else f"kubernetes {self.service}"

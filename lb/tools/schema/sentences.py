@@ -36,6 +36,7 @@ _HEADINGS: Mapping[Path, tuple[str, ...]] = {
     ("pools", "*"): ("## `[pools.NAME]`",),
     ("pools", "*", "servers", "[]"): ("## `[[pools.NAME.servers]]`", "### Servers from DNS"),
     ("pools", "*", "etcd"): ("## `[pools.NAME.etcd]`",),
+    ("pools", "*", "kubernetes"): ("## `[pools.NAME.kubernetes]`",),
     ("pools", "*", "tls"): _TLS,
     ("pools", "*", "health"): ("## `[pools.NAME.health]`", "### Probes"),
     ("pools", "*", "health", "tls"): _TLS,

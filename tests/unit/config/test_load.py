@@ -150,7 +150,6 @@ def test_every_key_reaches_the_model() -> None:
             family="ipv6",
             prefer_zone="eu-1a",
             hold=120.0,
-            directory=str(EVERYTHING.parent),
         ),
         http=HttpPoolSpec(
             protocol="h2",

@@ -95,8 +95,8 @@ async def test_endpoints_are_servers_and_changes_come_by_themselves(api, nursery
 
 
 async def test_a_long_list_comes_in_pages(api, nursery, monkeypatch):
-    monkeypatch.setattr(api_server, "PAGE", 2)
-    monkeypatch.setattr(api_server, "LARGE", 10)
+    monkeypatch.setattr(api_server, "PAGE_SLICES", 2)
+    monkeypatch.setattr(api_server, "LARGE_PAGE", 10)
     api.put(*(slice_of(f"web-{number}", endpoint(f"web-{number}", f"10.0.0.{number}")) for number in range(1, 6)))
     await follow(nursery, api).names(*(f"web-{number}" for number in range(1, 6)))
     assert [query.get("limit") for query in api.requests][:3] == ["2", "2", "2"]

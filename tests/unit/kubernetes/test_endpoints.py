@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lb.kubernetes.endpoints import MOST_ERRORS, ServiceEndpoints
+from lb.kubernetes.endpoints import MOST_SLICE_ERRORS, ServiceEndpoints
 from tests.support.kubernetes import endpoint, slice_of, terminating
 
 
@@ -163,7 +163,7 @@ def test_a_slice_that_cannot_be_read_is_an_error_and_leaves_what_it_was(addresse
 
 def test_errors_have_a_bound():
     service = of(*(slice_of(f"a{number}", {"addresses": []}) for number in range(30)))
-    assert len(service.errors) == MOST_ERRORS
+    assert len(service.errors) == MOST_SLICE_ERRORS
     assert service.errors[-1] == "21 more errors"
 
 

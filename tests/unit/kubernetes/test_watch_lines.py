@@ -52,7 +52,7 @@ def test_events_come_in_order_however_the_bytes_come(lines, got, size):
     ],
 )
 def test_an_error_ends_the_watch_after_what_came_before_it(lines, got, content, kind, text, monkeypatch):
-    monkeypatch.setattr(watch_lines, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(watch_lines, "LONGEST_EVENT", 1000)
     assert not lines.take(line("ADDED", slice_at(2)) + content)
     assert [each.kind for each in got] == ["ADDED"]
     with pytest.raises(kind, match=re.escape(text)):
