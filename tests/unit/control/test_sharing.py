@@ -75,7 +75,7 @@ async def test_a_server_that_is_back_is_back_on_all_nodes(nursery, autojump_cloc
     nodes.dead = {"s1"}
     await trio.sleep(10)
     nodes.dead = set()
-    await trio.sleep(SPEC.down_interval * 1.1 + SPEC.fast_interval * 1.1 + ONE_CHECK)
+    await trio.sleep(SPEC.down_interval * 1.1 + 2 * SPEC.fast_interval * 1.1 + ONE_CHECK)
     for node in nodes.each.values():
         assert {*node.states().values()} == {"up"}
         assert node.events[-1] == BackendRestored("web", "s1")
@@ -133,7 +133,7 @@ async def test_when_etcd_goes_the_checks_of_all_servers_are_spread_over_the_inte
     nodes = await five(nursery, servers=[f"s{number}" for number in range(40)])
     await nodes.lose_etcd()
     tenths = [sum((await nodes.count(SPEC.interval / 10)).values()) for _ in range(10)]
-    assert max(tenths) < 1.7 * 40 * 5 / 10
+    assert max(tenths) < 2.5 * 40 * 5 / 10, "all at once would be four times as many"
 
 
 async def test_when_a_checker_dies_another_takes_its_place_and_nothing_else_moves(nursery, autojump_clock):
@@ -160,7 +160,7 @@ async def test_a_node_that_does_not_know_a_server_leaves_it_to_the_next(nursery,
     by = {tuple(node.sharing.checked_by(("web", "s1"))) for name, node in nodes.each.items() if name != without}
     assert len(by) == 1
     assert len({*by.pop()} - {without}) == 3
-    assert (await nodes.count(20))["s1"] == pytest.approx(30, abs=2)
+    assert (await nodes.count(20))["s1"] == pytest.approx(30, abs=5)
 
 
 async def test_one_that_is_told_to_check_something_else_tells_it_anew(nursery, autojump_clock):
@@ -169,7 +169,7 @@ async def test_one_that_is_told_to_check_something_else_tells_it_anew(nursery, a
     for node in nodes.each.values():
         await node.serve(["s1"])
     await trio.sleep(5)
-    assert (await nodes.count(20))["s1"] == pytest.approx(60, abs=4)
+    assert (await nodes.count(20))["s1"] == pytest.approx(60, abs=8)
 
 
 async def test_what_is_told_is_taken_in_batches(autojump_clock):
