@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from typing import NoReturn
 
 import attrs
@@ -16,8 +17,9 @@ from lb.kubernetes.watch_lines import WatchEvent
 from lb.model import ServerSpec
 from lb.model.address import Address
 from lb.model.kubernetes import KubernetesSource
+from lb.net.cooperate import done_at_once, done_in_turns, in_turns
 
-__all__ = ["KubernetesServers", "servers_of_endpoints"]
+__all__ = ["KubernetesServers"]
 
 NEAR_WEIGHT = 10
 """Weight of a server in the preferred zone; the others have 1. A guess: near servers take nearly all, and more of them
@@ -62,16 +64,17 @@ class _Slices:
 
     def __init__(self, source: KubernetesSource, findings: Findings) -> None:
         self._source = source
-        self._zone = os.environ.get("LB_ZONE", "") if source.prefer_zone is True else str(source.prefer_zone or "")
+        zone = os.environ.get("LB_ZONE", "") if source.prefer_zone is True else str(source.prefer_zone or "")
+        self._servers = _Servers(zone)
         self._findings = findings
         self._endpoints = ServiceEndpoints(source.port, source.family)
         self._not_watched = ""
 
-    def listed(self, slices: list[SliceDocument]) -> None:
-        for document in slices:
+    async def listed(self, slices: list[SliceDocument]) -> None:
+        async for document in in_turns(slices):
             self._endpoints.put(document)
         self._endpoints.keep(document["metadata"]["name"] for document in slices)
-        self._found()
+        self._report(await done_in_turns(self._servers.making(self._endpoints.endpoints)))
 
     def changed(self, events: list[WatchEvent]) -> None:
         for event in events:
@@ -95,22 +98,41 @@ class _Slices:
         self._findings.found(None, (error,))
 
     def _found(self) -> None:
+        self._report(done_at_once(self._servers.making(self._endpoints.endpoints)))
+
+    def _report(self, servers: tuple[ServerSpec, ...]) -> None:
         errors = (*self._endpoints.errors, *filter(None, (self._not_watched,)))
-        servers = servers_of_endpoints(self._endpoints.endpoints, self._zone)
         self._findings.found(servers, errors, hold_all=self._source.hold)
 
 
-def servers_of_endpoints(endpoints: tuple[ServiceEndpoint, ...], zone: str) -> tuple[ServerSpec, ...]:
-    """Return a server for each endpoint. Those near a zone weigh more, if there are ready ones."""
-    near = {each.name for each in endpoints if zone and each.is_near(zone)}
-    if not any(each.name in near and each.ready for each in endpoints):
-        near = set()
-    return tuple(
-        ServerSpec(
-            each.name,
-            Address.parse(f"[{each.host}]:{each.port}" if ":" in each.host else f"{each.host}:{each.port}"),
-            weight=NEAR_WEIGHT if each.name in near else 1,
-            drained=each.draining,
-        )
-        for each in endpoints
+class _Servers:
+    """Makes servers of endpoints. What stays is the same object, so that a change compares most by identity."""
+
+    def __init__(self, zone: str) -> None:
+        self._zone = zone
+        self._made: dict[tuple[ServiceEndpoint, bool], ServerSpec] = {}
+
+    def making(self, endpoints: tuple[ServiceEndpoint, ...]) -> Generator[None, None, tuple[ServerSpec, ...]]:
+        """Return a server for each endpoint, in steps. Those near the zone weigh more, if there are ready ones."""
+        near = {each for each in endpoints if self._zone and each.is_near(self._zone)}
+        if not any(each.ready for each in near):
+            near = set()
+        made = {}
+        for key in ((each, each in near) for each in endpoints):
+            if key in self._made:
+                made[key] = self._made[key]
+            else:
+                made[key] = _server(*key)
+                yield
+        self._made = made
+        return tuple(made.values())
+
+
+def _server(endpoint: ServiceEndpoint, near: bool) -> ServerSpec:
+    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
+    return ServerSpec(
+        endpoint.name,
+        Address.parse(f"{host}:{endpoint.port}"),
+        weight=NEAR_WEIGHT if near else 1,
+        drained=endpoint.draining,
     )

@@ -31,7 +31,7 @@ __all__ = ["ApiServer"]
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod finds the token, the CA and the namespace of its service account."""
 LIST_TIMEOUT = 10.0
-"""Seconds for one page of a list, or the beginning of a watch. A guess."""
+"""Seconds for one page of a list. A guess."""
 WATCH_SECONDS = 120
 """Seconds after which the server shall end a watch, which then goes on where it was. It may be silent all the time."""
 WATCH_GRACE = 10.0
@@ -104,11 +104,12 @@ class ApiServer:
             raise KubernetesError(f"{self.place}: no answer in {LIST_TIMEOUT:g} s")
         try:
             large = len(answer.content) > LARGE_PAGE
-            page = await self._thread.run(json.loads, answer.content) if large else json.loads(answer.content)
-        except (ValueError, RecursionError):
-            page = None
-        if not isinstance(page, dict) or not isinstance(page.get("items") or [], list):
-            raise KubernetesError(f"{self.place}: sends what is no list of EndpointSlices")
+            page: _Document = (
+                await self._thread.run(json.loads, answer.content) if large else json.loads(answer.content)
+            )
+            _check_list(page)
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            raise KubernetesError(f"{self.place}: sends what is no list of EndpointSlices") from error
         return page
 
     async def watch(self, version: str, lines: WatchLines, begun: Callable[[], None]) -> None:
@@ -158,6 +159,13 @@ class ApiServer:
         token = await self._thread.run(_token, self._source)
         headers = {"User-Agent": "trio-lb", "Accept": "application/json", "Accept-Encoding": "identity"}
         return self._client, {**headers, "Authorization": f"Bearer {token}"} if token else headers
+
+
+def _check_list(page: _Document) -> None:
+    """Raise KeyError, TypeError or AttributeError if this is no list of objects that have names."""
+    page.get("metadata", {}).get("continue")
+    for each in page.get("items") or ():
+        hash(each["metadata"]["name"])
 
 
 class _Answer:

@@ -22,7 +22,7 @@ MOST_SLICE_ERRORS = 10
 """Maximum lines of errors."""
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class ServiceEndpoint:
     """Where one pod, or another thing that the service leads to, is reached."""
 

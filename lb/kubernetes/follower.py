@@ -19,7 +19,7 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 class SliceObserver(Protocol):
     """Receives the slices."""
 
-    def listed(self, slices: list[SliceDocument]) -> None:
+    async def listed(self, slices: list[SliceDocument]) -> None:
         """All slices that there are now."""
 
     def changed(self, events: list[WatchEvent]) -> None:
@@ -49,7 +49,7 @@ class SliceFollower:
             began = trio.current_time()
             try:
                 slices, version = await self._server.list()
-                self._observer.listed([*slices])
+                await self._observer.listed([*slices])
                 await self._watch(version)
             except GoneError:
                 pass  # of a page of the list: it begins anew

@@ -70,6 +70,7 @@ class WatchLines:
             kind, document = event["type"], event["object"]
             if kind != "ERROR":
                 self.version = str(document["metadata"]["resourceVersion"])
+                _ = kind == "BOOKMARK" or document["metadata"]["name"]
                 return WatchEvent(str(kind), document)
             code, text = document.get("code"), str(document.get("message") or document.get("reason"))
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:

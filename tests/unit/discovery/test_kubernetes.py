@@ -259,8 +259,9 @@ async def test_a_server_that_does_not_answer_is_told_apart(nursery, monkeypatch)
         await follow(nursery, api).error(f"{api.url}: no answer in 0.2 s")
 
 
-async def test_a_server_that_sends_something_else_is_an_error(api, nursery, monkeypatch):
-    monkeypatch.setattr(api, "_list", lambda query: {"kind": "Hello", "items": 3})
+@pytest.mark.parametrize("items", [3, [3], [{}], [{"metadata": {}}], [{"metadata": {"name": []}}]])
+async def test_a_server_that_sends_something_else_is_an_error(api, nursery, monkeypatch, items):
+    monkeypatch.setattr(api, "_list", lambda query: {"kind": "Hello", "items": items})
     await follow(nursery, api).error("sends what is no list of EndpointSlices")
 
 
