@@ -124,7 +124,7 @@ class EtcdClient:
                     raise
                 causes |= error.causes
                 self.leave(asked)
-        raise EtcdError(causes)
+        raise EtcdError({each: causes[each] for each in self.spec.endpoints if each in causes})
 
     async def _ask(
         self, endpoint: str, path: str, request: Document, decode: Callable[[Document], T], within: float

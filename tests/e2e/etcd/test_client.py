@@ -129,7 +129,7 @@ async def test_the_next_endpoint_is_asked_when_one_fails_and_then_kept():
             await server.kill()
             with pytest.raises(EtcdError) as found:
                 await client.range(ALL)
-            assert found.value.texts == (f"{server.url}: connection refused", f"{first}: connection refused")
+            assert found.value.texts == (f"{first}: connection refused", f"{server.url}: connection refused")
 
 
 async def test_a_frozen_endpoint_is_left_after_its_time():
