@@ -155,7 +155,9 @@ class ApiServer:
             self._failures = (library.HTTPError, library.InvalidURL, OSError)
             self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
             transport = library.AsyncHTTPTransport(verify=context, trust_env=False, socket_options=TCP_KEEP_ALIVE)
-            self._client = library.AsyncClient(transport=transport, timeout=None)  # deadlines are trio's
+            self._client = library.AsyncClient(
+                transport=transport, trust_env=False, timeout=None
+            )  # deadlines are trio's
         token = await self._thread.run(_token, self._source)
         headers = {"User-Agent": "trio-lb", "Accept": "application/json", "Accept-Encoding": "identity"}
         return self._client, {**headers, "Authorization": f"Bearer {token}"} if token else headers
