@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import kubernetes_validate
 import pytest
@@ -111,9 +113,17 @@ def test_the_chart_names_each_value_that_it_uses():
     assert {name.partition(".")[0] for name in used} == values.keys()
 
 
-@pytest.mark.skipif(
-    not DEEP, reason="needs Helm in Python, 240 MB: pip install helm-python-sdk; HYPOTHESIS_PROFILE=deep"
-)
+@pytest.fixture
+def helm(tmp_path, monkeypatch):
+    """Helm in Python, which is too large to be there always: 240 MB."""
+    library = tmp_path / "library"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", library, "helm-python-sdk>=0.2"]
+    subprocess.run(install, check=True)
+    monkeypatch.syspath_prepend(library)
+
+
+@pytest.mark.skipif(not DEEP, reason="downloads Helm in Python, 240 MB: HYPOTHESIS_PROFILE=deep runs it")
+@pytest.mark.usefixtures("helm")
 def test_the_chart_says_the_same(tmp_path):
     from helm_python.chart import Chart
 
