@@ -12,7 +12,8 @@ SUITE := $(PATH)
 override PATH := $(shell /bin/sed --null-data --quiet 's/^PATH=//p' /proc/$$PPID/environ | /usr/bin/tr -d '\0')
 endif
 
-.PHONY: help setup demo test lint format bench bench-quick scale man docs cache-tests chaos soak fuzz clean
+.PHONY: help setup demo test weekly lint format bench bench-quick scale man docs cache-tests chaos soak fuzz clean
+.PHONY: lock wheel sdist deb pyz image release
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -36,6 +37,9 @@ demo: $(INSTALLED)  ## three backends, a balancer, a load, a live view (ARGS="--
 
 test: $(READY)  ## all tests, four at a time as most of them wait (ARGS="-k name")
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+weekly: $(READY)  ## all tests in their long form, and what takes minutes: packages and an image, built and installed
+	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(READY)  ## ruff, mypy --strict, the import-direction test
 	$(BIN)/ruff format --check .
@@ -81,5 +85,43 @@ docs: $(INSTALLED)  ## the site of the documentation, into build/site; strict: a
 	@$(BIN)/python docs/site/build.py
 	@echo 'Open build/site/index.html'
 
-clean:  ## remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+# What is released, into DIST. The version stands in lb/__init__.py alone; the time of all files is that of the last commit.
+VERSION = $(shell sed --quiet 's/^__version__ = "\(.*\)"/\1/p' lb/__init__.py)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+DIST := dist
+LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+
+lock: $(READY)  ## renew the locks: what packages and the image bring along
+	$(LOCK) --extra packaged --output-file requirements.lock pyproject.toml
+	$(LOCK) --extra packaged --extra media --constraint requirements.lock --output-file requirements-media.lock pyproject.toml
+	$(LOCK) --output-file release/build.lock release/build.in
+
+wheel: $(READY)  ## the wheel, into dist
+	$(BIN)/hatchling build --directory $(DIST) --target wheel
+
+sdist: $(READY)  ## the source distribution
+	$(BIN)/hatchling build --directory $(DIST) --target sdist
+
+deb: sdist  ## the Debian package
+	release/deb/build $(DIST)/trio_lb-$(VERSION).tar.gz $(DIST)
+
+pyz: $(READY)  ## one file that runs where the same version of Python is, and the list of what it is made of (SBOM)
+	rm -rf build/venv && release/venv build/venv && mkdir -p $(DIST)
+	$(BIN)/shiv --site-packages build/venv/lib/python*/site-packages --entry-point lb.__main__:main \
+	--preamble release/preamble.py --output-file $(DIST)/trio-lb-$(VERSION).pyz
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	--output-file $(DIST)/trio-lb-$(VERSION).cdx.json build/venv/bin/python3
+
+image:  ## an image, by buildah (BASE=the image to build on)
+	mkdir -p $(DIST) && rm -f $(DIST)/trio-lb-$(VERSION)-image.tar
+	buildah build --format docker --timestamp $(SOURCE_DATE_EPOCH) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+	$(if $(BASE),--build-arg BASE=$(BASE)) --tag trio-lb:$(VERSION) --file Containerfile .
+	buildah push trio-lb:$(VERSION) docker-archive:$(DIST)/trio-lb-$(VERSION)-image.tar:trio-lb:$(VERSION)
+
+release:  ## all of these, with SHA-256 sums
+	rm -rf $(DIST)
+	$(MAKE) wheel deb pyz image
+	cd $(DIST) && sha256sum * > SHA256SUMS
+
+clean:  ## remove .venv, caches, and what was built
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

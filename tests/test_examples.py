@@ -17,7 +17,7 @@ from tests.support.tls_peers import write_certificate
 
 CONFIGS = sorted(EXAMPLES.glob("*.toml"))
 UNIT = EXAMPLES / "lb.service"
-LB = "/opt/trio-lb/.venv/bin/lb"
+LB = "/usr/bin/lb"
 
 
 def unit_lines():

@@ -1,0 +1,176 @@
+"""The image, on a base that debootstrap has made, run by podman as README says; and the example with compose."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import subprocess
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.debian_machine import LONG, base, make, need, until
+from tests.support.effort import LONG_FORM
+from tests.support.paths import EXAMPLES
+
+pytestmark = [LONG_FORM, pytest.mark.slow]
+
+LIMIT = 120_000_000
+"""Bytes that the image may have."""
+
+
+def run(*command, code=0, directory=None):
+    """Run a command; return its output. Fails unless it exits with this code."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LONG, cwd=directory)
+    assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """The name of the image, as ``make image`` makes it."""
+    need("buildah", "debootstrap", "podman", "runc")
+    directory = tmp_path_factory.mktemp("image")
+    with pytest.MonkeyPatch.context() as environment:
+        _settings(environment, directory)
+        archive = base("binutils", "ca-certificates", "python3-venv")
+        run("podman", "import", str(archive), "localhost/trio-lb-base:test")
+        make("image", directory, "BASE=localhost/trio-lb-base:test")
+        [saved] = directory.glob("*.tar")
+        run("buildah", "rmi", "--all", "--force")
+        loaded = run("podman", "load", "--input", str(saved))
+        yield loaded.split("Loaded image: ")[1].strip()
+        run("podman", "rmi", "--all", "--force")
+
+
+def _settings(environment, directory):
+    """Images of its own, and containers that need no systemd and no more rights than this process has."""
+    limits = [
+        f'"{name}=1024:{_hard(which)}"'
+        for name, which in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
+    ]
+    settings = directory / "containers.conf"
+    settings.write_text(
+        f'[containers]\ndefault_ulimits = [{", ".join(limits)}]\n[engine]\nruntime = "runc"\nevents_logger = "file"\n'
+    )
+    storage = directory / "storage.conf"
+    storage.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/images"\nrunroot = "{directory}/run"\n'
+    )
+    environment.setenv("CONTAINERS_CONF", str(settings))
+    environment.setenv("CONTAINERS_STORAGE_CONF", str(storage))
+    environment.setenv("BUILDAH_ISOLATION", "chroot")
+
+
+def _hard(which):
+    hard = resource.getrlimit(which)[1]
+    return 100_000 if hard == resource.RLIM_INFINITY else hard
+
+
+@contextmanager
+def started(image, *options):
+    """Start a container; yield its name and the address of its port 8080."""
+    common = [
+        "--detach",
+        "--read-only",
+        "--health-interval=disable",
+        "--publish=127.0.0.1::8080",
+    ]  # no systemd, no timer
+    name = run("podman", "run", *common, *options, image).strip()
+    try:
+        until(lambda: "server.started" in log(name))
+        yield name, "http://" + run("podman", "port", name, "8080/tcp").strip()
+    finally:
+        run("podman", "rm", "--force", name)
+
+
+def log(name):
+    return subprocess.run(
+        ["podman", "logs", name], check=False, stderr=subprocess.STDOUT, stdout=subprocess.PIPE, text=True
+    ).stdout
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=60) as response:
+        return response.read().decode()
+
+
+def test_it_is_small_and_has_no_shell_and_no_root(image, record_property):
+    [told] = json.loads(run("podman", "image", "inspect", image))
+    record_property("bytes", told["Size"])
+    assert told["Size"] <= LIMIT
+    config = told["Config"]
+    assert (config["User"], config["StopSignal"]) == ("65532:65532", "SIGTERM")
+    assert "Healthcheck" in told or "Healthcheck" in config
+    run("podman", "run", "--rm", "--entrypoint=sh", image, "-c", "true", code=127)
+    assert run("podman", "run", "--rm", image, "version").startswith("trio-lb ")
+    assert "lb-check" in run("podman", "run", "--rm", image, "help", "check")
+
+
+def test_it_serves_from_a_root_that_is_read_only_and_ends_in_order(image):
+    with started(image) as (name, url):
+        assert get(url).startswith("trio-lb runs")
+        run("podman", "healthcheck", "run", name)
+        assert zombies_after_an_orphan(name) == "[]"
+        run("podman", "stop", name)
+        assert run("podman", "inspect", "--format={{.State.ExitCode}}", name) == "0\n"
+        assert "server.stopped" in log(name)
+
+
+def zombies_after_an_orphan(name):
+    """Let a process in the container lose its parent and end; return what stays of it."""
+    program = (
+        "import os, glob, sys\n"
+        "read, write = os.pipe()\n"
+        "if not os.fork():\n"
+        "    if not os.fork(): os._exit(0)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "states = [open(each).read().rpartition(')')[2].split()[0] for each in glob.glob('/proc/[0-9]*/stat')]\n"
+        "print([each for each in states if each == 'Z'])"
+    )
+    python = ["podman", "exec", name, "/opt/trio-lb/bin/python3", "-c"]
+    run(*python, program)
+    return until(lambda: run(*python, program.replace("not os.fork()", "False").replace("os.wait()", "")).strip())
+
+
+def test_a_mounted_file_is_reloaded_and_a_mistake_changes_nothing(image, tmp_path):
+    config = tmp_path / "lb.toml"
+    text = '[admin]\nbind = "127.0.0.1:9900"\n[listeners.web]\nmode = "http"\nbind = ":8080"\n'
+    config.write_text(f'{text}[[listeners.web.routes]]\nrespond = "one"\n')
+    with started(image, f"--volume={config}:/etc/trio-lb/lb.toml:ro") as (name, url):
+        assert get(url) == "one"
+        config.write_text(f'{text}[[listeners.web.routes]]\nrepsond = "two"\n')
+        run("podman", "kill", "--signal=HUP", name)
+        until(lambda: "did you mean 'respond'" in log(name))
+        assert get(url) == "one"
+        config.write_text(f'{text}[[listeners.web.routes]]\nrespond = "two"\n')
+        run("podman", "kill", "--signal=HUP", name)
+        until(lambda: "config.applied" in log(name))
+        assert get(url) == "two"
+
+
+def test_the_example_with_compose_balances_and_goes_on_without_a_server(image, tmp_path):
+    """Without Prometheus and Grafana, which would come from a registry."""
+    need("podman-compose")
+    shutil.copytree(EXAMPLES / "compose", tmp_path / "compose")
+    run("podman", "tag", image, "localhost/trio-lb:latest")
+    compose = ["podman-compose", "--project-name", f"test{tmp_path.name}"]
+    directory = tmp_path / "compose"
+    run(*compose, "up", "--no-build", "--detach", "lb", directory=directory)
+    try:
+        until(lambda: {answer("http://127.0.0.1:8080") for _ in range(6)} == {"I am a\n", "I am b\n", "I am c\n"})
+        run(*compose, "stop", "b", directory=directory)
+        assert {get("http://127.0.0.1:8080") for _ in range(6)} == {"I am a\n", "I am c\n"}
+    finally:
+        run(*compose, "down", directory=directory)
+
+
+def answer(url):
+    """Return the body, or None if there is no success yet."""
+    try:
+        return get(url)
+    except OSError:
+        return None
