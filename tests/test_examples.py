@@ -143,7 +143,7 @@ def test_the_unit_checks_the_configuration_first_and_reloads_by_signal():
     check = f"{LB} check --config /etc/trio-lb/lb.toml"
     assert unit["ExecStartPre"] == [check]
     assert unit["ExecStart"] == [f"{LB} run --config /etc/trio-lb/lb.toml"]
-    assert unit["ExecReload"] == [check, "/bin/kill -HUP $MAINPID"]
+    assert unit["ExecReload"] == [f"+/usr/bin/nsenter --target $MAINPID --mount {check}", "/bin/kill -HUP $MAINPID"]
     assert unit["RestartPreventExitStatus"] == ["2"]
 
 
