@@ -13,6 +13,8 @@ from pathlib import Path
 
 import trio
 
+from lb.etcd.client import EtcdClient
+from lb.model import EtcdSpec
 from tests.e2e.traffic.test_real_peers import program, until_accepts
 from tests.support.balancer import PATIENCE
 from tests.support.servers import free_port
@@ -110,6 +112,10 @@ class Etcd:
         """Register a server. The value is text, or a table."""
         text = json.dumps(value) if isinstance(value, dict) else value
         await self.ctl("put", *options, prefix + name, "--", text)
+
+    def client(self):
+        """Return a client of our own, for what etcdctl, a process for each call, is too slow for."""
+        return EtcdClient(EtcdSpec((self.url,), PREFIX))
 
     async def delete(self, name, prefix=PREFIX):
         await self.ctl("del", prefix + name)
