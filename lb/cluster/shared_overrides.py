@@ -94,12 +94,14 @@ class SharedOverrides:
         self._untold[place] = UntoldOverride({**earlier, **change}, said, base, awaited)
 
     def told(self, place: ServerPlace, said: SaidOverride, revision: int) -> None:
-        """Note that etcd has taken what was said, with this revision."""
-        self._known[place] = KnownOverride(said, revision)
+        """Note that etcd has taken what was said, with this revision. The watch may have told of it, and of more."""
+        is_news = revision > self._revision(place)
+        if is_news:
+            self._known[place] = KnownOverride(said, revision)
         untold = self._untold.get(place)
         if untold is not None and untold.said == said:
             del self._untold[place]
-        elif untold is not None:  # more was said meanwhile
+        elif untold is not None and is_news:  # more was said meanwhile
             self._untold[place] = attrs.evolve(untold, base=revision)
 
     def no_longer_awaited(self, place: ServerPlace) -> None:

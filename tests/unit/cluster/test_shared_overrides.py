@@ -209,6 +209,23 @@ def test_what_is_said_while_etcd_takes_it_is_told_next(nodes, store):
     assert second.override() == first.override() == Override(drained=True, weight=5)
 
 
+def test_an_answer_that_comes_after_another_nodes_newer_word_takes_nothing_back(nodes, store):
+    first, second = nodes
+    first.say(DRAIN)
+    untold = first.shared.untold[PLACE]
+    store.txn(PLACE, untold.base, untold.said)
+    revision = store.revision
+    second.hear(store)
+    second.say(ENABLE)
+    second.tell_all(store)
+    first.hear(store)
+    first.shared.told(PLACE, untold.said, revision)
+    assert first.override() == second.override() == Override()
+    first.say(FIVE)
+    first.tell_all(store)
+    assert store.keys[PLACE].said.override == Override(weight=5)
+
+
 def test_a_deleted_key_takes_the_override_back(nodes, store):
     first, _ = nodes
     first.say(DRAIN)
