@@ -9,6 +9,7 @@ said        key has changed  then
 ==========  ===============  =======================================================================================
 just now    by another node  it was said later: what it changes is changed in the other's override, and told again
 while away  by another node  the other's override is newer, and holds
+while away  lower revision   etcd was rebuilt or restored, so the other's override may be old: as if said just now
 either      by this node     the answer to the transaction was lost: it is told
 ==========  ===============  =======================================================================================
 
@@ -154,7 +155,7 @@ class SharedOverrides:
             return
         if known.said == untold.said:
             del self._untold[place]
-        elif untold.awaited:
+        elif untold.awaited or known.revision < untold.base:
             said = attrs.evolve(untold.said, override=changed(known.said.override, untold.change))
             self._untold[place] = attrs.evolve(untold, said=said, base=known.revision)
         else:

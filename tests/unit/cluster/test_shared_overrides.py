@@ -276,6 +276,22 @@ def test_an_etcd_that_was_rebuilt_empty_is_told_everything_by_whoever_comes_firs
     assert rebuilt.keys[PLACE].said == store.keys[PLACE].said, "another node said it now"
 
 
+def test_what_was_said_while_etcd_was_away_is_told_to_a_rebuilt_one_though_another_node_came_first(nodes, store):
+    first, second = nodes
+    second.say(FIVE)
+    second.tell_all(store)
+    first.hear(store)
+    first.leave()
+    first.say(DRAIN, awaited=False)
+    rebuilt = Store()
+    rebuilt.revision = -1
+    for node in (second, first):
+        node.join(rebuilt)
+        node.tell_all(rebuilt)
+    second.hear(rebuilt)
+    assert first.override() == second.override() == Override(drained=True, weight=5)
+
+
 def test_what_was_taken_back_is_not_told_to_a_rebuilt_etcd(nodes, store):
     first, _ = nodes
     for change in (DRAIN, ENABLE):
