@@ -95,7 +95,7 @@ class Announcer:
             change = self._balancer.readiness.next_change
             async with self._acting:
                 await self._judge()
-            with trio.move_on_at(min(self._rule.due, self._retry)):
+            with trio.move_on_at(self._due):
                 await change.wait()
 
     async def check(self, spec: AnnounceSpec | None) -> None:
@@ -141,8 +141,18 @@ class Announcer:
         if self._leaving:  # it was told to stop meanwhile
             await self.leave()
 
+    @property
+    def _due(self) -> float:
+        """When to judge again though nothing has changed."""
+        if not self._owns:
+            return math.inf
+        return self._retry if self._leaving else min(self._rule.due, self._retry)
+
     async def _judge(self) -> None:
-        if not self._owns or self._leaving:
+        if not self._owns:
+            return
+        if self._leaving:  # the kernel may have refused to remove them
+            await self._have((), STOPPING)
             return
         pools = self._balancer.shown_pools
         stands = self._rule.decide(out_of_service(pools), unproven(pools), trio.current_time())

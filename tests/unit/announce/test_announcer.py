@@ -105,6 +105,48 @@ async def test_what_the_kernel_refuses_is_tried_again_and_told_once(kernel, nurs
     assert world.events[1:] == [AnnounceUp((ONE,), "lo")]
 
 
+async def turns_in_an_hour(world, monkeypatch):
+    """Return how often the announcer judges in an hour; some times more, and it would never sleep."""
+    judged = []
+    judge = world.announcer._judge
+
+    async def counted():
+        judged.append(trio.current_time())
+        assert len(judged) < 10
+        await judge()
+
+    monkeypatch.setattr(world.announcer, "_judge", counted)
+    await trio.sleep(3600)
+    return len(judged)
+
+
+@pytest.mark.parametrize("end", [Announcer.leave, Announcer.hand_over])
+async def test_a_process_that_ends_within_the_rise_sleeps(kernel, nursery, autojump_clock, monkeypatch, end):
+    world = World(spec(ONE))
+    world.announcer.begin(beside_predecessor=False)
+    nursery.start_soon(world.announcer.run)
+    world.check(True)
+    await trio.sleep(0.5)
+    await end(world.announcer)
+    assert await turns_in_an_hour(world, monkeypatch) <= 1
+    assert kernel.addresses == set()
+
+
+async def test_what_the_kernel_refuses_to_remove_at_a_stop_is_tried_again(kernel, nursery, autojump_clock, monkeypatch):
+    world = World(spec(ONE, rise="0"))
+    world.announcer.begin(beside_predecessor=False)
+    nursery.start_soon(world.announcer.run)
+    world.check(True)
+    await trio.sleep(1)
+    kernel.error = errno.ENOBUFS
+    await world.announcer.leave()
+    kernel.error = None
+    world.readiness.changed()
+    assert await turns_in_an_hour(world, monkeypatch) <= 2
+    assert kernel.addresses == set()
+    assert world.events[-1] == AnnounceDown((ONE,), "lo", "stopping")
+
+
 def test_what_the_kernel_refuses_at_the_start_is_one_line(kernel):
     announcer = Announcer(spec(ONE, TWO))
     kernel.error = errno.EACCES
