@@ -167,6 +167,7 @@ class _Watching:
                     (self._keys.discard if event.deleted else self._keys.add)(event.entry.key)
                 self._revision = max(self._revision, answer.events[-1].entry.mod_revision)
                 await observer.changed(answer.events)
+                await trio.lowlevel.checkpoint()  # hundreds may have come at once: traffic is served between two
             answer = await self._watch.next()
         if not answer.compact_revision:
             raise self._error(answer.reason or "has canceled the watch")
