@@ -78,10 +78,14 @@ class Sharing:
 
     def remove(self, server: SharedServer) -> None:
         """The server's checks have ended here, or are made with other settings."""
-        if self._servers.get(server.place) is server:
+        if self._shares(server):
             del self._servers[server.place]
             if server.shared.claim is not None:
                 self.tell(server.place, None)
+
+    def _shares(self, server: SharedServer) -> bool:
+        """Return whether the server is shared still: in between turns, one may be removed."""
+        return self._servers.get(server.place) is server
 
     def checked_by(self, place: ServerPlace) -> list[str] | None:
         """Return the nodes that check a server, by name; None if its checks are not shared."""
@@ -93,15 +97,17 @@ class Sharing:
         """This node is one of those that live. Yields to traffic: each server's order is computed anew."""
         self._node, self._nodes = node, frozenset(nodes)
         async for server in in_turns(list(self._servers.values())):
-            server.shared.join(node, self._nodes)
-            server.hear(self._heard.get(server.place, {}))
+            if self._shares(server):
+                server.shared.join(node, self._nodes)
+                server.hear(self._heard.get(server.place, {}))
 
     async def leave(self) -> None:
         """This node has lost sight of the others, and checks all by itself."""
         self._nodes = frozenset()
         async for server in in_turns(list(self._servers.values())):
-            server.shared.leave()
-            server.decide()
+            if self._shares(server):
+                server.shared.leave()
+                server.decide()
 
     async def hear_all(self, claims: Mapping[ServerPlace, Mapping[str, CheckClaim]]) -> None:
         """Take all claims, by server and node. What was known before counts no more."""

@@ -1,8 +1,11 @@
 """Nodes that share checks: the real monitor, checker and pool of each, on a virtual clock."""
 
+import math
+
 import pytest
 import trio
 
+import lb.control.sharing
 from healthcheck.shared_checks import CheckClaim
 from lb.control.sharing import Sharing
 from lb.events import BackendEjected, BackendRestored
@@ -161,6 +164,22 @@ async def test_a_node_that_does_not_know_a_server_leaves_it_to_the_next(nursery,
     assert len(by) == 1
     assert len({*by.pop()} - {without}) == 3
     assert (await nodes.count(20))["s1"] == pytest.approx(30, abs=5)
+
+
+async def test_a_server_that_is_removed_while_etcd_goes_is_checked_no_more(nursery, autojump_clock, monkeypatch):
+    nodes = await five(nursery)
+    node = next(node for node in nodes.each.values() if node.resting())
+    gone = min(node.resting())
+    checks = node.monitor._checks[node.pool.backends[gone]]
+
+    async def meanwhile_removed(items):
+        await node.serve([server for server in SERVERS if server != gone])
+        for item in items:
+            yield item
+
+    monkeypatch.setattr(lb.control.sharing, "in_turns", meanwhile_removed)
+    await node.sharing.leave()
+    assert checks.due == math.inf
 
 
 async def test_one_that_is_told_to_check_something_else_tells_it_anew(nursery, autojump_clock):
