@@ -79,7 +79,7 @@ class EtcdServers:
         return [each for each in found if each is not None]
 
 
-@attrs.frozen
+@attrs.define
 class _Registrations:
     """Passes on the servers of a prefix. Implements :class:`lb.etcd.follower.PrefixObserver`."""
 
@@ -87,6 +87,8 @@ class _Registrations:
     entries: EntrySet
     findings: Findings
     kept: _KeptSet
+    is_lost: bool = False
+    """What was lost is restored once a watch is alive: an etcd may answer, and yet refuse all watches."""
 
     async def snapshot(self, entries: Mapping[bytes, KeyValue]) -> None:
         names = {self._name(key) for key in entries}
@@ -104,9 +106,12 @@ class _Registrations:
         self._found()
 
     def followed(self) -> None:
-        """Nothing to do: the snapshot has told that etcd answers."""
+        if self.is_lost:
+            self.is_lost = False
+            self._found()
 
     def lost(self, errors: tuple[str, ...]) -> None:
+        self.is_lost = True
         self.kept.stop_emptying()
         self.findings.found(None, errors)
 
@@ -115,7 +120,7 @@ class _Registrations:
 
     def _found(self) -> None:
         servers, hold = self.entries.servers, self.source.hold
-        self.findings.found(servers, self.entries.errors, hold_all=hold)
+        self.findings.found(servers, self.entries.errors, hold_all=hold, more=self.is_lost)
         if servers:
             self.kept.changed()
         else:

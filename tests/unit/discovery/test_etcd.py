@@ -11,7 +11,7 @@ import lb.discovery.etcd
 from lb.config.load import parse
 from lb.discovery.watcher import FIRST_LOOK, Discovery
 from lb.events import DiscoveryFailed, DiscoveryRestored
-from tests.unit.etcd.test_follower import ONE, Store
+from tests.unit.etcd.test_follower import ONE, RefusingStore, Store
 
 TABLE = f'[pools.web.etcd]\nendpoints = ["{ONE}", "http://10.0.0.2:2379"]\nprefix = "/x/"\n'
 SOURCE = "etcd /x/"
@@ -158,6 +158,18 @@ async def test_etcd_away_takes_nothing_and_what_was_empty_stays_undecided(world,
     assert world.file["servers"].keys() == {"a"}
     assert [event.name for event in world.events] == ["discovery.failed"] * 2
     assert world.events[-1].errors[0].endswith(": connection refused")
+
+
+async def test_an_etcd_that_answers_but_refuses_watches_fails_once(world, autojump_clock):
+    world.store = RefusingStore()
+    world.store.put(b"a", b"10.0.0.1:80", silently=True)
+    await world.begin()
+    await trio.sleep(30)
+    assert [type(event) for event in world.events] == [DiscoveryFailed]
+    assert "permission denied" in world.known.error
+    world.store.put(b"b", b"10.0.0.2:80", silently=True)
+    await trio.sleep(1)
+    assert world.servers == {"a": "10.0.0.1:80", "b": "10.0.0.2:80"}, "they are read again and again"
 
 
 async def test_a_start_without_etcd_serves_from_the_file(world, autojump_clock):
