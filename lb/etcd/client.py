@@ -120,10 +120,11 @@ class EtcdClient:
             try:
                 return await self._ask(asked, path, request, decode, within)
             except EtcdError as error:
+                if not error.is_of_the_request or error.is_too_large:
+                    self.leave(asked)
                 if error.is_of_the_request:
                     raise
                 causes |= error.causes
-                self.leave(asked)
         raise EtcdError({each: causes[each] for each in self.spec.endpoints if each in causes})
 
     async def _ask(

@@ -101,6 +101,8 @@ class PrefixFollower:
             if len(page.found) >= page.count:
                 await self._observer.snapshot(entries)
                 return state, set(entries)
+            if not page.found or page.found[-1].key < start:  # else this would never end
+                raise EtcdError({self._client.endpoint: "sends keys that were not asked for, or none"})
             start = page.found[-1].key + b"\0"
 
     def _followed(self) -> None:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 LARGEST_MESSAGE = 1 << 24
 """Maximum bytes of one answer. A guess: ten times the largest value that etcd takes by default, in base64."""
 _TOO_LARGE = f"sends more than {LARGEST_MESSAGE >> 20} MiB at a time"
+LONGEST_REASON = 300
+"""Maximum characters of what etcd says about an error. Its own are shorter: what is longer is from something else."""
 LARGE_MESSAGE = 1 << 16
 """Bytes of JSON that are decoded at once: 0.5 ms."""
 MAX_ETCD_CONNECTIONS = 16
@@ -167,9 +169,9 @@ def _refusal(endpoint: str, status: int, content: bytes) -> EtcdError:
 def error_of(endpoint: str, answer: Document) -> EtcdError:
     """Return the error that an answer has. Raises KeyError and the like if it has none."""
     found = answer["error"] if isinstance(answer.get("error"), dict) else answer  # in a stream it is below "error"
-    text = str(found.get("message") or found["error"])
+    text = str(found.get("message") or found["error"]).removeprefix("etcdserver: ")
     code = int(found["grpc_code"] if "grpc_code" in found else found["code"])
-    return EtcdError({endpoint: text.removeprefix("etcdserver: ")}, code)
+    return EtcdError({endpoint: text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"}, code)
 
 
 async def decoded(endpoint: str, content: bytes, decode: Callable[[Document], T]) -> T:

@@ -303,3 +303,21 @@ async def test_a_page_of_long_values_is_made_smaller(autojump_clock):
     async with following(store) as seen:
         assert len(seen.values) == 20
         assert seen.log == ["snapshot", "followed"]
+
+
+class MoreWithoutEnd(Store):
+    """It says that there are more keys than it sends."""
+
+    keys = (b"/x/a",)
+
+    def _answer(self, request):
+        return RangeAnswer(self.state, tuple(KeyValue(key, b"1") for key in self.keys), 1000)
+
+
+@pytest.mark.parametrize("keys", [(b"/x/a",), (b"/a",), ()])
+async def test_keys_without_end_are_no_snapshot(autojump_clock, keys):
+    store = MoreWithoutEnd()
+    store.keys = keys
+    async with following(store) as seen:
+        assert {*seen.log} == {(f"{ONE}: sends keys that were not asked for, or none",)}
+        assert len(store.ranges) < 10
