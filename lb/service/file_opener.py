@@ -24,7 +24,8 @@ from lb.net.signals import SIGNALS
 
 __all__ = ["named_files", "start_file_opener"]
 
-FILE_KEYS = frozenset({"ca", "certificate", "client_ca", "key", "password_file", "token_file"})
+CERTIFICATE_KEYS = ("ca", "certificate", "client_ca", "key")
+SECRET_KEYS = ("key_file", "password_file", "secret_file", "token_file", "viewer_secret_file")
 LONGEST_PATH = 4096
 """PATH_MAX of Linux."""
 
@@ -86,7 +87,9 @@ def named_files(config: Path) -> set[Path]:
             content = tomli.loads(file.read().decode("utf-8-sig"))
         except (ValueError, RecursionError):  # the balancer reports it
             content = {}
-    return {config, *(config.parent / value for key, value in _strings(content) if key in FILE_KEYS)}
+    names = [value for key, value in _strings(content) if key in (*CERTIFICATE_KEYS, *SECRET_KEYS)]
+    names += (value for key, value in _strings(content.get("users", {})) if key == "file")
+    return {config, *(config.parent / name for name in names)}
 
 
 def _check_owner(found: os.stat_result) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import threading
@@ -10,7 +11,8 @@ import pytest
 
 from lb.net import privileged_files
 from lb.net.files import read_file
-from lb.service.file_opener import named_files, serve
+from lb.service.file_opener import SECRET_KEYS, named_files, serve
+from lb.tools.schema.document import schema
 
 CONFIG = """
 [admin]
@@ -21,7 +23,11 @@ certificates = [{ certificate = "/etc/a.pem", key = "keys/a.pem" }]
 strategy = { name = "consistent-hash", key = "source-ip" }
 servers_file = "list"
 proxy = { user = "ann", password_file = "password" }
+[users.staff]
+file = "htpasswd"
 """
+OPENED_OTHERWISE = {"servers_file"}
+"""Files that change without a reload: the balancer's user must be able to read them."""
 
 
 @pytest.fixture
@@ -81,8 +87,21 @@ def test_a_file_that_is_not_there_is_told_as_such(opener, monkeypatch, tmp_path)
 
 
 def test_the_names_are_those_of_the_keys_for_files(config, tmp_path):
-    names = {"lb.toml", "token", "keys/a.pem", "source-ip", "password"}
+    names = {"lb.toml", "token", "keys/a.pem", "source-ip", "password", "htpasswd"}
     assert named_files(config) == {*(tmp_path / name for name in names), *{config.parent / "/etc/a.pem"}}
+
+
+def keys_of(shape):
+    """Yield the names of all properties in a schema."""
+    if isinstance(shape, dict):
+        yield from shape.get("properties", {})
+    for each in shape.values() if isinstance(shape, dict) else shape if isinstance(shape, list) else ():
+        yield from keys_of(each)
+
+
+def test_each_key_that_ends_like_a_files_name_is_one_of_them():
+    named = {key for key in keys_of(json.loads(json.dumps(schema()))) if key.endswith("_file")}
+    assert named - OPENED_OTHERWISE == {*SECRET_KEYS}
 
 
 def test_a_configuration_that_others_may_change_is_not_believed(config, tmp_path):
