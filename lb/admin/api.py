@@ -9,10 +9,9 @@ from importlib.resources import files
 import attrs
 import trio
 
-from lb import __version__
 from lb.admin.caches import caches_of, purge_of
 from lb.admin.explanation import Explainer
-from lb.admin.exposition import ClusterFigures, ServerFigures, Values, exposition
+from lb.admin.exposition import exposition
 from lb.admin.feed import Feed
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, json_response
 from lb.admin.playback import page_policy, stream_urls
@@ -20,7 +19,8 @@ from lb.admin.process import Process
 from lb.admin.recent_requests import RecentRequests
 from lb.admin.routes import Routes
 from lb.admin.status import announce_status, status
-from lb.admin.streams import figures_of, streams_of, viewers
+from lb.admin.streams import figures_of, streams_of
+from lb.admin.values import values_of
 from lb.config.load import ConfigError
 from lb.control.balancer import Balancer, why_rejected
 from lb.control.overrides import Override, OverrideChange
@@ -118,42 +118,9 @@ class AdminRoutes:
         return AdminResponse((await _encoded(document)).encode(), "application/json")
 
     async def metrics(self, _request: AdminRequest) -> AdminResponse:
-        balancer = self._balancer
-        stats, media = await figures_of(self._balancer)
-        servers = []
-        async for pool, backend in in_turns(
-            [(p, b) for p in balancer.shown_pools.values() for b in p.backends.values()]
-        ):
-            up, weight = backend.health.serving, backend.spec.effective_weight
-            servers.append(ServerFigures(pool.name, backend.name, up, backend.state, backend.active, weight))
-        values = Values(
-            version=__version__,
-            figures=stats.figures,
-            handshakes_waiting=stats.handshakes_waiting,
-            kept_connections=stats.kept_connections,
-            caches=stats.caches,
-            media=media,
-            viewers=viewers(balancer.config.media, stats, media),
-            active={name: balancer.data_plane.active(name) for name in balancer.bound},
-            servers=tuple(servers),
-            checks=dict(balancer.checks),
-            late_checks=balancer.late_checks,
-            reloads=dict(self._process.feed.reloads),
-            discovery_failures=dict(balancer.discovery_failures),
-            announced=self._process.announcer.standing,
-            log_lines_dropped=self._process.feed.lines_dropped,
-            cluster=self._cluster_figures(),
-        )
+        values = await values_of(self._process)
         lines = [line async for line in in_turns(exposition(values))]
         return AdminResponse("".join(lines).encode(), "text/plain; version=0.0.4; charset=utf-8")
-
-    def _cluster_figures(self) -> ClusterFigures | None:
-        membership = self._process.cluster.membership
-        if membership is None:
-            return None
-        nodes = membership.nodes.values()
-        ready = sum(node.ready for node in nodes)
-        return ClusterFigures(len(nodes), ready, not membership.trouble, dict(membership.overrides.said))
 
     async def caches(self, _request: AdminRequest) -> AdminResponse:
         stats = await self._balancer.data_plane.stats()

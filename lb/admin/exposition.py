@@ -51,6 +51,10 @@ class Values:
     version: str
     figures: Counters
     handshakes_waiting: int
+    descriptors_used: float
+    """Share of those for connections, 0 to 1."""
+    certificates: Mapping[str, float]
+    """When each ends, in seconds of Unix time, by file."""
     kept_connections: Mapping[str, int]
     """Per pool."""
     caches: Mapping[str, CacheFigures]
@@ -60,6 +64,8 @@ class Values:
     """Per stream; none = 0."""
     active: Mapping[str, int]
     """Open connections per listener."""
+    pool_servers: Mapping[str, Mapping[str, int]]
+    """Number of servers per pool and state."""
     servers: tuple[ServerFigures, ...]
     checks: Mapping[str, int]
     """Count per result."""
@@ -98,6 +104,7 @@ def exposition(values: Values) -> Iterator[str]:
     yield from _gauge("lb_http_kept_connections", "Idle connections to servers, kept for further requests.", kept)
     yield from _caches(values.caches)
     yield from _media(values.media, values.viewers)
+    yield from _pool_servers(values.pool_servers)
     yield from _servers(values.servers)
     yield from _process(values)
     if values.cluster is not None:
@@ -167,6 +174,8 @@ def _media(media: MediaSnapshot, viewers: Mapping[str, int]) -> Iterator[str]:
     figures = media.figures
     streams = [(_labels(stream=name), each) for name, each in figures.streams.items()]
     yield from _gauge("lb_media_publishers", "Publishers of live streams.", _by("app", media.publishers))
+    live = {name: each.live for name, each in media.streams.items()}
+    yield from _gauge("lb_media_live", "1 while somebody publishes the stream, else 0.", _by("stream", live))
     watching = {name: viewers.get(name, 0) for name in media.streams}
     yield from _gauge("lb_media_viewers", "Addresses that read a stream's playlists.", _by("stream", watching))
     received = ((labels, each.bytes_in) for labels, each in streams)
@@ -204,6 +213,13 @@ def _histogram(
     yield _line(f"{name}_sum", labels, seconds)
 
 
+def _pool_servers(pools: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    counts = (
+        (_labels(pool=pool, state=state), count) for pool, states in pools.items() for state, count in states.items()
+    )
+    yield from _gauge("lb_pool_servers", "Servers of the pool in this state.", counts)
+
+
 def _servers(servers: Iterable[ServerFigures]) -> Iterator[str]:
     places: list[tuple[str, ServerFigures]] = []
     yield from _head("lb_server_up", "gauge", "1 if the health state allows traffic, else 0.")
@@ -236,6 +252,10 @@ def _process(values: Values) -> Iterator[str]:
     yield from _counter("lb_splicer_edges_total", "Ready sockets in these batches.", [("", edges)])
     waiting = values.handshakes_waiting
     yield from _gauge("lb_handshakes_waiting", "Steps of TLS handshakes that wait for the CPU.", [("", waiting)])
+    used = "Share of the file descriptors for connections that is in use, in the process with the fewest left."
+    yield from _gauge("lb_descriptors_used_ratio", used, [("", values.descriptors_used)])
+    ends = _by("file", values.certificates)
+    yield from _gauge("lb_certificate_end_timestamp_seconds", "When the certificate ends: 00:00 UTC of that day.", ends)
 
 
 def _cluster(cluster: ClusterFigures) -> Iterator[str]:
@@ -269,7 +289,7 @@ def _line(name: str, labels: str, value: float) -> str:
     return f"{name}{{{labels}}} {float(value)!r}\n" if labels else f"{name} {float(value)!r}\n"
 
 
-def _by(label: str, values: Mapping[str, int]) -> Iterator[Sample]:
+def _by(label: str, values: Mapping[str, float]) -> Iterator[Sample]:
     return ((_labels(**{label: key}), value) for key, value in values.items())
 
 

@@ -257,6 +257,7 @@ class LocalDataPlane:
         stats.figures.add(self._figures)
         stats.figures.batches, stats.figures.edges = self._splicer.batches, self._splicer.edges
         stats.handshakes_waiting = self._splicer.costly_waiting
+        stats.descriptors_used = self.descriptors.used / self.descriptors.limit
         stats.kept_connections = dict(self._context.kept_connections())
         stats.caches = self._context.caches.figures() if self._context.caches is not None else {}
         stats.watched = self._watchers.seen()

@@ -193,6 +193,8 @@ class StatsSnapshot:
     """Acquired leases, by pool and server."""
     handshakes_waiting: int = 0
     """Steps of TLS handshakes that wait for the CPU."""
+    descriptors_used: float = 0.0
+    """Share of the descriptors for connections that is in use, 0 to 1; of several processes the largest."""
     kept_connections: dict[str, int] = attrs.field(factory=dict)
     """Idle connections to servers that are kept for further requests, by pool."""
     caches: dict[str, CacheFigures] = attrs.field(factory=dict)
@@ -203,10 +205,13 @@ class StatsSnapshot:
     def totals(self) -> StatsSnapshot:
         """Return what remains of a process that has ended: its counters, and nothing that it had at that moment."""
         caches = {zone: figures.totals() for zone, figures in self.caches.items()}
-        return attrs.evolve(self, handshakes_waiting=0, kept_connections={}, caches=caches, watched={})
+        return attrs.evolve(
+            self, handshakes_waiting=0, descriptors_used=0.0, kept_connections={}, caches=caches, watched={}
+        )
 
     def add(self, other: StatsSnapshot) -> None:
         self.handshakes_waiting += other.handshakes_waiting
+        self.descriptors_used = max(self.descriptors_used, other.descriptors_used)
         _add(self.kept_connections, other.kept_connections)
         self.figures.add(other.figures)
         _add(self.accepted, other.accepted)

@@ -15,7 +15,10 @@ from lb.model import PoolSpec, Server, ServerSpec
 from lb.model.address import SocketAddress
 from lb.model.timing import Timing
 
-__all__ = ["Backend", "NewBackend", "new_backend"]
+__all__ = ["Backend", "BackendState", "NewBackend", "new_backend"]
+
+BackendState: TypeAlias = Literal["up", "down", "ejected", "draining", "checking"]
+"""A server's state in the admin API."""
 
 CHECK_HISTORY = 60
 """Check results kept for the dashboard: two minutes at the default interval."""
@@ -107,7 +110,7 @@ class Backend(Server):
         return self.health.serving and self.open_to_new
 
     @property
-    def state(self) -> Literal["up", "down", "ejected", "draining", "checking"]:
+    def state(self) -> BackendState:
         """The state in the admin API. A server drains if it leaves, at weight 0, or if its agent check says so."""
         if self.leaving or (self.closed and self.health.serving):
             return "draining"

@@ -1,0 +1,90 @@
+"""What ``/metrics`` exposes, gathered at one moment from all parts of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import get_args
+
+from lb import __version__
+from lb.admin.exposition import ClusterFigures, ServerFigures, Values
+from lb.admin.process import Process
+from lb.admin.streams import figures_of, viewers
+from lb.model import CertificateSpec, Config
+from lb.net.cooperate import in_turns
+from lb.pools.backend import BackendState
+from lb.pools.pool import Pool
+
+__all__ = ["values_of"]
+
+
+async def values_of(process: Process) -> Values:
+    """Return all values."""
+    balancer = process.balancer
+    stats, media = await figures_of(balancer)
+    pools = dict(balancer.shown_pools)
+    servers = await _servers(pools.values())
+    return Values(
+        version=__version__,
+        figures=stats.figures,
+        handshakes_waiting=stats.handshakes_waiting,
+        descriptors_used=stats.descriptors_used,
+        certificates=_certificate_ends(balancer.written),
+        kept_connections=stats.kept_connections,
+        caches=stats.caches,
+        media=media,
+        viewers=viewers(balancer.config.media, stats, media),
+        active={name: balancer.data_plane.active(name) for name in balancer.bound},
+        pool_servers=_by_state(pools, servers),
+        servers=servers,
+        checks=dict(balancer.checks),
+        late_checks=balancer.late_checks,
+        reloads=dict(process.feed.reloads),
+        discovery_failures=dict(balancer.discovery_failures),
+        announced=process.announcer.standing,
+        log_lines_dropped=process.feed.lines_dropped,
+        cluster=_cluster(process),
+    )
+
+
+async def _servers(pools: Iterable[Pool]) -> tuple[ServerFigures, ...]:
+    found = []
+    async for pool, backend in in_turns([(each, backend) for each in pools for backend in each.backends.values()]):
+        up, weight = backend.health.serving, backend.spec.effective_weight
+        found.append(ServerFigures(pool.name, backend.name, up, backend.state, backend.active, weight))
+    return tuple(found)
+
+
+def _by_state(pools: Iterable[str], servers: Iterable[ServerFigures]) -> dict[str, dict[str, int]]:
+    """Count servers by pool and state. Each pool has each state, so that rules see a 0."""
+    counts = {pool: dict.fromkeys(get_args(BackendState), 0) for pool in pools}
+    for server in servers:
+        counts[server.pool][server.state] += 1
+    return counts
+
+
+def _certificate_ends(config: Config) -> dict[str, float]:
+    """Return when each certificate ends, by file: of several with the same path the first."""
+    ends: dict[str, float] = {}
+    for certificate in _certificates(config):
+        end = datetime.fromisoformat(certificate.until).replace(tzinfo=UTC).timestamp()
+        ends[certificate.chain.path] = min(end, ends.get(certificate.chain.path, end))
+    return ends
+
+
+def _certificates(config: Config) -> Iterator[CertificateSpec]:
+    for listener in config.listeners.values():
+        if listener.tls is not None:
+            yield from listener.tls.certificates
+    for pool in config.pools.values():
+        if pool.tls is not None and pool.tls.certificate is not None:
+            yield pool.tls.certificate
+
+
+def _cluster(process: Process) -> ClusterFigures | None:
+    membership = process.cluster.membership
+    if membership is None:
+        return None
+    nodes = membership.nodes.values()
+    ready = sum(node.ready for node in nodes)
+    return ClusterFigures(len(nodes), ready, not membership.trouble, dict(membership.overrides.said))
