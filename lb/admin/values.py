@@ -15,7 +15,7 @@ from lb.net.cooperate import in_turns
 from lb.pools.backend import BackendState
 from lb.pools.pool import Pool
 
-__all__ = ["values_of"]
+__all__ = ["certificate_ends", "values_of"]
 
 
 async def values_of(process: Process) -> Values:
@@ -29,7 +29,7 @@ async def values_of(process: Process) -> Values:
         figures=stats.figures,
         handshakes_waiting=stats.handshakes_waiting,
         descriptors_used=stats.descriptors_used,
-        certificates=_certificate_ends(balancer.written),
+        certificates=certificate_ends(balancer.written),
         kept_connections=stats.kept_connections,
         caches=stats.caches,
         media=media,
@@ -63,7 +63,7 @@ def _by_state(pools: Iterable[str], servers: Iterable[ServerFigures]) -> dict[st
     return counts
 
 
-def _certificate_ends(config: Config) -> dict[str, float]:
+def certificate_ends(config: Config) -> dict[str, float]:
     """Return when each certificate ends, by file: of several with the same path the first."""
     ends: dict[str, float] = {}
     for certificate in _certificates(config):

@@ -193,14 +193,14 @@ class StatsSnapshot:
     """Acquired leases, by pool and server."""
     handshakes_waiting: int = 0
     """Steps of TLS handshakes that wait for the CPU."""
-    descriptors_used: float = 0.0
-    """Share of the descriptors for connections that is in use, 0 to 1; of several processes the largest."""
     kept_connections: dict[str, int] = attrs.field(factory=dict)
     """Idle connections to servers that are kept for further requests, by pool."""
     caches: dict[str, CacheFigures] = attrs.field(factory=dict)
     """By zone; those that a route uses."""
     watched: WatchedStreams = attrs.field(factory=dict)
     """Who watches live streams: :func:`lb.dataplane.viewers.viewers_of` counts them."""
+    descriptors_used: float = 0.0
+    """Share of the descriptors for connections that is in use, 0 to 1; of several processes the largest."""
 
     def totals(self) -> StatsSnapshot:
         """Return what remains of a process that has ended: its counters, and nothing that it had at that moment."""

@@ -214,3 +214,9 @@ def test_what_a_process_had_at_a_moment_ends_with_it():
 def test_kept_connections_of_processes_add_up():
     total = StatsSnapshot.sum([StatsSnapshot(kept_connections={"p": 1}), StatsSnapshot(kept_connections={"p": 2})])
     assert total.kept_connections == {"p": 3}
+
+
+def test_of_the_descriptors_the_process_with_the_fewest_left_counts_while_it_lives():
+    busy, calm = StatsSnapshot(descriptors_used=0.9), StatsSnapshot(descriptors_used=0.1)
+    assert StatsSnapshot.sum([calm, busy, calm]).descriptors_used == 0.9
+    assert StatsSnapshot.sum([busy.totals(), calm]).descriptors_used == 0.1
