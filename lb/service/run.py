@@ -67,7 +67,8 @@ def run(path: Path, *, watch: bool = False) -> int:
             if changes_user(config.process):
                 use_opener(start_file_opener(path))
             inherited = _listen(config, predecessor, given, made)
-            (lower_net_admin if config.announce is not None else drop_net_admin)()
+            announces = config.announce is not None or predecessor is not None  # whose addresses may have to go
+            (lower_net_admin if announces else drop_net_admin)()
             announcer.begin(beside_predecessor=predecessor is not None)
         except (OSError, PrivilegesError, AnnounceError) as error:
             return _failed(predecessor, [f"lb: {(isinstance(error, OSError) and error.strerror) or error}"])

@@ -203,6 +203,25 @@ async def test_who_announces_addresses_keeps_one_capability(home, python):
             assert "203.0.113.5/32" not in machine.addresses("lo")
 
 
+@slow
+@needs_root
+async def test_a_successor_that_announces_nothing_removes_what_its_predecessor_announced(home, python):
+    nowhere = SimpleNamespace(name="s", address="127.0.0.1:1")
+    announce = '[announce]\naddresses = ["203.0.113.5"]\ninterface = "lo"\nrise = "0"'
+    text = config(nowhere, health=None, top=f"{AS_USER}\n{announce}")
+    with machines("user") as [machine]:
+        async with balancer(home, text, through=[python], env=IMPORTS, preexec=machine.enter) as lb:
+            await lb.event("announce.up")
+            lb.config_file.write_text(config(nowhere, health=None, top=AS_USER))
+            pid = (await lb.upgrade())["pid"]
+            assert (await lb.event("announce.down"))["reason"] == "removed"
+            assert "203.0.113.5/32" not in machine.addresses("lo")
+            await lb.event("server.stopped")
+            lb.signal(signal.SIGTERM)
+            await lb.gone(pid)
+            assert machine.local_routes() == set()
+
+
 def new_key(home):
     """Write a certificate, and a key and a token that only root may read. Return a context that trusts the first."""
     authority = trustme.CA()
