@@ -6,16 +6,19 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import get_args
 
+import attrs
+
 from lb import __version__
 from lb.admin.exposition import ClusterFigures, ServerFigures, Values
 from lb.admin.process import Process
 from lb.admin.streams import figures_of, viewers
+from lb.dataplane.stats import ConnectionLabels, Counters
 from lb.model import CertificateSpec, Config
 from lb.net.cooperate import in_turns
 from lb.pools.backend import BackendState
 from lb.pools.pool import Pool
 
-__all__ = ["certificate_ends", "values_of"]
+__all__ = ["certificate_ends", "values_of", "without_servers"]
 
 
 async def values_of(process: Process) -> Values:
@@ -24,9 +27,10 @@ async def values_of(process: Process) -> Values:
     stats, media = await figures_of(balancer)
     pools = dict(balancer.shown_pools)
     servers = await _servers(pools.values())
+    each_server = balancer.config.admin is None or balancer.config.admin.server_metrics
     return Values(
         version=__version__,
-        figures=stats.figures,
+        figures=stats.figures if each_server else await without_servers(stats.figures),
         handshakes_waiting=stats.handshakes_waiting,
         descriptors_used=stats.descriptors_used,
         certificates=certificate_ends(balancer.written),
@@ -36,7 +40,7 @@ async def values_of(process: Process) -> Values:
         viewers=viewers(balancer.config.media, stats, media),
         active={name: balancer.data_plane.active(name) for name in balancer.bound},
         pool_servers=_by_state(pools, servers),
-        servers=servers,
+        servers=servers if each_server else (),
         checks=dict(balancer.checks),
         late_checks=balancer.late_checks,
         reloads=dict(process.feed.reloads),
@@ -53,6 +57,18 @@ async def _servers(pools: Iterable[Pool]) -> tuple[ServerFigures, ...]:
         up, weight = backend.health.serving, backend.spec.effective_weight
         found.append(ServerFigures(pool.name, backend.name, up, backend.state, backend.active, weight))
     return tuple(found)
+
+
+async def without_servers(figures: Counters) -> Counters:
+    """Return the counters with the servers of each pool added up, under an empty name."""
+    connections: dict[ConnectionLabels, int] = {}
+    async for (listener, pool, _, reason), count in in_turns(figures.connections.items()):
+        labels = (listener, pool, "", reason)
+        connections[labels] = connections.get(labels, 0) + count
+    failed: dict[tuple[str, str], int] = {}
+    async for (pool, _), count in in_turns(figures.failed_connects.items()):
+        failed[pool, ""] = failed.get((pool, ""), 0) + count
+    return attrs.evolve(figures, connections=connections, failed_connects=failed)
 
 
 def _by_state(pools: Iterable[str], servers: Iterable[ServerFigures]) -> dict[str, dict[str, int]]:

@@ -146,6 +146,7 @@ def load_admin(path: Path) -> AdminSpec | None:
 ADMIN_KEYS: Mapping[str, Reader[object]] = {
     "socket_mode": file_mode,
     "socket_owner": owner,
+    "server_metrics": boolean,
 }
 
 

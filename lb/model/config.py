@@ -55,6 +55,8 @@ class AdminSpec:
     """Permissions of the file of a unix socket."""
     socket_owner: str = ""
     """Owner of the file of a unix socket: ``user``, ``user:group`` or ``:group``."""
+    server_metrics: bool = True
+    """``/metrics`` has series for each server."""
 
     @property
     def sockets(self) -> ListeningSpec:

@@ -98,6 +98,20 @@ async def test_metrics_count_what_the_log_says(tmp_path):
             assert (await operator.metrics())['lb_reloads_total{result="rejected"}'] == 1
 
 
+async def test_metrics_of_servers_can_be_left_out_and_come_back_with_a_reload(tmp_path):
+    async with backends("a") as servers:
+        text = config(*servers, top=f"{ADMIN}\nserver_metrics = false")
+        async with operated(tmp_path, text) as (lb, operator):
+            await ask(lb.port)
+            await lb.event("connection.closed")
+            metrics = await operator.metrics()
+            assert metrics['lb_connections_total{listener="web",pool="web",reason="eof",server=""}'] == 1
+            assert metrics['lb_pool_servers{pool="web",state="up"}'] == 1
+            assert not [name for name in metrics if 'server="a"' in name]
+            await lb.reload(text.replace("server_metrics = false", ""))
+            assert (await operator.metrics())['lb_server_up{pool="web",server="a"}'] == 1
+
+
 @one_process_or_two
 async def test_metrics_count_checks(tmp_path):
     down = Named("b", f"127.0.0.1:{free_port()}")

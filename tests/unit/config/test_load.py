@@ -191,7 +191,7 @@ def test_every_key_reaches_the_model() -> None:
         pools={"app": app},
         process=ProcessSpec(2, 10, 45, user="balancer", group="network", watch=True),
         log=LogSpec("debug", "json", connections=False),
-        admin=AdminSpec(Address.parse("0.0.0.0:9900"), Secret("a long secret"), 0o660, ":web"),
+        admin=AdminSpec(Address.parse("0.0.0.0:9900"), Secret("a long secret"), 0o660, ":web", server_metrics=False),
         announce=AnnounceSpec(
             tuple(map(ip_interface, ("203.0.113.5", "203.0.113.6", "2001:db8::5", "198.51.100.0/24"))), "dummy0", 2.0
         ),
