@@ -13,7 +13,7 @@ from lb.cluster.node_state import NodeState, what_differs
 from lb.cluster.shared_overrides import SharedOverrides
 from lb.cluster.utc_now import utc_now
 from lb.control.balancer import Balancer
-from lb.control.overrides import OverrideChange
+from lb.control.overrides import OverrideChange, Overrides
 from lb.control.readiness import without_server
 from lb.events import Fault, Sink
 from lb.model import ClusterSpec
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster"]
 
+NOTHING: Overrides = {}
 REJOIN = 1.0
 """Seconds until the cluster is joined again after a bug."""
 
@@ -64,20 +65,23 @@ class Cluster:
             self.membership.serve()
         elif spec is not None and handed is not None:
             same = handed.get("prefix") == spec.etcd.prefix and handed.get("node") == spec.node
-            shared = SharedOverrides.from_json(handed["overrides"]) if same else SharedOverrides()
-            self._join(spec, shared, handed["lease"] if same else 0)
+            if same:
+                shared = SharedOverrides.from_json(handed["overrides"])
+                self._join(spec, shared, self._balancer.overrides, handed["lease"])
+            else:
+                self._join(spec, SharedOverrides())
 
     async def follow(self, spec: ClusterSpec | None) -> None:
         """Be a member of the cluster of another configuration, after a reload."""
         membership = self.membership
         if spec == (membership.spec if membership is not None else None):
             return
+        before = self._balancer.overrides
         await self.end()
-        if spec is not None:
-            shared = SharedOverrides()
-            if membership is not None and membership.spec.etcd.prefix == spec.etcd.prefix:
-                shared = membership.overrides.shared
-            self._join(spec, shared)
+        if spec is not None and membership is not None and membership.spec.etcd.prefix == spec.etcd.prefix:
+            self._join(spec, membership.overrides.shared, before)
+        elif spec is not None:
+            self._join(spec, SharedOverrides())
 
     async def end(self) -> None:
         """Leave the cluster. Waits for etcd a second at most."""
@@ -131,7 +135,10 @@ class Cluster:
 
     # Tasks
 
-    def _join(self, spec: ClusterSpec, shared: SharedOverrides, lease: int = 0) -> Membership:
+    def _join(
+        self, spec: ClusterSpec, shared: SharedOverrides, before: Overrides = NOTHING, lease: int = 0
+    ) -> Membership:
+        """Be a member from now on. ``before`` are the overrides of when this node was one: see ``say_what_holds``."""
         from lb.cluster.check_claims import CheckClaims  # noqa: PLC0415 - few balancers are nodes of a cluster
         from lb.cluster.membership import Membership  # noqa: PLC0415
 
@@ -139,7 +146,7 @@ class Cluster:
         self.membership = membership = Membership(
             spec, self._balancer, self._sink, self._own_state, shared, lease, parts
         )
-        membership.overrides.say_what_holds()
+        membership.overrides.say_what_holds(before)
         if self._serving:
             membership.serve()
         self._scope, self._ended = trio.CancelScope(), trio.Event()
@@ -157,7 +164,7 @@ class Cluster:
         if self.membership is membership and membership.ends_lease:
             await trio.sleep(REJOIN)
             if self.membership is membership:
-                self._join(membership.spec, membership.overrides.shared)
+                self._join(membership.spec, membership.overrides.shared, self._balancer.overrides)
 
     def _own_state(self) -> NodeState:
         balancer = self._balancer

@@ -11,7 +11,7 @@ from lb.cluster.part import BadKeys, PartKeys
 from lb.cluster.said_override import SaidOverride, override_key, server_of_key
 from lb.cluster.shared_overrides import KnownOverride, SharedOverrides, UntoldOverride
 from lb.control.balancer import Balancer
-from lb.control.overrides import Override, OverrideChange, ServerPlace
+from lb.control.overrides import Override, OverrideChange, Overrides, ServerPlace
 from lb.etcd.errors import EtcdError
 from lb.etcd.messages import Comparison, KeyValue, PrefixEvent, Put, RangeRequest
 from lb.net.cooperate import in_turns
@@ -77,15 +77,19 @@ class OverrideExchange:
             self.shared.no_longer_awaited(place)
         return failure if place in self.shared.untold else ()
 
-    def say_what_holds(self) -> None:
-        """Say what holds at this node and was not said to the cluster: overrides from before it was a member."""
+    def say_what_holds(self, before: Overrides) -> None:
+        """Say what was changed at this node while it was no member, and apply what was heard by then.
+
+        ``before`` are the overrides of when it was one. Where they hold still, the cluster may know better.
+        """
         held, known = self._balancer.overrides, self.shared.all()
-        for place in {**held, **known}:
+        for place in {**held, **before}:
             override = held.get(place, Override())
-            if known.get(place, Override()) != override:
+            if override not in (before.get(place, Override()), known.get(place, Override())):
                 change: OverrideChange = {"drained": override.drained, "weight": override.weight}
                 self.shared.say(place, change, self._node, self._at(), awaited=False)
         self._untold.set()
+        self._heard.set()
 
     # What etcd says
 

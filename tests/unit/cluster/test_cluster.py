@@ -9,6 +9,7 @@ import trio
 
 from lb.cluster import membership
 from lb.cluster.cluster import REJOIN, Cluster
+from lb.cluster.said_override import SaidOverride
 from lb.control.overrides import Override
 from lb.control.sharing import Sharing
 from lb.events import Fault
@@ -96,6 +97,38 @@ async def test_a_successor_has_the_lease_and_what_was_said(runs, nursery, autoju
     assert other.cluster.membership.lease == 0
     for world in (old, new, other):
         await world.cluster.end()
+
+
+async def test_what_was_heard_during_an_upgrade_is_not_taken_back_by_the_successor(runs, nursery, autojump_clock):
+    """While an upgrade is under way, what others say is heard, and not applied."""
+    old, new = World(nursery), World(nursery)
+    await old.cluster.follow(SPEC)
+    said = SaidOverride(Override(drained=True), "lb2", "")
+    old.cluster.membership.overrides.shared.heard(("web", "a"), said, 12)
+    new.cluster.serve(SPEC, old.cluster.as_json())
+    shared = new.cluster.membership.overrides.shared
+    assert not shared.untold
+    assert shared.said(("web", "a")) == said
+    for world in (old, new):
+        await world.cluster.end()
+
+
+async def test_what_was_heard_and_not_applied_is_not_taken_back_by_a_change_of_endpoints(runs, nursery, autojump_clock):
+    world = World(nursery)
+    await world.cluster.follow(SPEC)
+    shared = world.cluster.membership.overrides.shared
+    shared.heard(("web", "a"), SaidOverride(Override(drained=True), "lb2", ""), 12)
+    world.balancer.overrides = {("web", "b"): Override(weight=3)}
+    ending = world.cluster.end
+
+    async def end():
+        await ending()
+        world.balancer.overrides = {("web", "b"): Override(weight=4)}
+
+    world.cluster.end = end
+    await world.cluster.follow(ClusterSpec("edge", "lb1", EtcdSpec(("http://127.0.0.1:2",), SPEC.etcd.prefix)))
+    assert shared.untold.keys() == {("web", "b")}, "what was said here meanwhile is told"
+    await world.cluster.end()
 
 
 async def test_a_predecessor_that_knows_no_clusters_hands_nothing(runs, nursery, autojump_clock):

@@ -193,6 +193,6 @@ async def test_what_no_node_has_written_is_said_once_and_changes_nothing(world, 
 
 async def test_overrides_from_before_the_membership_are_told(world, autojump_clock):
     world.balancer.overrides = {A: Override(weight=5)}
-    world.exchange.say_what_holds()
+    world.exchange.say_what_holds({})
     await trio.sleep(0.1)
     assert world.stored() == Override(weight=5)
