@@ -66,7 +66,7 @@ def _settings(environment, directory):
 
 def _hard(which):
     hard = resource.getrlimit(which)[1]
-    return 100_000 if hard == resource.RLIM_INFINITY else hard
+    return 20_000 if hard == resource.RLIM_INFINITY else min(hard, 20_000)
 
 
 @contextmanager
