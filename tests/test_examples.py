@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 from lb.config.load import load
 from tests.support.paths import EXAMPLES
@@ -85,6 +86,20 @@ def test_the_streams_and_the_films_load(tmp_path):
     assert (live.name, live.part, [each.name for each in live.publish]) == ("live", 0.5, ["show"])
     [films] = load(tmp_path / "vod" / "lb.toml").media.vod
     assert (films.name, films.root) == ("films", str(tmp_path / "vod" / "films"))
+
+
+def test_the_example_with_compose_has_a_service_for_each_name_that_is_used():
+    directory = EXAMPLES / "compose"
+    services = yaml.safe_load((directory / "compose.yaml").read_text())["services"]
+    config = load(directory / "lb.toml")
+    assert [server.name for server in config.pools["web"].servers] == ["a:8000", "b:8000", "c:8000"]
+    assert services.keys() == {"lb", "a", "b", "c", "prometheus", "grafana"}
+    assert all(services[each]["read_only"] for each in ("lb", "a", "b", "c"))
+    scraped = yaml.safe_load((directory / "prometheus.yml").read_text())["scrape_configs"][0]
+    assert scraped["static_configs"] == [{"targets": ["lb:9900"]}]
+    for service in services.values():
+        for source, *_ in (each.split(":") for each in service.get("volumes", [])):
+            assert (directory / source).exists(), source
 
 
 def test_none_is_missing():

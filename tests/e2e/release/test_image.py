@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import urllib.request
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.containers import container_settings
 from tests.support.debian_machine import LONG, base, make, need, until
 from tests.support.effort import LONG_FORM
 from tests.support.paths import EXAMPLES
@@ -34,7 +34,7 @@ def image(tmp_path_factory):
     need("buildah", "debootstrap", "podman", "runc")
     directory = tmp_path_factory.mktemp("image")
     with pytest.MonkeyPatch.context() as environment:
-        _settings(environment, directory)
+        container_settings(environment, directory)
         archive = base("binutils", "ca-certificates", "python3-venv")
         run("podman", "import", str(archive), "localhost/trio-lb-base:test")
         make("image", directory, "BASE=localhost/trio-lb-base:test")
@@ -43,30 +43,6 @@ def image(tmp_path_factory):
         loaded = run("podman", "load", "--input", str(saved))
         yield loaded.split("Loaded image: ")[1].strip()
         run("podman", "rmi", "--all", "--force")
-
-
-def _settings(environment, directory):
-    """Images of its own, and containers that need no systemd and no more rights than this process has."""
-    limits = [
-        f'"{name}=1024:{_hard(which)}"'
-        for name, which in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC))
-    ]
-    settings = directory / "containers.conf"
-    settings.write_text(
-        f'[containers]\ndefault_ulimits = [{", ".join(limits)}]\n[engine]\nruntime = "runc"\nevents_logger = "file"\n'
-    )
-    storage = directory / "storage.conf"
-    storage.write_text(
-        f'[storage]\ndriver = "overlay"\ngraphroot = "{directory}/images"\nrunroot = "{directory}/run"\n'
-    )
-    environment.setenv("CONTAINERS_CONF", str(settings))
-    environment.setenv("CONTAINERS_STORAGE_CONF", str(storage))
-    environment.setenv("BUILDAH_ISOLATION", "chroot")
-
-
-def _hard(which):
-    hard = resource.getrlimit(which)[1]
-    return 20_000 if hard == resource.RLIM_INFINITY else min(hard, 20_000)
 
 
 @contextmanager
