@@ -304,6 +304,17 @@ def _cookies_of_one_node(written: Written) -> Iterator[Complaint]:
             yield Complaint(path, "other balancers do not know its cookies: give all of them the same 'secret_file'")
 
 
+def _last_sets_in_one_file(written: Written) -> Iterator[Complaint]:
+    """Yield pools that keep servers of different prefixes in one file: a start without etcd finds those of one."""
+    first: dict[str, PoolSpec] = {}
+    for pool in written.config.pools.values():
+        if pool.etcd is not None and pool.etcd.file:
+            other = first.setdefault(pool.etcd.file, pool)
+            if other.etcd is not None and other.etcd.etcd.prefix != pool.etcd.etcd.prefix:
+                path = join(written.pool(pool.name, "etcd"), "file")
+                yield Complaint(path, f"the pool {other.name!r} has this file already")
+
+
 def _own_listeners(written: Written) -> Iterator[Complaint]:
     """Yield servers that are listeners of the same configuration."""
     binds: defaultdict[str | int, list[tuple[str, Address]]] = defaultdict(list)
@@ -415,6 +426,7 @@ CHECKS: tuple[Callable[[Written], Iterator[Complaint]], ...] = (
     _overlapping_binds,
     _announced,
     _cookies_of_one_node,
+    _last_sets_in_one_file,
     _own_listeners,
     _streams_in_circles,
     _certificates,

@@ -338,3 +338,13 @@ def test_sticky_cookies_that_other_balancers_do_not_know(tmp_path):
         (found,) = lines(several + web + sticky)
         assert found.startswith(f"pools.p.sticky: {why}")
     assert lines(web + sticky) == []
+
+
+def test_two_pools_that_keep_servers_of_etcd_in_one_file():
+    def etcd(pool, prefix):
+        return f'[pools.{pool}.etcd]\nendpoints = ["http://10.0.0.1:1"]\nprefix = "/{prefix}/"\nfile = "last.json"\n'
+
+    listeners = '[listeners]\na = { bind = ":1", pool = "one" }\nb = { bind = ":2", pool = "two" }\n'
+    (line,) = lines(listeners + etcd("one", "x") + etcd("two", "y"))
+    assert line.startswith("pools.two.etcd.file: the pool 'one' has this file already")
+    assert lines(listeners + etcd("one", "x") + etcd("two", "x")) == []
