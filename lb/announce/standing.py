@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_interface
 from typing import Any, TypeAlias, TypeVar
 
@@ -85,10 +85,11 @@ class Standing:
             self.places = tuple(each for each in self.places if each != place)
 
     def end(self) -> None:
-        """Remove everything."""
-        self.change((), None)
-        for address in self.routes:
-            remove_local_route(address)
+        """Remove everything. What cannot be removed keeps nothing else from it; the first such error is raised then."""
+        errors = [error for place in self.places if (error := _error_of(_remove, place))]
+        errors += [error for address in self.routes if (error := _error_of(remove_local_route, address))]
+        if errors:
+            raise errors[0]
 
     def as_json(self) -> dict[str, object]:
         """Return what a successor takes over."""
@@ -108,6 +109,14 @@ def _addresses(spec: AnnounceSpec | None) -> tuple[InterfaceAddress, ...]:
 
 def _without(some: Collection[T], others: Collection[T]) -> list[T]:
     return [each for each in some if each not in others]
+
+
+def _error_of(function: Callable[[T], object], argument: T) -> OSError | None:
+    try:
+        function(argument)
+    except OSError as error:
+        return error
+    return None
 
 
 def _remove(place: InterfacePlace) -> bool:

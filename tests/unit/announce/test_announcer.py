@@ -157,6 +157,25 @@ def test_what_the_kernel_refuses_at_the_start_is_one_line(kernel):
     assert kernel.routes == set()
 
 
+async def test_at_the_end_one_that_cannot_be_removed_keeps_no_other(kernel, nursery, autojump_clock, monkeypatch):
+    world = World(spec(ONE, TWO, rise="0"))
+    world.announcer.begin(beside_predecessor=False)
+    nursery.start_soon(world.announcer.run)
+    world.check(True)
+    await trio.sleep(1)
+    remove = standing.remove_address
+
+    def refused(address, index):
+        if str(address) == ONE:
+            raise OSError(errno.ENOBUFS, "no buffer space available")
+        return remove(address, index)
+
+    monkeypatch.setattr(standing, "remove_address", refused)
+    with pytest.raises(OSError, match="no buffer space available"):
+        world.announcer.close()
+    assert (kernel.addresses, kernel.routes) == ({ONE}, set())
+
+
 async def test_beside_a_predecessor_nothing_is_touched_before_it_has_left(kernel, nursery, autojump_clock):
     kernel.addresses, kernel.routes = {ONE}, {ONE}
     world = World(spec(TWO, rise="0"))
