@@ -190,7 +190,8 @@ async def test_who_asks_all_the_time_is_served_until_the_drain_closes(tmp_path, 
             await load.sessions(50)
             lb.signal(signal.SIGTERM)
             assert await lb.exit_code() == 0
-        assert not [why for _, why in load.failures if "ConnectionRefusedError" not in why]
+        # refused; or reset while it connected, as the listening socket was closed in that moment (decision 0011)
+        assert not [why for _, why in load.failures if "all attempts to connect" not in why]
         assert {record["reason"] for record in lb.of("http.request")} == {"ok"}
 
 
