@@ -76,7 +76,7 @@ def tunnelled(running: Running, scale: Scale) -> Sample:
     cpu = running.cpu()
     work = loads.requests(running.ports.web, scale.seconds, running.client)
     cpu = running.cpu() - cpu
-    return Sample((cpu / max(work.count, 1) * 1e6, work.count / work.seconds), work.problems)
+    return Sample((work.cost(cpu * 1e6), work.count / work.seconds), work.problems)
 
 
 def tunnels(running: Running, scale: Scale) -> Sample:
@@ -158,7 +158,7 @@ def _wrk(
         missing = lines + work.count - running.log_lines(lines + work.count)
         problems += (f"{missing} log lines are missing",) if missing > 0 else ()
     cpu = running.cpu() - cpu
-    return (cpu / max(work.count, 1) * 1e6 if cpu else None, work.count / work.seconds), problems
+    return (work.cost(cpu * 1e6), work.count / work.seconds), problems
 
 
 def _transfer(running: Running, transfer: Callable[[], loads.Work], unit: int) -> Sample:
@@ -167,7 +167,7 @@ def _transfer(running: Running, transfer: Callable[[], loads.Work], unit: int) -
     work = transfer()
     cpu = running.cpu() - cpu
     rate = work.count / work.seconds / 1e6
-    return Sample((cpu / max(work.count, 1) * unit * 1e3 if cpu else None, rate), work.problems)
+    return Sample((work.cost(cpu * unit * 1e3), rate), work.problems)
 
 
 def downloads(running: Running, scale: Scale, *, path: str) -> Sample:

@@ -35,12 +35,12 @@ class Connection:
 
     def serve(self) -> bool:
         """Take what has come. Return False at the end."""
-        data = self._sock.recv(65_536)
         try:
+            data = self._sock.recv(65_536)
             self._core.feed(data, time.monotonic())
-        except Http2Error:
+            self._flush()
+        except (OSError, Http2Error):  # a balancer that ends resets what it has kept
             return False
-        self._flush()
         return bool(data)
 
     def _flush(self) -> None:

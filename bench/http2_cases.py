@@ -59,7 +59,7 @@ def _calls(running: Running, scale: Scale) -> Sample:
 
 
 def _sample(cpu: float, work: loads.Work) -> Sample:
-    return Sample((cpu / max(work.count, 1) * 1e6, work.count / work.seconds), work.problems)
+    return Sample((work.cost(cpu * 1e6), work.count / work.seconds), work.problems)
 
 
 def _download(running: Running, scale: Scale) -> Sample:
@@ -67,8 +67,7 @@ def _download(running: Running, scale: Scale) -> Sample:
     cpu = running.cpu()
     work = loads.h2load(running.ports.web, "/large", requests=scale.downloads)
     cpu = running.cpu() - cpu
-    count = max(work.count, 1)
-    return Sample((cpu / count * 1e3, count * LARGE / work.seconds / 1e6), work.problems)
+    return Sample((work.cost(cpu * 1e3), work.count * LARGE / work.seconds / 1e6), work.problems)
 
 
 def _idle(running: Running, scale: Scale) -> Sample:

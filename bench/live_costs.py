@@ -68,8 +68,7 @@ def view(running: Running, scale: Scale) -> Sample:
         cpu = running.cpu()
         work = loads.wrk(running.ports.web, "/", scale.seconds, vary=" ".join(("paths", *paths)))
         cpu = running.cpu() - cpu
-    cycles = max(work.count, 1) / len(paths)
-    return Sample((cpu / cycles * 1e6, cycles / work.seconds), work.problems)
+    return Sample((work.cost(cpu * len(paths) * 1e6), work.count / len(paths) / work.seconds), work.problems)
 
 
 def _film(directory: Path) -> Path:

@@ -68,6 +68,10 @@ class Work:
     seconds: float
     problems: tuple[str, ...] = ()
 
+    def cost(self, cpu: float) -> float | None:
+        """Return the part of ``cpu`` that each unit took. None: nothing was done, or there is no balancer."""
+        return cpu / self.count if cpu and self.count else None
+
 
 def wrk(
     port: int, path: str, seconds: int, *, close: bool = False, tls: bool = False, vary: str = "", server: int = 0
