@@ -35,6 +35,7 @@ PURE = (
     "lb.cache.policy",
     "lb.cache.stored_fields",
     "lb.cache.vary",
+    "lb.cluster.json_object",
     "lb.cluster.node_state",
     "lb.cluster.said_override",
     "lb.cluster.shared_overrides",

@@ -10,6 +10,7 @@ from typing import NoReturn
 import trio
 
 from healthcheck.shared_checks import CheckClaim
+from lb.cluster.json_object import json_object
 from lb.cluster.part import PartKeys
 from lb.control.overrides import ServerPlace
 from lb.control.sharing import Sharing
@@ -92,6 +93,6 @@ def _read_key(key: str) -> tuple[str, ServerPlace]:
 
 def _read(content: bytes) -> CheckClaim | None:
     try:
-        return CheckClaim.from_json(json.loads(content))
+        return CheckClaim.from_json(json_object(content))
     except ValueError:
         return None

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from lb.cluster.json_object import json_object
+
 __all__ = ["NodeNameError", "NodeState", "what_differs"]
 
 
@@ -32,9 +34,7 @@ class NodeState:
     @classmethod
     def decoded(cls, content: bytes) -> NodeState:
         """Read what :meth:`encoded` has written. Unknown keys are ignored. Raises ValueError."""
-        read = json.loads(content)
-        if not isinstance(read, dict):
-            raise ValueError("must be a JSON object")  # noqa: TRY004 - a value of the wrong type is an invalid value here
+        read = json_object(content)
         ready, texts = read.get("ready"), {key: read.get(key) for key in ("version", "config", "started")}
         wrong = [key for key, text in texts.items() if not isinstance(text, str)]
         if wrong or not isinstance(ready, bool):

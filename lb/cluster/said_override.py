@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from lb.cluster.json_object import json_object
 from lb.control.overrides import Override, ServerPlace
 from lb.model.values import boolean, name, text, whole_number
 
@@ -32,10 +33,7 @@ class SaidOverride:
     @classmethod
     def decoded(cls, content: bytes) -> SaidOverride:
         """Read what :meth:`encoded` has written. Unknown keys are ignored. Raises ValueError."""
-        read = json.loads(content)
-        if not isinstance(read, dict):
-            raise ValueError("must be a JSON object")  # noqa: TRY004 - a value of the wrong type is an invalid value here
-        return cls.from_json(read)
+        return cls.from_json(json_object(content))
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> SaidOverride:

@@ -105,7 +105,9 @@ async def test_claims_are_heard_with_their_node_and_server(sharing):
     ]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"{}", b'{"up": "yes", "address": "a"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"[]", b"{}", b'{"up": "yes", "address": "a"}', pytest.param(b"[" * 100_000, id="deep")]
+)
 async def test_what_cannot_be_read_is_no_claim(sharing, content):
     claims = CheckClaims(sharing)
     await claims.snapshot({"lb2/web/a": KeyValue(b"x", content), "": KeyValue(b"x", value(UP))})

@@ -434,6 +434,7 @@ def test_what_is_written_is_read(said):
     [
         (b"", "Expecting value"),
         (b"[1]", "must be a JSON object"),
+        pytest.param(b"[" * 100_000, "is nested too deeply", id="deep"),
         (b"{}", "must be true or false, not None"),
         (b'{"drained": 1}', "must be true or false, not 1"),
         (b'{"drained": true, "weight": -1}', "must be 0 or more, not -1"),
