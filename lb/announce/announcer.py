@@ -90,7 +90,7 @@ class Announcer:
 
     async def run(self) -> NoReturn:
         """Follow the readiness of the balancer, which serves from now on."""
-        self._report(self._left_over, (), self._reason())
+        self._report(self._left_over, (), _not_ready(*self._in_the_way()))
         while True:
             change = self._balancer.readiness.next_change
             async with self._acting:
@@ -151,18 +151,17 @@ class Announcer:
     async def _judge(self) -> None:
         if not self._owns:
             return
-        if self._leaving:  # the kernel may have refused to remove them
+        if self.spec is None or self._leaving:  # the kernel may have refused to remove what stood
             await self._have((), STOPPING)
             return
-        pools = self._balancer.shown_pools
-        stands = self._rule.decide(out_of_service(pools), unproven(pools), trio.current_time())
-        await self._have(places_of(self.spec) if stands else (), self._reason())
+        in_the_way = self._in_the_way()
+        stands = self._rule.decide(*in_the_way, trio.current_time())
+        await self._have(places_of(self.spec) if stands else (), _not_ready(*in_the_way))
 
-    def _reason(self) -> str:
-        """Return why the addresses do not stand, if they do not."""
+    def _in_the_way(self) -> tuple[list[str], list[str]]:
+        """Return the pools that are out of service, and those that are unproven."""
         pools = self._balancer.shown_pools
-        names = out_of_service(pools) or unproven(pools)
-        return f"{NOT_READY}: {', '.join(names)}" if names else NOT_READY
+        return out_of_service(pools), unproven(pools)
 
     async def _have(self, places: Collection[InterfacePlace], reason: str) -> None:
         """Have these addresses stand, and no others. Those that still are configured go for this reason."""
@@ -204,6 +203,12 @@ class Announcer:
         """Call what blocks. It is never abandoned: what it sets must be known at the end of the process."""
         with trio.CancelScope(shield=True):
             await self._threads.run(function, *args)
+
+
+def _not_ready(without: Collection[str], untested: Collection[str]) -> str:
+    """Return why the addresses do not stand, if they do not. The arguments are the pools that are in the way."""
+    names = without or untested
+    return f"{NOT_READY}: {', '.join(names)}" if names else NOT_READY
 
 
 def _by_interface(places: Collection[InterfacePlace]) -> list[tuple[str, tuple[str, ...]]]:
