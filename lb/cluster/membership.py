@@ -146,7 +146,7 @@ class Membership:
         told: Collection[str] | None = None
         try:
             while True:
-                nodes = None if self.trouble else self.nodes.keys()
+                nodes = None if self.trouble else {*self._list.found, self.spec.node}
                 if nodes == told:
                     await self._news.wait()
                     self._news = trio.Event()
