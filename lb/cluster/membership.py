@@ -14,7 +14,7 @@ import trio
 
 from lb.cluster.node_list import NODES, NodeList
 from lb.cluster.node_state import NodeNameError, NodeState
-from lb.cluster.override_exchange import OVERRIDES, OverrideExchange
+from lb.cluster.override_exchange import NOT_YET, OVERRIDES, OverrideExchange
 from lb.cluster.part import BadKeys, ClusterPart, PartKeys
 from lb.cluster.registration import Registration
 from lb.cluster.shared_overrides import SharedOverrides
@@ -34,8 +34,6 @@ GOODBYE = 1.0
 """Seconds that the end waits for etcd. A guess: after that the lease runs out by itself."""
 FIRST_SNAPSHOT = 2.0
 """Seconds that a start waits for what etcd has. As for DNS: a dead etcd must not keep the node from serving."""
-
-NOT_YET = ("not joined yet",)
 
 
 class Membership:

@@ -16,7 +16,7 @@ from lb.etcd.errors import EtcdError
 from lb.etcd.messages import Comparison, KeyValue, PrefixEvent, Put, RangeRequest
 from lb.net.cooperate import in_turns
 
-__all__ = ["OVERRIDES", "OverrideExchange"]
+__all__ = ["NOT_YET", "OVERRIDES", "OverrideExchange"]
 
 OVERRIDES = "overrides/"
 """Where their keys are, relative to the cluster's prefix."""
@@ -26,6 +26,8 @@ TXN_TIMEOUT = 2.0
 """Seconds that an endpoint has for a transaction before the next one is asked. A guess."""
 TELL_AGAIN = 1.0
 """Seconds until etcd is asked again after a failure, unless something else is said before."""
+NOT_YET = ("not joined yet",)
+"""Why nothing can be told before etcd has answered for the first time."""
 
 
 class OverrideExchange:
@@ -41,7 +43,7 @@ class OverrideExchange:
         self._node = node
         self._at = at
         self._bad_keys = bad_keys
-        self._errors: tuple[str, ...] = ("not joined yet",)  # why nothing can be told now
+        self._errors: tuple[str, ...] = NOT_YET  # why nothing can be told now
         self._failure: tuple[str, ...] = ()  # of the last attempt to tell
         self._told = trio.Event()  # set and replaced after each attempt
         self._untold = trio.Event()
