@@ -111,10 +111,12 @@ class SharedChecks:
         None is a check without a verdict: the claim is withdrawn, as this node cannot tell. Advice of an agent is for
         each node to hear, so such a server's checks are not shared.
         """
-        shareable = result is not None and not result.at_once and result.advice == Advice()
-        self._passed = result.passed if shareable and result is not None else None
         self._alone += 1
-        if self._passed is None or result is None or not self._confirms(result.passed, state):
+        self._passed = None
+        if result is None or result.at_once or result.advice != Advice():
+            return result
+        self._passed = result.passed
+        if not self._confirms(result.passed, state):
             return result
         if result.passed:
             return attrs.evolve(result, at_once=True)
