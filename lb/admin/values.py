@@ -25,7 +25,7 @@ async def values_of(process: Process) -> Values:
     """Return all values."""
     balancer = process.balancer
     stats, media = await figures_of(balancer)
-    pools = dict(balancer.shown_pools)
+    pools = balancer.shown_pools
     servers = await _servers(pools.values())
     each_server = balancer.config.admin is None or balancer.config.admin.server_metrics
     return Values(
