@@ -98,23 +98,16 @@ class Explainer:
         except ValueError as error:
             raise HttpError(400, f"source: {error}") from error
         question = ExplainQuestion(listener, client, query.get("name", [""])[0], query.get("without", []))
-        if "target" in query:
-            return await self._judged(question, AskedTarget(query["target"][0], query.get("user", [None])[0]))
-        if "url" not in query:
-            return question
-        asked = AskedRequest(query["url"][0], query.get("method", ["GET"])[0], tuple(query.get("header", ())))
         try:
-            pools = {name: pool.spec for name, pool in self._balancer.pools.items()}
-            return routed(question, asked, pools, self._balancer.secret)
+            if "target" in query:
+                return await judged(question, AskedTarget(query["target"][0], query.get("user", [None])[0]))
+            if "url" in query:
+                asked = AskedRequest(query["url"][0], query.get("method", ["GET"])[0], tuple(query.get("header", ())))
+                pools = {name: pool.spec for name, pool in self._balancer.pools.items()}
+                return routed(question, asked, pools, self._balancer.secret)
         except ValueError as error:
             raise HttpError(400, str(error)) from error
-
-    async def _judged(self, question: ExplainQuestion, asked: AskedTarget) -> ExplainQuestion:
-        """Judge a target, whose name is looked up. Raises HttpError and LookupError."""
-        try:
-            return await judged(question, asked)
-        except ValueError as error:
-            raise HttpError(400, str(error)) from error
+        return question
 
     def _work(self, question: ExplainQuestion) -> Generator[None, None, JsonObject]:
         name = pool_name(question)
