@@ -16,7 +16,7 @@ from lb.model.config_hash import config_hash
 from lb.model.printable import printable
 from lb.net.files import read_file_or_pipe
 
-__all__ = ["ctl", "diff_cluster"]
+__all__ = ["ctl", "diff_cluster", "show_explanation"]
 
 
 def ctl(options: argparse.Namespace) -> int:
@@ -144,6 +144,11 @@ def _explain(client: AdminClient, options: argparse.Namespace) -> int:
         user=options.user,
         stream=options.stream,
     )
+    return show_explanation(answer, options)
+
+
+def show_explanation(answer: Mapping[str, Any], options: argparse.Namespace) -> int:
+    """Print the answer of ``lb explain``. Returns the exit code: 1 if nothing would answer a request."""
     if options.json:
         _print_json(answer)
     else:

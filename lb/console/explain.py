@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import attrs
 import trio
 
 from lb.config.load import ConfigError, load
-from lb.console import tables
 from lb.console.config_file import UsageError, config_file
-from lb.console.ctl import ctl
-from lb.console.endpoint import BAD_USAGE, FAILED, OK, print_errors
+from lb.console.ctl import ctl, show_explanation
+from lb.console.endpoint import BAD_USAGE, OK, print_errors
 from lb.discovery.sources import with_servers_files
 from lb.events import Event, Fault
 from lb.explain.explanation import ExplainQuestion, client_of_text, explanation, judged, listener_of, pool_name, routed
@@ -42,11 +40,7 @@ def explain_command(options: argparse.Namespace) -> int:
         return print_errors(BAD_USAGE, *error.errors)
     except (ValueError, LookupError) as error:
         return print_errors(BAD_USAGE, f"lb: {error}")
-    if options.json:
-        print(json.dumps(answer, indent=2))
-    else:
-        tables.show(tables.stream_table(answer) if options.stream else tables.explanation_table(answer))
-    return OK if answer.get("served", True) else FAILED
+    return show_explanation(answer, options)
 
 
 def _complete(options: argparse.Namespace) -> None:
