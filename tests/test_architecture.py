@@ -45,6 +45,7 @@ PURE = (
     "lb.console.top_picture",
     "lb.console.top_caches",
     "lb.console.top_requests",
+    "lb.console.top_rows",
     "lb.console.top_streams",
     "lb.console.top_view",
     "lb.control.overrides",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lb.console.top_caches import MOST_CACHES, cache_lines
+from lb.console.top_caches import cache_lines
+from lb.console.top_rows import MOST_ROWS
 
 CACHE = {
     "memory": {"objects": 2, "bytes": 1_500_000, "max_bytes": 64_000_000},
@@ -29,8 +30,8 @@ def test_what_a_cache_does_not_have_is_not_shown_as_a_figure(missing, absent):
 
 
 def test_many_caches_leave_the_servers_their_room_and_are_said_to_be_there():
-    lines = cache_lines({str(number): CACHE for number in range(MOST_CACHES + 2)})
-    assert len(lines) == MOST_CACHES
+    lines = cache_lines({str(number): CACHE for number in range(MOST_ROWS + 2)})
+    assert len(lines) == MOST_ROWS
     assert lines[-1].plain.endswith("and 2 more: lb ctl cache")
     assert cache_lines({}) == []
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lb.console.top_streams import MOST_ROWS, stream_rows
+from lb.console.top_rows import MOST_ROWS
+from lb.console.top_streams import stream_rows
 
 STREAM = {"live": True, "client": "10.0.0.9:5555", "bitrate": 3_100_000, "viewers": 1_200}
 
