@@ -182,8 +182,8 @@ class Membership:
         """Hand all keys to the parts."""
         found: dict[str, dict[str, KeyValue]] = {}
         async for key, entry in in_turns(entries.items()):
-            part, _, rest = key[len(self._prefix) :].decode(errors="replace").partition("/")
-            found.setdefault(f"{part}/", {})[rest] = entry
+            below, rest = self._split(key)
+            found.setdefault(below, {})[rest] = entry
         self._list.snapshot(found.get(NODES, {}))
         await self.overrides.snapshot(found.get(OVERRIDES, {}))
         for each in self._parts:
@@ -193,15 +193,20 @@ class Membership:
     async def changed(self, events: Sequence[PrefixEvent]) -> None:
         """Hand changes to the parts."""
         async for event in in_turns(events):
-            part, _, rest = event.entry.key[len(self._prefix) :].decode(errors="replace").partition("/")
-            if f"{part}/" == NODES:
+            below, rest = self._split(event.entry.key)
+            if below == NODES:
                 self._list.changed(rest, event)
                 self._news.set()
-            elif f"{part}/" == OVERRIDES:
+            elif below == OVERRIDES:
                 self.overrides.changed(rest, event)
             for each in self._parts:
-                if each.below == f"{part}/":
+                if each.below == below:
                     await each.changed(rest, event)
+
+    def _split(self, key: bytes) -> tuple[str, str]:
+        """Return where the keys of its part are, relative to the cluster's prefix, and the rest of a key."""
+        part, _, rest = key[len(self._prefix) :].decode(errors="replace").partition("/")
+        return f"{part}/", rest
 
     def followed(self) -> None:
         """etcd answers."""
