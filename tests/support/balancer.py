@@ -188,6 +188,17 @@ async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None, thro
         )
     else:
         process = await start_lb(*command, stderr=subprocess.PIPE, env=env)
+    async with followed(process, config_file) as running:
+        yield running
+    assert faults or not running.of("fault"), f"the balancer reported a bug of its own: {running.of('fault')[0]}"
+    assert not running.other_lines, "the log holds more than events"
+    ids = [event["id"] for event in running.of("connection.closed")]
+    assert running.successors or len(ids) == len(set(ids)), "a connection has more than one record"
+
+
+@asynccontextmanager
+async def followed(process, config_file):
+    """Read the log of a balancer that starts until the end of the block, which kills it."""
     running = RunningBalancer(process, config_file)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(running.read_log)
@@ -200,10 +211,6 @@ async def balancer(tmp_path, text, *, faults=False, env=None, preexec=None, thro
                 if process.returncode is None:
                     process.kill()
                 await running.exit_code()
-    assert faults or not running.of("fault"), f"the balancer reported a bug of its own: {running.of('fault')[0]}"
-    assert not running.other_lines, "the log holds more than events"
-    ids = [event["id"] for event in running.of("connection.closed")]
-    assert running.successors or len(ids) == len(set(ids)), "a connection has more than one record"
 
 
 async def exec_lb(*arguments, through=(), env=None, **options):

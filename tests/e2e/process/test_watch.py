@@ -6,7 +6,7 @@ import os
 import pty
 import shutil
 import subprocess
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from lb.net.files import note_reads
 from lb.service.config_watch import UNCHANGED_FOR
 from tests.e2e.process.test_privileges import AS_USER, as_root, ask_tls, home, needs_root, new_key, python
 from tests.e2e.traffic.test_real_peers import program
-from tests.support.balancer import LB, PATIENCE, RunningBalancer, ask, balancer, config
+from tests.support.balancer import LB, PATIENCE, ask, balancer, config, exec_lb, followed
 from tests.support.effort import DEEP
 from tests.support.paths import ROOT
 from tests.support.servers import serving
@@ -231,7 +231,8 @@ async def test_after_an_upgrade_the_successor_watches_alone(tmp_path):
     file = tmp_path / "lb.toml"
     async with serving() as server:
         file.write_text(config(server))
-        async with running("--watch", "--config", file) as lb, trio.open_nursery() as nursery:
+        process = await exec_lb("--watch", "--config", file, stderr=subprocess.PIPE)
+        async with followed(process, file) as lb, trio.open_nursery() as nursery:
             held = await trio.open_tcp_stream("127.0.0.1", lb.port)  # the predecessor lives on
             nursery.start_soon(aclose_at_end, held)
             assert (await lb.upgrade())["event"] == "upgrade.done"
@@ -245,25 +246,6 @@ async def test_after_an_upgrade_the_successor_watches_alone(tmp_path):
 async def aclose_at_end(stream):
     async with stream:
         await trio.sleep_forever()
-
-
-@asynccontextmanager
-async def running(*command):
-    """Run ``lb`` with these arguments, the last of which is its configuration."""
-    process = await trio.lowlevel.open_process(
-        [LB, *command], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ}
-    )
-    lb = RunningBalancer(process, command[-1])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(lb.read_log)
-        try:
-            await lb.event("server.started")
-            yield lb
-        finally:
-            with trio.CancelScope(shield=True):
-                lb.kill_successors()
-                process.kill()
-                await lb.exit_code()
 
 
 @needs_root
