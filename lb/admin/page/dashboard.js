@@ -41,6 +41,13 @@ function set(element, text) {
 function mark(element, name, value) {
   if (element.dataset[name] !== value) element.dataset[name] = value;
 }
+function removeGone(rows, wanted) {
+  for (const [name, row] of rows) {
+    if (wanted.has(name)) continue;
+    row.remove();
+    rows.delete(name);
+  }
+}
 
 // Requests
 
@@ -235,11 +242,7 @@ function showStreams({ streams: found, stream_urls: urls, media }) {
   const silent = media.live === false;
   $("#streams").hidden = !wanted.size && !silent && !stopPlaying;
   $("#streams .silent").hidden = !silent;
-  for (const [name, row] of streams) {
-    if (wanted.has(name)) continue;
-    row.remove();
-    streams.delete(name);
-  }
+  removeGone(streams, wanted);
   for (const [name, stream] of wanted) {
     if (!streams.has(name)) streams.set(name, newStream(name));
     const row = streams.get(name);
@@ -318,11 +321,7 @@ function newPool(name) {
   return section;
 }
 function showServers(pool, section, rows, servers) {
-  for (const [name, row] of rows) {
-    if (servers.has(name)) continue;
-    row.remove();
-    rows.delete(name);
-  }
+  removeGone(rows, servers);
   for (const [name, server] of servers) {
     if (!rows.has(name)) {
       rows.set(name, newServer(pool, name));
