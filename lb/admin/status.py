@@ -110,14 +110,13 @@ async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
 
 def _sources(balancer: Balancer, pool: Pool) -> list[dict[str, object]]:
     """Return where servers of a pool are looked for, and what was found."""
-    now = trio.current_time()
     return [
         {
             "source": key.text,
             "servers": len(known.servers),
             "from": known.origin or "none",
             "error": known.error or None,
-            "since": utc_text(time.time() - (now - known.since)),
+            "since": _utc_at(known.since),
         }
         for key, known in balancer.sources(pool.spec).items()
     ]
@@ -158,9 +157,14 @@ def _server(backend: Backend, total: int, override: Override | None, checked_by:
         "total": total,
         "failed_connects": backend.failed_connects,
         "max_connections": backend.spec.max_connections,
-        "last_change": utc_text(time.time() - (trio.current_time() - backend.since)),
+        "last_change": _utc_at(backend.since),
         "last_check": None if check is None else {"ok": check.passed, "detail": check.detail, "ms": round(check.ms, 3)},
         "history": [1 if passed else 0 for passed in backend.history],
         "override": None if override is None else attrs.asdict(override),
         **({} if checked_by is None else {"checked_by": checked_by}),
     }
+
+
+def _utc_at(moment: float) -> str:
+    """Format a reading of trio's clock."""
+    return utc_text(time.time() - (trio.current_time() - moment))
