@@ -37,10 +37,21 @@ class ServedTrack:
     indexed: IndexedTrack
     zero: Fraction
     _zero_tick: int = attrs.field(init=False)
+    end: int = attrs.field(init=False)
+    """The number after that of the last sample. What the edit list ends before is not served."""
 
     @_zero_tick.default
     def _(self) -> int:
         return round(self.zero * self.format.timescale)
+
+    @end.default
+    def _after_the_last(self) -> int:
+        stored = self.indexed.stored
+        count = stored.table.count
+        if stored.end is not None:
+            while count > 1 and stored.table.pts(count - 1) + stored.shift >= stored.end:
+                count -= 1
+        return count
 
     @property
     def format(self) -> TrackFormat:
@@ -72,16 +83,6 @@ class ServedTrack:
     def first_audio_sample(self) -> int:
         """The number of the first sample of audio that is served."""
         return self.indexed.stored.table.first_at(self.tick(-_PRIMING))
-
-    @property
-    def end(self) -> int:
-        """The number after that of the last sample. What the edit list ends before is not served."""
-        stored = self.indexed.stored
-        count = stored.table.count
-        if stored.end is not None:
-            while count > 1 and stored.table.pts(count - 1) + stored.shift >= stored.end:
-                count -= 1
-        return count
 
     @property
     def frame(self) -> int:
