@@ -76,6 +76,9 @@ class Dial(abc.ABC):
     def start(self, owner: DialOwner) -> None:
         """Refuse what can be refused, then connect."""
         self._owner = owner
+        self._judge_and_connect()
+
+    def _judge_and_connect(self) -> None:
         refused = self._reachable.refusal(self.target, tunnel=True)
         if refused is not None:
             self._fail(refused)
@@ -133,11 +136,7 @@ class DirectDial(Dial):
             self._race_for(found)
             return
         self._wires, self._reachable = wires, wires.reachable  # another configuration judges it
-        refused = self._reachable.refusal(self.target, tunnel=True)
-        if refused is None:
-            self._connect()
-        else:
-            self._fail(refused)
+        self._judge_and_connect()
 
     def _race_for(self, found: Addresses | ForwardFailure) -> None:
         if isinstance(found, ForwardFailure):
