@@ -18,9 +18,9 @@ from lb.media.rtmp.connection import RtmpConnection
 from lb.media.rtmp.errors import ProtocolError
 from lb.media.rtmp.handshake import RtmpClientHandshake
 from lb.media.rtmp.media_reader import MediaEvent, MediaReader
-from lb.media.rtmp.media_writer import write_config, write_frame, write_metadata
 from lb.media.rtmp.message import RtmpMessage
-from lb.media.rtmp.tracks import RtmpCodec, RtmpFrame, RtmpTrack, StreamMetadata, TrackConfig
+from lb.media.rtmp.sending import SendingSession
+from lb.media.rtmp.tracks import RtmpFrame
 from lb.model.rtmp_address import RtmpAddress
 
 __all__ = ["ClientEvent", "RtmpClientSession", "StreamDenied", "StreamFinished", "StreamStarted"]
@@ -69,8 +69,10 @@ class StreamFinished:
 ClientEvent: TypeAlias = StreamStarted | StreamDenied | StreamFinished | MediaEvent | ProtocolError
 
 
-class RtmpClientSession:
+class RtmpClientSession(SendingSession):
     """``noise``: random bytes for the handshake, ``NOISE_BYTES`` of them."""
+
+    publishes = True
 
     def __init__(self, address: RtmpAddress, purpose: Literal["publish", "play"], noise: bytes, now: float) -> None:
         self.deadline = now + _START_PATIENCE
@@ -78,17 +80,10 @@ class RtmpClientSession:
         self._address = address
         self._purpose = purpose
         self._handshake = RtmpClientHandshake(noise)
-        self._connection = RtmpConnection(self._handshake)
+        super().__init__(RtmpConnection(self._handshake))
         self._connection.send_bytes(self._handshake.opening())
         self._asked = self._started = self._ended = False
-        self._stream = 0
         self._media = MediaReader()
-        self._codecs: dict[RtmpTrack, RtmpCodec] = {}
-        self._sent_until = 0
-
-    def outgoing(self) -> bytes:
-        """Return what is to be sent to the server since the last call."""
-        return self._connection.outgoing()
 
     def receive(self, data: bytes, now: float) -> list[ClientEvent]:
         """Take bytes from the server. A ProtocolError is the last event, as is the end of the stream."""
@@ -123,22 +118,6 @@ class RtmpClientSession:
                 self._connection.send_command(0, "FCUnpublish", 0, None, self._address.name)
             self._connection.send_command(0, "deleteStream", 0, None, self._stream)
         self._finish()
-
-    def send_metadata(self, metadata: StreamMetadata) -> None:
-        """Publish metadata."""
-        self._connection.send(write_metadata(metadata, self._stream, publishing=True))
-
-    def send_config(self, config: TrackConfig) -> None:
-        """Publish the configuration of a track, before the frames that need it."""
-        self._codecs[config.track] = config.codec
-        message = write_config(config, self._sent_until, self._stream)
-        if message is not None:
-            self._connection.send(message)
-
-    def send_frame(self, frame: RtmpFrame) -> None:
-        """Publish a frame. Its track's configuration was sent."""
-        self._sent_until = frame.dts
-        self._connection.send(write_frame(frame, self._codecs[frame.track], self._stream))
 
     def _connect(self) -> None:
         """Name the application, once the handshake is done."""

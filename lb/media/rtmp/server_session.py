@@ -25,9 +25,9 @@ from lb.media.rtmp.connection import RtmpConnection, UserControl
 from lb.media.rtmp.errors import ProtocolError
 from lb.media.rtmp.handshake import RtmpServerHandshake
 from lb.media.rtmp.media_reader import MediaEvent, MediaReader
-from lb.media.rtmp.media_writer import write_config, write_frame, write_metadata
+from lb.media.rtmp.sending import SendingSession
 from lb.media.rtmp.stream_name import read_application, read_stream_name
-from lb.media.rtmp.tracks import RtmpCodec, RtmpFrame, RtmpTrack, StreamMetadata, TrackConfig
+from lb.media.rtmp.tracks import RtmpFrame
 
 __all__ = ["Connected", "PlayRequested", "PublishRequested", "RtmpServerSession", "ServerEvent", "StreamEnded"]
 
@@ -90,21 +90,19 @@ class _State(enum.Enum):
 _ASKED = {_State.ASKED_TO_PUBLISH, _State.ASKED_TO_PLAY}
 
 
-class RtmpServerSession:
+class RtmpServerSession(SendingSession):
     """``noise``: random bytes for the handshake, ``NOISE_BYTES`` of them. ``now``: when the client came."""
 
+    publishes = False
+
     def __init__(self, noise: bytes, now: float) -> None:
+        super().__init__(RtmpConnection(RtmpServerHandshake(noise)))
         self.deadline = now + _REQUEST_PATIENCE
         """When to call ``expired``; infinite while nothing is awaited from the client."""
-        self._connection = RtmpConnection(RtmpServerHandshake(noise))
         self._state = _State.NEW
         self._app = ""
         self._streams = 0
-        self._stream = 0
-        """The message stream that is published or played."""
         self._media = MediaReader()
-        self._codecs: dict[RtmpTrack, RtmpCodec] = {}
-        self._sent_until = 0
         self._commands: Mapping[str, Callable[[Command, float], ServerEvent | None]] = {
             "connect": self._connect,
             "createStream": self._create_stream,
@@ -114,10 +112,6 @@ class RtmpServerSession:
             "closeStream": self._leave,
             "FCUnpublish": self._leave,
         }
-
-    def outgoing(self) -> bytes:
-        """Return what is to be sent to the client since the last call."""
-        return self._connection.outgoing()
 
     def receive(self, data: bytes, now: float) -> list[ServerEvent]:
         """Take bytes from the client. A ProtocolError is the last event."""
@@ -173,22 +167,6 @@ class RtmpServerSession:
             self._connection.send_user_control(UserControl.STREAM_END, self._stream)
             self._send_status("NetStream.Play.UnpublishNotify", text)
         self._finish()
-
-    def send_metadata(self, metadata: StreamMetadata) -> None:
-        """Send metadata to a player."""
-        self._connection.send(write_metadata(metadata, self._stream, publishing=False))
-
-    def send_config(self, config: TrackConfig) -> None:
-        """Send the configuration of a track to a player, before the frames that need it."""
-        self._codecs[config.track] = config.codec
-        message = write_config(config, self._sent_until, self._stream)
-        if message is not None:
-            self._connection.send(message)
-
-    def send_frame(self, frame: RtmpFrame) -> None:
-        """Send a frame to a player. Its track's configuration was sent."""
-        self._sent_until = frame.dts
-        self._connection.send(write_frame(frame, self._codecs[frame.track], self._stream))
 
     def _read(self, events: list[ServerEvent], now: float) -> None:
         """Act on messages until a request is to be answered first."""
