@@ -11,7 +11,7 @@ from lb.media.hls import HlsAudio, HlsPart, HlsPlaylist, HlsReport, HlsSegment, 
 from lb.media.live_stream import LiveStream
 from lb.media.live_tracks import LiveSegment, LiveTrack
 
-__all__ = ["Member", "frame_rate", "live_master", "live_playlist", "peak_rate", "target_duration"]
+__all__ = ["Member", "average_rate", "frame_rate", "live_master", "live_playlist", "peak_rate", "target_duration"]
 
 SEGMENTS_WITH_PARTS = 2
 """Complete segments whose parts are listed, the newest ones."""
@@ -69,7 +69,7 @@ def _variant(member: Member, kind: Track, heard: Sequence[LiveSegment] | None) -
     return HlsVariant(
         uri=f"{member.prefix}{track.name}.m3u8",
         bandwidth=sum(map(peak_rate, parts)),
-        average=sum(map(_average_rate, parts)),
+        average=sum(round(average_rate(each)) for each in parts),
         codecs=[codec_string(each[-1].format.config) for each in parts],
         width=newest.width,
         height=newest.height,
@@ -82,9 +82,10 @@ def peak_rate(segments: Sequence[LiveSegment]) -> int:
     return round(max([segment.bits_per_second for segment in segments]))
 
 
-def _average_rate(segments: Sequence[LiveSegment]) -> int:
+def average_rate(segments: Sequence[LiveSegment]) -> float:
+    """Return the bits a second of all segments together; 0 without any."""
     seconds = sum([segment.seconds for segment in segments])
-    return round(sum([segment.size for segment in segments]) * 8 / max(seconds, 0.001))
+    return sum([segment.size for segment in segments]) * 8 / max(seconds, 0.001)
 
 
 def frame_rate(segments: Sequence[LiveSegment]) -> float:

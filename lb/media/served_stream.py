@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import trio
 
 from lb.events import Event, StreamJumped, StreamPublished, StreamUnpublished, UnpublishReason
 from lb.media.frames import CodecConfig, MediaError
-from lb.media.live_playlists import target_duration
+from lb.media.live_playlists import average_rate, target_duration
 from lb.media.live_resources import HeldRequest, live_resource
 from lb.media.live_stream import LiveStream
-from lb.media.live_tracks import LiveSegment
 from lb.media.messages import NumbersUsed
 from lb.media.open_segment import NoKeyFrameError
 from lb.media.player import PlayedItem, Player
@@ -105,7 +104,7 @@ class ServedStream:
             client=None if publication is None else str(publication.client),
             since=None if publication is None else publication.began,
             codecs=stream.codecs,
-            bitrate=0 if publication is None else round(sum(map(_bits_per_second, listed))),
+            bitrate=0 if publication is None else round(sum(map(average_rate, listed))),
             segments=max(map(len, listed), default=0),
             latest=max((segments[-1].number for segments in listed if segments), default=None),
             players=len(self.players),
@@ -244,8 +243,3 @@ class LivePublication:
         served.end_plays()
         served.emit(StreamUnpublished(served.name, reason, round(now - self.began, 3), self._bytes))
         self._told_end()
-
-
-def _bits_per_second(segments: Sequence[LiveSegment]) -> float:
-    seconds = sum(segment.seconds for segment in segments)
-    return sum(segment.size for segment in segments) * 8 / seconds if seconds else 0.0
