@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from lb.events import EndedBy, HttpConnectionClosed, Reason, RequestReason
+from lb.events import EndedBy, Reason, RequestReason
 from lb.http.carrier import WITHOUT_LENGTH, ExchangeToServe, Framing
+from lb.http.connection_record import report_connection
 from lb.http.exchange import CarriedExchange, Exchange
 from lb.http.fast_path import begin_fast
 from lb.http.file_flow import PartsFlow
@@ -785,26 +786,7 @@ class ClientConnection(OwnResponses):
 
     def _report(self, ended_by: EndedBy, reason: Reason) -> None:
         """Write the record, if somebody wants it."""
-        context = self._context
-        if not self.frontend.records_connections:
-            return
-        context.sink(
-            HttpConnectionClosed(
-                self.id,
-                self.frontend.name,
-                "",
-                None,
-                self.client,
-                (),
-                None,
-                (context.clock() - self.accepted_at) * 1000,
-                self.received,
-                self.sent,
-                ended_by,
-                reason,
-                self.peer,
-            )
-        )
+        report_connection(self, ended_by, reason)
 
 
 def drain(context: ConnectionContext, frontend: HttpFrontend) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lb.events import EndedBy, HttpConnectionClosed, Reason
+from lb.events import EndedBy, Reason
+from lb.http.connection_record import report_connection
 from lb.http.exchange import Exchange
 from lb.http.fast_path import begin_fast
 from lb.http.frontend import RunningRoute
@@ -467,30 +468,7 @@ class Http2Client(Http2Socket):
             callback()
         frontend.context.closed(self)
         frontend.closed()
-        self._report(ended_by, reason)
-
-    def _report(self, ended_by: EndedBy, reason: Reason) -> None:
-        """Write the record, if somebody wants it."""
-        frontend = self.frontend
-        if not frontend.records_connections:
-            return
-        frontend.context.sink(
-            HttpConnectionClosed(
-                self.id,
-                frontend.name,
-                "",
-                None,
-                self.client,
-                (),
-                None,
-                (self.clock() - self.accepted_at) * 1000,
-                self.received,
-                self.sent,
-                ended_by,
-                reason,
-                self.peer,
-            )
-        )
+        report_connection(self, ended_by, reason)
 
     # As OpenConnection
 
