@@ -15,7 +15,7 @@ from lb.media.known_numbers import MOST_STREAMS
 from lb.media.ladder import Ladder
 from lb.media.live_disk import LiveDisk
 from lb.media.live_resources import clock_response, missing, not_known_yet
-from lb.media.live_stream import LiveSettings, LiveStream
+from lb.media.live_stream import LiveStream
 from lb.media.live_tracks import LiveSegment, SegmentMemory
 from lb.media.messages import NumbersUsed
 from lb.media.player import Player
@@ -95,7 +95,7 @@ class LiveApps:
             if app is None or (publication is not None and not _may_stay(app, name, publication)):
                 served.send_away("removed")
             if app is not None:
-                served.stream.change(LiveSettings.of(app), self._now())
+                served.stream.change(app, self._now())
                 self._disk.apply(app, served.name, served.stream, served.recorder)
                 self._push(app, served)
         self._pulls.configure(self._apps)
@@ -224,7 +224,6 @@ class LiveApps:
         self._note(event)
 
     def _new_stream(self, app: LiveSpec, name: str) -> ServedStream:
-        settings, timeline = LiveSettings.of(app), self._timelines.new(app, name)
         figures, full_name = self._figures, f"{app.name}/{name}"
         of_stream = figures.streams.setdefault(full_name, StreamFigures())
         served = ServedStream(full_name, self._note, self._tell, self._now, of_stream)
@@ -239,7 +238,7 @@ class LiveApps:
 
         recorder = served.recorder = self._disk.recorder(full_name)
         served.stream = LiveStream(
-            name, settings, timeline, self._memory, open_track, changed, recorder.take, segment_done
+            name, app, self._timelines.new(app, name), self._memory, open_track, changed, recorder.take, segment_done
         )
         self._disk.apply(app, full_name, served.stream, recorder)
         self._streams[app.name, name] = served
@@ -335,7 +334,7 @@ class LiveApps:
         self._emit(event)
 
 
-def _kept_after(settings: LiveSettings) -> float:
+def _kept_after(settings: LiveSpec) -> float:
     """Return for how many seconds a stream is shown after its publisher has left."""
     return settings.linger + max(FORGOTTEN_AFTER, settings.dvr)
 

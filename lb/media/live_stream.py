@@ -15,44 +15,13 @@ from lb.media.live_tracks import LiveSegment, LiveTrack, SegmentArchive, Segment
 from lb.media.timeline import SegmentNumbers, SharedTimeline
 from lb.model import LiveSpec
 
-__all__ = ["LivePeriod", "LiveSettings", "LiveStream", "new_timeline"]
+__all__ = ["LivePeriod", "LiveStream", "new_timeline"]
 
 MOST_PERIODS = 64
 _NEVER = -1e18
 
 
-@attrs.frozen
-class LiveSettings:
-    """Of an application of live streams. Times are in seconds."""
-
-    segment: float = 2.0
-    window: int = 6
-    """Segments listed."""
-    keep: int = 12
-    """Segments that can be had, at least those listed."""
-    part: float = 0.0
-    """0: segments have no parts."""
-    linger: float = 60.0
-    """A stream outlives its publisher so long."""
-    max_gop: float = 20.0
-    dvr: float = 0.0
-    """How far back players may go, if the stream has an archive; 0: as far as ``window``."""
-
-    @classmethod
-    def of(cls, app: LiveSpec) -> LiveSettings:
-        """Return those of an application as it is configured."""
-        return cls(app.segment, app.window, app.keep, app.part, app.linger, app.max_gop, app.dvr)
-
-    @property
-    def window_seconds(self) -> float:
-        return max(self.window * self.segment, self.dvr)
-
-    @property
-    def cuts(self) -> CutSettings:
-        return CutSettings(_milliseconds(self.segment), _milliseconds(self.part), _milliseconds(self.max_gop))
-
-
-def new_timeline(settings: LiveSettings, after: int = -1, breaks: int = 0) -> SharedTimeline:
+def new_timeline(settings: LiveSpec, after: int = -1, breaks: int = 0) -> SharedTimeline:
     """Return the timeline of a stream, or of all members of a ladder.
 
     ``after``: numbers up to this were used by a process before this one, which had so many ``breaks``.
@@ -76,7 +45,7 @@ class LiveStream:
     """One stream over all its publishers. Times are in seconds since 1970, by a clock that is never set."""
 
     name: str
-    settings: LiveSettings
+    settings: LiveSpec
     timeline: SharedTimeline
     _memory: SegmentMemory
     _open_track: OpenTrack
@@ -118,12 +87,12 @@ class LiveStream:
         configs = {} if self._run is None else self._run.configs
         return tuple(codec_string(configs[track]) for track in (VIDEO, AUDIO) if track in configs)
 
-    def change(self, settings: LiveSettings, now: float) -> None:
+    def change(self, settings: LiveSpec, now: float) -> None:
         """Apply other settings, from the next cut on."""
         self.settings = settings
         self.timeline.numbers.change(_milliseconds(settings.segment), _milliseconds(now))
         if self._run is not None:
-            self._run.change(settings.cuts)
+            self._run.change(_cuts(settings))
 
     def has_ended(self, now: float) -> bool:
         """Return whether the publisher has been away for so long that the stream is over."""
@@ -137,7 +106,7 @@ class LiveStream:
             self.archive.resume()
         self.timeline.running += 1
         self.run_number = -1
-        self._run = LiveRun(self.timeline, self.settings.cuts, self._open_track, self._last, self._end)
+        self._run = LiveRun(self.timeline, _cuts(self.settings), self._open_track, self._last, self._end)
 
     def configure(self, config: CodecConfig, now: float) -> None:
         """The publisher tells a track's configuration, before its frames. Raises :class:`MediaError`."""
@@ -304,6 +273,10 @@ def _end(segment: LiveSegment) -> float:
 def _start(fragment: LiveFragment) -> float:
     """Return when its segment begins, in seconds since 1970."""
     return fragment.piece.start / fragment.format.timescale
+
+
+def _cuts(settings: LiveSpec) -> CutSettings:
+    return CutSettings(_milliseconds(settings.segment), _milliseconds(settings.part), _milliseconds(settings.max_gop))
 
 
 def _milliseconds(seconds: float) -> int:

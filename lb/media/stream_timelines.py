@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from lb.media.known_numbers import KnownNumbers
-from lb.media.live_stream import LiveSettings, new_timeline
+from lb.media.live_stream import new_timeline
 from lb.media.messages import NumbersUsed
 from lb.media.timeline import SharedTimeline
 from lb.model import LiveSpec
@@ -65,6 +65,6 @@ class StreamTimelines:
         known = [self._used(app.name, name) or self._before.of(f"{app.name}/{name}") for name in names]
         used = [each for each in known if each is not None and each.number >= 0]
         if not used:
-            return new_timeline(LiveSettings.of(app))
+            return new_timeline(app)
         after, breaks = max(each.number for each in used), max(each.breaks for each in used) + 1
-        return new_timeline(LiveSettings.of(app), after, breaks)
+        return new_timeline(app, after, breaks)

@@ -34,7 +34,7 @@ class LiveSpec:
     window: int = 6
     """Segments that are listed."""
     keep: int = 12
-    """Segments that are served."""
+    """Segments that are served, at least those listed."""
     part: float = 0.0
     """Length of the parts of segments for low latency; 0 = none."""
     linger: float = 60.0
@@ -60,6 +60,11 @@ class LiveSpec:
     """The path of recordings below ``directory``, with ``{app}``, ``{name}`` and ``{start}``; empty = none."""
     play: bool = True
     """RTMP players are served, too."""
+
+    @property
+    def window_seconds(self) -> float:
+        """How far back viewers may go."""
+        return max(self.window * self.segment, self.dvr)
 
 
 @attrs.frozen

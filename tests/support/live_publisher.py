@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 
 from lb.media.frames import AUDIO, VIDEO, CodecConfig, TrackFormat
-from lb.media.live_stream import LiveSettings, LiveStream, new_timeline
+from lb.media.live_stream import LiveStream, new_timeline
 from lb.media.live_tracks import SegmentMemory
+from lb.model import LiveSpec
 
 NOW = 1_764_000_000.0
 AVC = CodecConfig("avc1", bytes.fromhex("0164001fffe1"))
@@ -35,7 +36,7 @@ class FakeWriter:
 
 
 def live_stream(name="show", timeline=None, memory=1 << 30, open_track=None, after=-1, **settings):
-    settings = LiveSettings(**settings)
+    settings = LiveSpec("live", **settings)
     memory = memory if isinstance(memory, SegmentMemory) else SegmentMemory(memory)
     timeline = timeline or new_timeline(settings, after)
     return LiveStream(name, settings, timeline, memory, open_track or (lambda config, frame: FakeWriter(config)))

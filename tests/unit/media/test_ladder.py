@@ -8,7 +8,8 @@ import pytest
 
 from lb.media.frames import CodecConfig, TrackFormat
 from lb.media.ladder import Ladder
-from lb.media.live_stream import LiveSettings, new_timeline
+from lb.media.live_stream import new_timeline
+from lb.model import LiveSpec
 from tests.support.live_publisher import NOW, FakeWriter, Publisher, get, live_stream, text
 from tests.support.mpd import read
 
@@ -35,7 +36,7 @@ class Show:
     """An encoder with a publisher for each member."""
 
     def __init__(self, delays=(0.0, 0.1, 0.2), **settings):
-        self.timeline = new_timeline(LiveSettings(**settings))
+        self.timeline = new_timeline(LiveSpec("live", **settings))
         self.streams = {name: live_stream(name, self.timeline, open_track=opener(name), **settings) for name in SIZES}
         self.publishers = {
             name: Publisher(self.streams[name], now=NOW + delay, video=CONFIGS[name], mark=name)
