@@ -46,10 +46,7 @@ class ForwardConnection(ForwardCarrier):
         if self._session is None:
             super().on_readable()
         elif not self._lingering:
-            try:
-                self._session.readable()
-            except OSError:
-                self.lost("client", "reset")
+            self.contained(self._session.readable)
         else:
             self._read_lingering()
 
