@@ -11,14 +11,12 @@ from __future__ import annotations
 import itertools
 import math
 import subprocess
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from functools import partial
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import attrs
 import trio
 
-import tests.support.backend
 from tests.e2e.traffic.test_real_peers import program
 from tests.support.balancer import PATIENCE, balancer, killed_at_end, read_all
 from tests.support.namespaces import lay_cable, lay_link, lay_switch, machines
@@ -125,16 +123,10 @@ class Edge:
     @asynccontextmanager
     async def servers(self):
         """Run the three servers; each has its address as its name."""
-        async with trio.open_nursery() as nursery:
+        async with AsyncExitStack() as stack:
             for address in SERVERS:
-                listening = self.lan.socket()
-                listening.bind((address, PORT))
-                listening.listen(1000)
-                listening.setblocking(False)
-                listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-                nursery.start_soon(trio.serve_listeners, partial(_serve, address), [listener])
+                await stack.enter_async_context(self.lan.serving(address, address, PORT))
             yield
-            nursery.cancel_scope.cancel()
 
     async def connect(self, client, address=None):
         """Open a connection of a client to the service."""
@@ -184,11 +176,6 @@ class Program:
     async def says(self, text, count=1):
         """Wait until it has said this so many times."""
         await until(lambda: self.log.read_text().count(text) >= count)
-
-
-async def _serve(name, stream):
-    with suppress(trio.BrokenResourceError):
-        await tests.support.backend.serve(name, stream)
 
 
 def _nonblocking(sock):

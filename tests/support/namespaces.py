@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import json
 import os
 import socket
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
+import tests.support.backend
 from tests.e2e.traffic.test_real_peers import program
-from tests.support.two_hosts import enter, run
+from tests.support.servers import Named
 
+CLONE_NEWNET = 0x40000000  # setns(2)
 _numbers = itertools.count()
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _enter(namespace):
+    """Move this thread, or a child process before exec, to an open network namespace."""
+    if _libc.setns(namespace.fileno(), CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def run(*arguments, text=None):
+    """Run a command that must succeed."""
+    done = subprocess.run([*map(str, arguments)], check=False, input=text, capture_output=True, text=True)
+    if done.returncode:
+        raise OSError(f"{arguments}: {done.stderr.strip()}")
 
 
 @attrs.frozen
@@ -29,7 +47,7 @@ class Machine:
 
     def enter(self):
         """Enter the machine: for a child process before exec."""
-        enter(self.file)
+        _enter(self.file)
 
     def ip(self, *arguments):
         """Run ``ip`` on this machine."""
@@ -64,7 +82,25 @@ class Machine:
             try:
                 return socket.socket(family, kind)
             finally:
-                enter(home)
+                _enter(home)
+
+    @asynccontextmanager
+    async def serving(self, name, host, port=0):
+        """Run a server (tests/support/backend.py) on this machine. Yield its name and address."""
+        listening = self.socket()
+        listening.bind((host, port))
+        listening.listen(1000)
+        listening.setblocking(False)
+
+        async def serve(stream):
+            with suppress(trio.BrokenResourceError):
+                await tests.support.backend.serve(name, stream)
+
+        async with trio.open_nursery() as nursery:
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+            nursery.start_soon(trio.serve_listeners, serve, [listener])
+            yield Named(name, f"{host}:{listening.getsockname()[1]}")
+            nursery.cancel_scope.cancel()
 
     def plug(self, interface, *addresses, up=True):
         """Set addresses on an interface, and set it up or down."""

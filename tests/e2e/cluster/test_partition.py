@@ -10,7 +10,7 @@ from tests.support.clustered import cluster_node, cluster_table
 from tests.support.effort import LONG_FORM
 from tests.support.etcd import etcd
 from tests.support.servers import Named
-from tests.support.two_hosts import enter, run, two_hosts
+from tests.support.two_hosts import two_hosts
 
 pytestmark = pytest.mark.slow
 BUSY = 3  # seconds that a busy machine may add
@@ -21,15 +21,12 @@ A, B, C = (Named(name, f"127.0.0.1:{port}") for port, name in enumerate("abc", 1
 async def test_both_sides_hold_what_was_said_to_them_and_agree_once_they_meet(tmp_path):
     with two_hosts(links=1) as hosts:
         (link,) = hosts.links
-        near_host, far_host = (host.name.rpartition("/")[2] for host in (hosts.near, hosts.far))
-        for host in (near_host, far_host):
-            run("ip", "-n", host, "link", "set", "lo", "up")
-        async with etcd(host=link.address, through=("ip", "netns", "exec", far_host)) as store:
+        async with etcd(host=link.address, through=("ip", "netns", "exec", hosts.far.namespace)) as store:
             admin = '[admin]\nbind = "unix:admin.sock"'
             text = config(A, B, C, top=f"{admin}\n{cluster_table(store)}", health=None)
             async with (
-                cluster_node(tmp_path, "lb1", text, preexec=hosts.enter_near) as near,
-                cluster_node(tmp_path, "lb2", text, preexec=lambda: enter(hosts.far)) as far,
+                cluster_node(tmp_path, "lb1", text, preexec=hosts.near.enter) as near,
+                cluster_node(tmp_path, "lb2", text, preexec=hosts.far.enter) as far,
             ):
                 await near.until_nodes("lb1", "lb2")
                 assert await near.say("c", "drain") == "told"

@@ -23,7 +23,7 @@ from tests.support.operating import ADMIN, operated
 from tests.support.paths import EXAMPLES
 from tests.support.servers import backends, serving
 from tests.support.tls_peers import authority, certificate
-from tests.support.two_hosts import run, two_hosts
+from tests.support.two_hosts import two_hosts
 
 pytestmark = pytest.mark.slow
 deep = pytest.mark.skipif(not DEEP, reason="waits for timeouts: HYPOTHESIS_PROFILE=deep runs it")
@@ -306,9 +306,7 @@ async def etcd_behind_a_link():
     """An etcd on another host, the link to it, and what runs the balancer on this one."""
     with two_hosts(1) as hosts:
         (link,) = hosts.links
-        for name in (hosts.near.name, hosts.far.name):
-            run("nsenter", f"--net={name}", "ip", "link", "set", "lo", "up")
-        through = ["nsenter", f"--net={hosts.far.name}"]
+        through = ["ip", "netns", "exec", hosts.far.namespace]
         async with etcd(host=link.address, through=through) as store:
             yield store, link, hosts
 
@@ -318,7 +316,7 @@ async def test_a_link_that_is_cut(tmp_path):
     async with etcd_behind_a_link() as (store, link, hosts):
         await store.put("a", "127.0.0.1:1")
         text = found_in(store, top=ADMIN).replace("[pools.web.health]", "[pools.web.health]\ninitial = 'up'")
-        async with balancer(tmp_path, text, preexec=hosts.enter_near) as lb:
+        async with balancer(tmp_path, text, preexec=hosts.near.enter) as lb:
             await store.put("b", "127.0.0.1:2")
             await lb.event("config.applied", added=["web/b"])
             assert not lb.of("discovery.failed")

@@ -9,7 +9,7 @@ import trio
 
 from tests.support.balancer import config, request
 from tests.support.operating import operated
-from tests.support.two_hosts import run, two_hosts
+from tests.support.two_hosts import two_hosts
 
 pytestmark = pytest.mark.slow
 PORTS = 101
@@ -33,8 +33,7 @@ async def use_up_ports(front, lb, stack):
 async def test_without_a_free_port_no_server_goes_down_and_no_session_is_cut(tmp_path, probe):
     front = tmp_path / "front"
     with two_hosts(links=1) as hosts:
-        ports = f"net.ipv4.ip_local_port_range=50000 {50000 + PORTS - 1}"
-        run("ip", "netns", "exec", hosts.links[0].host, "sysctl", "-w", ports)
+        hosts.near.sysctl("net.ipv4.ip_local_port_range", f"50000 {50000 + PORTS - 1}")
         async with hosts.serving("a", hosts.links[0]) as a, contextlib.AsyncExitStack() as stack:
             text = config(
                 a,
@@ -43,7 +42,7 @@ async def test_without_a_free_port_no_server_goes_down_and_no_session_is_cut(tmp
                 health=f"{probe}\n{CHECKS}",
                 top=f'[admin]\nbind = "unix:{tmp_path / "admin"}"',
             )
-            async with operated(tmp_path, text, preexec=hosts.enter_near) as (lb, operator):
+            async with operated(tmp_path, text, preexec=hosts.near.enter) as (lb, operator):
                 sessions = await use_up_ports(front, lb, stack)
                 await operator.until(operator.metrics, lambda metrics: metrics[INCONCLUSIVE] >= 5)
                 for stream in sessions:

@@ -49,7 +49,7 @@ async def set_up(tmp_path, **options):
     with two_hosts() as hosts:
         async with hosts.serving("a", hosts.links[0]) as a, hosts.serving("b", hosts.links[1]) as b:
             text = config(a, b, bind=f"unix:{path}", **options)
-            async with balancer(tmp_path, text, preexec=hosts.enter_near) as lb:
+            async with balancer(tmp_path, text, preexec=hosts.near.enter) as lb:
                 yield Setup(lb, path, hosts.links)
 
 
