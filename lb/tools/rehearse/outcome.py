@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -120,31 +120,29 @@ def _bursts(recorder: Recorder) -> Iterator[Moment]:
 
 def _server_incidents(scenario: Scenario) -> list[Incident]:
     """Return the incidents of servers, without the reaction times."""
-    by_server: dict[str, list[FaultSpec]] = {}
-    for fault_spec in sorted(scenario.fault_specs, key=lambda each: each.at):
-        for name in fault_spec.servers:
-            by_server.setdefault(name, []).append(fault_spec)
-    return sorted(_incidents(by_server), key=lambda incident: incident.at)
+    return _incidents((name, each) for each in scenario.fault_specs for name in each.servers)
 
 
 def _node_incidents(scenario: Scenario) -> list[Incident]:
     """Return the incidents of balancers, without the reaction times."""
-    by_node: dict[str, list[NodeFaultSpec]] = {}
-    for fault_spec in sorted(scenario.node_fault_specs, key=lambda each: each.at):
-        for name in fault_spec.nodes:
-            by_node.setdefault(name, []).append(fault_spec)
-    incidents = sorted(_incidents(by_node), key=lambda incident: incident.at)
+    incidents = _incidents((name, each) for each in scenario.node_fault_specs for name in each.nodes)
     return [attrs.evolve(incident, of_node=True) for incident in incidents]
 
 
-def _incidents(by_name: Mapping[str, Sequence[FaultSpec | NodeFaultSpec]]) -> Iterator[Incident]:
+def _incidents(faults: Iterable[tuple[str, FaultSpec | NodeFaultSpec]]) -> list[Incident]:
+    """Return the incidents of faults, each with the name that it hits: a fault ends when the next one of it begins."""
+    by_name: dict[str, list[FaultSpec | NodeFaultSpec]] = {}
+    for name, fault_spec in sorted(faults, key=lambda fault: fault[1].at):
+        by_name.setdefault(name, []).append(fault_spec)
+    found = []
     for name, specs in by_name.items():
         ends = [*(each.at for each in specs[1:]), math.inf]
         for fault_spec, next_at in zip(specs, ends, strict=True):
             if fault_spec.does == "recover":
                 continue
             ended_at = fault_spec.at if fault_spec.does == "join" else min(fault_spec.at + fault_spec.lasts, next_at)
-            yield Incident(name, fault_spec.does, fault_spec.at, ended_at, math.inf, math.inf)
+            found.append(Incident(name, fault_spec.does, fault_spec.at, ended_at, math.inf, math.inf))
+    return sorted(found, key=lambda incident: incident.at)
 
 
 def _with_reaction_times(incident: Incident, out: Sequence[Period], serving: Sequence[Period]) -> Incident:
