@@ -6,7 +6,6 @@ import json
 import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
 
 import httpx
 import pytest
@@ -19,6 +18,7 @@ from lb.media.rtmp.server_session import PlayRequested, RtmpServerSession
 from tests.e2e.media.test_rtmp_clients import nginx_rtmp
 from tests.e2e.traffic.test_real_peers import program
 from tests.support.balancer import PATIENCE, balancer
+from tests.support.processes import children
 from tests.support.publishing import FilmPublisher, film_frames, live_config, ports, publishing, stream_url
 from tests.support.rtmp_client import asking, rtmp_client
 from tests.support.rtmp_server import output, rtmp_server
@@ -282,8 +282,7 @@ async def test_targets_come_and_go_and_fail_and_the_publisher_stays(tmp_path):
 def stop_nginx(home):
     """Send SIGSTOP to all processes of an nginx."""
     pid = int((home / "pid").read_text())
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for each in (pid, *map(int, children)):
+    for each in (pid, *children(pid)):
         os.kill(each, signal.SIGSTOP)
 
 

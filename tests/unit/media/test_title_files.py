@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
 from lb.media.frames import MediaError
 from lb.media.title_files import is_hidden, open_title_files, stat_media_file
+from tests.support.processes import open_files
 
 
 @pytest.fixture
@@ -25,10 +25,6 @@ def root(tmp_path):
 
 def names(root, path):
     return [file.name for file in open_title_files(str(root), path).files]
-
-
-def descriptors():
-    return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
 def test_a_file_is_a_title(root):
@@ -57,10 +53,10 @@ def test_names_may_be_any_bytes(root):
 
 @pytest.mark.parametrize("path", ["nothing.mp4", "empty", "film.mp4/film.mp4", "x" * 300, "null\0"])
 def test_what_is_not_there_is_not_found(root, path):
-    before = descriptors()
+    before = open_files()
     with pytest.raises(OSError, match="Errno"):
         open_title_files(str(root), path)
-    assert descriptors() == before
+    assert open_files() == before
 
 
 @pytest.mark.parametrize("path", ["../secret.mp4", "ladder/../../secret.mp4", "/etc/passwd"])
@@ -92,13 +88,13 @@ def test_a_link_to_another_film_is_followed(root):
 def test_a_pipe_is_no_film_and_nobody_waits_for_it(root):
     os.mkfifo(root / "pipe.mp4")
     os.mkfifo(root / "ladder" / "pipe.mp4")
-    before = descriptors()
+    before = open_files()
     for path in ("pipe.mp4", "ladder"):
         with pytest.raises(OSError, match="Errno"):
             open_title_files(str(root), path)
     with pytest.raises(OSError, match="Errno"):
         stat_media_file(str(root), "pipe.mp4")
-    assert descriptors() == before
+    assert open_files() == before
 
 
 def test_a_directory_full_of_films_is_no_title(root):
@@ -109,11 +105,11 @@ def test_a_directory_full_of_films_is_no_title(root):
 
 
 def test_files_are_closed_when_nobody_uses_them(root):
-    before = descriptors()
+    before = open_files()
     files = open_title_files(str(root), "ladder")
-    assert len(descriptors() - before) == 2
+    assert len(open_files().keys() - before.keys()) == 2
     del files
-    assert descriptors() == before
+    assert open_files() == before
 
 
 def tag(root, path="film.mp4", segment=6.0):

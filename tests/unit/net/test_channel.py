@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import ExitStack
-from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import example, given
 from lb.net import channel
 from lb.net.channel import Channel, ChannelFullError, encode
 from tests.support.balancer import PATIENCE
+from tests.support.processes import open_files
 
 
 def pair(nursery, stack):
@@ -50,17 +50,13 @@ def test_messages_arrive_whole_in_order_and_with_their_own_descriptors(messages)
                 await ours.all_sent()
                 nursery.cancel_scope.cancel()
 
-    before = open_descriptors()
+    before = open_files()
     trio.run(play)
-    assert open_descriptors() == before
-
-
-def open_descriptors():
-    return len(list(Path("/proc/self/fd").iterdir()))
+    assert open_files() == before
 
 
 async def test_the_end_of_the_other_side_is_no_error_and_forgets_what_was_queued():
-    before = open_descriptors()
+    before = open_files()
     with ExitStack() as stack:
         async with trio.open_nursery() as nursery:
             ours, theirs = pair(nursery, stack)
@@ -74,7 +70,7 @@ async def test_the_end_of_the_other_side_is_no_error_and_forgets_what_was_queued
                 assert await ours.receive() is None
             ours.send(encode("to nobody"), [0])
             nursery.cancel_scope.cancel()
-    assert open_descriptors() == before
+    assert open_files() == before
 
 
 async def test_a_message_that_was_cut_off_is_none():
