@@ -12,7 +12,7 @@ import trio
 
 from lb.media.frames import AUDIO, CODECS
 from lb.media.rtmp.tracks import RtmpFrame, TrackConfig
-from tests.support.balancer import with_workers
+from tests.support.balancer import killed_at_end, with_workers
 from tests.support.paths import DATA
 from tests.support.rtmp_client import rtmp_client
 
@@ -164,10 +164,5 @@ def publish_command(ffmpeg, url, film=FILM, *, again=True):
 async def publishing_by(command):
     """Run a program that publishes, and kill it at the end of the block."""
     process = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    async with killed_at_end(process):
         yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()

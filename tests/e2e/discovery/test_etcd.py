@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from lb.etcd.messages import Deletion, Put
-from tests.support.balancer import PATIENCE, QUICK_CHECKS, ask, balancer, connect, request, with_workers
+from tests.support.balancer import PATIENCE, QUICK_CHECKS, ask, balancer, connect, killed_at_end, request, with_workers
 from tests.support.effort import DEEP
 from tests.support.etcd import PREFIX, etcd
 from tests.support.load import load
@@ -225,15 +225,12 @@ async def test_the_program_of_the_how_to_registers_a_server_until_it_is_stopped(
     async with etcd() as store, serving(name="a") as a, balancer(tmp_path, found_in(store, pool=PATIENT)) as lb:
         command = [sys.executable, EXAMPLES / "register_in_etcd.py", "a", a.address, store.url]
         program = await trio.lowlevel.open_process(command, stdin=subprocess.DEVNULL)
-        try:
+        async with killed_at_end(program):
             await lb.event("config.applied", added=["web/a"])
             assert await ask(lb.port) == b"a\n"
             await store.put("b", a.address)
             program.send_signal(signal.SIGKILL if DEEP else signal.SIGTERM)
             await lb.event("config.applied", removed=["web/a"])
-        finally:
-            program.kill()
-            await program.wait()
 
 
 # What takes timeouts

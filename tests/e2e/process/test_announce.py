@@ -10,7 +10,7 @@ import attrs
 import pytest
 import trio
 
-from tests.support.balancer import LB, PATIENCE, QUICK_CHECKS, balancer, config
+from tests.support.balancer import LB, PATIENCE, QUICK_CHECKS, balancer, config, killed_at_end
 from tests.support.namespaces import machines
 
 ADDRESS = "203.0.113.5/32"
@@ -195,13 +195,9 @@ async def watching(machine):
     async with trio.open_nursery() as nursery:
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
         nursery.start_soon(changes.read, process.stdout)
-        try:
+        async with killed_at_end(process):
             yield changes
-        finally:
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
-            nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 def start(machine, tmp_path, text, **options):
