@@ -9,14 +9,11 @@ import json
 import av
 
 from tests.support.balancer import with_workers
-from tests.support.paths import DATA
+from tests.support.publishing import FILM
 from tests.support.titles import FORMS, film, remuxed
 from tests.support.viewing import viewer
 
 __all__ = ["FILM", "films_config", "packets_of", "refused_reasons", "stored_film", "title", "write_films"]
-
-FILM = DATA / "media" / "avc-aac.mp4"
-"""8 seconds: 20 pictures a second of 96 x 64, some with reordering, a key frame each half second; sound of 16 kHz."""
 
 
 def films_config(root, app='segment = "1s"', *, route="", cache=True, zone="", top="", web=""):

@@ -15,11 +15,10 @@ import pytest
 from lb.media.fragment import open_track
 from lb.media.frames import AUDIO, CODECS, VIDEO
 from lb.media.open_segment import NoKeyFrameError
-from tests.support.live_publisher import NOW, get, live_stream
+from tests.support.live_publisher import FRAME, NOW, get, live_stream
 from tests.support.media_source import FPS, encoded
 from tests.support.mpd import read
-
-FRAME = 1_024 / 48_000
+from tests.support.viewing import packets
 
 
 def source(video, audio, seconds=7):
@@ -62,14 +61,6 @@ def by_dash(stream, now, name):
     (members,) = read(body(stream, "manifest.mpd", now).decode()).periods.values()
     addresses = [members[name].init, *(each.uri for each in members[name].segments)]
     return b"".join(body(stream, address, now) for address in addresses)
-
-
-def packets(data):
-    """Return what a player reads: time of showing in seconds, key, data."""
-    with av.open(io.BytesIO(data)) as container:
-        return [
-            (float(each.pts * each.time_base), each.is_keyframe, bytes(each)) for each in container.demux() if each.size
-        ]
 
 
 @pytest.mark.parametrize("read_by", [by_hls, by_dash])
