@@ -107,9 +107,15 @@ class RunningBalancer:
         return bound
 
     @property
+    def ports(self):
+        """The first port of each listener that has one."""
+        first = {listener: binds[0] for listener, binds in self.binds.items() if binds}
+        return {name: int(bind.rpartition(":")[2]) for name, bind in first.items() if not bind.startswith("unix:")}
+
+    @property
     def port(self):
-        """The first port of the listener ``web``."""
-        return int(self.binds["web"][0].rpartition(":")[2])
+        """That of the listener ``web``."""
+        return self.ports["web"]
 
     def signal(self, number):
         """Send a signal to the process that serves."""

@@ -254,5 +254,5 @@ async def our_side(home, text):
     binds = re.findall(rf'\[listeners\.([^\].]+)\][^\[]*?bind = "{ANY_ADDRESS}:(\d+)"', text)
     text = re.sub(rf'bind = "{ANY_ADDRESS}:\d+"', 'bind = "127.0.0.1:0"', text)
     async with balancer(home, text) as lb, client() as found:
-        ports = {int(port): int(lb.binds[name][0].rpartition(":")[2]) for name, port in binds}
+        ports = {int(port): lb.ports[name] for name, port in binds}
         yield Side(ports, found)

@@ -22,7 +22,6 @@ __all__ = [
     "FilmPublisher",
     "film_frames",
     "live_config",
-    "ports",
     "publish_command",
     "publishing",
     "stream_url",
@@ -50,13 +49,8 @@ def live_config(app="", *, media="", listener="", web="", route="", top=""):
     )
 
 
-def ports(lb):
-    """Return the ports of the listeners, by name."""
-    return {listener: int(binds[0].rpartition(":")[2]) for listener, binds in lb.binds.items() if binds}
-
-
 def stream_url(lb, name="show", *, key=KEY, app="live", listener="rtmp"):
-    return f"rtmp://127.0.0.1:{ports(lb)[listener]}/{app}/{name}" + (f"?key={key}" if key else "")
+    return f"rtmp://127.0.0.1:{lb.ports[listener]}/{app}/{name}" + (f"?key={key}" if key else "")
 
 
 @attrs.frozen

@@ -12,7 +12,6 @@ import trio
 
 from tests.support import mpd
 from tests.support.balancer import PATIENCE
-from tests.support.publishing import ports
 
 __all__ = ["Viewer", "packets", "viewer"]
 
@@ -69,7 +68,7 @@ class Viewer:
 @asynccontextmanager
 async def viewer(lb, name="show", *, route="live"):
     """Yield a viewer of a stream, over connections that it keeps."""
-    base = f"http://127.0.0.1:{ports(lb)['web']}/{route}/{name}"
+    base = f"http://127.0.0.1:{lb.ports['web']}/{route}/{name}"
     async with httpx.AsyncClient(
         timeout=PATIENCE, verify=False
     ) as client:  # nothing is TLS; the list of CAs takes 30 ms

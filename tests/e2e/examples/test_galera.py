@@ -69,7 +69,7 @@ async def test_a_node_that_is_not_synced_gets_no_clients(tmp_path):
         ):
             for name in ("node-1", "node-2"):
                 await lb.event("backend.restored", server=name)
-            front = int(lb.binds["galera"][0].rpartition(":")[2])
+            front = lb.ports["galera"]
             async with await connect(front) as client:
                 assert b"MariaDB" in await client.receive_some()
             await sql(node, "SET GLOBAL wsrep_desync = ON")

@@ -60,7 +60,7 @@ async def test_clients_get_servers_that_are_ready(tmp_path, verified):
         for host in (HOSTS[0], HOSTS[2]):
             ejected = await lb.event("backend.ejected", server=f"{host}:{port}")
             assert ejected["reason"] == "HTTP 500"
-        front = int(lb.binds["apiserver"][0].rpartition(":")[2])
+        front = lb.ports["apiserver"]
         assert {await who_answers(front) for _ in range(3)} == {HOSTS[1]}
         ready.add(HOSTS[0])
         await lb.event("backend.restored", server=f"{HOSTS[0]}:{port}")

@@ -41,7 +41,7 @@ async def test_clients_get_a_broker_that_takes_clients(tmp_path):
         ejected = await lb.event("backend.ejected")
         assert ejected["server"] == f"127.0.0.12:{port}"
         assert ejected["reason"].startswith("step 1 (connect): ")
-        front = int(lb.binds["mqtt"][0].rpartition(":")[2])
+        front = lb.ports["mqtt"]
         async with await connect(front) as client:
             await client.send_all(CONNECT)
             assert await client.receive_some() == ACCEPTED

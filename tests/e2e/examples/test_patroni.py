@@ -65,7 +65,7 @@ async def test_clients_follow_the_primary(tmp_path):
             stack.enter_context(rest_api(cluster, host, api))
             await stack.enter_async_context(serving(name=host, address=(host, port)))
         lb = await stack.enter_async_context(balancer(tmp_path, text))
-        primary, replicas = (int(lb.binds[name][0].rpartition(":")[2]) for name in ("primary", "replicas"))
+        primary, replicas = (lb.ports[name] for name in ("primary", "replicas"))
         await lb.event("backend.restored", pool="replicas", count=2)
         assert await ask(primary) == f"{HOSTS[0]}\n".encode()
         assert {await ask(replicas) for _ in range(4)} <= {f"{host}\n".encode() for host in HOSTS[1:]}

@@ -133,11 +133,10 @@ health = false
 
 async def visit(lb, origin, watching):
     """Send some of all traffic, again and again."""
-    ports = {name: int(binds[0].rpartition(":")[2]) for name, binds in lb.binds.items()}
-    site, proxy = (f"http://127.0.0.1:{ports[name]}" for name in ("www", "proxy"))
+    site, proxy = (f"http://127.0.0.1:{lb.ports[name]}" for name in ("www", "proxy"))
     async with httpx.AsyncClient(timeout=PATIENCE) as client, httpx.AsyncClient(proxy=proxy, timeout=PATIENCE) as out:
         while True:
-            await ask(ports["web"])
+            await ask(lb.ports["web"])
             for path in ("/cached", "/other"):
                 await client.get(site + path)
             await out.get(f"http://{origin.address}/")

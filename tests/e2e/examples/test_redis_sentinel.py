@@ -47,7 +47,7 @@ async def test_clients_follow_the_master(tmp_path):
             balancer(tmp_path, text) as lb,
         ):
             await lb.event("backend.restored", server=f"{FIRST}:{port}")
-            front = ("127.0.0.1", int(lb.binds["redis"][0].rpartition(":")[2]))
+            front = ("127.0.0.1", lb.ports["redis"])
             assert await answer_of(front, b"SET who first") == b"+OK"
             assert not lb.of("backend.restored", server=f"{SECOND}:{port}"), "a replica gets no clients"
             await until_answers((FIRST, sentinels), b"SENTINEL FAILOVER mymaster", b"+OK")

@@ -26,7 +26,7 @@ class Site:
 
     def __init__(self, lb, servers):
         self.servers = servers
-        self._ports = {name: binds[0].rpartition(":")[2] for name, binds in lb.binds.items()}
+        self._ports = lb.ports
         self.client = httpx.AsyncClient(verify=client_context(), timeout=PATIENCE)
 
     async def get(self, path, *, host=SITE, plain=False, **options):

@@ -180,4 +180,4 @@ async def test_a_strategy_that_cannot_use_the_new_list_does_not_leave_the_reload
             verdict = await lb.reload(config((a, "weight = 2"), pool='strategy = "plugin:Unusable"', top=other))
             assert verdict["event"] == "config.applied"
             assert "LookupError: not with these" in (await lb.event("fault"))["exception"]
-            assert await ask(int(lb.binds["other"][0].rpartition(":")[2])) == b"b\n"
+            assert await ask(lb.ports["other"]) == b"b\n"

@@ -14,7 +14,7 @@ import trio
 from tests.support.balancer import PATIENCE
 from tests.support.browser import CHROMIUM, new_page
 from tests.support.operating import ADMIN, operated
-from tests.support.publishing import live_config, ports, publishing
+from tests.support.publishing import live_config, publishing
 from tests.support.servers import free_port
 
 pytestmark = [
@@ -33,7 +33,7 @@ async def browsed(tmp_path, app="", **parts):
     async with operated(tmp_path, live_config(app, **{"top": ADMIN, **parts})) as (lb, _):
         admin = f"http://127.0.0.1:{lb.of('admin.started')[0]['bind'].rpartition(':')[2]}/"
         hosts = "127.0.0.1", "tv.example"
-        allowed = (admin, *(f"http://{host}:{ports(lb)['web']}/" for host in hosts), "data:", "blob:")
+        allowed = (admin, *(f"http://{host}:{lb.ports['web']}/" for host in hosts), "data:", "blob:")
 
         async def browse(visit):
             await trio.to_thread.run_sync(partial(_visit, admin, allowed, visit))
@@ -163,11 +163,11 @@ async def test_the_page_may_connect_to_the_streams_it_can_play_and_nowhere_else(
         async def policy(**headers):
             return (await operator.client.get("/", headers=headers)).headers["content-security-policy"]
 
-        web = ports(lb)["web"]
+        web = lb.ports["web"]
         assert f"connect-src 'self' http://127.0.0.1:{web}; img-src data:; media-src blob:;" in await policy()
         web_bind = '[listeners.web]\nmode = "http"\nbind = "'
         await lb.reload(config.replace(f"{web_bind}127.0.0.1:0", f"{web_bind}:{free_port()}"))
-        port = ports(lb)["web"]
+        port = lb.ports["web"]
         assert f"connect-src 'self' http://localhost:{port};" in await policy(host="localhost:99")
         await lb.reload(f'{ADMIN}\n[listeners.web]\nbind = "127.0.0.1:0"\nservers = ["127.0.0.1:1"]\n')
         assert "connect-src 'self'; img-src data:; base-uri 'none';" in await policy()

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.support.balancer import PATIENCE, balancer, with_workers
-from tests.support.publishing import live_config, ports, publishing
+from tests.support.publishing import live_config, publishing
 from tests.support.viewing import viewer
 
 pytestmark = pytest.mark.slow
@@ -116,7 +116,7 @@ async def test_a_list_is_never_older_than_it_says(tmp_path):
 async def test_a_browser_may_ask_whether_a_player_of_another_site_may_ask(tmp_path):
     async with balancer(tmp_path, live_config()) as lb, httpx.AsyncClient(timeout=PATIENCE) as web:
         asking = {"Origin": "https://example.com", "Access-Control-Request-Method": "GET"}
-        url = f"http://127.0.0.1:{ports(lb)['web']}/live/show/master.m3u8"
+        url = f"http://127.0.0.1:{lb.ports['web']}/live/show/master.m3u8"
         answer = await web.options(url, headers={**asking, "Access-Control-Request-Headers": "cmcd-request"})
         assert answer.status_code == 204
         assert answer.headers["access-control-allow-origin"] == answer.headers["access-control-allow-headers"] == "*"

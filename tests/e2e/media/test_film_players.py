@@ -12,7 +12,6 @@ from tests.e2e.traffic.test_real_peers import program
 from tests.support.balancer import PATIENCE, balancer
 from tests.support.films import films_config, stored_film, title, write_films, write_ladder
 from tests.support.node_packages import HLS_PARSER, node_package
-from tests.support.publishing import ports
 from tests.support.web_players import web_players, write_page
 
 pytestmark = pytest.mark.slow
@@ -28,7 +27,7 @@ async def test_hls_js_and_dash_js_play_films_to_their_ends(tmp_path):
     write_page(site)
     write_ladder(root / "ladder")
     config = films_config(root, web=f'[[listeners.web.routes]]\npath = "/"\nfiles = "{site}"\n')
-    async with balancer(tmp_path, config) as lb, web_players(f"http://127.0.0.1:{ports(lb)['web']}/") as players:
+    async with balancer(tmp_path, config) as lb, web_players(f"http://127.0.0.1:{lb.ports['web']}/") as players:
         await players.play("hls", "hls", "/films/ladder/master.m3u8")
         await players.play("dash", "dash", "/films/ladder/manifest.mpd")
         with trio.fail_after(PATIENCE):

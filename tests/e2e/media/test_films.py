@@ -11,7 +11,6 @@ import trio
 from tests.e2e.traffic.test_real_peers import program
 from tests.support.balancer import balancer
 from tests.support.films import films_config, packets_of, title, write_films
-from tests.support.publishing import ports
 from tests.support.titles import demuxed
 
 pytestmark = pytest.mark.slow
@@ -74,7 +73,7 @@ async def test_ffmpeg_plays_all_of_each_film(tmp_path, listing):
     sources = write_films(tmp_path)
     async with balancer(tmp_path, films_config(tmp_path)) as lb:
         for path in ("plain.mp4", "fragments.mp4", "hevc-opus.mp4", "av1-aac.mp4", "audio alone.mp4"):
-            url = f"http://127.0.0.1:{ports(lb)['web']}/films/{quote(path)}/{listing}"
+            url = f"http://127.0.0.1:{lb.ports['web']}/films/{quote(path)}/{listing}"
             original = demuxed(program("ffprobe"), tmp_path / path)
             played = await trio.to_thread.run_sync(demuxed, program("ffprobe"), url)
             assert played.keys() == original.keys()

@@ -14,7 +14,7 @@ from lb.media.rtmp.handshake import NOISE_BYTES
 from lb.model.rtmp_address import read_rtmp_address
 from tests.support.balancer import balancer, connect
 from tests.support.effort import DEEP
-from tests.support.publishing import film_frames, live_config, ports, publishing, stream_url
+from tests.support.publishing import film_frames, live_config, publishing, stream_url
 from tests.support.viewing import viewer
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,7 @@ async def left_alone(lb, data):
     """Send garbage and then nothing. Return after how many seconds the connection is closed."""
     began = trio.current_time()
     try:
-        async with await connect(ports(lb)["rtmp"]) as stream:
+        async with await connect(lb.ports["rtmp"]) as stream:
             if data:
                 await stream.send_all(data)
             async for _ in stream:
@@ -79,7 +79,7 @@ async def slow_loris(lb, times):
     """Send the handshake byte by byte, until the connection is closed."""
     began = trio.current_time()
     try:
-        async with await connect(ports(lb)["rtmp"]) as stream:
+        async with await connect(lb.ports["rtmp"]) as stream:
             for byte in HELLO + bytes(1536):
                 await stream.send_all(bytes([byte]))
                 with trio.move_on_after(0.1):
@@ -95,7 +95,7 @@ async def mutated_publisher(lb, choice):
     session = RtmpClientSession(read_rtmp_address(stream_url(lb, "fuzz")), "publish", os.urandom(NOISE_BYTES), 0.0)
     frames = itertools.cycle(film_frames().frames[:40])
     try:
-        async with await connect(ports(lb)["rtmp"]) as stream:
+        async with await connect(lb.ports["rtmp"]) as stream:
             with trio.move_on_after(2):
                 started = False
                 for _ in range(60):

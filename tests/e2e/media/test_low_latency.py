@@ -13,7 +13,7 @@ import trio
 
 from tests.support.balancer import balancer, connect
 from tests.support.http_client import HttpClient
-from tests.support.publishing import live_config, ports, publishing
+from tests.support.publishing import live_config, publishing
 from tests.support.viewing import viewer
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ async def next_part(show):
 async def crowd(lb, count):
     """Open so many connections to the listener ``web``."""
     async with AsyncExitStack() as stack:
-        yield [HttpClient(await stack.enter_async_context(await connect(ports(lb)["web"]))) for _ in range(count)]
+        yield [HttpClient(await stack.enter_async_context(await connect(lb.ports["web"]))) for _ in range(count)]
 
 
 async def ask_all(clients, query, then=None):

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.balancer import PATIENCE, connect, read_all, run_lb
 from tests.support.operating import ADMIN, operated
 from tests.support.processes import media_process
-from tests.support.publishing import live_config, ports, publishing, stream_url
+from tests.support.publishing import live_config, publishing, stream_url
 from tests.support.rtmp_client import rtmp_client
 from tests.support.viewing import viewer
 
@@ -179,7 +179,7 @@ async def test_refused_publishers_are_told_and_counted_by_reason(tmp_path):
             with pytest.raises((AssertionError, BaseExceptionGroup)):
                 async with rtmp_client(url, "publish"):
                     pass
-        async with await connect(ports(lb)["rtmp"]) as stream:
+        async with await connect(lb.ports["rtmp"]) as stream:
             await stream.send_all(b"\xff" + os.urandom(99) + bytes(4_000))  # the first is not the version of RTMP
             with trio.fail_after(PATIENCE):
                 await read_all(stream)
@@ -232,7 +232,7 @@ async def test_explain_tells_of_a_stream_from_the_file_and_from_the_balancer(tmp
         assert "now:" not in out
         code, out, err = await run_lb("explain", "--admin", operator.address, "--stream", "live/show")
         assert (code, err) == (0, "")
-        assert f"HLS at http://127.0.0.1:{ports(lb)['web']}/live/show/master.m3u8" in out
+        assert f"HLS at http://127.0.0.1:{lb.ports['web']}/live/show/master.m3u8" in out
         assert f"from {published['client']}: {', '.join(published['codecs'])}" in out
         answer = await operator.get("/api/v1/explain", stream="live/show")
         assert answer["now"] == (await streams(operator))["live/show"]

@@ -19,7 +19,7 @@ from tests.e2e.media.test_rtmp_clients import nginx_rtmp
 from tests.e2e.traffic.test_real_peers import program
 from tests.support.balancer import PATIENCE, balancer
 from tests.support.processes import children
-from tests.support.publishing import FilmPublisher, film_frames, live_config, ports, publishing, stream_url
+from tests.support.publishing import FilmPublisher, film_frames, live_config, publishing, stream_url
 from tests.support.rtmp_client import asking, rtmp_client
 from tests.support.rtmp_server import output, rtmp_server
 from tests.support.servers import free_port, serving
@@ -85,7 +85,7 @@ async def test_a_stream_goes_through_nginx_to_an_edge_unchanged(tmp_path):
 
 async def test_an_edge_pulls_once_and_lets_go(tmp_path):
     async with balancer(tmp_path, live_config()) as origin, publishing(origin) as publisher:
-        port = ports(origin)["rtmp"]
+        port = origin.ports["rtmp"]
         (tmp_path / "edge").mkdir()
         text = edge_config(origin_url(port), top="[process]\nworkers = 2\n").replace(
             "[media.live.live]", '[media.live.live]\nlinger = "1s"'
@@ -119,7 +119,7 @@ async def test_an_edge_pulls_once_and_lets_go(tmp_path):
 async def status_of(lb, path):
     """Ask for a path once. Return the response."""
     async with httpx.AsyncClient(timeout=PATIENCE) as client:
-        return await client.get(f"http://127.0.0.1:{ports(lb)['web']}{path}")
+        return await client.get(f"http://127.0.0.1:{lb.ports['web']}{path}")
 
 
 async def test_numbers_go_on_at_an_edge_when_the_stream_of_the_origin_ends_and_comes_back(tmp_path):
@@ -167,7 +167,7 @@ async def test_strangers_who_make_up_names_open_few_connections_and_learn_soon(t
             async with httpx.AsyncClient(timeout=PATIENCE, limits=httpx.Limits(max_connections=100)) as client:
 
                 async def ask(number):
-                    response = await client.get(f"http://127.0.0.1:{ports(edge)['web']}/live/x{number}/master.m3u8")
+                    response = await client.get(f"http://127.0.0.1:{edge.ports['web']}/live/x{number}/master.m3u8")
                     statuses.append(response.status_code)
 
                 async with trio.open_nursery() as nursery:
@@ -208,7 +208,7 @@ async def test_an_origin_that_is_dead_is_503_and_comes_back(tmp_path):
 async def test_a_publisher_takes_the_place_of_what_is_pulled_and_a_ladder_is_pulled_by_its_members(tmp_path):
     async with balancer(tmp_path, live_config()) as origin, publishing(origin, "high") as high:
         (tmp_path / "edge").mkdir()
-        text = live_config(f'pull = "{origin_url(ports(origin)["rtmp"])}"\nladder = {{ show = ["high", "low"] }}')
+        text = live_config(f'pull = "{origin_url(origin.ports["rtmp"])}"\nladder = {{ show = ["high", "low"] }}')
         async with (
             publishing(origin, "low") as low,
             balancer(tmp_path / "edge", text) as edge,
@@ -225,14 +225,14 @@ async def test_a_publisher_takes_the_place_of_what_is_pulled_and_a_ladder_is_pul
                 await publisher.leave()
                 await edge.event("stream.unpublished", reason="left")
             assert (await status_of(edge, "/live/high/master.m3u8")).status_code == 200
-            await edge.event("stream.published", stream="live/high", client=f"127.0.0.1:{ports(origin)['rtmp']}")
+            await edge.event("stream.published", stream="live/high", client=f"127.0.0.1:{origin.ports['rtmp']}")
             nursery.cancel_scope.cancel()
 
 
 async def test_players_of_rtmp_get_what_an_edge_pulls(tmp_path):
     async with balancer(tmp_path, live_config()) as origin, publishing(origin) as publisher:
         (tmp_path / "edge").mkdir()
-        async with balancer(tmp_path / "edge", edge_config(origin_url(ports(origin)["rtmp"]))) as edge:
+        async with balancer(tmp_path / "edge", edge_config(origin_url(origin.ports["rtmp"]))) as edge:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(publisher.follow)
                 command = [program("ffprobe"), "-v", "error", "-show_entries", "stream=codec_name", "-of", "json"]
@@ -292,7 +292,7 @@ async def test_streams_are_pushed_over_tls_to_who_has_a_trusted_certificate(tmp_
     files = write_certificate(home, "server", "localhost")
     tls = f"[listeners.rtmp.tls]\n{files}"
     async with balancer(home, live_config(listener=tls)) as target:
-        port = ports(target)["rtmp"]
+        port = target.ports["rtmp"]
         push = f'push = ["rtmps://localhost:{port}/live/{{name}}?key=secret", "rtmps://127.0.0.1:{port}/live/x?key=secret"]'
         (tmp_path / "source").mkdir()
         env = {"SSL_CERT_FILE": str(tmp_path / write_authority(tmp_path))}

@@ -13,7 +13,7 @@ import trio
 from tests.e2e.media.test_process_life import addresses, numbers
 from tests.support.balancer import PATIENCE, balancer
 from tests.support.processes import media_process
-from tests.support.publishing import live_config, ports, publishing
+from tests.support.publishing import live_config, publishing
 from tests.support.viewing import viewer
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ async def test_a_listener_comes_and_goes_and_publishers_of_others_stay(tmp_path)
     async with balancer(tmp_path, live_config()) as lb, viewer(lb) as show, publishing(lb) as publisher:
         await publisher.send(2)
         await applied(lb, live_config(top=second))
-        assert "more" in ports(lb)
+        assert "more" in lb.ports
         async with publishing(lb, "other", listener="more") as other:
             await other.send(2)
             await lb.event("stream.published", stream="live/other")

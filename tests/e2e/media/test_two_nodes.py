@@ -7,7 +7,7 @@ import trio
 
 from tests.e2e.media.test_process_life import numbers
 from tests.support.balancer import balancer
-from tests.support.publishing import live_config, ports, publishing
+from tests.support.publishing import live_config, publishing
 from tests.support.viewing import viewer
 
 pytestmark = pytest.mark.slow
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def edge_config(*nodes):
     """Return the configuration of a cache in front of nodes. It asks those that have the stream."""
-    servers = ", ".join(f'"127.0.0.1:{ports(node)["web"]}"' for node in nodes)
+    servers = ", ".join(f'"127.0.0.1:{node.ports["web"]}"' for node in nodes)
     return (
         '[listeners.web]\nmode = "http"\nbind = "127.0.0.1:0"\n[[listeners.web.routes]]\npool = "nodes"\n'
         '[listeners.web.routes.cache]\nzone = "zone"\nuse_stale = ["error", "timeout", "http_503", "http_404"]\n'

@@ -18,7 +18,7 @@ from tests.support.balancer import PATIENCE, balancer
 from tests.support.http_client import client as http_client
 from tests.support.http_client import scripted
 from tests.support.paths import ROOT
-from tests.support.publishing import live_config, ports, publishing
+from tests.support.publishing import live_config, publishing
 from tests.support.viewer_link import viewer_link
 from tests.support.viewing import viewer
 
@@ -42,7 +42,7 @@ async def protected(tmp_path, secret="secret\n"):
     config = live_config("window = 10\nkeep = 10", route='viewer_secret_file = "viewers.key"')
     async with balancer(tmp_path, config) as lb, publishing(lb) as publisher:
         await publisher.send(4)
-        base = f"http://127.0.0.1:{ports(lb)['web']}"
+        base = f"http://127.0.0.1:{lb.ports['web']}"
         async with httpx.AsyncClient(base_url=base, timeout=PATIENCE) as web:
             link = viewer_link(b"secret", "/live/", soon())
             async with viewer(lb, route=f"{link[1:]}/live") as show:

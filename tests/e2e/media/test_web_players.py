@@ -18,7 +18,7 @@ from tests.support.clock_film import CLOCK_SECONDS, FPS, clock_film
 from tests.support.effort import LONG_FORM
 from tests.support.node_packages import HLS_PARSER, node_package
 from tests.support.processes import media_process
-from tests.support.publishing import FilmPublisher, live_config, ports, publishing, stream_url
+from tests.support.publishing import FilmPublisher, live_config, publishing, stream_url
 from tests.support.rtmp_client import rtmp_client
 from tests.support.servers import free_port
 from tests.support.viewing import viewer
@@ -110,7 +110,7 @@ async def test_hls_js_is_as_near_to_the_publisher_as_with_nginx_and_nearer_by_lo
     async with (
         balancer(tmp_path, config(tmp_path)) as lb,
         nginx_hls(tmp_path) as (nginx_in, nginx_out),
-        web_players(f"http://127.0.0.1:{ports(lb)['web']}/") as players,
+        web_players(f"http://127.0.0.1:{lb.ports['web']}/") as players,
         published(film, stream_url(lb), stream_url(lb, app="low"), nginx_in) as began,
     ):
         await trio.sleep(8)  # nginx lists three segments
@@ -132,7 +132,7 @@ async def test_hls_js_is_as_near_to_the_publisher_as_with_nginx_and_nearer_by_lo
 async def test_players_go_on_over_a_publisher_and_a_media_process_that_come_back(tmp_path, film):
     async with (
         balancer(tmp_path, config(tmp_path)) as lb,
-        web_players(f"http://127.0.0.1:{ports(lb)['web']}/") as players,
+        web_players(f"http://127.0.0.1:{lb.ports['web']}/") as players,
     ):
         async with published(film, stream_url(lb)):
             await trio.sleep(8)
@@ -204,7 +204,7 @@ async def test_players_go_back_to_what_is_on_disk_alone_and_play_on_from_there(t
     text = config(tmp_path, apps, media=f'directory = "{tmp_path}/home"')
     async with (
         balancer(tmp_path, text) as lb,
-        web_players(f"http://127.0.0.1:{ports(lb)['web']}/") as players,
+        web_players(f"http://127.0.0.1:{lb.ports['web']}/") as players,
         published(film, stream_url(lb)),
     ):
         await trio.sleep(18)  # three times as long as memory has

@@ -60,7 +60,7 @@ async def both(tmp_path, rules):
     assert code == 0, said
     text = text.replace(f"127.0.0.1:{port}", "127.0.0.1:0")
     async with running([squid, "-N", "-f", path], port), balancer(tmp_path, text) as lb:
-        yield port, int(lb.binds["proxy"][0].rpartition(":")[2])
+        yield port, lb.ports["proxy"]
 
 
 async def test_both_let_the_same_through(tmp_path):

@@ -38,7 +38,7 @@ async def serve_echo(stream):
 
 
 def attacked_port(lb):
-    return int(lb.binds["attacked"][0].rpartition(":")[2])
+    return lb.ports["attacked"]
 
 
 async def echoes(stream):
