@@ -94,6 +94,9 @@ async def prometheus(home, *targets):
     async with killed_at_end(process):
         await until_accepts(port)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=PATIENCE) as client:
+            with trio.fail_after(PATIENCE):
+                while not (await client.get(f"http://127.0.0.1:{port}/-/ready")).is_success:  # noqa: ASYNC110 - not told
+                    await trio.sleep(0.02)
             yield Prometheus(client)
 
 
