@@ -1,4 +1,4 @@
-"""HTTP requests to etcd's JSON gateway, with httpx, which is loaded with the first one."""
+"""HTTP requests to etcd's JSON gateway."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import json
 import json.scanner
 import ssl
 from collections.abc import Callable, Mapping
-from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
-
-import trio
+from functools import partial
+from typing import TypeVar
 
 from lb.etcd.errors import EtcdError
 from lb.etcd.messages import Document
 from lb.model import EtcdSpec, PoolTlsSpec
+from lb.net.http_client import AnswerBytes, HttpClient, HttpClientError, beginning_of_answer, read_answer
 from lb.net.http_failure import http_failure_text
 from lb.net.threads import Threads
 from lb.net.tls import verifying_context
 from lb.tls.contexts import client_context
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Gateway", "decoded"]
 
@@ -35,8 +31,6 @@ LARGE_MESSAGE = 1 << 16
 """Bytes of JSON that are decoded at once: 0.5 ms."""
 MAX_ETCD_CONNECTIONS = 16
 """Connections to etcd at a time: a watch, and requests beside it."""
-GOODBYE_TIMEOUT = 1.0
-"""Seconds to say goodbye over TLS at the end. A guess."""
 
 _large_messages = Threads(2)
 
@@ -45,47 +39,25 @@ class Gateway:
     """Sends requests to the endpoints of an etcd. It knows nothing of what is in them."""
 
     def __init__(self, spec: EtcdSpec) -> None:
-        self._spec = spec
-        self._loading = trio.Lock()
-        self._thread = Threads(1)
-        self._client: httpx.AsyncClient | None = None
-        self._failures: tuple[type[Exception], ...] = ()
+        self._http = HttpClient(
+            partial(_tls, spec),
+            headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+            most_connections=MAX_ETCD_CONNECTIONS,
+        )
 
-    async def load(self) -> httpx.AsyncClient:
-        """Import the library and read the authorities that the system trusts, in a thread: together they take 0.3 s."""
-        async with self._loading:
-            if self._client is None:
-                library, context = await self._thread.run(_load, self._spec)
-                self._failures = (library.HTTPError, library.InvalidURL, OSError)
-                self._client = library.AsyncClient(
-                    verify=context,
-                    trust_env=False,  # no proxy: etcd is near
-                    timeout=None,  # deadlines are trio's
-                    headers={
-                        "User-Agent": "trio-lb",
-                        "Content-Type": "application/json",
-                        "Accept-Encoding": "identity",
-                    },
-                    limits=library.Limits(max_connections=MAX_ETCD_CONNECTIONS, max_keepalive_connections=0),
-                )
-        return self._client
+    async def load(self) -> None:
+        """Get ready, which takes 0.3 s, before the time of a request is counted."""
+        await self._http.load()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._client is not None:
-            with trio.move_on_after(GOODBYE_TIMEOUT, shield=True):
-                await self._client.aclose()
+        await self._http.close()
 
     async def post(self, endpoint: str, path: str, request: Document, token: str, decode: Callable[[Document], T]) -> T:
         """Return the answer to one request, decoded by ``decode``. Raises EtcdError. It has no timeout."""
-        answer = bytearray()
-
-        def take(chunk: bytes) -> bool:
-            answer.extend(chunk)
-            return len(answer) <= LARGEST_MESSAGE
-
-        await self.stream(endpoint, path, request, token, take)
-        return await decoded(endpoint, bytes(answer), decode)
+        answer = AnswerBytes(LARGEST_MESSAGE)
+        await self.stream(endpoint, path, request, token, answer.take)
+        return await decoded(endpoint, bytes(answer.content), decode)
 
     async def stream(
         self, endpoint: str, path: str, request: Document, token: str, take: Callable[[bytes], bool]
@@ -94,23 +66,23 @@ class Gateway:
 
         Raises EtcdError, also for an answer with an error.
         """
-        client = await self.load()
         headers = {"Authorization": token} if token else {}
         content = json.dumps(request).encode()
         trace = _Trace()
         extensions = {"trace": trace}
         try:
-            async with client.stream(
+            async with self._http.stream(
                 "POST", endpoint + path, content=content, headers=headers, extensions=extensions
             ) as response:
                 if response.status_code == 200:
-                    if not await _read(response, take):
+                    if not await read_answer(response, take):
                         raise EtcdError({endpoint: _TOO_LARGE}, is_too_large=True)
                     return
-                reason = await _beginning(response)
+                reason = await beginning_of_answer(response, LARGE_MESSAGE)
                 status = response.status_code
-        except self._failures as failure:
-            raise EtcdError({endpoint: http_failure_text(trace.first or failure)}) from failure
+        except HttpClientError as error:
+            cause = http_failure_text(trace.first) if trace.first else str(error)
+            raise EtcdError({endpoint: cause}) from error
         raise _refusal(endpoint, status, reason)
 
 
@@ -126,36 +98,10 @@ class _Trace:
             self.first = exception
 
 
-def _load(spec: EtcdSpec) -> tuple[ModuleType, ssl.SSLContext]:
-    import httpx  # noqa: PLC0415 - only where there is an etcd
-
+def _tls(spec: EtcdSpec) -> ssl.SSLContext:
     if any(endpoint.startswith("https:") for endpoint in spec.endpoints):
-        return httpx, client_context(PoolTlsSpec(ca=spec.ca, certificate=spec.certificate))
-    return httpx, verifying_context(verify=False)  # not used
-
-
-async def _read(response: httpx.Response, take: Callable[[bytes], bool]) -> bool:
-    """Read the body of an answer to its end. False if ``take`` refused a part of it.
-
-    A body that is given up is left while its next part is awaited: only so do the generators of httpx end cleanly.
-    """
-    with trio.CancelScope() as given_up:
-        async for chunk in response.aiter_raw():
-            if not take(chunk):
-                given_up.cancel()
-    return not given_up.cancelled_caught
-
-
-async def _beginning(response: httpx.Response) -> bytes:
-    """Return the body, or what comes first of a large one."""
-    content = bytearray()
-
-    def take(chunk: bytes) -> bool:
-        content.extend(chunk)
-        return len(content) <= LARGE_MESSAGE
-
-    await _read(response, take)
-    return bytes(content)
+        return client_context(PoolTlsSpec(ca=spec.ca, certificate=spec.certificate))
+    return verifying_context(verify=False)  # not used
 
 
 def _refusal(endpoint: str, status: int, content: bytes) -> EtcdError:

@@ -1,4 +1,4 @@
-"""Requests to Kubernetes' API server, over httpx: a list, and a watch of what changes after it."""
+"""Requests to Kubernetes' API server: a list, and a watch of what changes after it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import trio
 
@@ -18,13 +18,10 @@ from lb.model import PoolTlsSpec
 from lb.model.kubernetes import KubernetesSource
 from lb.model.tls import PemSpec
 from lb.net.files import read_file
-from lb.net.http_failure import http_failure_text
+from lb.net.http_client import AnswerBytes, HttpClient, HttpClientError, beginning_of_answer, read_answer
 from lb.net.threads import Threads
 from lb.net.tls import verifying_context
 from lb.tls.contexts import client_context
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["ApiServer"]
 
@@ -44,7 +41,6 @@ LONGEST_PAGE = 1 << 24
 GONE = 410
 LARGE_PAGE = 1 << 16
 """Bytes of JSON that are decoded at once: 0.5 ms."""
-API_CLOSE_TIMEOUT = 1.0
 TCP_KEEP_ALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
@@ -65,8 +61,11 @@ class ApiServer:
     def __init__(self, source: KubernetesSource) -> None:
         self._source = source
         self._thread = Threads(1)
-        self._client: httpx.AsyncClient | None = None
-        self._failures: tuple[type[Exception], ...] = ()
+        self._http = HttpClient(
+            partial(_tls, source),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+            socket_options=TCP_KEEP_ALIVE,
+        )
         self._base = source.api
         self._path = ""
 
@@ -77,10 +76,7 @@ class ApiServer:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._client is not None:
-            client, self._client = self._client, None
-            with trio.move_on_after(API_CLOSE_TIMEOUT, shield=True):
-                await client.aclose()
+        await self._http.close()
 
     async def list(self) -> tuple[list[_Document], str]:
         """Return all slices, and the version to watch from."""
@@ -96,7 +92,7 @@ class ApiServer:
         raise KubernetesError(f"{self.place}: the list of EndpointSlices has no end")
 
     async def _page(self, query: dict[str, str]) -> _Document:
-        answer = _Answer(LONGEST_PAGE)
+        answer = AnswerBytes(LONGEST_PAGE)
         with trio.move_on_after(LIST_TIMEOUT) as timeout:
             if not await self._get(query, answer.take):
                 raise KubernetesError(f"{self.place}: sends more than {LONGEST_PAGE >> 20} MiB at a time")
@@ -133,34 +129,28 @@ class ApiServer:
         self, query: dict[str, str], take: Callable[[bytes], bool], begun: Callable[[], None] = lambda: None
     ) -> bool:
         """Send one request, and pass on the bytes of its answer. False if ``take`` refused a part of them."""
-        client, headers = await self._prepare()
+        headers = await self._prepare()
         query = {"labelSelector": f"kubernetes.io/service-name={self._source.service}", **query}
         try:
-            async with client.stream("GET", self._base + self._path, params=query, headers=headers) as response:
+            async with self._http.stream("GET", self._base + self._path, params=query, headers=headers) as response:
                 if response.status_code == 200:
                     begun()
-                    return await _read(response, take)
-                reason = _Answer(LARGE_PAGE)
-                await _read(response, reason.take)
-        except self._failures as failure:
-            raise KubernetesError(f"{self.place}: {http_failure_text(failure)}") from failure
-        text = f"{self.place}: {status_text(response.status_code, bytes(reason.content))}"
+                    return await read_answer(response, take)
+                reason = await beginning_of_answer(response, LARGE_PAGE)
+        except HttpClientError as error:
+            raise KubernetesError(f"{self.place}: {error}") from error
+        text = f"{self.place}: {status_text(response.status_code, reason)}"
         raise GoneError(text) if response.status_code == GONE else RefusedError(text)
 
-    async def _prepare(self) -> tuple[httpx.AsyncClient, dict[str, str]]:
-        """Return the client, and the headers of a request with the token of the moment."""
-        if self._client is None:
+    async def _prepare(self) -> dict[str, str]:
+        """Find the server, and return the headers of a request with the token of the moment."""
+        if not self._path:
             self._base = self._source.api or _api_of_pod()
-            library, context, namespace = await self._thread.run(_load, self._source)
-            self._failures = (library.HTTPError, library.InvalidURL, OSError)
+            namespace = await self._thread.run(_namespace, self._source)
             self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-            transport = library.AsyncHTTPTransport(verify=context, trust_env=False, socket_options=TCP_KEEP_ALIVE)
-            self._client = library.AsyncClient(
-                transport=transport, trust_env=False, timeout=None
-            )  # deadlines are trio's
+        await self._http.load()
         token = await self._thread.run(_token, self._source)
-        headers = {"User-Agent": "trio-lb", "Accept": "application/json", "Accept-Encoding": "identity"}
-        return self._client, {**headers, "Authorization": f"Bearer {token}"} if token else headers
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def _check_list(page: _Document) -> None:
@@ -168,31 +158,6 @@ def _check_list(page: _Document) -> None:
     page.get("metadata", {}).get("continue")
     for each in page.get("items") or ():
         hash(each["metadata"]["name"])
-
-
-class _Answer:
-    """The bytes of an answer, up to a limit."""
-
-    def __init__(self, most: int) -> None:
-        self.content = bytearray()
-        self._most = most
-
-    def take(self, chunk: bytes) -> bool:
-        """Take bytes. False if there are too many."""
-        self.content += chunk
-        return len(self.content) <= self._most
-
-
-async def _read(response: httpx.Response, take: Callable[[bytes], bool]) -> bool:
-    """Read the body of an answer to its end. False if ``take`` refused a part of it.
-
-    A body that is given up is left while its next part is awaited: only so do the generators of httpx end cleanly.
-    """
-    with trio.CancelScope() as given_up:
-        async for chunk in response.aiter_raw():
-            if not take(chunk):
-                given_up.cancel()
-    return not given_up.cancelled_caught
 
 
 def _api_of_pod() -> str:
@@ -204,18 +169,20 @@ def _api_of_pod() -> str:
     return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
 
 
-def _load(source: KubernetesSource) -> tuple[ModuleType, ssl.SSLContext, str]:
-    """Import the library, and return it with a context and the namespace. Raises KubernetesError."""
-    import httpx  # noqa: PLC0415 - only where there is a Kubernetes
+def _namespace(source: KubernetesSource) -> str:
+    """Return the namespace of the service. Raises KubernetesError."""
+    return source.namespace or _read_text(SERVICE_ACCOUNT / "namespace")
 
-    namespace = source.namespace or _read_text(SERVICE_ACCOUNT / "namespace")
+
+def _tls(source: KubernetesSource) -> ssl.SSLContext:
+    """Return the context for the server. Raises KubernetesError."""
     if source.api.startswith("http:"):
-        return httpx, verifying_context(verify=False), namespace  # not used
+        return verifying_context(verify=False)  # not used
     ca = source.ca
     if ca is None and not source.api:
         ca = PemSpec(str(SERVICE_ACCOUNT / "ca.crt"), _read_text(SERVICE_ACCOUNT / "ca.crt").encode())
     try:
-        return httpx, client_context(PoolTlsSpec(ca=ca)), namespace
+        return client_context(PoolTlsSpec(ca=ca))
     except ssl.SSLError as error:
         raise KubernetesError(f"{ca and ca.path}: holds no certificate that can be read") from error
 
