@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable
-from types import ModuleType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from functools import partial
+from typing import Literal, TypeAlias
 
 import attrs
 import trio
 
 from lb.events import Event, StreamHookFailed
 from lb.model import Secret
-from lb.net.http_failure import http_failure_text
-from lb.net.threads import Threads
+from lb.net.http_client import HttpClient, HttpClientError
 from lb.net.tls import verifying_context
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["HookCall", "Hooks"]
 
@@ -49,10 +44,11 @@ class Hooks:
     def __init__(self, emit: Callable[[Event], None]) -> None:
         self._emit = emit
         self._slots = trio.Semaphore(MOST_CALLS)
-        self._thread = Threads(1)
-        self._loading = trio.Lock()
-        self._client: httpx.AsyncClient | None = None
-        self._failures: tuple[type[Exception], ...] = ()
+        self._http = HttpClient(
+            partial(verifying_context, verify=True),
+            headers={"Content-Type": "application/json"},
+            most_connections=MOST_CALLS,
+        )
 
     async def allow(self, url: Secret, call: HookCall) -> bool:
         """Return whether a publisher may come in."""
@@ -76,35 +72,13 @@ class Hooks:
         error = f"no answer in {TIMEOUT:g} s"
         with trio.move_on_after(TIMEOUT):
             async with self._slots:
-                client, failures = await self._loaded()
                 try:
-                    async with client.stream("POST", str(url.value), content=call.body) as answer:
+                    async with self._http.stream("POST", str(url.value), content=call.body) as answer:
                         return answer.status_code
-                except failures as failure:
-                    error = http_failure_text(failure)
+                except HttpClientError as failure:
+                    error = str(failure)
         self._failed(hook, call, error)
         return None
 
-    async def _loaded(self) -> tuple[httpx.AsyncClient, tuple[type[Exception], ...]]:
-        """Import the library and read the authorities that the system trusts, in a thread: together they take 0.3 s."""
-        async with self._loading:
-            if self._client is None:
-                library, context = await self._thread.run(_load)
-                self._failures = (library.HTTPError, library.InvalidURL, OSError)
-                self._client = library.AsyncClient(
-                    verify=context,
-                    trust_env=False,  # no proxy: hooks are near
-                    timeout=TIMEOUT,
-                    headers={"User-Agent": "trio-lb", "Content-Type": "application/json"},
-                    limits=library.Limits(max_connections=MOST_CALLS, max_keepalive_connections=0),
-                )
-        return self._client, self._failures
-
     def _failed(self, hook: _Hook, call: HookCall, error: str) -> None:
         self._emit(StreamHookFailed(f"{call.app}/{call.name}", hook, error))
-
-
-def _load() -> tuple[ModuleType, ssl.SSLContext]:
-    import httpx  # noqa: PLC0415 - only where there are hooks
-
-    return httpx, verifying_context(verify=True)

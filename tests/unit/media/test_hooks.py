@@ -139,7 +139,7 @@ async def test_a_hook_whose_certificate_nobody_knows():
 @pytest.mark.parametrize("pieces", [[], [b"HTTP/1.1 100 Continue\r\n\r\n"], [b"HTTP/1.1 2"]])
 async def test_a_hook_that_hangs_is_no_after_a_time(monkeypatch, pieces):
     async with hook(*pieces, hang=True) as (url, _):
-        await Hooks([].append)._loaded()  # which takes time
+        await Hooks([].append)._http.load()  # which takes time
         monkeypatch.setattr(hooks, "TIMEOUT", 0.3)
         began = trio.current_time()
         assert await asked(url) == (False, ["no answer in 0.3 s"])
