@@ -11,6 +11,7 @@ import trio
 
 from lb.events import ConfigApplied, ConfigRejected, ConnectionClosed, Event, Fault, HttpRequest, LogDropped
 from lb.events.fields import event_fields
+from lb.model.printable import shortened
 
 __all__ = ["Entry", "Feed"]
 
@@ -83,7 +84,7 @@ class Feed:
 def _shortened(value: object) -> object:
     """Return a value of an event in bounded size. Events have texts, numbers, and lists of texts."""
     if isinstance(value, str):
-        return value if len(value) <= MAX_TEXT else value[: MAX_TEXT - 1] + "…"
+        return shortened(value, MAX_TEXT)
     if not isinstance(value, tuple | list):
         return value
     items = [_shortened(item) for item in value[:MAX_ITEMS]]

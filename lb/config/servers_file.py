@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lb.config.pools import read_server
 from lb.model import ServerSpec
+from lb.model.printable import shortened
 from lb.model.table import Table
 
 __all__ = ["parse_servers_file"]
@@ -45,16 +46,12 @@ def parse_servers_file(content: bytes, filename: str) -> tuple[tuple[ServerSpec,
             servers[server.name] = server
         for complaint in complaints.errors:
             if len(errors) < MOST_LINES:
-                errors.append(_cut(f"{filename}:{number}: {complaint}"))
+                errors.append(shortened(f"{filename}:{number}: {complaint}", _LONGEST_ERROR))
             else:
                 more += 1
     if more:
         errors[-1] = f"{filename}: {more + 1} more errors"
     return tuple(servers.values()), tuple(errors)
-
-
-def _cut(error: str) -> str:
-    return error if len(error) <= _LONGEST_ERROR else error[: _LONGEST_ERROR - 1] + "…"
 
 
 def _server(fields: list[str], complaints: Table, directory: Path) -> ServerSpec | None:

@@ -10,6 +10,7 @@ import attrs
 
 from lb.config.pools import read_server
 from lb.model import ServerSpec
+from lb.model.printable import printable, shortened
 from lb.model.table import Complaint, Table
 from lb.model.values import name
 
@@ -134,7 +135,4 @@ class EntrySet:
 
 def _shown_key(prefix: str, own_name: bytes) -> str:
     """Return a key as one printable line that is not too long."""
-    text = own_name.decode(errors="backslashreplace")
-    text = text if text.isprintable() else repr(text)[1:-1]
-    key = prefix + text
-    return key if len(key) <= _LONGEST_KEY_SHOWN else key[: _LONGEST_KEY_SHOWN - 1] + "…"
+    return shortened(prefix + printable(own_name.decode(errors="backslashreplace")), _LONGEST_KEY_SHOWN)

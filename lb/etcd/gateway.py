@@ -12,6 +12,7 @@ from typing import TypeVar
 from lb.etcd.errors import EtcdError
 from lb.etcd.messages import Document
 from lb.model import EtcdSpec, PoolTlsSpec
+from lb.model.printable import shortened
 from lb.net.http_client import AnswerBytes, HttpClient, HttpClientError, beginning_of_answer, read_answer
 from lb.net.http_failure import http_failure_text
 from lb.net.threads import Threads
@@ -117,7 +118,7 @@ def error_of(endpoint: str, answer: Document) -> EtcdError:
     found = answer["error"] if isinstance(answer.get("error"), dict) else answer  # in a stream it is below "error"
     text = str(found.get("message") or found["error"]).removeprefix("etcdserver: ")
     code = int(found["grpc_code"] if "grpc_code" in found else found["code"])
-    return EtcdError({endpoint: text if len(text) <= LONGEST_REASON else f"{text[: LONGEST_REASON - 1]}…"}, code)
+    return EtcdError({endpoint: shortened(text, LONGEST_REASON)}, code)
 
 
 async def decoded(endpoint: str, content: bytes, decode: Callable[[Document], T]) -> T:

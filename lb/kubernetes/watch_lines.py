@@ -8,6 +8,8 @@ from typing import Any
 
 import attrs
 
+from lb.model.printable import printable, shortened
+
 __all__ = ["GoneError", "KubernetesError", "RefusedError", "WatchEvent", "WatchLines", "status_text"]
 
 LONGEST_EVENT = 1 << 20
@@ -93,5 +95,4 @@ def status_text(status: int, content: bytes) -> str:
 
 
 def _short(text: str) -> str:
-    text = text if text.isprintable() else repr(text)[1:-1]
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+    return shortened(printable(text), _LONGEST_TEXT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+__all__ = ["printable", "shortened"]
 
 
 def printable(value: object) -> str:
@@ -11,3 +11,8 @@ def printable(value: object) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text with at most ``most`` characters. One that was longer ends with ``…``."""
+    return text if len(text) <= most else text[: most - 1] + "…"
