@@ -1,1 +1,1 @@
-"""Discovery of servers: DNS and files."""
+"""Discovery of servers: DNS, files, etcd and Kubernetes."""

@@ -129,10 +129,9 @@ class _Servers:
 
 
 def _server(endpoint: ServiceEndpoint, near: bool) -> ServerSpec:
-    host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
     return ServerSpec(
         endpoint.name,
-        Address.parse(f"{host}:{endpoint.port}"),
+        Address.parse(Address.of(endpoint.host, endpoint.port).text),
         weight=NEAR_WEIGHT if near else 1,
         drained=endpoint.draining,
     )

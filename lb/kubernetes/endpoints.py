@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from lb.model.address import Address
+
 __all__ = ["ServiceEndpoint", "ServiceEndpoints", "SliceDocument", "read_slice"]
 
 SliceDocument: TypeAlias = Mapping[str, Any]
@@ -76,10 +78,9 @@ def _endpoint(document: Mapping[str, Any], family: IpFamily, port: int) -> Servi
     ready = conditions.get("ready") is not False
     is_serving = conditions.get("serving") is True  # unset means what ready is, and then it does not matter
     pod = document.get("targetRef") or {}
-    address = f"[{host}]:{port}" if family == "IPv6" else f"{host}:{port}"
     hints = (document.get("hints") or {}).get("forZones") or ()
     return ServiceEndpoint(
-        str(pod["name"]) if pod.get("kind") == "Pod" and pod.get("name") else address,
+        str(pod["name"]) if pod.get("kind") == "Pod" and pod.get("name") else Address.of(host, port).text,
         family,
         host,
         port,
