@@ -34,6 +34,7 @@ from lb.model.shape import (
     NAME_PATTERN,
     PORT_PATTERN,
     UNIX_PATTERN,
+    Shape,
     list_of,
     shape_of,
     shaped,
@@ -260,11 +261,17 @@ def read_servers(table: Table, directory: Path) -> tuple[tuple[ServerSpec, ...],
     return tuple(servers.values()), tuple(dns.values())
 
 
-def read_server(value: object, path: str, table: Table, directory: Path) -> ServerSpec | None:
-    """Read a server: an address or a table with an address. None if there is no valid address."""
+_OPTIONAL_SERVER_KEYS = {**SERVER_KEYS, "check_address": ip_address}
+
+
+def read_server(value: object, path: str, table: Table, directory: Path, default_name: str = "") -> ServerSpec | None:
+    """Read a server: an address or a table with an address. None if there is no valid address.
+
+    A server without a name has ``default_name`` or, if that is empty, its address.
+    """
     if isinstance(value, str):
         plain_address = table.convert(value, server_address(directory), path)
-        return ServerSpec(plain_address.text, plain_address) if plain_address else None
+        return ServerSpec(default_name or plain_address.text, plain_address) if plain_address else None
     if not isinstance(value, dict):
         table.complain(f"must be an address or a table, not {shown(value)}", path)
         return None
@@ -272,16 +279,19 @@ def read_server(value: object, path: str, table: Table, directory: Path) -> Serv
     address = entry.value("address", server_address(directory))
     if not entry.has("address"):
         entry.complain("missing, as in '127.0.0.1:9001'", entry.at("address"))
-    own_name = entry.value("name", name_of_server(value.get("address")))
-    values = entry.values({**SERVER_KEYS, "check_address": ip_address})
+    own_name = entry.value("name", name_of_server(value.get("address"))) if entry.has("name") else default_name
+    values = entry.values(_OPTIONAL_SERVER_KEYS)
     entry.finish()
     return ServerSpec(own_name or address.text, address, **values) if address else None
+
+
+_SERVER_NAME: Shape = {"anyOf": [shape_of(name), {"type": "string", "pattern": whole(UNIX_PATTERN)}]}
 
 
 def name_of_server(address: object) -> Reader[str]:
     """Read a server's name. The address, which is the default, is valid even with '/' (``unix:/path``)."""
 
-    @shaped({"anyOf": [shape_of(name), {"type": "string", "pattern": whole(UNIX_PATTERN)}]})
+    @shaped(_SERVER_NAME)
     def read(value: object) -> str:
         return text(value) if value == address else name(value)
 

@@ -91,10 +91,10 @@ class _Registrations:
     """What was lost is restored once a watch is alive: an etcd may answer, and yet refuse all watches."""
 
     async def snapshot(self, entries: Mapping[bytes, KeyValue]) -> None:
-        names = {self._name(key) for key in entries}
-        async for key, entry in in_turns(entries.items()):
-            self.entries.put(self._name(key), entry.value)
-        self.entries.keep(names)
+        values = {self._name(key): entry.value for key, entry in entries.items()}
+        async for name, value in in_turns(values.items()):
+            self.entries.put(name, value)
+        self.entries.keep({*values})
         self._found()
 
     async def changed(self, events: Sequence[PrefixEvent]) -> None:

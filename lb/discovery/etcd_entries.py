@@ -47,7 +47,7 @@ def read_entry(own_name: bytes, value: bytes, directory: Path) -> tuple[Register
     if "name" in content:
         table.complain("is the rest of the key, and cannot be set", table.at("name"))
         return None, table.errors
-    server = read_server({**content, "name": server_name}, "", table, directory)
+    server = read_server(content, "", table, directory, server_name)
     if server is not None and server.address.has_no_port:
         table.complain(f"{server.address.text!r} needs a port", table.at("address"))
     return (None if table.errors or server is None else Registered(server, content)), table.errors

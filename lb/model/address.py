@@ -100,11 +100,11 @@ class Address:
 
 
 def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535:
+        return int(text)
     if re.fullmatch(r"[0-9]+-[0-9]+", text):
         raise ValueError(f"must have one port, not the range {text!r}")
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
-        raise ValueError(f"the port must be a number from 0 to 65535, not {text!r}")
-    return int(text)
+    raise ValueError(f"the port must be a number from 0 to 65535, not {text!r}")
 
 
 def _host(text: str, port: str) -> str:

@@ -71,11 +71,18 @@ class Table:
 
     def value(self, key: str, reader: Reader[T]) -> T | None:
         """Return one value; None if it is absent or invalid."""
-        return self.convert(self.content[key], reader, self.at(key)) if self.has(key) else None
+        if not self.has(key):
+            return None
+        try:
+            return reader(self.content[key])
+        except ValueError as error:  # only then the path is made
+            self.complain(str(error), self.at(key))
+            return None
 
     def values(self, readers: Mapping[str, Reader[object]]) -> dict[str, Any]:
         """Return the values that are present and valid, as keyword arguments. The model supplies the defaults."""
-        read = {key: self.value(key, reader) for key, reader in readers.items()}
+        self.known.update(readers)
+        read = {key: self.value(key, reader) for key, reader in readers.items() if key in self.content}
         return {key: value for key, value in read.items() if value is not None}
 
     def items(self, key: str) -> list[tuple[str, object]]:

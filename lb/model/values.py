@@ -214,6 +214,7 @@ def address(directory: Path | None) -> Reader[Address]:
     return read
 
 
+@cache
 def server_address(directory: Path | None) -> Reader[Address]:
     """Return a reader for an address to connect to: a unix socket, or a host with a port from 1.
 
