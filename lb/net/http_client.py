@@ -120,7 +120,7 @@ async def read_answer(response: httpx.Response, take: Callable[[bytes], bool]) -
         async for chunk in response.aiter_raw():
             if not take(chunk):
                 given_up.cancel()
-    return not given_up.cancelled_caught
+    return not given_up.cancel_called
 
 
 async def beginning_of_answer(response: httpx.Response, most: int) -> bytes:
