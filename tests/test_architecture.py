@@ -26,6 +26,7 @@ from tests.support.imports import (
 MODULES = [module for module, path in sources().items() if path.name != "__init__.py"]
 
 PURE = (
+    "lb.admin.pool_history",
     "lb.cache.cache_control",
     "lb.cache.cache_key",
     "lb.cache.cache_status",

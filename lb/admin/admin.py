@@ -27,6 +27,7 @@ from lb.net.sockets import Opened, remove_file
 
 if TYPE_CHECKING:
     from lb.admin.endpoint import Endpoint
+    from lb.admin.history import History
 
 __all__ = ["Admin"]
 
@@ -54,6 +55,7 @@ class Admin:
         self._sockets: list[socket.socket] = []
         self._scope = trio.CancelScope()
         self._endpoint: Endpoint | None = None
+        self._history: History | None = None
 
     async def open(self, spec: AdminSpec | None) -> list[socket.socket]:
         """Bind the address unless it is bound; return the new sockets. Raises OSError, see :func:`open_admin`."""
@@ -75,10 +77,27 @@ class Admin:
 
             self.sink.add(self.feed)
             self._scope = trio.CancelScope()
-            self._endpoint = Endpoint(opened, self)
+            self._endpoint = Endpoint(opened, self, self._begin_history())
             for sock in opened:
                 self.sink(AdminStarted(socket_name(sock)))
             self._nursery.start_soon(self._serve, self._endpoint, self._scope)
+        elif self._history is not None:
+            self.sink.remove(self._history)
+            self._history = None
+
+    def _begin_history(self) -> History:
+        """Return the history of the pools, which stays when the address changes."""
+        from lb.admin.history import History  # noqa: PLC0415 - as the endpoint
+
+        if self._history is None:
+            self._history = History(self._state_of)
+            self.sink.add(self._history)
+        return self._history
+
+    def _state_of(self, pool: str, server: str) -> str | None:
+        found = self.balancer.pools.get(pool)
+        backend = found.backends.get(server) if found is not None else None
+        return backend.state if backend is not None else None
 
     @property
     def listening(self) -> Opened:

@@ -13,6 +13,7 @@ from lb.admin.caches import caches_of, purge_of
 from lb.admin.explanation import Explainer
 from lb.admin.exposition import exposition
 from lb.admin.feed import Feed
+from lb.admin.history import History
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, json_response
 from lb.admin.playback import page_policy, stream_urls
 from lb.admin.process import Process
@@ -52,9 +53,9 @@ PAGE_FILES = {
 }
 
 
-def api(process: Process, recent: RecentRequests) -> Routes:
+def api(process: Process, recent: RecentRequests, history: History) -> Routes:
     """Return the routes. Authorization happens before them, and /healthz is answered there."""
-    endpoints = AdminRoutes(process, recent)
+    endpoints = AdminRoutes(process, recent, history)
     server = "/api/v1/pools/(?P<pool>[^/]+)/servers/(?P<server>.+)"
     routes = Routes()
     for path, (name, content_type) in PAGE_FILES.items():
@@ -71,6 +72,7 @@ def api(process: Process, recent: RecentRequests) -> Routes:
     routes.add("/api/v1/events", GET=endpoints.events)
     routes.add("/api/v1/explain", GET=endpoints.explain)
     routes.add("/api/v1/reload", GET=endpoints.preview, POST=endpoints.reload)
+    routes.add("/api/v1/pools/(?P<pool>[^/]+)/history", GET=endpoints.history)
     routes.add(f"{server}/drain", POST=endpoints.drain)
     routes.add(f"{server}/enable", POST=endpoints.enable)
     routes.add(f"{server}/weight", POST=endpoints.weight)
@@ -92,9 +94,10 @@ def _file(balancer: Balancer, name: str, content_type: str) -> RouteHandler:
 class AdminRoutes:
     """The handlers, one method per route."""
 
-    def __init__(self, process: Process, recent: RecentRequests) -> None:
+    def __init__(self, process: Process, recent: RecentRequests, history: History) -> None:
         self._process = process
         self._recent = recent
+        self._history = history
         self._balancer = process.balancer
         self._explainer = Explainer(process.balancer)
 
@@ -137,6 +140,12 @@ class AdminRoutes:
         if not media.answered.get("live", True):
             raise HttpError(503, "the process of live streams does not answer")
         return json_response(streams_of(self._balancer.config.media, stats, media))
+
+    async def history(self, request: AdminRequest) -> AdminResponse:
+        pool = request.parameters["pool"]
+        self._require(pool)
+        answer = await _encoded(self._history.document(pool), depth=2)
+        return AdminResponse(answer.encode(), "application/json")
 
     async def connections(self, request: AdminRequest) -> AdminResponse:
         query = {key: values[-1] for key, values in request.query.items()}
@@ -242,9 +251,12 @@ class AdminRoutes:
             raise HttpError(404, "no such open connection")
         return json_response({"closed": closed})
 
-    def _find(self, pool: str, server: str) -> Backend:
+    def _require(self, pool: str) -> None:
         if pool not in self._balancer.shown_pools:
             raise HttpError(404, f"there is no pool {shown(pool)}")
+
+    def _find(self, pool: str, server: str) -> Backend:
+        self._require(pool)
         if server not in self._balancer.pools[pool].backends:
             raise HttpError(404, f"the pool {pool!r} has no server {shown(server)}")
         return self._balancer.pools[pool].backends[server]

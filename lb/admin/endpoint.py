@@ -13,6 +13,7 @@ from lb.admin.api import api
 from lb.admin.auth import OPEN_TO_ALL, refusal
 from lb.admin.connection import AdminConnection
 from lb.admin.gate import Gate
+from lb.admin.history import History
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, error_response, request_of
 from lb.admin.process import Process
 from lb.admin.recent_requests import RecentRequests
@@ -24,13 +25,17 @@ ALIVE = AdminResponse(b"ok\n")
 
 
 class Endpoint:
-    """Serves on these sockets, and closes them. Requests need the token of the current configuration."""
+    """Serves on these sockets, and closes them. Requests need the token of the current configuration.
 
-    def __init__(self, sockets: Sequence[socket.socket], process: Process) -> None:
+    Samples the ``history`` of the pools meanwhile.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket], process: Process, history: History) -> None:
         self._sockets = sockets
         self._process = process
         self._recent = RecentRequests()
-        self._routes = api(process, self._recent)
+        self._history = history
+        self._routes = api(process, self._recent, history)
         self._gate = Gate(sockets, process.balancer.data_plane.descriptors, self._at_once, self._admit, process.sink)
         self._nursery: trio.Nursery
 
@@ -38,6 +43,7 @@ class Endpoint:
         """Serve until cancelled."""
         async with trio.open_nursery() as self._nursery:
             self._nursery.start_soon(self._recent.run, self._process.balancer)
+            self._nursery.start_soon(self._history.run, self._process.balancer)
             await self._gate.run()
 
     def close(self) -> None:

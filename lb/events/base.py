@@ -58,6 +58,10 @@ class Observers:
         if sink not in self._sinks:
             self._sinks.append(sink)
 
+    def remove(self, sink: Sink) -> None:
+        """Remove a sink that was added. Never call it from a sink."""
+        self._sinks.remove(sink)
+
     def __call__(self, event: Event) -> None:
         for sink in self._sinks:
             sink(event)

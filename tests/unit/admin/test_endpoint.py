@@ -29,6 +29,10 @@ GET = b"GET /%s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer s3cret\r\n\r\n"
 STRANGE = b"GET /test HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
+async def _no_samples(balancer):
+    """Sample no history."""
+
+
 class Serving:
     """An endpoint with a token; ``/test`` is answered by ``handler``."""
 
@@ -45,7 +49,9 @@ class Serving:
             config=SimpleNamespace(admin=admin, listeners={}), data_plane=SimpleNamespace(descriptors=self.descriptors)
         )
         self.endpoint = Endpoint(
-            [listening], SimpleNamespace(balancer=balancer, feed=Feed(), sink=self.events.append, file=None)
+            [listening],
+            SimpleNamespace(balancer=balancer, feed=Feed(), sink=self.events.append, file=None),
+            SimpleNamespace(run=_no_samples),
         )
         self.endpoint._routes.add("/test", GET=self._test, POST=self._test)
 
