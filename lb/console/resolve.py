@@ -103,6 +103,10 @@ class _FirstLook:
 
     scope: trio.CancelScope
     reason: str = ""
+    handed: None = None
+
+    def keep(self, memory: Callable[[], object]) -> None:
+        """There is no next look-up."""
 
     def found(
         self,

@@ -172,7 +172,8 @@ class Balancer:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             self._discovery = Discovery(nursery, self._sink)
-            await self._discovery.begin(config)
+            inherited = await self._inherited.runtime_state()
+            await self._discovery.begin(config, inherited.sources)
             complete = self._discovery.complete(config)
             self._data_plane = self._make_plane(complete)
             self._monitor = ServerMonitor(
@@ -180,7 +181,7 @@ class Balancer:
             )
             self._outliers = Outliers(nursery, self._sink, self._data_plane)
             await nursery.start(self._data_plane.run)
-            self._inherit_overrides(await self._inherited.runtime_state(), complete)
+            self._inherit_overrides(inherited, complete)
             try:
                 await self._change_to(config, self._inherited.runtime_state)
             except OSError as error:
@@ -461,7 +462,8 @@ class Balancer:
         places = [(pool.name, backend) for pool in self.pools.values() for backend in pool.backends.values()]
         snapshots = {(pool, backend.name): backend.memory(now) for pool, backend in places}
         live_numbers = {} if self.media is None else self.media.live_numbers()
-        return RuntimeState(snapshots, self.overrides, weights(self._discovery.complete(self.written)), live_numbers)
+        configured = weights(self._discovery.complete(self.written))
+        return RuntimeState(snapshots, self.overrides, configured, live_numbers, self._discovery.as_json())
 
     def recheck_backlog(self) -> None:
         """Accept clients that a predecessor with the same sockets may have left in the backlogs."""

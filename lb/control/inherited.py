@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
@@ -33,6 +33,8 @@ class RuntimeState:
     """The weights of overridden servers in the predecessor's configuration."""
     live_numbers: Mapping[str, tuple[int, int]] = attrs.field(factory=dict)
     """How far the numbers of live streams are, and how many discontinuities they have had, by stream."""
+    sources: Sequence[Mapping[str, Any]] = ()
+    """What is known from discovery, see :meth:`lb.discovery.watcher.Discovery.as_json`."""
     cluster: Mapping[str, Any] = attrs.field(factory=dict)
     """What the membership in a cluster is continued with, as JSON; empty without one."""
 
@@ -44,17 +46,19 @@ class RuntimeState:
         ]
         live = {stream: list(each) for stream, each in self.live_numbers.items()}
         health = snapshots_as_json(self.snapshots)
-        return {"health": health, "overrides": overrides, "live_numbers": live, "cluster": dict(self.cluster)}
+        told = {"health": health, "overrides": overrides, "live_numbers": live, "cluster": dict(self.cluster)}
+        return {**told, "sources": list(self.sources)}
 
     @classmethod
     def from_json(cls, read: Mapping[str, Any]) -> RuntimeState:
-        """Read a message. Versions without overrides, live streams or clusters are accepted."""
+        """Read a message. Versions without overrides, live streams, discovered servers or clusters are accepted."""
         overrides = {(each["pool"], each["server"]): each for each in read.get("overrides", ())}
         return cls(
             snapshots_from_json(read["health"]),
             {place: Override(each["drained"], each["weight"]) for place, each in overrides.items()},
             {place: each["configured"] for place, each in overrides.items() if each["configured"] is not None},
             {stream: (number, breaks) for stream, (number, breaks) in read.get("live_numbers", {}).items()},
+            read.get("sources", ()),
             read.get("cluster", {}),
         )
 

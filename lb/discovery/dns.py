@@ -70,7 +70,8 @@ class DnsServers:
 
     async def watch(self, findings: Findings) -> NoReturn:
         ask = partial(_ask_of, await self.new_client(), self.nameservers)
-        last: Round | None = None
+        last = Round.remembered(findings.handed or ())
+        findings.keep(last.as_json)
         while True:
             now = Round(last)
             errors: tuple[str, ...]
@@ -86,6 +87,7 @@ class DnsServers:
                 servers, errors = (), (type(exception).__name__,)
             else:
                 last, errors = now, now.errors
+                findings.keep(last.as_json)
             answer = servers if servers or not errors else None
             findings.found(answer, errors, hold=self._hold(now), hold_all=self._hold(now))
             await trio.sleep(pause(now.ttl, failed=bool(errors) or not servers))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from collections.abc import Collection, Iterable, Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import attrs
 
@@ -89,6 +89,19 @@ class Round:
         self._before = before.answers if before else {}
         self.answers: dict[DnsQuestion, tuple[Record, ...]] = {}
         self._errors: list[str] = []
+
+    @classmethod
+    def remembered(cls, read: Iterable[Any]) -> Round:
+        """Return a round with the answers of :meth:`as_json`."""
+        before = cls()
+        for name, kind, records in read:
+            answer = tuple(each if isinstance(each, str) else Service(*each) for each in records)
+            before.answers[DnsQuestion(name, kind)] = answer
+        return before
+
+    def as_json(self) -> list[object]:
+        """Return the answers: a name, a kind and its records for each."""
+        return [[*question, list(records)] for question, records in self.answers.items()]
 
     def take(self, question: DnsQuestion, outcome: DnsOutcome) -> None:
         if isinstance(outcome, DnsAnswer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -52,7 +52,11 @@ class EtcdServers:
     async def watch(self, findings: Findings) -> NoReturn:
         entries = EntrySet(self.source.etcd.prefix, Path(self.source.directory))
         kept = _KeptSet(self.file, entries, findings)
-        await kept.recall(self._recalled)
+        findings.keep(lambda: entries.tables)
+        if findings.handed is None:
+            await kept.recall(self._recalled)
+        else:
+            kept.go_on_with([each async for each in in_turns(self._entries_of(findings.handed))])
         observer = _Registrations(self.source, entries, findings, kept)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(kept.write_again_and_again)
@@ -74,9 +78,12 @@ class EtcdServers:
 
     def _recalled(self) -> list[Registered]:
         """Return the last set, by name. Raises ValueError if it cannot be read."""
-        tables = self.file.read()
+        return list(self._entries_of(self.file.read()))
+
+    def _entries_of(self, tables: ServerTables) -> Iterator[Registered]:
+        """Yield the valid ones of these entries, by name."""
         found = (recalled_entry(name, tables[name], Path(self.source.directory)) for name in sorted(tables))
-        return [each for each in found if each is not None]
+        return (each for each in found if each is not None)
 
 
 @attrs.define
@@ -135,7 +142,7 @@ class _KeptSet:
         self._entries = entries
         self._findings = findings
         self._thread = Threads(1, FILE_TIMEOUT)
-        self._written: ServerTables = {}
+        self._written: ServerTables | None = {}  # None = it is not known what the file has
         self._due = math.inf
         self._is_emptying = False
         self._due_changed = trio.Event()
@@ -151,6 +158,13 @@ class _KeptSet:
             self._entries.recall(entries)
             self._written = self._entries.tables
             self._findings.remembered(self._entries.servers)
+
+    def go_on_with(self, entries: Sequence[Registered]) -> None:
+        """Begin with the entries of a watch before. It may not have been able to write its file."""
+        self._entries.recall(entries)
+        self._written = None
+        if entries:
+            self.changed()
 
     def changed(self) -> None:
         """Write the set within a second. All servers may be about to go, and then the file keeps them."""

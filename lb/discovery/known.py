@@ -53,7 +53,8 @@ class Known:
     """The last answer was that there are no servers."""
     stay_until: float = math.inf
     """Until when the servers stay although the last answer had none; while look-ups fail, without end."""
-    _stays: float = 0.0
+    stays: float = 0.0
+    """How many seconds that was from the first answer that had none."""
     _sets: deque[tuple[float, tuple[ServerSpec, ...]]] = attrs.field(factory=lambda: deque(maxlen=MOST_SETS))
     """The last lists, and since when they were in use: the first one stood there a second ago."""
 
@@ -135,7 +136,7 @@ class Known:
 
     def _stay(self, now: float, seconds: float) -> None:
         self.stay_until = now + seconds if self.servers else math.inf
-        self._stays = seconds
+        self.stays = seconds
 
     def end_hold(self, now: float) -> None:
         """Drop the servers whose time is over."""
@@ -162,7 +163,7 @@ class Known:
         return self._are_wrong(source, {**wrong, "file": (error,)} if error else wrong, now)
 
     def _emptiness(self, where: str) -> str:
-        stay = f", the last {len(self.servers)} stay for {duration_text(self._stays)}" if self.servers else ""
+        stay = f", the last {len(self.servers)} stay for {duration_text(self.stays)}" if self.servers else ""
         return f"no server {where}{stay}"
 
     def _are_wrong(self, source: SourceKey, wrong: dict[str, tuple[str, ...]], now: float) -> Event | None:

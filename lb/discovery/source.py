@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn, Protocol
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
 
 from lb.model import ServerSpec
 
@@ -11,6 +12,13 @@ __all__ = ["Findings", "Source"]
 
 class Findings(Protocol):
     """Receives what a source finds."""
+
+    @property
+    def handed(self) -> Any:  # noqa: ANN401 - each source has its own
+        """What the last watch of the source has kept, here or in a predecessor; None if there was none."""
+
+    def keep(self, memory: Callable[[], object]) -> None:
+        """Have ``memory`` return what the next watch is handed: JSON, as that may be in another process."""
 
     def found(
         self,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 import trio
 
+from lb.discovery.handed_over import known_as_json, known_from_json
 from lb.discovery.known import Known, SourceKey
 from lb.discovery.merge import complete, held_servers, keys_of
 from lb.discovery.source import Source
@@ -36,6 +37,10 @@ class Followed:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     hold: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Ends when the next server is held no longer."""
+    handed: Any = None
+    """What the watch before this one has kept."""
+    memory: Callable[[], object] = lambda: None
+    """Returns what the next watch is handed."""
 
 
 class Discovery:
@@ -52,10 +57,20 @@ class Discovery:
         """Look-ups that failed, completely or partly, by pool; including removed sources."""
         self._news = trio.Event()
 
-    async def begin(self, config: Config) -> None:
-        """Watch the new sources of a configuration as well. Waits up to FIRST_LOOK for their first look-up."""
+    async def begin(self, config: Config, handed: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Watch the new sources of a configuration as well. Waits up to FIRST_LOOK for their first look-up.
+
+        A predecessor may have ``handed`` over, by :meth:`as_json`, what it knows of some: they are not waited for.
+        """
         found = sources(config, self._new_client)
-        new = [self._follow(key, source) for key, source in found.items() if key not in self._followed]
+        known = {SourceKey(each["pool"], each["source"]): each for each in handed}
+        new = []
+        for key, source in found.items():
+            if key in known and key not in self._followed:
+                read = known[key]
+                self._follow(key, source, known_from_json(read, trio.current_time()), read["memory"])
+            elif key not in self._followed:
+                new.append(self._follow(key, source))
         with trio.move_on_after(FIRST_LOOK):
             for followed in new:
                 await followed.looked.wait()
@@ -75,7 +90,21 @@ class Discovery:
                 del self._followed[key]
             elif followed.source != wanted[key]:
                 followed.scope.cancel()
-                self._follow(key, wanted[key], followed.known)
+                self._follow(key, wanted[key], followed.known, followed.memory())
+
+    def as_json(self) -> list[dict[str, object]]:
+        """Return what is known of each source that has answered, for the successor of this process."""
+        now = trio.current_time()
+        return [
+            {
+                "pool": key.pool,
+                "source": key.text,
+                **known_as_json(followed.known, now),
+                "memory": followed.memory(),
+            }
+            for key, followed in self._followed.items()
+            if followed.known.origin
+        ]
 
     def complete(self, config: Config) -> Config:
         """Return the configuration with the servers known now."""
@@ -97,9 +126,9 @@ class Discovery:
         """Return what is known from each source of a pool, in the order of their servers."""
         return {key: self._followed[key].known for key in keys_of(pool) if key in self._followed}
 
-    def _follow(self, key: SourceKey, source: Source, known: Known | None = None) -> Followed:
+    def _follow(self, key: SourceKey, source: Source, known: Known | None = None, handed: object = None) -> Followed:
         known = known or Known(since=trio.current_time())
-        self._followed[key] = followed = Followed(source, known)
+        self._followed[key] = followed = Followed(source, known, handed=handed, memory=lambda: handed)
         self.failures.setdefault(key.pool, 0)
         self._nursery.start_soon(self._watch, key, followed)
         return followed
@@ -140,6 +169,13 @@ class _Findings:
     discovery: Discovery
     key: SourceKey
     followed: Followed
+
+    @property
+    def handed(self) -> Any:  # noqa: ANN401 - each source has its own
+        return self.followed.handed
+
+    def keep(self, memory: Callable[[], object]) -> None:
+        self.followed.memory = memory
 
     def found(
         self,

@@ -7,7 +7,7 @@ for these messages:
 sender       message                      meaning
 ===========  ===========================  =========================================================================
 successor    ``{"want": "health"}``       sent before it prepares the start, and again right before it serves; the
-                                          reply is ``{"health": …, "overrides": …, "cluster": …}``
+                                          reply is ``{"health": …, "overrides": …, "sources": …, "cluster": …}``
 successor    ``{"ready": [places]}``      it serves, and has taken over these listening sockets
 successor    ``{"failed": "why"}``        it cannot take over
 predecessor  ``{"left": true,             it no longer accepts clients; the announced addresses that stand, and

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 import trio
 
-from tests.support.balancer import PATIENCE, ask, balancer, config, connect, read_all, request
+from tests.support.balancer import (
+    PATIENCE,
+    QUICK_CHECKS,
+    ask,
+    balancer,
+    config,
+    connect,
+    read_all,
+    request,
+    with_workers,
+)
 from tests.support.effort import DEEP
+from tests.support.etcd import PREFIX, etcd
 from tests.support.load import load
+from tests.support.name_server import name_server
+from tests.support.operating import ADMIN, operated
 from tests.support.servers import backends, refusing, serving
 from tests.support.tls_peers import client_context, connect_tls, write_certificate
 
@@ -208,6 +222,76 @@ async def test_an_ejection_ends_when_it_would_have_in_the_old_process(tmp_path):
         assert (await lb.upgrade())["event"] == "upgrade.done"
         await ended_well(lb)
         await lb.event("backend.restored", server="dead")
+
+
+FOUND = """
+[listeners.web]
+bind = "127.0.0.1:0"
+[pools.web]
+servers = [{ dns = "web.internal", port = PORT }]
+nameservers = ["NAMESERVER"]
+servers_file = "web.servers"
+[pools.web.health]
+QUICK_CHECKS
+[pools.web.etcd]
+endpoints = ["ETCD"]
+prefix = "PREFIX"
+"""
+
+
+async def states_of(operator):
+    return {name: (each["state"], each["weight"]) for name, each in (await operator.servers()).items()}
+
+
+@one_process_or_two
+async def test_servers_that_were_found_are_there_though_nobody_can_be_asked_any_more(tmp_path):
+    """etcd and the name server are away, the file is gone, and the last set from etcd could not be written."""
+    (tmp_path / "lb-etcd-web.json").mkdir()
+    async with (
+        etcd() as store,
+        name_server() as names,
+        backends("dns", "etcd", "file", "drained") as (in_dns, in_etcd, in_file, drained),
+        refusing("dead") as dead,
+    ):
+        host, _, port = in_dns.address.rpartition(":")
+        names.has("web.internal", "A", host)
+        (tmp_path / "web.servers").write_text(f"{in_file.address} name=file\n{dead.address} name=dead\n")
+        await store.put("etcd", in_etcd.address)
+        await store.put("drained", drained.address)
+        text = with_workers(FOUND)
+        for word, value in (
+            ("QUICK_CHECKS", QUICK_CHECKS),
+            ("PORT", port),
+            ("NAMESERVER", names.address),
+            ("ETCD", store.url),
+            ("PREFIX", PREFIX),
+        ):
+            text = text.replace(word, value)
+        async with operated(tmp_path, f"{ADMIN}\n{text}") as (lb, operator):
+            await operator.do("drained", "drain")
+            states = {
+                in_dns.address: ("up", 1),
+                "file": ("up", 1),
+                "dead": ("down", 1),
+                "etcd": ("up", 1),
+                "drained": ("draining", 0),
+            }
+            await operator.until(partial(states_of, operator), states.__eq__)
+            await store.kill()
+            names.is_silent("web.internal", "A")
+            (tmp_path / "web.servers").unlink()
+            async with load(lb.port, [in_dns, in_etcd, in_file], clients=4) as sessions:
+                assert (await lb.upgrade())["event"] == "upgrade.done"
+                await lb.event("server.started", count=2)
+                sessions.seen.clear()
+                await sessions.sessions(60)
+                assert {name.decode().strip() for name in sessions.seen} == {"dns", "etcd", "file"}
+                assert not sessions.failures
+            assert await states_of(operator) == states
+            assert not [event for event in lb.of("config.applied") if event["removed"]]
+            await store.start()
+            await store.delete("etcd")
+            await lb.event("config.applied", removed=["web/etcd"])
 
 
 async def test_a_newly_installed_version_is_taken(tmp_path, monkeypatch):

@@ -35,8 +35,14 @@ class World:
             followed.scope.cancel()
         self.discovery = Discovery(self.nursery, self.events.append)
 
-    async def begin(self):
-        await self.discovery.begin(self.config)
+    async def begin(self, handed=()):
+        await self.discovery.begin(self.config, handed)
+
+    def hand_over(self):
+        """Go on as the successor, from what it is handed, through JSON."""
+        handed = json.loads(json.dumps(self.discovery.as_json()))
+        self.restart()
+        return handed
 
     @property
     def servers(self):
@@ -252,6 +258,74 @@ async def test_a_reload_with_other_endpoints_keeps_the_servers(world, autojump_c
     await trio.sleep(5)
     world.config = other
     assert list(world.servers) == ["a"]
+
+
+NOBODY = {ONE: None, "http://10.0.0.2:2379": None}
+
+
+async def test_a_successor_begins_with_all_servers_without_etcd_and_without_a_file(world, autojump_clock):
+    (world.path / "lb-etcd-web.json").mkdir()  # so it cannot be written
+    world.store.put(b"a", b"10.0.0.1:80")
+    world.store.put(b"b", b'{"address": "10.0.0.2:80", "weight": 3}')
+    await world.begin()
+    world.store.fails = NOBODY
+    start = trio.current_time()
+    await world.begin(world.hand_over())
+    assert trio.current_time() == start
+    assert world.servers == {"a": "10.0.0.1:80", "b": "10.0.0.2:80"}
+    assert world.known.origin == "etcd"
+    world.store.fails = {}
+    world.store.delete(b"a", silently=True)
+    await trio.sleep(12)
+    assert world.servers == {"b": "10.0.0.2:80"}
+
+
+async def test_a_name_that_was_good_keeps_its_last_good_value_in_the_successor(world, autojump_clock):
+    world.store.put(b"a", b"10.0.0.1:80")
+    await world.begin()
+    world.store.put(b"a", b"nonsense")
+    await trio.sleep(1)
+    await world.begin(world.hand_over())
+    await trio.sleep(10)
+    assert world.servers == {"a": "10.0.0.1:80"}
+    assert world.known.error == "/x/a: address: 'nonsense' needs a port"
+
+
+async def test_a_successor_writes_what_its_predecessor_could_not(world, autojump_clock):
+    path = world.path / "lb-etcd-web.json"
+    path.mkdir()
+    world.store.put(b"a", b"10.0.0.1:80")
+    await world.begin()
+    world.store.fails = NOBODY
+    handed = world.hand_over()
+    path.rmdir()
+    await world.begin(handed)
+    await world.until_written({"a"})
+
+
+async def test_a_hold_ends_in_the_successor_when_it_would_have(world, autojump_clock):
+    world.store.put(b"a", b"10.0.0.1:80")
+    await world.begin()
+    await world.until_written({"a"})
+    world.store.delete(b"a")
+    await trio.sleep(50)
+    await world.begin(world.hand_over())
+    await trio.sleep(5)
+    assert world.servers == {"a": "10.0.0.1:80"}
+    await trio.sleep(10)
+    assert world.servers == {}
+
+
+async def test_bad_values_stay_as_they_were_over_a_reload_with_other_endpoints(world, autojump_clock):
+    (world.path / "lb-etcd-web.json").mkdir()
+    world.store.put(b"a", b"10.0.0.1:80")
+    await world.begin()
+    world.store.put(b"a", b"nonsense")
+    await trio.sleep(1)
+    other = parse(f'listeners.web.bind = ":1"\n{TABLE.replace("10.0.0.2", "10.0.0.3")}', str(world.path / "lb.toml"))
+    world.discovery.keep_to(other)
+    await trio.sleep(5)
+    assert world.servers == {"a": "10.0.0.1:80"}
 
 
 async def test_commands_take_the_last_set(world):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import trio
 
@@ -109,6 +111,61 @@ async def test_a_reload_does_not_wait_for_what_is_known(world, autojump_clock):
     start = trio.current_time()
     await world.discovery.begin(config('"10.0.0.9:80"', WEB))
     assert trio.current_time() == start
+
+
+async def test_a_successor_begins_with_what_was_known_and_waits_for_nobody(world, nursery, autojump_clock):
+    world.names.has("web.internal", "10.0.0.1", "10.0.0.2")
+    await world.discovery.begin(config(WEB))
+    handed = json.loads(json.dumps(world.discovery.as_json()))
+    successor = World(nursery)  # whose name server answers nothing
+    start = trio.current_time()
+    await successor.discovery.begin(config(WEB), handed)
+    assert trio.current_time() == start
+    assert successor.servers(config(WEB)) == ["10.0.0.1:80", "10.0.0.2:80"]
+    await trio.sleep(60)
+    assert not successor.events
+
+
+async def test_a_successor_replaces_what_was_known_by_the_first_answer(world, nursery, autojump_clock):
+    world.names.has("web.internal", "10.0.0.1")
+    await world.discovery.begin(config(WEB))
+    successor = World(nursery)
+    successor.names.has("web.internal", "10.0.0.3")
+    await successor.discovery.begin(config(WEB), world.discovery.as_json())
+    assert successor.servers(config(WEB)) == ["10.0.0.1:80"]
+    await trio.sleep(1)
+    assert successor.servers(config(WEB)) == ["10.0.0.3:80"]
+
+
+async def test_a_query_that_fails_in_the_successor_keeps_the_answer_of_the_predecessor(world, nursery, autojump_clock):
+    world.names.has("web.internal", "10.0.0.1")
+    world.names.answers[AAAA] = DnsAnswer(("2001:db8::1",), 10)
+    world.names.answers[DnsQuestion("_x._tcp.web", "SRV")] = DnsAnswer((Service(1, 1, 80, "web.internal"),), 10)
+    both = config(WEB, SRV)
+    await world.discovery.begin(both)
+    handed = json.loads(json.dumps(world.discovery.as_json()))
+    successor = World(nursery)
+    successor.names.answers = {**world.names.answers, AAAA: Failure("refused")}
+    await successor.discovery.begin(both, handed)
+    for _ in range(20):
+        assert successor.servers(both) == ["10.0.0.1:80", "[2001:db8::1]:80"]
+        await trio.sleep(0.3)
+    assert {event.errors for event in successor.events} == {("web.internal AAAA: refused",)}
+
+
+async def test_a_source_that_has_never_answered_is_not_handed_over(world, autojump_clock):
+    await world.discovery.begin(config(WEB))
+    assert world.discovery.as_json() == []
+
+
+async def test_a_successor_with_other_sources_waits_for_these(world, nursery, autojump_clock):
+    world.names.has("web.internal", "10.0.0.1")
+    await world.discovery.begin(config(WEB))
+    successor = World(nursery)
+    other = config('{ dns = "other.internal", port = 80 }')
+    successor.names.has("other.internal", "10.0.0.2")
+    await successor.discovery.begin(other, world.discovery.as_json())
+    assert successor.servers(other) == ["10.0.0.2:80"]
 
 
 async def test_the_ttl_says_when_to_look_again(world, autojump_clock):

@@ -86,6 +86,11 @@ def test_what_another_version_adds_is_passed_over_and_what_it_does_not_know_is_a
     assert RuntimeState.from_json(read) == RuntimeState({SERVER: HealthSnapshot(state="down")})
 
 
+def test_what_discovery_knows_arrives_as_it_was_told():
+    sources = [{"pool": "web", "source": "etcd /x/", "servers": [{"name": "ü"}], "memory": None}]
+    assert arrived(RuntimeState(sources=sources)).sources == sources
+
+
 ADVISED = attrs.evolve(CHECKED, probe=PluginSpec("agent"))
 
 
