@@ -97,6 +97,16 @@ class RunningBalancer:
         assert len(found) >= count, f"no {names} {fields} no. {count}; {self.events[-10:]} {self.other_lines}"
         return found[count - 1]
 
+    async def known(self, *names, **fields):
+        """Wait for an event of a server, as :meth:`event` does, and until all workers know of it.
+
+        The supervisor logs it when it tells them. They handle a reload after what they were told before.
+        """
+        event = await self.event(*names, **fields)
+        if self.of("worker.started"):
+            assert (await self.reload(self.config_file.read_text()))["event"] == "config.applied"
+        return event
+
     @property
     def binds(self):
         """The bound addresses by listener, in the order of their start."""

@@ -86,9 +86,9 @@ async def test_a_frozen_server_is_taken_out_and_comes_back_when_it_thaws(tmp_pat
     checks = 'probe = "exchange"\nsend = "name\\n"\nexpect = "."\ntimeout = "400ms"\nfall = 2\n' + QUICK_CHECKS
     async with backends("a", "b") as servers, balancer(tmp_path, config(*servers, health=checks)) as lb:
         servers[0].freeze()
-        ejected = await lb.event("backend.ejected", server="a")
+        ejected = await lb.known("backend.ejected", server="a")
         assert ejected["reason"] == "no answer in 0.4 s"
         assert {await ask(lb.port) for _ in range(4)} == {b"b\n"}
         servers[0].thaw()
-        await lb.event("backend.restored", server="a")
+        await lb.known("backend.restored", server="a")
         assert {await ask(lb.port) for _ in range(4)} == {b"a\n", b"b\n"}

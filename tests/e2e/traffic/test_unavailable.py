@@ -198,7 +198,7 @@ async def test_connections_of_a_backup_when_a_primary_is_back(tmp_path, on_retur
                 async with await connect(lb.port) as stream:
                     assert await request(stream, b"name") == b"backup"
                     await main.start()
-                    await lb.event("backend.restored", server="main")
+                    await lb.known("backend.restored", server="main")
                     if on_return == "close":
                         await expect_reset(stream)
                     else:

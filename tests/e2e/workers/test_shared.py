@@ -262,7 +262,7 @@ async def test_without_failback_a_worker_that_is_replaced_goes_to_the_server_in_
             async with balancer(tmp_path, config(first, second, pool=strategy, top=TWO)) as lb:
                 await lb.event("backend.ejected", server="first")
                 await first.start()
-                await lb.event("backend.restored", server="first")
+                await lb.known("backend.restored", server="first")
                 assert {await ask(lb.port) for _ in range(20)} == {b"second\n"}
                 for count, worker in enumerate(BOTH, 3):
                     os.kill(pids(lb)[worker], signal.SIGKILL)
