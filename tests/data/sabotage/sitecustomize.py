@@ -3,8 +3,9 @@
 ``LB_SABOTAGE`` says how, in words: ``byte`` loses one of every so many reads, ``lease`` and ``descriptor`` are not
 given back, ``record`` and ``request-record`` are written twice, ``answer`` is that of the request before,
 ``truncation`` makes what was cut look complete, ``failover`` does not happen,
-``memory`` is kept for each connection, ``disk`` takes longer than an idle timeout to create a file. ``garbage`` is not
-collected, and ``LB_FILLS`` names a file that says how many fills are in memory when the next one begins.
+``memory`` is kept for each connection, ``retry`` does not happen for clients that are held: only a wake-up helps them.
+``disk`` takes longer than an idle timeout to create a file. ``garbage`` is not collected, and ``LB_FILLS`` names a file
+that says how many fills are in memory when the next one begins.
 """
 
 import gc
@@ -18,7 +19,7 @@ from pathlib import Path
 from lb.cache import disk_files
 from lb.http import cache_fill, exchange, upstream_request
 from lb.pools import pool
-from lb.proxy import connector, listener
+from lb.proxy import connector, context, listener
 from lb.relay import epoll_relay
 from lb.tcp import connection
 
@@ -132,6 +133,10 @@ def does_not_fail_over():
     connector.Connector.connect_failed = lambda self, error: self.owner.no_server("lb", "connect_failed")
 
 
+def does_not_retry():
+    context.HOLD_RETRY = 3600
+
+
 def slows_the_disk():
     original = disk_files.DiskFiles.create
 
@@ -167,6 +172,7 @@ WAYS = {
     "disk": slows_the_disk,
     "garbage": collects_no_garbage,
     "failover": does_not_fail_over,
+    "retry": does_not_retry,
 }
 
 for way in os.environ.get("LB_SABOTAGE", "").split():

@@ -16,6 +16,7 @@ from tests.support.balancer import (
     read_all,
     request,
 )
+from tests.support.sabotage import sabotage
 from tests.support.servers import Backend, refusing, serving
 
 pytestmark = pytest.mark.slow
@@ -140,16 +141,16 @@ async def test_when_all_servers_are_full(tmp_path, policy):
 
 
 @pytest.mark.usefixtures("worker_count")
-async def test_clients_held_for_a_full_server_follow_each_other_without_a_pause(tmp_path):
-    """The balancer also retries every half second, but that is too late for most of them."""
-    hold = 'when_all_down = "hold"\nhold_timeout = "3s"'
+async def test_clients_held_for_a_full_server_follow_each_other_without_a_pause(tmp_path, monkeypatch):
+    """Each is woken when there is room: here the balancer does not retry by itself."""
+    sabotage(monkeypatch, "retry")
     answers = []
 
     async def client(port):
         answers.append(await ask(port))
 
     async with serving() as server:
-        text = config((server, "max_connections = 1"), health=None, pool=hold)
+        text = config((server, "max_connections = 1"), health=None, pool=HOLD)
         async with balancer(tmp_path, text) as lb, trio.open_nursery() as nursery:
             for _ in range(40):
                 nursery.start_soon(client, lb.port)

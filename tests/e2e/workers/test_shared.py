@@ -12,7 +12,8 @@ import trio
 
 from tests.support.balancer import PATIENCE, ask, balancer, config, connect, request
 from tests.support.load import load
-from tests.support.servers import Backend, refusing, serving
+from tests.support.sabotage import sabotage
+from tests.support.servers import Backend, free_port, refusing, serving
 from tests.support.two_workers import BOTH, TWO, both_serve, connections, pids, worker_of
 
 pytestmark = pytest.mark.slow
@@ -103,8 +104,9 @@ async def test_clients_go_to_the_other_server_when_one_is_full(tmp_path):
     assert not lb.of("connection.closed", reason="no_server")
 
 
-async def test_clients_that_one_worker_holds_are_served_when_the_other_makes_room(tmp_path):
-    """Immediately: without a wakeup, each worker retries only after half a second."""
+async def test_clients_that_one_worker_holds_are_served_when_the_other_makes_room(tmp_path, monkeypatch):
+    """By a wake-up: here nobody retries by itself."""
+    sabotage(monkeypatch, "retry")
     async with serving() as server:
         text = config((server, "max_connections = 20"), health=None, pool=HOLD, top=TWO)
         async with balancer(tmp_path, text) as lb, connections(lb.port, 20) as streams:
@@ -113,7 +115,7 @@ async def test_clients_that_one_worker_holds_are_served_when_the_other_makes_roo
                 await client.send_all(b"name\n")
                 await stream.aclose()
             for client in waiting:
-                with trio.fail_after(2):
+                with trio.fail_after(PATIENCE):
                     assert await client.receive_some() == b"s\n"
                 await client.aclose()
             await lb.event("connection.closed", count=40)
@@ -140,7 +142,7 @@ async def test_a_full_listener_accepts_again_whichever_worker_makes_room(tmp_pat
                 async with await connect(lb.port) as waiting:
                     await waiting.send_all(b"name\n")
                     await stream.aclose()
-                    with trio.fail_after(2):
+                    with trio.fail_after(PATIENCE):
                         assert await waiting.receive_some() == b"s\n"
             await lb.event("connection.closed", count=40)
     assert carriers(lb) == BOTH
@@ -192,8 +194,9 @@ def attempts(lb):
 
 async def test_a_server_that_is_down_is_down_for_all_and_up_for_all_again(tmp_path):
     checks = 'interval = "50ms"\nfast_interval = "50ms"\nrise = 1\nfall = 1'
+    address = ("127.0.0.1", free_port())
     async with (
-        serving(name="a") as a,
+        serving(name="a", address=address) as a,
         serving(name="b") as b,
         balancer(tmp_path, config(a, b, health=checks, top=TWO)) as lb,
     ):
@@ -204,16 +207,19 @@ async def test_a_server_that_is_down_is_down_for_all_and_up_for_all_again(tmp_pa
             sessions.seen.clear()
             await both_serve(lb, sessions)
             assert sessions.seen == {b"b\n"}
-            host, _, port = a.address.rpartition(":")
-            async with serving(name="a", address=(host, int(port))):
+            async with serving(name="a", address=address):
                 await lb.event("backend.restored", server="a")
-                before = Counter(worker_of(record) for record in lb.of("connection.closed", server="a"))
-                await both_serve(lb, sessions)
-                await both_serve(lb, sessions)
-                after = Counter(worker_of(record) for record in lb.of("connection.closed", server="a"))
-                assert all(after[worker] > before[worker] for worker in BOTH)
+                before = served_from_a(lb)
+                with trio.fail_after(PATIENCE):
+                    while any(served_from_a(lb)[worker] == before[worker] for worker in BOTH):
+                        await both_serve(lb, sessions)
                 assert not sessions.failures
     assert len(lb.of("backend.restored", server="a")) == 1
+
+
+def served_from_a(lb):
+    """Return how many connections each worker has had to the server ``a``."""
+    return Counter(worker_of(record) for record in lb.of("connection.closed", server="a"))
 
 
 async def test_a_restarted_worker_knows_who_is_down(tmp_path):
@@ -235,7 +241,7 @@ async def test_checks_run_once_however_many_workers_there_are(tmp_path):
         first, began = server.connections, trio.current_time()
         await server.until(lambda served: served.connections >= first + 20)
         took = trio.current_time() - began
-    assert took > 20 * INTERVAL * 0.8, "more checks than one process makes"
+    assert took > 20 * INTERVAL * 0.65, "more checks than one process makes"  # two would take half the time
 
 
 # Turns
