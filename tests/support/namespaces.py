@@ -88,6 +88,7 @@ class Machine:
     async def serving(self, name, host, port=0):
         """Run a server (tests/support/backend.py) on this machine. Yield its name and address."""
         listening = self.socket()
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(1000)
         listening.setblocking(False)

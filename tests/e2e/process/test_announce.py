@@ -6,27 +6,21 @@ import signal
 import subprocess
 from contextlib import asynccontextmanager
 
-import attrs
 import pytest
 import trio
 
 from tests.support.balancer import LB, PATIENCE, QUICK_CHECKS, balancer, config, killed_at_end
 from tests.support.namespaces import machines
+from tests.support.servers import Named
 
 ADDRESS = "203.0.113.5/32"
 OTHER = "203.0.113.6/32"
 SIX = "2001:db8::5/128"
 
 
-@attrs.frozen
-class Place:
-    """Where a server of the tests is; none listens there."""
-
-    name: str
-    address: str
-
-
-SERVER = Place("s", "127.0.0.1:9001")
+SERVER_ADDRESS = ("127.0.0.1", 9001)
+SERVER = Named("s", "127.0.0.1:9001")
+"""None listens there, unless a test runs :func:`server`."""
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +53,9 @@ def announcing(*addresses, interface="lo", top="", rise="0", pool="", health=QUI
     return config(SERVER, bind="203.0.113.5:80", top=top + table, pool=pool, health=health)
 
 
-@asynccontextmanager
-async def server(machine):
-    """Run a server that accepts connections until the end of the block."""
-    listening = machine.socket()
-    listening.setsockopt(1, 2, 1)  # SOL_SOCKET, SO_REUSEADDR
-    with listening:
-        listening.bind(("127.0.0.1", 9001))
-        listening.listen(100)
-        yield
+def server(machine):
+    """Run the server until the end of the block. It serves checks: a full backlog would refuse them in the end."""
+    return machine.serving(SERVER.name, *SERVER_ADDRESS)
 
 
 def running(machine, tmp_path, text, **options):
