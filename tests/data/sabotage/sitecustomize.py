@@ -5,7 +5,7 @@ given back, ``record`` and ``request-record`` are written twice, ``answer`` is t
 ``truncation`` makes what was cut look complete, ``failover`` does not happen,
 ``memory`` is kept for each connection, ``retry`` does not happen for clients that are held: only a wake-up helps them.
 ``disk`` takes longer than an idle timeout to create a file. ``garbage`` is not collected, and ``LB_FILLS`` names a file
-that says how many fills are in memory when the next one begins.
+that says how many fills are in memory when the next one begins. ``question`` to a name server has no end.
 """
 
 import gc
@@ -160,6 +160,12 @@ def collects_no_garbage():
     cache_fill.Fill.__init__ = begin
 
 
+def waits_for_name_servers():
+    from lb.discovery import dns_client  # needs its library, which other ways do without
+
+    dns_client.LIFETIME = 3600
+
+
 WAYS = {
     "byte": loses_bytes,
     "lease": leaks_leases,
@@ -173,6 +179,7 @@ WAYS = {
     "garbage": collects_no_garbage,
     "failover": does_not_fail_over,
     "retry": does_not_retry,
+    "question": waits_for_name_servers,
 }
 
 for way in os.environ.get("LB_SABOTAGE", "").split():

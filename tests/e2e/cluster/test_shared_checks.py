@@ -13,7 +13,7 @@ from tests.support.clustered import cluster_node, cluster_table
 from tests.support.effort import DEEP
 from tests.support.etcd import etcd
 from tests.support.operating import ADMIN
-from tests.support.servers import serving
+from tests.support.servers import free_port, serving
 
 pytestmark = pytest.mark.slow
 INTERVAL = 0.5
@@ -28,8 +28,8 @@ WINDOW = 20 if DEEP else 4
 class World:
     """An etcd, servers that count their checks, and nodes that check them."""
 
-    def __init__(self, etcd, servers, nodes, stack):
-        self.etcd, self.servers, self.nodes = etcd, servers, nodes
+    def __init__(self, etcd, servers, places, nodes, stack):
+        self.etcd, self.servers, self.places, self.nodes = etcd, servers, places, nodes
         self._stack = stack
 
     async def until_shared(self):
@@ -56,8 +56,7 @@ class World:
 
     async def revive(self, name):
         """Start a server again, and wait until it is back on all nodes."""
-        host, _, port = self.servers[name].address.partition(":")
-        self.servers[name] = await self._stack.enter_async_context(serving(name=name, address=(host, int(port))))
+        self.servers[name] = await self._stack.enter_async_context(serving(name=name, address=self.places[name]))
         for node in self.nodes:
             await node.lb.event("backend.restored", server=name)
 
@@ -65,10 +64,11 @@ class World:
 @asynccontextmanager
 async def world(home):
     async with etcd() as store, AsyncExitStack() as stack:
-        servers = {name: await stack.enter_async_context(serving(name=name)) for name in SERVERS}
+        places = {name: ("127.0.0.1", free_port()) for name in SERVERS}
+        servers = {name: await stack.enter_async_context(serving(name=name, address=places[name])) for name in SERVERS}
         text = config(*servers.values(), top=f"{ADMIN}\n{cluster_table(store)}", health=CHECKS)
         nodes = [await stack.enter_async_context(cluster_node(home, name, text)) for name in NODES]
-        yield World(store, servers, nodes, stack)
+        yield World(store, servers, places, nodes, stack)
 
 
 async def test_five_nodes_share_the_checks_of_twenty_servers(tmp_path):

@@ -67,7 +67,8 @@ async def test_a_thousand_changes_a_minute_cut_no_session(tmp_path):
         for server in servers:
             await store.put(server.name, server.address)
         choose = random.Random(7)
-        async with balancer(tmp_path, found_in(store)) as lb, await connect(lb.port) as before_all:
+        text = found_in(store, pool=PATIENT)  # the first answer may come after the start
+        async with balancer(tmp_path, text) as lb, await connect(lb.port) as before_all:
             assert await request(before_all, b"name") in {b"a", b"b", b"c"}
             async with load(lb.port, servers, clients=5) as sessions, store.client() as client:
                 present, began = {server.name for server in servers}, trio.current_time()
@@ -82,13 +83,13 @@ async def test_a_thousand_changes_a_minute_cut_no_session(tmp_path):
                         present.add(server.name)
                         value = {"address": server.address, "weight": choose.randint(1, 3)}
                         await client.put(Put(key, json.dumps(value).encode()))
-                await sessions.sessions(60)
-                sessions.seen.clear()
-                await sessions.sessions(60)
-                assert {name.decode().strip() for name in sessions.seen} == present
+                with trio.fail_after(PATIENCE):
+                    while {name.decode().strip() for name in sessions.seen} != present:
+                        sessions.seen.clear()
+                        await sessions.sessions(60)
             assert not sessions.failures
             assert await request(before_all, b"echo still here") == b"still here"
-            assert not lb.of("discovery.failed")
+            assert all("still waiting" in event["errors"][0] for event in lb.of("discovery.failed"))
 
 
 @pytest.mark.usefixtures("worker_count")

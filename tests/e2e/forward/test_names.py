@@ -12,7 +12,7 @@ from tests.support.balancer import PATIENCE
 from tests.support.caching import response
 from tests.support.forwarding import OPEN, connect_head, forward_config, get_head, named_balancer, proxy_client
 from tests.support.http_client import receive_request
-from tests.support.servers import serving
+from tests.support.servers import free_port, serving
 
 OK = response(b"hello", b"Server: x\r\n")
 DENIED = f'{OPEN}\ndeny_to = ["127.0.0.3"]'
@@ -26,13 +26,9 @@ def port_of(server):
 @asynccontextmanager
 async def same_port(*hosts, handler=None):
     """Run servers on several addresses at the same port. Yield them."""
+    port = free_port()
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(serving(handler, name=hosts[0], address=(hosts[0], 0)))
-        others = [
-            await stack.enter_async_context(serving(handler, name=host, address=(host, port_of(first))))
-            for host in hosts[1:]
-        ]
-        yield first, *others
+        yield [await stack.enter_async_context(serving(handler, name=host, address=(host, port))) for host in hosts]
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from tests.support.viewing import viewer
 pytestmark = pytest.mark.slow
 LIST, MANIFEST, SEGMENT = "application/vnd.apple.mpegurl", "application/dash+xml", "video/iso.segment"
 FOREVER = "max-age=31536000, immutable"
+TRIES = 5
+"""Of a measurement: on a busy machine, one takes longer."""
 
 
 async def resources(show):
@@ -151,7 +153,10 @@ async def test_a_film_comes_at_the_rate_of_its_route_also_from_the_cache(tmp_pat
             assert answer.content == content
             assert answer.headers["x-cache-status"] == result
             assert trio.current_time() - began > 1.5, "256 KiB at 128 KiB/s, but for what may come at once"
-        began = trio.current_time()
-        part = await web.get(url, headers={"Range": "bytes=1000-100000"})
-        assert (part.status_code, part.content) == (206, content[1000:100001])
-        assert trio.current_time() - began < 0.75, "no more than what comes without a limit"
+        times = []
+        while not times or (min(times) >= 0.75 and len(times) < TRIES):
+            began = trio.current_time()
+            part = await web.get(url, headers={"Range": "bytes=1000-100000"})
+            times.append(trio.current_time() - began)
+            assert (part.status_code, part.content) == (206, content[1000:100001])
+        assert min(times) < 0.75, "no more than what comes without a limit"

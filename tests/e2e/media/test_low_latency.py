@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 LOW_LATENCY = 'part = "250ms"\nsegment = "1s"'
 HELD = 3.0
 """Seconds that a request is held while there is a publisher: three targets."""
+TRIES = 5
+"""Of a measurement: on a busy machine, one takes longer."""
 
 
 @asynccontextmanager
@@ -100,9 +102,12 @@ async def test_while_the_publisher_is_away_a_request_is_held_for_one_target(tmp_
         await lb.event("stream.unpublished")
         found = await show.playlist("v0.m3u8?_HLS_msn=1")
         waiting = f"v0.m3u8?_HLS_msn={found.media_sequence + len(found.segments)}&_HLS_part=0"
-        began = trio.current_time()
-        response = await show.get(waiting)
-        assert 0.8 < trio.current_time() - began < 2.5
+        times = []
+        while not times or (min(times) > 2.5 and len(times) < TRIES):
+            began = trio.current_time()
+            response = await show.get(waiting)
+            times.append(trio.current_time() - began)
+        assert 0.8 < min(times) < 2.5, times
         assert response.headers["cache-control"] == "no-store"
         assert response.text.count("#EXT-X-DISCONTINUITY\n") == 1
         async with publishing(lb) as again:

@@ -112,6 +112,7 @@ async def test_an_edge_pulls_once_and_lets_go(tmp_path):
             left = await edge.event("stream.unpublished")
             assert left["reason"] == "unwatched"
             nursery.cancel_scope.cancel()
+        await origin.event("connection.closed")
         played = [event for event in origin.of("connection.closed") if event["bytes_out"] > 5_000]
         assert len(played) == 1
 
@@ -339,11 +340,11 @@ async def test_a_hook_decides_and_one_that_hangs_delays_no_other(tmp_path):
         async with balancer(tmp_path, live_config(app)) as lb, asking(stream_url(lb, "slow"), "publish") as slow:
             await slow_asked.wait()
             async with publishing(lb, "show", key="verysecret") as publisher:
-                await publisher.send(2)
                 async with asking(stream_url(lb, "other", key="wrong"), "publish") as wrong:
                     await wrong.until(lambda client: client.events)
                     assert isinstance(wrong.events[0], StreamDenied)
                 assert lb.of("stream.refused", stream="live/slow") == []
+                await publisher.send(2)
                 await slow.until(lambda client: client.events)
                 assert isinstance(slow.events[0], StreamDenied)
                 await lb.event("stream.published", stream="live/show")

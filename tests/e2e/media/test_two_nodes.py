@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tests.e2e.media.test_process_life import numbers
-from tests.support.balancer import balancer
+from tests.support.balancer import PATIENCE, balancer
 from tests.support.publishing import live_config, publishing
 from tests.support.viewing import viewer
 
@@ -45,7 +45,7 @@ async def test_the_publisher_fails_over_to_another_node_and_viewers_go_on(tmp_pa
                 def went_on(found):
                     return numbers(found)[0] > numbers(before)[-1] and len(found.segments) >= 3
 
-                with trio.fail_after(30):
+                with trio.fail_after(PATIENCE):
                     while True:
                         response = await show.get("v0.m3u8")
                         statuses.add(response.status_code)
