@@ -10,24 +10,33 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import ip_interface
 from typing import NamedTuple
 
+from lb.announce.netlink import NetlinkMessage, attribute, attributes, netlink_messages, request
 from lb.model.announce import InterfaceAddress
 
-__all__ = ["add_address", "add_local_route", "check_rights", "remove_address", "remove_local_route"]
+__all__ = [
+    "add_address",
+    "add_local_route",
+    "addresses_on",
+    "check_rights",
+    "remove_address",
+    "remove_local_route",
+]
 
 # linux/netlink.h
-NLMSGHDR = struct.Struct("=IHHII")
-"""Length, type, flags, sequence number, port."""
 NLMSGERR = struct.Struct("=i")
 """Its begin: 0, or the negative errno."""
-RTATTR = struct.Struct("=HH")
-"""Length, type."""
-ALIGNMENT = 4
-NLMSG_ERROR = 2
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_DUMP, NLM_F_DUMP_INTR = 0x300, 0x10
+SOL_NETLINK, NETLINK_GET_STRICT_CHK = 270, 12
+"""The kernel heeds what a list is asked for: here, of which interface."""
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x1, 0x4, 0x200, 0x400, 0x800
 # linux/rtnetlink.h, linux/if_addr.h
-RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE, RTM_DELROUTE = 20, 21, 24, 25
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR, RTM_NEWROUTE, RTM_DELROUTE = 20, 21, 22, 24, 25
 IFADDRMSG = struct.Struct("=BBBBI")
 """Family, length of the prefix, flags, scope, index of the interface."""
 IFA_ADDRESS, IFA_LOCAL = 1, 2
@@ -40,8 +49,10 @@ INDEX = struct.Struct("=i")
 RT_TABLE_LOCAL, RT_SCOPE_HOST, RTN_LOCAL = 255, 254, 2
 RTPROT_STATIC = 4
 """The kernel's own route of an address has another protocol (``kernel``), so that removing one leaves the other."""
-LARGEST_REPLY = 8192
-"""Bytes. A reply is an errno with the request."""
+LARGEST_REPLY = 1 << 16
+"""Bytes. A reply is an errno with the request, or a part of a list: 32 KiB at most."""
+MOST_LISTS = 10
+"""How often a list is asked for that changes while the kernel writes it. A guess."""
 
 
 class _Request(NamedTuple):
@@ -80,43 +91,74 @@ def remove_local_route(address: InterfaceAddress) -> None:
 
 def check_rights(index: int) -> None:
     """Raise OSError if this process may not set addresses on an interface. Changes nothing."""
-    nowhere = IFADDRMSG.pack(socket.AF_INET, 32, 0, 0, index) + _attribute(IFA_LOCAL, bytes(4))
+    nowhere = IFADDRMSG.pack(socket.AF_INET, 32, 0, 0, index) + attribute(IFA_LOCAL, bytes(4))
     _ask(_Request(RTM_DELADDR, 0, nowhere), unless=errno.EADDRNOTAVAIL)
+
+
+def addresses_on(index: int) -> set[InterfaceAddress]:
+    """Return the addresses of an interface. Raises OSError."""
+    body = IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, index)
+    for _ in range(MOST_LISTS):
+        found: set[InterfaceAddress] = set()
+        interrupted = False
+        for message in _list(request(RTM_GETADDR, NLM_F_REQUEST | NLM_F_DUMP, body)):
+            interrupted |= bool(message.flags & NLM_F_DUMP_INTR)
+            if message.kind == RTM_NEWADDR and (address := _address_in(message.body, index)):
+                found.add(address)
+        if not interrupted:
+            return found
+    raise OSError(errno.EAGAIN, "the addresses change all the time")
+
+
+def _list(asked: bytes) -> Iterator[NetlinkMessage]:
+    """Send a request for a list, and yield its messages. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        with suppress(OSError):  # a kernel before 4.20 sends the addresses of all interfaces
+            kernel.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        kernel.send(asked)
+        while True:
+            for message in netlink_messages(kernel.recv(LARGEST_REPLY)):
+                if message.kind == NLMSG_ERROR:
+                    number = -NLMSGERR.unpack_from(message.body)[0]
+                    raise OSError(number, os.strerror(number))
+                yield message
+                if message.kind == NLMSG_DONE:
+                    return
+
+
+def _address_in(body: bytes, index: int) -> InterfaceAddress | None:
+    """Return the address of a message, if it is on this interface."""
+    _, length, _, _, own = IFADDRMSG.unpack_from(body)
+    found = attributes(body[IFADDRMSG.size :])
+    packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)  # of IPv4 the second is the peer's, if there is one
+    return ip_interface((packed, length)) if own == index and packed else None
 
 
 def _address(address: InterfaceAddress, index: int) -> bytes:
     packed = address.ip.packed
     flags = IFA_F_NODAD if address.version == 6 else 0
     head = IFADDRMSG.pack(_family(address), address.network.prefixlen, flags, 0, index)
-    return head + _attribute(IFA_LOCAL, packed) + _attribute(IFA_ADDRESS, packed)
+    return head + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
 
 
 def _local_route(address: InterfaceAddress) -> bytes:
     length, index = address.network.prefixlen, socket.if_nametoindex("lo")
     head = RTMSG.pack(_family(address), length, 0, 0, RT_TABLE_LOCAL, RTPROT_STATIC, RT_SCOPE_HOST, RTN_LOCAL, 0)
-    return head + _attribute(RTA_DST, address.network.network_address.packed) + _attribute(RTA_OIF, INDEX.pack(index))
+    return head + attribute(RTA_DST, address.network.network_address.packed) + attribute(RTA_OIF, INDEX.pack(index))
 
 
 def _family(address: InterfaceAddress) -> int:
     return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    padding = bytes(-len(value) % ALIGNMENT)
-    return RTATTR.pack(RTATTR.size + len(value), kind) + value + padding
-
-
-def _ask(request: _Request, unless: int) -> bool:
+def _ask(asked: _Request, unless: int) -> bool:
     """Send a request and wait for the kernel's reply. Returns False if that is the errno ``unless``. Raises OSError."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        length = NLMSGHDR.size + len(request.body)
-        flags = NLM_F_REQUEST | NLM_F_ACK | request.flags
-        kernel.send(NLMSGHDR.pack(length, request.kind, flags, 1, 0) + request.body)
-        reply = kernel.recv(LARGEST_REPLY)
-    _, kind, _, _, _ = NLMSGHDR.unpack_from(reply)
-    if kind != NLMSG_ERROR:
-        raise OSError(errno.EPROTO, f"the kernel replied with a message of type {kind}")
-    number = -NLMSGERR.unpack_from(reply, NLMSGHDR.size)[0]
+        kernel.send(request(asked.kind, NLM_F_REQUEST | NLM_F_ACK | asked.flags, asked.body))
+        reply = next(netlink_messages(kernel.recv(LARGEST_REPLY)))
+    if reply.kind != NLMSG_ERROR:
+        raise OSError(errno.EPROTO, f"the kernel replied with a message of type {reply.kind}")
+    number = -NLMSGERR.unpack_from(reply.body)[0]
     if number and number != unless:
         raise OSError(number, os.strerror(number))
     return not number

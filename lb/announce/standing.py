@@ -16,6 +16,7 @@ import attrs
 from lb.announce.rtnetlink import (
     add_address,
     add_local_route,
+    addresses_on,
     check_rights,
     remove_address,
     remove_local_route,
@@ -68,6 +69,17 @@ class Standing:
         self.change((), spec)
         return tuple(place for place in places_of(spec) if _remove(place))
 
+    def look(self, spec: AnnounceSpec | None) -> None:
+        """Take note of what stands, of what this process has set and of what is configured, whoever has set it.
+
+        Routes that somebody has removed are added again: those of an interface go when it is set down.
+        """
+        places = dict.fromkeys((*self.places, *places_of(spec)))
+        there = {interface: _addresses_of(interface) for interface, _ in places}
+        self.places = tuple((interface, address) for interface, address in places if address in there[interface])
+        for address in self.routes:
+            add_local_route(address)
+
     def has(self, places: Collection[InterfacePlace], spec: AnnounceSpec | None) -> bool:
         """Return whether these places stand and no others, and all routes that the table needs."""
         return {*self.places} == {*places} and {*_addresses(spec)} <= {*self.routes}
@@ -84,9 +96,13 @@ class Standing:
             _remove(place)
             self.places = tuple(each for each in self.places if each != place)
 
-    def end(self) -> None:
-        """Remove everything. What cannot be removed keeps nothing else from it; the first such error is raised then."""
-        errors = [error for place in self.places if (error := _error_of(_remove, place))]
+    def end(self, spec: AnnounceSpec | None) -> None:
+        """Remove everything, also what somebody else has set of what is configured.
+
+        What cannot be removed keeps nothing else from it; the first such error is raised then.
+        """
+        places = dict.fromkeys((*self.places, *places_of(spec)))
+        errors = [error for place in places if (error := _error_of(_remove, place))]
         errors += [error for address in self.routes if (error := _error_of(remove_local_route, address))]
         if errors:
             raise errors[0]
@@ -117,6 +133,14 @@ def _error_of(function: Callable[[T], object], argument: T) -> OSError | None:
     except OSError as error:
         return error
     return None
+
+
+def _addresses_of(interface: str) -> set[InterfaceAddress]:
+    try:
+        index = socket.if_nametoindex(interface)
+    except OSError:  # it is gone
+        return set()
+    return addresses_on(index)
 
 
 def _remove(place: InterfacePlace) -> bool:

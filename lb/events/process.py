@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from lb.events.base import Event, frozen_event
 
 __all__ = [
@@ -9,6 +11,7 @@ __all__ = [
     "AcceptResumed",
     "AdminBadRequest",
     "AdminStarted",
+    "AnnounceChanged",
     "AnnounceDown",
     "AnnounceFailed",
     "AnnounceUp",
@@ -114,6 +117,22 @@ class AnnounceDown(Event):
     interface: str
     reason: str
     """``not ready: <pools>``; ``stopping``; or ``removed``, from the configuration."""
+
+
+@frozen_event
+class AnnounceChanged(Event):
+    """Something else than this balancer has set or removed announced addresses. That is undone.
+
+    Emitted for the first time and, if it happens again, once more; then not before there was calm for five minutes.
+    """
+
+    name = "announce.changed"
+    level = "warning"
+    addresses: tuple[str, ...]
+    interface: str
+    change: Literal["set", "removed"]
+    undone_in: float
+    """Seconds until it is undone: a moment, and then longer and longer if it happens again and again."""
 
 
 @frozen_event

@@ -155,6 +155,73 @@ async def test_an_upgrade_never_lets_go(machine, tmp_path):
         assert len([line for line in changes.lines if "Deleted" in line]) == 1
 
 
+async def changed_and_up(lb, count, interface="lo"):
+    """Wait until an address was changed by somebody else for the n-th time, and stands again."""
+    changed = await lb.event("announce.changed", count=count)
+    assert (changed["addresses"], changed["interface"], changed["change"]) == ([ADDRESS], interface, "removed")
+    await lb.event("announce.up", count=count + 1)
+
+
+async def test_what_somebody_else_does_is_undone(machine, tmp_path):
+    async with server(machine), running(machine, tmp_path, announcing()) as lb:
+        await lb.event("announce.up")
+        machine.ip("address", "flush", "to", ADDRESS)
+        await changed_and_up(lb, 1)
+        assert standing(machine) == {ADDRESS}
+        machine.ip("address", "add", "198.51.100.7/32", "dev", "lo")  # no business of ours
+        machine.ip("address", "del", "198.51.100.7/32", "dev", "lo")
+        machine.ip("address", "del", ADDRESS, "dev", "lo")
+        assert (await lb.event("announce.changed", count=2))["undone_in"] == 1.0
+        await until_standing(machine, {ADDRESS})
+        assert len(lb.of("announce.up")) == 2, "it is said again once there is calm"
+        assert await lb.stop() == 0
+
+
+async def until_standing(machine, addresses, interface="lo"):
+    with trio.fail_after(PATIENCE):
+        while standing(machine, interface) != addresses:  # noqa: ASYNC110 - no event: it is said later
+            await trio.sleep(0.05)
+
+
+async def test_an_address_that_should_not_stand_goes(machine, tmp_path):
+    async with running(machine, tmp_path, announcing()) as lb:
+        await lb.event("backend.ejected")
+        machine.ip("address", "add", ADDRESS, "dev", "lo")
+        assert (await lb.event("announce.changed"))["change"] == "set"
+        assert (await lb.event("announce.down"))["reason"] == "not ready: web"
+        assert standing(machine) == set()
+        assert await lb.stop() == 0
+
+
+async def test_an_interface_that_goes_and_comes_back(machine, tmp_path):
+    veth = ("link", "add", "any7", "type", "veth", "peer", "name", "any7-end")
+    machine.ip(*veth)
+    async with server(machine), running(machine, tmp_path, announcing(ADDRESS, SIX, interface="any7")) as lb:
+        await lb.event("announce.up")
+        machine.ip("link", "del", "any7")
+        await lb.event("announce.failed")
+        machine.ip(*veth)
+        machine.ip("link", "set", "any7", "up")
+        await until_standing(machine, {ADDRESS, SIX}, "any7")
+        machine.ip("link", "set", "any7", "down")  # which takes the address of IPv6
+        machine.ip("link", "set", "any7", "up")
+        await until_standing(machine, {ADDRESS, SIX}, "any7")
+        assert await lb.stop() == 0
+    machine.ip("link", "del", "any7")
+
+
+async def test_a_reload_that_adds_the_table_removes_what_a_killed_process_has_left(machine, tmp_path):
+    machine.ip("address", "add", ADDRESS, "dev", "lo")
+    async with running(machine, tmp_path, config(SERVER, bind="203.0.113.5:80")) as lb:
+        await lb.event("backend.ejected")
+        await lb.reload(announcing())
+        assert (await lb.event("announce.down"))["reason"] == "not ready: web"
+        assert standing(machine) == set()
+        async with server(machine):
+            await lb.event("announce.up")
+        assert await lb.stop() == 0
+
+
 class Changes:
     """What ``ip monitor`` says of addresses."""
 
