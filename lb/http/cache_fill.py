@@ -200,6 +200,11 @@ class Fill:
         """A client has left."""
         self.waiting.pop(reader, None)
 
+    @property
+    def is_shared(self) -> bool:
+        """Others may read its response. One that is not stored passes; one that was stored may be removed already."""
+        return not (self.content.passes or self.content.dropped)
+
     def _tell(self, call: Callable[[FillReader], None]) -> None:
         waiting, self.waiting = self.waiting, {}
         for reader in waiting:

@@ -69,7 +69,7 @@ class CacheRead:
         """Return True if a fill of the whole body has come so far."""
         zone = self._cached.zone
         fill = zone.fills.get(zone.identity(self._key, self.head))
-        return isinstance(fill, Fill) and not fill.content.passes and fill.content.size >= offset
+        return isinstance(fill, Fill) and fill.is_shared and fill.content.size >= offset
 
     @property
     def _identity(self) -> bytes:
@@ -138,7 +138,7 @@ class CacheRead:
         """Join the fill that is under way, or begin one."""
         cached, zone = self._cached, self._cached.zone
         fill = zone.fills.get(self._identity)
-        if isinstance(fill, Fill) and joins and cached.rules.collapse and not fill.content.passes:
+        if isinstance(fill, Fill) and joins and cached.rules.collapse and fill.is_shared:
             self._fill = fill
             fill.join(self)
         elif fill is not None:

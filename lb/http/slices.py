@@ -66,7 +66,7 @@ class Slices:
         identified = zone.identities(key, self._exchange.head, at)[-1]
         reader = self._waiting[part] = _SliceReader(self, part)
         fill = zone.fills.get(identified)
-        if isinstance(fill, Fill) and not fill.content.passes:
+        if isinstance(fill, Fill) and fill.is_shared:
             reader.fill = fill
             fill.join(reader)
             return

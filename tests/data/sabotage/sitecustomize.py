@@ -6,6 +6,8 @@ given back, ``record`` and ``request-record`` are written twice, ``answer`` is t
 ``memory`` is kept for each connection, ``retry`` does not happen for clients that are held: only a wake-up helps them.
 ``disk`` takes longer than an idle timeout to create a file. ``garbage`` is not collected, and ``LB_FILLS`` names a file
 that says how many fills are in memory when the next one begins. ``question`` to a name server has no end.
+What is ``stored`` on disk in pieces is removed in the moment that it has its name; a file PATH.removed beside the
+directory says so, and the loop hears late that it was stored.
 """
 
 import gc
@@ -147,6 +149,19 @@ def slows_the_disk():
     disk_files.DiskFiles.create = create
 
 
+def removes_what_is_stored():
+    original = disk_files.DiskFiles.finish
+
+    def finish(self, fd, temporary, layout, length):
+        result = original(self, fd, temporary, layout, length)
+        Path(self.path_of(layout.digest)).unlink()
+        Path(f"{self.path}.removed").touch()
+        time.sleep(SLOW)  # noqa: TID251 - in a thread, too
+        return result
+
+    disk_files.DiskFiles.finish = finish
+
+
 def collects_no_garbage():
     gc.disable()
     original = cache_fill.Fill.__init__
@@ -180,6 +195,7 @@ WAYS = {
     "failover": does_not_fail_over,
     "retry": does_not_retry,
     "question": waits_for_name_servers,
+    "stored": removes_what_is_stored,
 }
 
 for way in os.environ.get("LB_SABOTAGE", "").split():

@@ -7,6 +7,7 @@ import trio
 
 from tests.support.balancer import PATIENCE, balancer
 from tests.support.caching import Gate, ask, cache_config, response, results
+from tests.support.edge import until
 from tests.support.http_client import client, scripted
 from tests.support.sabotage import sabotage
 
@@ -127,6 +128,19 @@ async def test_a_disk_that_is_slower_than_the_idle_timeout_ends_no_response(tmp_
         async with balancer(tmp_path, config) as lb:
             answer = await ask(lb)
             assert (answer.status, answer.body == BODY) == (200, True)
+
+
+@pytest.mark.parametrize("asked", [b"", b"Range: bytes=3-6\r\n"], ids=["whole", "range"])
+async def test_what_the_disk_removes_at_once_still_comes(tmp_path, on_disk, monkeypatch, asked):
+    """Others need its room, or its name, before the loop knows that it is stored."""
+    sabotage(monkeypatch, "stored")
+    async with scripted(response(BODY)) as server:
+        config = cache_config(server, zone=on_disk, listener='idle_timeout = "5s"')
+        async with balancer(tmp_path, config) as lb:
+            assert (await ask(lb)).body == BODY
+            await until((tmp_path / "cache.removed").exists)
+            assert (await ask(lb, fields=asked)).body == BODY, "the server knows no ranges"
+            assert await lb.stop() == 0
 
 
 @pytest.mark.parametrize("size", [100, 300_000])
