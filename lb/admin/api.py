@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import AsyncGenerator
 from importlib.resources import files
 
@@ -15,12 +17,16 @@ from lb.admin.exposition import exposition
 from lb.admin.feed import Feed
 from lb.admin.history import History
 from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, json_response
+from lb.admin.overview import overview
+from lb.admin.overview_query import OverviewQuery
+from lb.admin.page_files import PAGE_FILES
 from lb.admin.playback import page_policy, stream_urls
 from lb.admin.process import Process
 from lb.admin.recent_requests import RecentRequests
 from lb.admin.routes import Routes
 from lb.admin.status import announce_status, status
 from lb.admin.streams import figures_of, streams_of
+from lb.admin.surveyor import Surveyor
 from lb.admin.values import values_of
 from lb.config.load import ConfigError
 from lb.control.balancer import Balancer, why_rejected
@@ -45,12 +51,6 @@ PAGE_HEADERS = (
 )
 MAX_STREAMS = 32
 """Maximum event streams: half of the connections, as they never end by themselves."""
-PAGE_FILES = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    r"/dashboard\.css": ("dashboard.css", "text/css; charset=utf-8"),
-    r"/dashboard\.js": ("dashboard.js", "text/javascript; charset=utf-8"),
-    r"/player\.js": ("player.js", "text/javascript; charset=utf-8"),
-}
 
 
 def api(process: Process, recent: RecentRequests, history: History) -> Routes:
@@ -59,10 +59,11 @@ def api(process: Process, recent: RecentRequests, history: History) -> Routes:
     server = "/api/v1/pools/(?P<pool>[^/]+)/servers/(?P<server>.+)"
     routes = Routes()
     for path, (name, content_type) in PAGE_FILES.items():
-        routes.add(path, GET=_file(process.balancer, name, content_type))
+        routes.add(re.escape(path), GET=_file(process.balancer, name, content_type))
     routes.add("/readyz", GET=endpoints.readyz)
     routes.add("/metrics", GET=endpoints.metrics)
     routes.add("/api/v1/status", GET=endpoints.status)
+    routes.add("/api/v1/overview", GET=endpoints.overview)
     routes.add("/api/v1/caches", GET=endpoints.caches)
     routes.add("/api/v1/caches/(?P<zone>[^/]+)/purge", POST=endpoints.purge)
     routes.add("/api/v1/cluster", GET=endpoints.cluster)
@@ -100,6 +101,7 @@ class AdminRoutes:
         self._history = history
         self._balancer = process.balancer
         self._explainer = Explainer(process.balancer)
+        self._surveyor = Surveyor(process.balancer)
 
     # Queries
 
@@ -119,6 +121,18 @@ class AdminRoutes:
         document["cluster"] = self._process.cluster.status()
         document["events"] = [entry.fields for entry in self._process.feed.last(20)]
         return AdminResponse((await _encoded(document)).encode(), "application/json")
+
+    async def overview(self, request: AdminRequest) -> AdminResponse:
+        query = OverviewQuery.parse(request.query)
+        survey = await self._surveyor.survey(self._process.feed.newest)
+        document = await overview(self._process, survey, self._recent, query, request.headers.get("host", ""))
+        timestamp = json.dumps(document.pop("timestamp"))
+        body = (await _encoded(document)).encode()
+        tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+        if request.headers.get("if-none-match") == tag:
+            return AdminResponse(b"", "application/json", 304, (("ETag", tag),))
+        body = b'{"timestamp": %b, %b' % (timestamp.encode(), body[1:])
+        return AdminResponse(body, "application/json", headers=(("ETag", tag), ("Cache-Control", "no-store")))
 
     async def metrics(self, _request: AdminRequest) -> AdminResponse:
         values = await values_of(self._process)

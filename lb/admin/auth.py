@@ -8,11 +8,11 @@ import ipaddress
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from lb.admin.page_files import PAGE_FILES
+
 __all__ = ["Refusal", "refusal"]
 
 OPEN_TO_ALL = "/healthz"
-PAGE = ("/", "/dashboard.css", "/dashboard.js", "/player.js")
-"""What a link on another site may open."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 
 
@@ -44,7 +44,7 @@ def refusal(method: str, path: str, headers: Mapping[str, str], token: str) -> R
     if method not in SAFE:
         foreign = headers.get("sec-fetch-site", "none") not in ("same-origin", "none") or _is_foreign(headers)
     else:
-        foreign = path not in PAGE and _is_foreign(headers)
+        foreign = path not in PAGE_FILES and _is_foreign(headers)
     return Refusal(403, "cross-site request refused") if foreign else None
 
 

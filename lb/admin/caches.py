@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 import attrs
 
@@ -20,16 +21,16 @@ _KINDS: tuple[PurgeKind, ...] = ("url", "prefix", "tag")
 
 
 def caches_of(
-    specs: Mapping[str, CacheSpec], stats: StatsSnapshot, before: Mapping[str, CacheFigures]
+    specs: Mapping[str, CacheSpec], stats: StatsSnapshot, before: Mapping[str, CacheFigures], most_keys: int = 20
 ) -> dict[str, object]:
-    """Return the document of each cache. ``before``: the figures as they were a minute ago."""
+    """Return the document of each cache, with so many keys. ``before``: the figures as they were a minute ago."""
     return {
-        name: _cache(spec, stats.caches.get(name, CacheFigures()), before.get(name, CacheFigures()))
+        name: _cache(spec, stats.caches.get(name, CacheFigures()), before.get(name, CacheFigures()), most_keys)
         for name, spec in specs.items()
     }
 
 
-def _cache(spec: CacheSpec, figures: CacheFigures, before: CacheFigures) -> dict[str, object]:
+def _cache(spec: CacheSpec, figures: CacheFigures, before: CacheFigures, most_keys: int) -> dict[str, object]:
     disk = (figures.disk or CacheTier(limit=spec.max_size)) if spec.path else None
     last_minute = hit_ratio(figures.requests, before.requests)
     since_start = hit_ratio(figures.requests)
@@ -42,7 +43,7 @@ def _cache(spec: CacheSpec, figures: CacheFigures, before: CacheFigures) -> dict
         "fills_under_way": figures.fills_under_way,
         "evictions": dict(figures.evictions),
         "errors": dict(figures.errors),
-        "top": [{"key": key, "requests": count} for key, count in figures.top.items()],
+        "top": [{"key": key, "requests": count} for key, count in islice(figures.top.items(), most_keys)],
     }
 
 

@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+NOT_MODIFIED = 304
+"""This status has no body, and no length of one."""
+
+
 @attrs.frozen
 class AdminRequest:
     """A request. ``headers`` have lower-case names; ``path`` and ``query`` are decoded."""
@@ -99,6 +103,6 @@ def _headers(response: AdminResponse) -> list[tuple[str, str]]:
         ("Content-Type", response.content_type),
         *response.headers,
     ]
-    if isinstance(response.body, bytes):
+    if isinstance(response.body, bytes) and response.status != NOT_MODIFIED:
         headers.append(("Content-Length", str(len(response.body))))
     return headers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 import attrs
 import trio
@@ -15,7 +16,6 @@ from lb.admin.streams import streams_of
 from lb.admin.utc_text import utc_text
 from lb.announce.announcer import Announcer
 from lb.control.balancer import Balancer
-from lb.control.overrides import Override
 from lb.dataplane.forwarded import Forwarded
 from lb.dataplane.stats import Connects, Counters, StatsSnapshot
 from lb.model import ForwardSettings, ListenerSpec
@@ -25,7 +25,16 @@ from lb.net.cooperate import in_turns
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
 
-__all__ = ["announce_status", "status"]
+__all__ = [
+    "announce_status",
+    "ended",
+    "forward_document",
+    "listener_document",
+    "requests_by_listener",
+    "server_document",
+    "sources_of",
+    "status",
+]
 
 MOST_TARGETS = 20
 """Targets of a forward proxy that are listed."""
@@ -41,7 +50,7 @@ async def status(
         "caches": caches_of(balancer.config.caches, stats, recent.oldest_caches),
         "streams": streams_of(balancer.config.media, stats, media),
         "media": dict(media.answered),
-        "ended": _ended(stats.figures),
+        "ended": await ended(stats.figures),
         "bytes_in": stats.figures.bytes_in,
         "bytes_out": stats.figures.bytes_out,
         "timestamp": utc_text(time.time()),
@@ -49,15 +58,10 @@ async def status(
 
 
 async def _listeners(balancer: Balancer, stats: StatsSnapshot, recent: RecentRequests) -> dict[str, object]:
-    now, counted = trio.current_time(), stats.figures.requests
-    began, before = recent.oldest(now, counted)
-    requests = await requests_of(http_listeners(balancer), counted, before, now - began)
+    requests = await requests_by_listener(http_listeners(balancer), stats, recent)
     return {
         name: {
-            "bind": balancer.bound_of(name),
-            "pool": next(iter(balancer.config.listeners[name].settings.pools), None),
-            "active": balancer.data_plane.active(name),
-            "total": stats.accepted.get(name, 0),
+            **listener_document(balancer, stats, name),
             **({"requests": requests[name]} if name in requests else {}),
             **_forward(balancer.config.listeners[name], stats.figures),
         }
@@ -65,19 +69,41 @@ async def _listeners(balancer: Balancer, stats: StatsSnapshot, recent: RecentReq
     }
 
 
+def listener_document(balancer: Balancer, stats: StatsSnapshot, name: str) -> dict[str, object]:
+    """Return what every listener has."""
+    return {
+        "bind": balancer.bound_of(name),
+        "pool": next(iter(balancer.config.listeners[name].settings.pools), None),
+        "active": balancer.data_plane.active(name),
+        "total": stats.accepted.get(name, 0),
+    }
+
+
+async def requests_by_listener(
+    names: Iterable[str], stats: StatsSnapshot, recent: RecentRequests
+) -> dict[str, dict[str, object]]:
+    """Return the requests of these listeners, in all and in the last minute."""
+    now, counted = trio.current_time(), stats.figures.requests
+    began, before = recent.oldest(now, counted)
+    return await requests_of(names, counted, before, now - began)
+
+
 def _forward(spec: ListenerSpec, figures: Counters) -> dict[str, object]:
-    """Return what a forward proxy was asked for; nothing for another listener."""
     if not isinstance(spec.settings, ForwardSettings):
         return {}
-    found = figures.forwarded.get(spec.name, Forwarded())
+    return {"forward": forward_document(figures.forwarded.get(spec.name, Forwarded()), MOST_TARGETS)}
+
+
+def forward_document(forwarded: Forwarded, most: int) -> dict[str, object]:
+    """Return what a forward proxy was asked for, with at most so many targets."""
     results: dict[str, dict[str, int]] = {}
-    for (protocol, result), count in found.results.items():
+    for (protocol, result), count in forwarded.results.items():
         results.setdefault(protocol, {})[result] = count
-    return {"forward": {"results": results, "top": _targets(found.top), "failed": _targets(found.failed)}}
+    return {"results": results, "top": _targets(forwarded.top, most), "failed": _targets(forwarded.failed, most)}
 
 
-def _targets(counts: TopKeys) -> list[dict[str, object]]:
-    found = counts.largest(MOST_TARGETS)
+def _targets(counts: TopKeys, most: int) -> list[dict[str, object]]:
+    found = counts.largest(most)
     return [{"target": target.decode(errors="replace"), "count": count} for target, count in found.items()]
 
 
@@ -88,10 +114,7 @@ async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
         servers: dict[str, object] = {}
         available = 0
         async for backend in in_turns(list(pool.backends.values())):
-            place = (name, backend.name)
-            override = balancer.overrides.get(place)
-            checked_by = balancer.sharing.checked_by(place)
-            servers[backend.name] = _server(backend, stats.leased.get(place, 0), override, checked_by)
+            servers[backend.name] = server_document(balancer, stats, name, backend)
             available += backend.available
         connects = figures.connects.get(name, Connects())
         pools[name] = {
@@ -102,13 +125,13 @@ async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
             "connect_seconds": round(connects.seconds, 6),
             "retries": connects.retries + figures.request_retries.get(name, 0),
             "kept_connections": stats.kept_connections.get(name, 0),
-            "sources": _sources(balancer, pool),
+            "sources": sources_of(balancer, pool),
             "servers": servers,
         }
     return pools
 
 
-def _sources(balancer: Balancer, pool: Pool) -> list[dict[str, object]]:
+def sources_of(balancer: Balancer, pool: Pool) -> list[dict[str, object]]:
     """Return where servers of a pool are looked for, and what was found."""
     return [
         {
@@ -136,15 +159,19 @@ def announce_status(announcer: Announcer) -> dict[str, object] | None:
     }
 
 
-def _ended(figures: Counters) -> dict[str, int]:
+async def ended(figures: Counters) -> dict[str, int]:
     """Count finished connections per reason, most frequent first."""
     counts: Counter[str] = Counter()
-    for (_, _, _, reason), count in figures.connections.items():
+    async for (_, _, _, reason), count in in_turns(list(figures.connections.items())):
         counts[reason] += count
     return dict(counts.most_common())
 
 
-def _server(backend: Backend, total: int, override: Override | None, checked_by: list[str] | None) -> dict[str, object]:
+def server_document(balancer: Balancer, stats: StatsSnapshot, pool: str, backend: Backend) -> dict[str, object]:
+    """Return what a server of the status has."""
+    place = (pool, backend.name)
+    override = balancer.overrides.get(place)
+    checked_by = balancer.sharing.checked_by(place)
     health = backend.health
     check = backend.last_check
     return {
@@ -154,7 +181,7 @@ def _server(backend: Backend, total: int, override: Override | None, checked_by:
         "weight": backend.spec.effective_weight,
         "backup": backend.spec.backup,
         "active": backend.active,
-        "total": total,
+        "total": stats.leased.get(place, 0),
         "failed_connects": backend.failed_connects,
         "max_connections": backend.spec.max_connections,
         "last_change": _utc_at(backend.since),

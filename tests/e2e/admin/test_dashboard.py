@@ -178,12 +178,15 @@ async def test_two_hundred_servers_fit_on_any_screen(tmp_path, width, color_sche
     async with operated(tmp_path, config(*servers, top=ADMIN, health=None)) as (lb, _):
 
         def visit(page):
-            assert page.locator(".server").count() == 200
+            assert page.locator("#found").inner_text() == "200 servers, page 1 of 4"
+            assert page.locator(".server").count() == 50
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             page.locator("#find").fill("server-123")
+            page.locator("#found >> text=/^1 server$/").wait_for()
             assert page.locator(".server:visible").count() == 1
             page.locator("#find").fill("")
             page.locator("#trouble").check()
+            page.locator("#found >> text=/^0 servers$/").wait_for()
             assert page.locator(".server:visible").count() == 0
 
         await browse(lb, visit, viewport={"width": width, "height": 800}, color_scheme=color_scheme)
@@ -228,8 +231,8 @@ def times(ms):
     return {"p50_ms": ms, "p90_ms": ms and 2 * ms, "p99_ms": ms and 4 * ms}
 
 
-def with_requests(status):
-    """Add a listener of mode http, 100 requests later at each call, and kept connections to a status."""
+def with_requests(overview):
+    """Add a listener of mode http, 100 requests later at each call, and kept connections to an overview."""
     with_requests.total += 100
     rates = {"none": 0.0, "1xx": 0.0, "2xx": 97.5, "3xx": 0.0, "4xx": 0.0, "5xx": 2.5}
     slowest = [
@@ -237,19 +240,25 @@ def with_requests(status):
         {"route": "", "per_second": 1.0, **times(None)},
     ]
     latest = {"seconds": 60.0, "per_second": 100.0, "statuses": rates, **times(12.0), "slowest_routes": slowest}
-    requests = {"total": with_requests.total, "statuses": rates, "last_minute": latest}
-    status["listeners"]["www"] = {
-        "bind": ["127.0.0.1:80"],
-        "pool": "web",
-        "active": 0,
-        "total": 0,
-        "requests": requests,
-    }
-    status["pools"]["web"]["kept_connections"] = 12
-    return status
+    overview["requests"] = {"count": 3, "shown": {"www": {"total": 100, "statuses": rates, "last_minute": latest}}}
+    overview["totals"]["requests"] = with_requests.total
+    overview["list"]["rows"][0]["kept_connections"] = 12
+    return overview
 
 
 with_requests.total = 0
+OVERVIEW = "**/api/v1/overview*"
+
+
+def change_overview(page, changed):
+    """Let the page get changed overviews from now on."""
+
+    def answer(route):
+        headers = {name: value for name, value in route.request.headers.items() if name != "if-none-match"}
+        found = changed(route.fetch(headers=headers).json())
+        route.fulfill(json=found)
+
+    page.route(OVERVIEW, answer)
 
 
 async def test_requests_are_on_the_page_only_where_there_is_a_listener_of_them(tmp_path):
@@ -262,7 +271,7 @@ async def test_requests_are_on_the_page_only_where_there_is_a_listener_of_them(t
                 == 0
             )
             assert page.locator(".kept").inner_text() == ""
-            page.route("**/api/v1/status", lambda route: route.fulfill(json=with_requests(route.fetch().json())))
+            change_overview(page, with_requests)
             rows = page.locator("#requests tbody tr")
             rows.first.wait_for()
             assert [" ".join(row.split()) for row in rows.all_inner_texts()] == [
@@ -270,10 +279,11 @@ async def test_requests_are_on_the_page_only_where_there_is_a_listener_of_them(t
                 "<b>videos 7 800 ms 1.6 s 3.2 s",
                 "(no route) 1 \u2013 \u2013 \u2013",
             ]
+            assert page.locator("#requests .more").inner_text().startswith("and 2 more")
             assert page.locator(".kept").inner_text() == "12 kept connections"
             page.wait_for_function("document.querySelector('[data-figure=requests] output').textContent > '1'")
             assert page.locator("[data-figure=slow] output").inner_text() == "48 ms"
-            page.unroute("**/api/v1/status")
+            page.unroute(OVERVIEW)
             page.locator("#requests").wait_for(state="hidden")
 
         await browse(lb, visit)
@@ -336,26 +346,25 @@ def rows_that_appear(page, section, changed):
     """Check that a section is not shown, then show a changed status. Return the texts of its rows."""
     page.wait_for_selector('#link[data-state="live"]')
     assert not page.locator(section).is_visible()
-    page.route("**/api/v1/status", lambda route: route.fulfill(json=changed(route.fetch().json())))
+    change_overview(page, changed)
     rows = page.locator(f"{section} tbody tr")
     rows.first.wait_for()
     return [" ".join(row.split()) for row in rows.all_inner_texts()]
 
 
-def with_cache(status):
-    """Add a cache with a name and keys that look like markup to a status."""
+def with_cache(overview):
+    """Add a cache with a name and keys that look like markup to an overview."""
     tier = {"objects": 12, "bytes": 1_200_000, "max_bytes": 64_000_000}
-    status["caches"] = {
-        "<b>films": {
-            "memory": tier,
-            "disk": None,
-            "hit_ratio": {"last_minute": 0.975, "since_start": None},
-            "requests": {"HIT": 900, "MISS": 100},
-            "fills_under_way": 3,
-            "top": [{"key": f"http a.example /<i>{number}", "requests": 9 - number} for number in range(9)],
-        }
+    films = {
+        "memory": tier,
+        "disk": None,
+        "hit_ratio": {"last_minute": 0.975, "since_start": None},
+        "requests": {"HIT": 900, "MISS": 100},
+        "fills_under_way": 3,
+        "top": [{"key": f"http a.example /<i>{number}", "requests": 9 - number} for number in range(5)],
     }
-    return status
+    overview["caches"] = {"count": 1, "shown": {"<b>films": films}}
+    return overview
 
 
 async def test_caches_are_on_the_page_only_where_there_are_some(tmp_path):
@@ -369,16 +378,16 @@ async def test_caches_are_on_the_page_only_where_there_are_some(tmp_path):
         await browse(lb, visit)
 
 
-def with_proxy(status):
-    """Add a forward proxy, and a target that looks like markup, to a status."""
-    targets = [{"target": f"<i>{number}.example:443", "count": 9 - number} for number in range(9)]
+def with_proxy(overview):
+    """Add a forward proxy, and targets that look like markup, to an overview."""
+    targets = [{"target": f"<i>{number}.example:443", "count": 9 - number} for number in range(5)]
     results = {
         "connect": {"ok": 90, "denied_target": 4, "resolve_failed": 3, "timeout": 2},
         "http": {"ok": 8, "auth": 1},
     }
-    listener = {"bind": ["127.0.0.1:3128"], "pool": None, "active": 3, "total": 108}
-    status["listeners"]["proxy"] = {**listener, "forward": {"results": results, "top": targets, "failed": targets[:1]}}
-    return status
+    proxy = {"results": results, "top": targets, "failed": targets[:1]}
+    overview["forward"] = {"count": 1, "shown": {"proxy": proxy}}
+    return overview
 
 
 async def test_forward_proxies_are_on_the_page_only_where_there_are_some(tmp_path):

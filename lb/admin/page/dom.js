@@ -1,0 +1,77 @@
+// Changes of the page that leave alone what is as it should be: the focus, a selection, and what need not be drawn again.
+
+export const $ = (selector, root = document) => root.querySelector(selector);
+const shown = new WeakMap(); // the body of a table -> what it shows
+
+export function set(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+export function mark(element, name, value) {
+  if (element.dataset[name] !== value) element.dataset[name] = value;
+}
+export function attribute(element, name, value) {
+  if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+export function copyOf(template) {
+  return $(template).content.firstElementChild.cloneNode(true);
+}
+export function labelled(text, kind) {
+  const label = document.createElement("span");
+  label.className = kind;
+  label.textContent = text;
+  return label;
+}
+
+// A button that cannot be used now. It keeps the focus, which one with "disabled" loses.
+export const isOff = (button) => button.getAttribute("aria-disabled") === "true";
+export const turnOff = (button, off) => attribute(button, "aria-disabled", String(off));
+
+// Has the parent show an element for each name, in this order. ``elements`` has those that there are.
+export function arrange(parent, elements, names, create) {
+  const wanted = new Set(names);
+  for (const [name, element] of elements) {
+    if (wanted.has(name)) continue;
+    element.remove();
+    elements.delete(name);
+  }
+  let next = parent.firstElementChild;
+  for (const name of wanted) {
+    if (!elements.has(name)) elements.set(name, create(name));
+    const element = elements.get(name);
+    if (element === next) next = next.nextElementSibling;
+    else parent.insertBefore(element, next);
+  }
+}
+
+// Fills the body of a table, unless it shows the same already. What has gone beyond a bound is said below the table.
+export function fill(body, list, cells, more = "") {
+  const text = JSON.stringify([list, more]);
+  if (shown.get(body) === text) return;
+  shown.set(body, text);
+  body.replaceChildren(
+    ...list.map((each) => {
+      const row = document.createElement("tr");
+      for (const cell of cells(each)) {
+        const td = document.createElement("td");
+        if (cell instanceof Node) td.append(cell);
+        else td.textContent = cell;
+        if (typeof cell === "string" && /^[\d.,]+( [\w%]+)?$/.test(cell)) td.className = "number";
+        row.append(td);
+      }
+      return row;
+    }),
+  );
+  const below = body.parentElement.nextElementSibling;
+  if (!below?.matches(".more")) return;
+  set(below, more);
+  below.hidden = !more;
+}
+
+// Does something to the page that may take away or move what has the focus; then the focus is where it was, or on ``otherwise``.
+export function keepFocus(work, otherwise) {
+  const focused = document.activeElement;
+  work();
+  if (focused === null || focused === document.body) return;
+  if (!focused.isConnected || !focused.checkVisibility()) otherwise.focus({ preventScroll: true });
+  else if (focused !== document.activeElement) focused.focus({ preventScroll: true });
+}
