@@ -4,7 +4,7 @@
 import { showCards } from "./cards.js";
 import "./connections.js";
 import { $, keepFocus, mark, set } from "./dom.js";
-import { ask, follow } from "./history.js";
+import { ask, askSoon, follow } from "./history.js";
 import { showList } from "./pools.js";
 import "./reload.js";
 import { request } from "./requests.js";
@@ -74,6 +74,7 @@ function show(found) {
   showVerdict(found.totals);
   showTraffic(found);
   showList(found.list);
+  follow(found.list.rows.length ? view().pool : null);
   if (found.listeners === undefined) return; // the page of a pool has no more
   showCards(found);
   showStreams(found.streams, found.media);
@@ -89,7 +90,6 @@ function showView() {
   $("#trouble").checked = wanted.trouble;
   if (wanted.pool !== null) stopStream();
   else $("#back a").href = link(wanted);
-  follow(wanted.pool);
   if (shownPool !== undefined && shownPool !== wanted.pool) $("#list-title").focus();
   shownPool = wanted.pool;
   refresh();
@@ -125,6 +125,7 @@ function refreshSoon() {
 function listen() {
   events = new EventSource("api/v1/events");
   for (const name of EVENTS) events.addEventListener(name, refreshSoon);
+  for (const name of EVENTS.filter((each) => each.startsWith("backend."))) events.addEventListener(name, askSoon);
 }
 document.addEventListener("acted", refresh);
 document.addEventListener("visibilitychange", () => {

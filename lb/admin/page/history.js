@@ -6,6 +6,7 @@ import { request } from "./requests.js";
 import { amount, clockTime } from "./text.js";
 
 const RETRY = 10; // seconds until another attempt
+const EVENTS_APART = 2; // seconds between two requests because of events
 const CHARTS = {
   up: "Servers that are up",
   active: "Open connections",
@@ -14,17 +15,29 @@ const CHARTS = {
 };
 let pool = null; // whose history is shown
 let timer = 0;
+let due = 0; // when the timer ends, in seconds
+const now = () => performance.now() / 1000;
 
 // Shows the history of this pool from now on; null = of none.
 export function follow(name) {
   if (name === pool) return;
   pool = name;
+  due = 0;
   $("#history").hidden = true;
   ask();
 }
 export function ask() {
   clearTimeout(timer);
   if (pool !== null && !document.hidden) showHistory(pool);
+}
+// A server has changed: the list of changes is another one.
+export function askSoon() {
+  if (pool !== null && due - now() > EVENTS_APART) wait(EVENTS_APART);
+}
+function wait(seconds) {
+  clearTimeout(timer);
+  due = now() + seconds;
+  timer = setTimeout(ask, 1000 * seconds);
 }
 async function showHistory(name) {
   let next = RETRY;
@@ -38,7 +51,7 @@ async function showHistory(name) {
   } catch {
     if (name !== pool) return; // else the list says whether there is such a pool, and the header whether there is an answer
   }
-  timer = setTimeout(ask, 1000 * next);
+  wait(next);
 }
 
 function showCharts(points) {

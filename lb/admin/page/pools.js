@@ -82,6 +82,7 @@ function showPoolRow(row, pool) {
 // Order and pages
 
 function showOrder(sort) {
+  mark($("#list"), "order", sort);
   const key = sort.replace(/^-/, "");
   for (const button of document.querySelectorAll("#list [data-sort]")) {
     const own = button.dataset.sort.replace(/^-/, "") === key;
@@ -90,12 +91,11 @@ function showOrder(sort) {
 }
 // The first click sorts as is usual for the column, a second one the other way round.
 $("#list").addEventListener("click", ({ target }) => {
-  const button = target.closest("[data-sort]");
+  const button = target.closest("button[data-sort]");
   if (button === null) return;
   const wanted = button.dataset.sort;
-  const now = button.parentElement.getAttribute("aria-sort");
   const other = wanted.startsWith("-") ? wanted.slice(1) : `-${wanted}`;
-  go({ sort: now === (wanted.startsWith("-") ? "descending" : "ascending") ? other : wanted });
+  go({ sort: (view().sort || $("#list").dataset.order) === wanted ? other : wanted });
 });
 
 function showPager({ page, pages }) {

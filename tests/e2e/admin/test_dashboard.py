@@ -25,13 +25,16 @@ pytestmark = [
 SOON = 2.0  # seconds until the page shows a change
 
 
-async def browse(lb, visit, host="127.0.0.1", **options):
-    """Open the dashboard and call ``visit(page)`` in a thread, as playwright requires. Names in .example are ours."""
+async def browse(lb, visit, host="127.0.0.1", ready=".server", **options):
+    """Open the dashboard and call ``visit(page)`` in a thread, as playwright requires, once ``ready`` is on it.
+
+    Names in .example are ours.
+    """
     port = lb.of("admin.started")[0]["bind"].rpartition(":")[2]
-    await trio.to_thread.run_sync(partial(_visit, f"http://{host}:{port}/", visit, options))
+    await trio.to_thread.run_sync(partial(_visit, f"http://{host}:{port}/", visit, ready, options))
 
 
-def _visit(url, visit, options):
+def _visit(url, visit, ready, options):
     complaints = []
     with new_page(**options) as page:
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -39,7 +42,7 @@ def _visit(url, visit, options):
         asked = []
         page.on("request", lambda request: asked.append(request.url))
         page.goto(url)
-        page.wait_for_selector(".server")
+        page.wait_for_selector(ready)
         visit(page)
     assert not complaints
     assert not [each for each in asked if not each.startswith((url, "data:"))], (
