@@ -105,7 +105,10 @@ def _places(path: str) -> Iterator[tuple[Path, str]]:
 
     A name is looked at when the next one is asked for: watch its directory first.
     """
-    full = Path(path).absolute()
+    try:
+        full = Path(path).absolute()
+    except FileNotFoundError:  # the working directory has been removed: nothing can come at a relative path again
+        return
     left = [*reversed(full.parts[1:])]
     directory, links = Path("/"), 0
     while left and links <= MOST_LINKS:

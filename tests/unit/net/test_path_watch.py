@@ -155,6 +155,16 @@ async def test_a_path_may_be_relative_and_lead_upwards(tmp_path, watch, monkeypa
     await noticed(watch)
 
 
+async def test_a_relative_path_may_outlive_the_working_directory(tmp_path, watch, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "key.pem").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here").rmdir()
+    watch.follow(["lb.toml", str(tmp_path / "key.pem")])
+    write_in_place(tmp_path / "key.pem")
+    await noticed(watch)
+
+
 async def test_links_in_a_circle_are_a_file_that_is_not_there(tmp_path, watch):
     (tmp_path / "lb.toml").symlink_to("lb.toml")
     watch.follow([str(tmp_path / "lb.toml")])
