@@ -92,7 +92,7 @@ def _of_command(name: str, parser: argparse.ArgumentParser, about: str) -> ManPa
         _section("SYNOPSIS"),
         Code(tuple(line for each in _leaves(parser) for line in _usage(each))),
         _section("DESCRIPTION"),
-        Paragraph(words(parser.description or about)),
+        *blocks_of(parser.description or about),
         *_told(name),
         _section("OPTIONS"),
         *(entry for each in _leaves(parser) for entry in _options(each, with_name=each is not parser)),
@@ -145,7 +145,8 @@ def _leaves(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 def _usage(parser: argparse.ArgumentParser) -> list[str]:
     parser.formatter_class = partial(argparse.HelpFormatter, width=_WIDTH)
-    return parser.format_usage().removeprefix("usage: ").replace(" [-h]", "").rstrip().split("\n")
+    lines = parser.format_usage().replace(" [-h]", "").rstrip().split("\n")
+    return [line[len("usage: ") :] for line in lines]  # those after the first are indented by as much
 
 
 def _options(parser: argparse.ArgumentParser, *, with_name: bool) -> Iterator[Block]:

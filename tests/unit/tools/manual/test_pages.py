@@ -76,6 +76,18 @@ def test_plain_pages_fit_on_a_terminal():
         assert [line for line in prose if len(line) > 80] == []
 
 
+def test_lines_of_a_synopsis_are_below_each_other():
+    first, second = PAGES["lb-migrate"].plain.partition("SYNOPSIS\n")[2].strip("\n").splitlines()[:2]
+    assert first.index("[--from") == second.index("[FILE]")
+
+
+def test_marks_of_markdown_are_not_shown():
+    """Those of the texts that ``--help`` prints."""
+    for page in PAGES.values():
+        description = page.plain.partition("DESCRIPTION\n")[2].strip("\n").partition("\n\n")[0]
+        assert "`" not in description
+
+
 def test_options_and_keys_have_their_sentences():
     assert "--strict\n           exit code 2 for warnings, too" in PAGES["lb-check"].plain
     assert 'stop_timeout (duration; default "30s")\n           Graceful stop' in PAGES["lb.toml"].plain
