@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lb import __version__
 from lb.config.announce import ANNOUNCE_TABLE
 from lb.config.caches import CACHE_TABLE
 from lb.config.cluster import CLUSTER_TABLE
@@ -43,7 +44,12 @@ def schema() -> Shape:
         required=["listeners"],
         rules=[when(given(cluster={}), {"required": ["admin"]})],
     )
-    return {"$schema": _DIALECT, "title": "lb.toml, the configuration of trio-lb", **described(root)}
+    return {
+        "$schema": _DIALECT,
+        "$id": f"urn:trio-lb:lb.toml:{__version__}",
+        "title": f"lb.toml, the configuration of trio-lb {__version__}",
+        **described(root),
+    }
 
 
 def _listener_table() -> Shape:

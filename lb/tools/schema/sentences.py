@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import NamedTuple, TypeAlias
 
@@ -29,8 +29,13 @@ _HEADINGS: Mapping[Path, tuple[str, ...]] = {
     ("cluster", "etcd"): ("### Where etcd is",),
     ("listeners", "*"): ("## `[listeners.NAME]`", "## Mode `http`", "## Mode `forward`"),
     ("listeners", "*", "tls"): ("## `[listeners.NAME.tls]`",),
+    ("listeners", "*", "tls", "certificates", "[]"): ("## `[listeners.NAME.tls]`",),
+    ("listeners", "*", "accept_proxy"): ("### PROXY protocol",),
+    ("listeners", "*", "bandwidth"): ("### Bandwidth",),
     ("listeners", "*", "cache"): ("## `[listeners.NAME.routes.cache]`",),
     ("listeners", "*", "routes", "[]"): ("## `[[listeners.NAME.routes]]`",),
+    ("listeners", "*", "routes", "[]", "request_headers"): ("### Header fields",),
+    ("listeners", "*", "routes", "[]", "response_headers"): ("### Header fields",),
     ("listeners", "*", "routes", "[]", "cache"): ("## `[listeners.NAME.routes.cache]`",),
     ("listeners", "*", "servers", "[]"): ("## `[[pools.NAME.servers]]`", "### Servers from DNS"),
     ("pools", "*"): ("## `[pools.NAME]`",),
@@ -56,16 +61,12 @@ _HEADINGS: Mapping[Path, tuple[str, ...]] = {
     ("media", "vod", "*"): ("## `[media.vod.NAME]`",),
 }
 """Tables, and the headings that say what their keys mean."""
-_IN_THEIR_KEY = {
-    ("listeners", "*", "accept_proxy"),
-    ("listeners", "*", "bandwidth"),
-    ("listeners", "*", "tls", "certificates", "[]"),
-    ("listeners", "*", "routes", "[]", "request_headers"),
-    ("listeners", "*", "routes", "[]", "response_headers"),
-}
-"""Tables whose few keys are explained by the sentence of the table's own key."""
-_KIND: Mapping[Path, Sequence[str]] = {("pools", "*", "strategy"): ("name",)}
-"""Keys that say which options a table has: the heading is about them."""
+_KIND: Path = ("pools", "*", "strategy", "name")
+"""A key that says which options its table has: what the reference says of the table is about it."""
+
+
+_PLAIN_TYPES = ("boolean", "string", "text", "table")
+"""What an editor says by itself, as it does of a list of values. Of a duration it shows but the pattern."""
 
 
 class _Source(NamedTuple):
@@ -95,8 +96,8 @@ def described(shape: Shape, path: Path = ()) -> dict[str, object]:
 
 
 def _annotation(path: Path, key: str) -> dict[str, object]:
-    if path in _IN_THEIR_KEY or key in _KIND.get(path, ()):
-        return {}
+    if (*path, key) == _KIND:
+        return {"description": _annotation(path[:-1], path[-1])["description"]}
     if path not in _HEADINGS:
         raise LookupError(f"no heading of docs/reference/{_PAGE} is known for the table {'.'.join(path)}")
     sources = [source for heading in _HEADINGS[path] for source in _sources(heading) if key in source.rows]
@@ -106,8 +107,15 @@ def _annotation(path: Path, key: str) -> dict[str, object]:
     several = len(told) > 1
     sentences = [f"{label}: {text}" if several and label else text for text, label in told.items() if text]
     defaults = {found for source in sources if (found := literal(source.rows[key][1].partition(";")[0])) is not None}
+    types = {plain_text(source.rows[key][0]) for source in sources if len(source.rows[key]) > 2}
+    if sentences and len(types) == 1 and _needs_words(*types):
+        sentences.append(f"Type: {types.pop()}")
     annotation: dict[str, object] = {"description": "\n\n".join(sentences)} if sentences else {}
     return annotation | ({"default": _value(*defaults)} if len(defaults) == 1 else {})
+
+
+def _needs_words(kind: str) -> bool:
+    return kind not in _PLAIN_TYPES and not kind.startswith("`")
 
 
 def _value(toml: str) -> object:

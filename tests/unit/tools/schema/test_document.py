@@ -14,6 +14,7 @@ import jsonschema
 import pytest
 import tomli
 
+from lb import __version__
 from lb.cli import main
 from lb.config.load import ConfigError, parse
 from lb.model import table as config_table
@@ -78,6 +79,10 @@ def loaded(monkeypatch):
 
 def test_it_is_a_schema_of_draft_7():
     jsonschema.Draft7Validator.check_schema(the_schema())
+
+
+def test_it_says_of_which_version_it_is():
+    assert the_schema()["$id"] == f"urn:trio-lb:lb.toml:{__version__}"
 
 
 @pytest.mark.parametrize("path", [*GOOD, *SHIPPED], ids=named)
@@ -207,8 +212,7 @@ def test_a_shape_takes_what_its_reader_takes(loaded):
 
 def test_every_key_has_a_sentence():
     said = [(path, key, each) for path, _, keys in tables(the_schema()) for key, each in keys.items()]
-    without = {key for path, key, each in said if path not in sentences._IN_THEIR_KEY and not describes(each)}
-    assert without == set()
+    assert {f"{path}.{key}" for path, key, each in said if not describes(each)} == set()
 
 
 def describes(shape):
@@ -249,7 +253,11 @@ servers = ["127.0.0.1:9001"]
 
 def test_descriptions_have_no_links_and_defaults_are_values():
     pool = the_schema()["properties"]["pools"]["additionalProperties"]["properties"]
-    assert pool["strategy"]["description"] == "The load-balancing algorithm, see strategies."
+    assert pool["strategy"]["description"] == "The load-balancing algorithm, see strategies.\n\nType: name or table"
+    assert pool["drain_timeout"]["description"].endswith("\n\nType: duration")
+    assert "Type: " not in pool["send_proxy"]["description"] + pool["on_down"]["description"], (
+        "editors offer the values"
+    )
     assert pool["servers"]["description"].startswith("Addresses, tables as in `[[pools.NAME.servers]]`, or DNS names")
     assert (pool["retries"]["default"], pool["drain_timeout"]["default"]) == (2, "5m")
 
