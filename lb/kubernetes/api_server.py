@@ -38,7 +38,7 @@ PAGE_SLICES = 5
 MOST_PAGES = 200
 LONGEST_PAGE = 1 << 24
 """Maximum bytes of a page."""
-GONE = 410
+UNAUTHORIZED, GONE = 401, 410
 LARGE_PAGE = 1 << 16
 """Bytes of JSON that are decoded at once: 0.5 ms."""
 TCP_KEEP_ALIVE = (
@@ -61,11 +61,8 @@ class ApiServer:
     def __init__(self, source: KubernetesSource) -> None:
         self._source = source
         self._thread = Threads(1)
-        self._http = HttpClient(
-            partial(_tls, source),
-            headers={"Accept": "application/json", "Accept-Encoding": "identity"},
-            socket_options=TCP_KEEP_ALIVE,
-        )
+        self._ca = source.ca
+        self._http = _http_client(source, source.ca)
         self._base = source.api
         self._path = ""
 
@@ -140,6 +137,9 @@ class ApiServer:
         except HttpClientError as error:
             raise KubernetesError(f"{self.place}: {error}") from error
         text = f"{self.place}: {status_text(response.status_code, reason)}"
+        if response.status_code == UNAUTHORIZED:
+            path = _token_path(self._source)
+            text += f"; it does not know the token in {path}" if path else "; no token was sent, 'token_file' names one"
         raise GoneError(text) if response.status_code == GONE else RefusedError(text)
 
     async def _prepare(self) -> dict[str, str]:
@@ -148,8 +148,11 @@ class ApiServer:
             self._base = self._source.api or _api_of_pod()
             namespace = await self._thread.run(_namespace, self._source)
             self._path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        ca, token = await self._thread.run(_credentials, self._source)
+        if ca != self._ca:  # kubelet has renewed it: connections that verify by the old one would fail for ever
+            await self._http.close()
+            self._ca, self._http = ca, _http_client(self._source, ca)
         await self._http.load()
-        token = await self._thread.run(_token, self._source)
         return {"Authorization": f"Bearer {token}"} if token else {}
 
 
@@ -174,23 +177,36 @@ def _namespace(source: KubernetesSource) -> str:
     return source.namespace or _read_text(SERVICE_ACCOUNT / "namespace")
 
 
-def _tls(source: KubernetesSource) -> ssl.SSLContext:
+def _http_client(source: KubernetesSource, ca: PemSpec | None) -> HttpClient:
+    return HttpClient(
+        partial(_tls, source, ca),
+        headers={"Accept": "application/json", "Accept-Encoding": "identity"},
+        socket_options=TCP_KEEP_ALIVE,
+    )
+
+
+def _tls(source: KubernetesSource, ca: PemSpec | None) -> ssl.SSLContext:
     """Return the context for the server. Raises KubernetesError."""
     if source.api.startswith("http:"):
         return verifying_context(verify=False)  # not used
-    ca = source.ca
-    if ca is None and not source.api:
-        ca = PemSpec(str(SERVICE_ACCOUNT / "ca.crt"), _read_text(SERVICE_ACCOUNT / "ca.crt").encode())
     try:
         return client_context(PoolTlsSpec(ca=ca))
     except ssl.SSLError as error:
         raise KubernetesError(f"{ca and ca.path}: holds no certificate that can be read") from error
 
 
-def _token(source: KubernetesSource) -> str:
-    """Return the token, which is read again each time as kubelet renews it; empty = none. Raises KubernetesError."""
-    path = source.token_file or ("" if source.api else SERVICE_ACCOUNT / "token")
-    return _read_text(path) if path else ""
+def _credentials(source: KubernetesSource) -> tuple[PemSpec | None, str]:
+    """Return the CA and the token of the moment, as kubelet renews both. None, empty = none. Raises KubernetesError."""
+    ca = source.ca
+    if ca is None and not source.api:
+        ca = PemSpec(str(SERVICE_ACCOUNT / "ca.crt"), _read_text(SERVICE_ACCOUNT / "ca.crt").encode())
+    path = _token_path(source)
+    return ca, _read_text(path) if path else ""
+
+
+def _token_path(source: KubernetesSource) -> str:
+    """Return the file with the token; empty = none is sent."""
+    return source.token_file or ("" if source.api else str(SERVICE_ACCOUNT / "token"))
 
 
 def _read_text(path: str | Path) -> str:

@@ -150,6 +150,8 @@ class ServiceEndpoints:
     def errors(self) -> tuple[str, ...]:
         """What is wrong with the slices, at most MOST_SLICE_ERRORS lines."""
         errors = [self._errors[name] for name in sorted(self._errors)]
+        if not self._slices and not errors:  # a service without pods has a slice without endpoints
+            return ("there is no EndpointSlice of it: is this its name, and has it a selector?",)
         missing = [each for each in self._without_port.values() if each.get("endpoints")]
         if missing and not any(self._slices.values()):
             errors.append(self._missing_port(missing))

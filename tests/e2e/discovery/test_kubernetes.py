@@ -71,7 +71,10 @@ async def test_what_operators_see(tmp_path):
             api.delete("web-a")
             failed = await lb.event("discovery.failed")
             assert failed["source"] == "kubernetes default/web"
-            assert failed["errors"] == ["no server in default/web, the last 1 stay for 1m"]
+            assert failed["errors"] == [
+                "there is no EndpointSlice of it: is this its name, and has it a selector?",
+                "no server in default/web, the last 1 stay for 1m",
+            ]
             assert await ask(lb.port) == b"a\n"
             api.put(pod(a))
             await lb.event("discovery.restored")

@@ -210,7 +210,7 @@ async def test_a_token_is_read_again_for_each_request(api, nursery, tmp_path, mo
         await api.until(lambda api: api.watches)
     api.token = "second"
     api.cut()
-    await found.error("status 401: Unauthorized")
+    await found.error(f"status 401: Unauthorized; it does not know the token in {token}")
     token.write_text("second")
     await found.names("web-1")
     with trio.fail_after(PATIENCE):
@@ -237,6 +237,41 @@ async def test_in_a_pod_everything_is_found_in_the_usual_places(nursery, tmp_pat
         monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "localhost")
         monkeypatch.setenv("KUBERNETES_SERVICE_PORT", api.url.rpartition(":")[2])
         await found.names("web-1")
+
+
+async def test_a_pod_follows_the_server_to_another_authority(nursery, tmp_path, monkeypatch):
+    """Kubelet renews the file, and the server has a certificate that the authority of before has not signed."""
+    monkeypatch.setattr(follower, "LONGEST_PAUSE", 0.02)
+    monkeypatch.setattr(api_server, "SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "localhost")
+    (tmp_path / "token").write_text("of the pod")
+    old, new = trustme.CA(), trustme.CA()
+    old.cert_pem.write_to_path(tmp_path / "ca.crt")
+    contexts = [server_context("unused"), server_context("unused")]
+    for authority, context in zip((old, new), contexts, strict=True):
+        authority.issue_cert("localhost").configure_cert(context)
+    async with stand_in_api(context=contexts[0]) as api:
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", api.url.rpartition(":")[2])
+        api.put(slice_of("web-a", A))
+        found = follow(nursery, api, api="")
+        await found.names("web-1")
+    async with stand_in_api(context=contexts[1], port=int(api.url.rpartition(":")[2])) as api:
+        api.put(slice_of("web-a", B))
+        await found.error("certificate verify failed")
+        new.cert_pem.write_to_path(tmp_path / "ca.crt")
+        await found.names("web-2")
+
+
+async def test_a_service_that_is_not_there_is_told_apart_from_one_without_pods(api, nursery):
+    found = follow(nursery, api)
+    assert (await found.error("there is no EndpointSlice of it"))[0] == {}
+    api.put(slice_of("web-a"))
+    assert await found.until(lambda result: result == ({}, ())) == ({}, ())
+
+
+async def test_who_sends_no_token_is_told_how(api, nursery):
+    api.token = "needed"
+    await follow(nursery, api).error("status 401: Unauthorized; no token was sent, 'token_file' names one")
 
 
 async def test_a_server_whose_certificate_is_of_another_authority_gets_no_token(nursery, tmp_path):
