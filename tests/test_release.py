@@ -143,6 +143,12 @@ def test_the_package_has_the_unit_of_the_examples():
     assert "ListenStream=80" in (EXAMPLES / "lb.socket").read_text()
 
 
+def test_the_configuration_of_the_package_names_the_schema_that_the_package_has():
+    directive, path = (ROOT / "release/deb/lb.toml").read_text().split("\n")[0].split(" ")
+    assert directive == "#:schema"
+    assert f"$(lb) schema > $(root){path}\n" in (ROOT / "release/deb/debian/rules").read_text()
+
+
 @pytest.mark.parametrize("name", ["deb", "image"])
 def test_the_least_configurations_load(name, tmp_path):
     text = (ROOT / "release" / name / "lb.toml").read_text()
