@@ -43,6 +43,10 @@ class Operator:
         """Return one server of the status."""
         return (await self.servers(pool))[name]
 
+    async def all_know(self):
+        """Wait until all workers know of what the status shows: they answer after they have handled it."""
+        await self.get("/api/v1/connections")
+
     async def do(self, server, what, body=None, *, pool="web", status=200):
         return await self.post(f"/api/v1/pools/{pool}/servers/{server}/{what}", body, status=status)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 
@@ -9,6 +11,7 @@ from tests.support.balancer import PATIENCE, balancer
 from tests.support.caching import Gate, ask, cache_config, response, results
 from tests.support.edge import until
 from tests.support.http_client import client, scripted
+from tests.support.operating import ADMIN, operated
 from tests.support.sabotage import sabotage
 
 pytestmark = pytest.mark.slow
@@ -33,14 +36,23 @@ class FullCache:
 
     async def take_room(self, lb, nursery):
         for number, gate in enumerate(self.takes_room):
-            nursery.start_soon(ask, lb, b"/takes-room-%d" % number)
-            await gate.asked.wait()
             gate.let(0)
-        await trio.sleep(0.3)  # the balancer does not say when it has written what has come
+            await nursery.start(reads_along, lb, b"/takes-room-%d" % number)
 
     def end(self):
         for gate in self.takes_room:
             gate.let(1)
+
+
+async def reads_along(lb, target, *, task_status):
+    """Ask for BODY. Report ``started`` when all of it but the last byte has come."""
+    async with client(lb) as visitor:
+        await visitor.send(b"GET %s HTTP/1.1\r\nHost: a.example\r\n\r\n" % target)
+        received = b""
+        while len(received.partition(b"\r\n\r\n")[2]) < len(BODY) - 1:
+            received += await visitor.stream.receive_some()
+        task_status.started()
+        assert await visitor.stream.receive_some() == BODY[-1:]
 
 
 @pytest.mark.parametrize(
@@ -74,12 +86,13 @@ async def test_one_that_stops_reading_what_is_not_kept_does_not_stop_the_others(
     whole = response(film, chunked=True)
     comes = Gate(whole[:1000], whole[1000:])
     async with scripted(comes) as server:
-        config = cache_config(server, zone=NO_ROOM)
-        async with balancer(tmp_path, config) as lb, client(lb) as stopped, client(lb) as visitor:
+        config = cache_config(server, zone=NO_ROOM, top=ADMIN)
+        async with operated(tmp_path, config) as (lb, operator), client(lb) as stopped, client(lb) as visitor:
             await stopped.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
             await comes.asked.wait()
             await visitor.send(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
-            await trio.sleep(0.3)
+            live = partial(operator.get, "/api/v1/connections")
+            await operator.until(live, lambda found: sum(each["bytes_in"] > 0 for each in found["connections"]) == 2)
             comes.let(0)
             comes.let(1)
             answer = await visitor.answer()
@@ -99,7 +112,7 @@ async def test_what_nobody_reads_and_finds_no_room_is_not_fetched_to_its_end(tmp
                 await visitor.send(b"GET /c HTTP/1.1\r\nHost: a.example\r\n\r\n")
                 await comes.asked.wait()
                 comes.let(0)
-                await trio.sleep(0.3)
+                assert (await visitor.stream.receive_some()).startswith(b"HTTP/1.1 200 ")
             await lb.event("http.request", reason="client_left")
             comes.let(1)
             assert (await lb.event("cache.fill_failed"))["path"] == "/c"
@@ -304,8 +317,9 @@ async def test_slices_that_nothing_tells_apart_are_not_joined(tmp_path):
 async def test_a_long_object_on_disk_that_nobody_asks_for_is_removed_and_its_file_closed(tmp_path, on_disk):
     async with (
         scripted(response(BODY)) as server,
-        balancer(tmp_path, cache_config(server, zone=on_disk + '\ninactive = "1s"')) as lb,
+        operated(tmp_path, cache_config(server, zone=on_disk + '\ninactive = "1s"', top=ADMIN)) as (lb, operator),
     ):
         await ask(lb)
-        await trio.sleep(4)
+        caches = partial(operator.get, "/api/v1/caches")
+        await operator.until(caches, lambda found: found["caches"]["zone"]["evictions"]["inactive"] == 1)
         assert results([await ask(lb)]) == ["MISS"]

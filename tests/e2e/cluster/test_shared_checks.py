@@ -21,6 +21,7 @@ CHECKS = f'share = true\ninterval = "{INTERVAL}s"\nfast_interval = "100ms"'
 NODES = ["lb1", "lb2", "lb3", "lb4", "lb5"]
 SERVERS = [f"s{number}" for number in range(20)]
 CHECKED_BY = {name: sorted(checkers(f"web/{name}", NODES)) for name in SERVERS}
+TRIES = 5
 WINDOW = 20 if DEEP else 4
 """Intervals for which checks are counted."""
 
@@ -39,6 +40,13 @@ class World:
                 node.operator.servers,
                 lambda found: {name: each.get("checked_by") for name, each in found.items()} == CHECKED_BY,
             )
+
+    async def until_few(self):
+        """Wait until three nodes check each server. On a busy machine words come late, and others check as well."""
+        rates = [await self.checks()]
+        while rates[-1] > 3.5 and len(rates) < TRIES:
+            rates.append(await self.checks())
+        assert rates[-1] <= 3.5, rates
 
     async def checks(self):
         """Return the checks a server and interval, of all servers."""
@@ -74,7 +82,7 @@ async def world(home):
 async def test_five_nodes_share_the_checks_of_twenty_servers(tmp_path):
     async with world(tmp_path) as w:
         await w.until_shared()
-        assert await w.checks() <= 3.5
+        await w.until_few()
 
         reasons = await w.kill("s0")
         of_others = {reason for name, reason in reasons.items() if name not in CHECKED_BY["s0"]}
@@ -90,7 +98,7 @@ async def test_five_nodes_share_the_checks_of_twenty_servers(tmp_path):
         await w.etcd.start()
         await w.until_shared()
         await w.revive("s1")
-        assert await w.checks() <= 3.5
+        await w.until_few()
 
 
 async def test_share_needs_a_cluster(tmp_path):

@@ -165,6 +165,7 @@ async def test_records_that_vanish_and_come_back_cut_no_session_and_are_no_news(
                     return states == {host: "up" if host in present else "draining" for host in hosts}
 
                 await operator.until(operator.servers, others_drain)
+                await operator.all_know()
                 assert await ask(lb.port) in {f"{host}\n".encode() for host in present}
                 assert [await request(session, b"name") for session in sessions] == before
             assert not lb.of("config.applied", "backend.ejected")

