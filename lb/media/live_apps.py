@@ -33,7 +33,6 @@ from lb.model import LiveSpec, MediaSpec
 from lb.model.address import Client
 from lb.model.media_figures import MediaFigures, StreamFigures
 from lb.model.stream_status import MediaSnapshot, StreamStatus, ladder_status
-from lb.net.gathering import all_read
 
 __all__ = ["LiveApps"]
 
@@ -150,7 +149,7 @@ class LiveApps:
         self, asked: PublishRequested, client: Client, scope: trio.CancelScope
     ) -> Publication | RefusalReason:
         if self._refusal(asked) == "busy":
-            await all_read()  # the publisher before may have left
+            await self._streams[asked.app, asked.name].left_or_goes_on()
         refusal = self._refusal(asked)
         if refusal is not None:
             return refusal

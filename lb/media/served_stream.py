@@ -24,12 +24,17 @@ from lb.model.address import Client
 from lb.model.media_figures import StreamFigures
 from lb.model.rtmp_address import RtmpAddress
 from lb.model.stream_status import StreamStatus
+from lb.net.gathering import gather
 
 __all__ = ["LivePublication", "ServedStream"]
 
 _MOST_CONFIGS, _CONFIGS_TIME = 20, 20.0
 """Configurations that a publisher may tell in so many seconds. Each begins a Period, and to open its track takes up to
 0.2 s, in which all streams wait."""
+_GOES_ON = 5
+"""Moments of reading with new frames that show that a publisher has not left. A guess: the last ones come in two."""
+_LEAVING = 2.0
+"""Seconds after which a publisher whose end has not come has not left."""
 
 
 class ServedStream:
@@ -95,6 +100,18 @@ class ServedStream:
         """Send the publisher away, if there is one."""
         if self.publication is not None:
             self.publication.send_away(reason)
+
+    async def left_or_goes_on(self) -> None:
+        """Wait until the publisher has left, or has shown that it goes on. The end of one that has left may still come.
+
+        To relay the end may take the balancer a while, but no longer than ``_LEAVING``.
+        """
+        publication, new = self.publication, 0
+        with trio.move_on_after(_LEAVING):
+            while self.publication is publication and new < _GOES_ON:
+                before = self.figures.bytes_in
+                await gather()
+                new += self.figures.bytes_in > before
 
     def status(self) -> StreamStatus:
         """Return what operators see."""

@@ -5,20 +5,17 @@ To read each packet as it comes costs a stream more than twice the CPU: most of 
 
 from __future__ import annotations
 
+import math
+
 import trio
 
-__all__ = ["GATHERING", "all_read", "gather"]
+__all__ = ["GATHERING", "gather"]
 
-GATHERING = 0.1
+_A_SECOND = 10
+GATHERING = 1 / _A_SECOND
 """Seconds from one moment to the next."""
 
 
 async def gather() -> None:
     """Wait for the next moment: tasks that do so are woken together."""
-    await trio.sleep_until((trio.current_time() // GATHERING + 1) * GATHERING)
-
-
-async def all_read() -> None:
-    """Wait until what has come by now was read by tasks that gather: one moment for bytes, one for the end behind."""
-    for _ in range(3):  # tasks of one moment run in any order
-        await gather()
+    await trio.sleep_until((math.floor(trio.current_time() * _A_SECOND) + 1) / _A_SECOND)  # (n / 10) * 10 is n

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 
 import attrs
+import pytest
 import trio
 
 from lb.media.live_apps import FORGOTTEN_AFTER, LiveApps
@@ -12,6 +13,7 @@ from lb.media.rtmp.server_session import PublishRequested
 from lb.media.rtmp.tracks import RtmpFrame, TrackConfig
 from lb.model import LiveSpec, MediaSpec, PublishKey, Secret
 from lb.model.rtmp_address import rtmp_template
+from lb.net.gathering import GATHERING
 from tests.support.live_publisher import NOW
 from tests.support.media_source import encoded
 from tests.support.relay_servers import PEER
@@ -86,6 +88,42 @@ async def test_who_waits_for_a_fetched_stream_hears_of_its_segments_though_its_a
         assert news.is_set()
 
 
+@pytest.mark.parametrize("moments", [0, 2, 15])
+async def test_a_publisher_whose_end_is_late_is_not_in_the_way_of_the_next(autojump_clock, moments):
+    """A busy balancer may relay the next one's first bytes before the last ones of the one before, and its end."""
+    async with running() as apps, trio.open_nursery() as nursery:
+        publication = await apps.publish(PublishRequested("live", "show", "k"), PEER, trio.CancelScope())
+        send_film(publication, 1)
+
+        @nursery.start_soon
+        async def leave():
+            await trio.sleep((moments + 0.5) * GATHERING)
+            send_frame(publication, 4_000)
+            await trio.sleep(GATHERING)
+            publication.ended("reset")
+
+        after = await apps.publish(PublishRequested("live", "show", "k"), PEER, trio.CancelScope())
+        assert apps._streams["live", "show"].publication is after
+
+
+@pytest.mark.parametrize("sends", [True, False])
+async def test_a_publisher_that_stays_keeps_its_stream(autojump_clock, sends):
+    async with running() as apps, trio.open_nursery() as nursery:
+        publication = await apps.publish(PublishRequested("live", "show", "k"), PEER, trio.CancelScope())
+        send_film(publication, 1)
+
+        @nursery.start_soon
+        async def go_on():
+            for number in range(100):
+                await trio.sleep(0.04)
+                if sends:
+                    send_frame(publication, 4_000 + 40 * number)
+
+        began = trio.current_time()
+        assert await apps.publish(PublishRequested("live", "show", "k"), PEER, trio.CancelScope()) == "busy"
+        assert trio.current_time() - began < (0.7 if sends else 2.5)
+
+
 async def published(apps, times):
     """Publish four seconds of film so many times, all at once. Return the numbers of segments that there are then."""
     publication = await apps.publish(PublishRequested("live", "show", "k"), PEER, trio.CancelScope())
@@ -102,6 +140,10 @@ def send_film(publication, times):
         for sample in film.samples:
             dts, pts = (begin + time * 1_000 // film.timescale for time in (sample.dts, sample.pts))
             publication.frame(RtmpFrame("video", dts, pts, sample.key, sample.data))
+
+
+def send_frame(publication, time):
+    publication.frame(RtmpFrame("video", time, time, False, encoded("avc1", 4).samples[1].data))
 
 
 async def test_numbers_of_a_publisher_faster_than_time_are_not_used_again(autojump_clock):
