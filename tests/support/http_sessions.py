@@ -146,7 +146,7 @@ class KeptSessions:
     async def _ask(self, client):
         answer = None
         try:
-            answer = await client.ask(self.target)
+            answer = await _asked(client, self.target)
         finally:
             if answer is None or answer.closes:
                 await trio.aclose_forcefully(client.stream)
@@ -168,8 +168,18 @@ async def http_session(port, host="127.0.0.1", **options):
 
 async def name_at(port):
     """A session for :class:`tests.support.load.Load`: one request on a connection of its own."""
-    answer = await fetch(port, headers=[("Connection", "close")])
+    async with http_session(port) as client:
+        answer = await _asked(client, "/name", headers=[("Connection", "close")])
     return answer.body if answer.status == 200 else answer.status
+
+
+async def _asked(client, target, **options):
+    """Send a request and return the response. The text of Incomplete begins with the client's address, for records."""
+    address = "{}:{}".format(*client.stream.socket.getsockname())
+    try:
+        return await client.ask(target, **options)
+    except Incomplete as error:
+        raise Incomplete(f"{address}: {error}") from error
 
 
 async def fetch(port, target="/name", method="GET", body=None, *, host="127.0.0.1", **options):

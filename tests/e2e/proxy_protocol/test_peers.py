@@ -66,7 +66,7 @@ async def test_nginx_hears_of_the_client_and_checks_leave_its_log_clean(tmp_path
     server = Named("nginx", f"127.0.0.1:{(port := free_port())}")
     text = config(server, pool=f'send_proxy = "{version}"', health=QUICK.format(probe=probe))
     async with running(nginx(tmp_path / "nginx", port), port), balancer(tmp_path, text) as lb:
-        await lb.event("backend.restored")
+        await lb.known("backend.restored")
         async with await connect(lb.port) as stream:
             host, own_port = stream.socket.getsockname()
             assert await told_by_nginx(stream) == [host, str(own_port), "127.0.0.1", str(lb.port)]

@@ -190,8 +190,8 @@ async def test_a_version_that_is_too_old_is_refused(tmp_path, tls):
     async with serving(echo) as server, balancer(tmp_path, config(server, listener=text)) as lb:
         error = await refused(lb.port, context=client_context(version=ssl.TLSVersion.TLSv1_2))
         assert "PROTOCOL_VERSION" in error.reason, "the alert has the reason"
-        assert await session(lb.port) == b"hello"
         record = await lb.event("connection.closed")
+        assert await session(lb.port) == b"hello"
     assert (record["ended_by"], record["reason"], record["server"]) == ("lb", "tls_failed", None)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 
 import pytest
 import trio
 
 from tests.e2e.traffic.test_real_peers import program
-from tests.support.balancer import LB, PATIENCE
+from tests.support.balancer import LB, PATIENCE, killed_at_end
 from tests.support.paths import DOCS, ROOT
 from tests.support.servers import free_port
 
@@ -64,6 +65,20 @@ def pattern(lines):
     return wanted.replace('"ended_by":\\ "server"', '"ended_by":\\ "(server|client)"')
 
 
+async def output_of(command, **options):
+    """Run a command to its end and return what it has printed. The wait for each next output is bounded."""
+    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, **options)
+    said = b""
+    async with killed_at_end(process):
+        more = True
+        while more:
+            with trio.move_on_after(PATIENCE) as waiting:
+                more = await process.stdout.receive_some()
+                said += more
+            assert not waiting.cancelled_caught, said.decode()
+    return said.decode()
+
+
 @pytest.mark.parametrize("name", PAGES)
 async def test_the_commands_do_what_the_page_prints(name, tmp_path):
     if name == "live stream":
@@ -74,11 +89,7 @@ async def test_the_commands_do_what_the_page_prints(name, tmp_path):
     for port, free in ports.items():
         text = text.replace(port, free)
     environment = {**os.environ, "PATH": f"{LB.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    with trio.fail_after(PATIENCE):
-        done = await trio.run_process(
-            ["bash", "-c", text], capture_stdout=True, cwd=tmp_path, env=environment, check=False
-        )
-    said = done.stdout.decode()
+    said = await output_of(["bash", "-c", text], cwd=tmp_path, env=environment)
     for port, free in ports.items():
         said = said.replace(free, port)
     printed = re.sub(r".* (Terminated|Killed) .*\n", "", said).split(f"{MARK}\n")[
