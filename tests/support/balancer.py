@@ -16,6 +16,8 @@ from tests.support.zygote import may_fork, zygote
 
 LB = Path(sys.executable).parent / "lb"
 PATIENCE = 60  # timeout in seconds for anything that should be immediate; long, for busy machines
+COMPUTING = 5 * PATIENCE
+"""The same for a command that computes for some seconds when nothing else does."""
 QUICK_CHECKS = 'interval = "100ms"\nfast_interval = "50ms"'
 
 
@@ -261,7 +263,7 @@ async def run_lb(*arguments, cwd=None):
         async with stream:
             written[name] = b"".join([chunk async for chunk in stream]).decode()
 
-    with trio.fail_after(PATIENCE):
+    with trio.fail_after(COMPUTING):
         process = await start_lb(*arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
         async with killed_at_end(process):
             async with trio.open_nursery() as nursery:

@@ -243,7 +243,8 @@ async def test_a_rehearsal_comes_to_what_the_same_servers_come_to_with_real_serv
     ends = Counter(end_of(record) for record in records)
     assert ends.total() == figures["sessions"] == 4 * RATE
     assert ends["failed"] == figures["failed"] == 0
-    assert ends["cut"] <= 2
+    open_at_once = RATE * max(record.duration_ms for record in records) / 1000
+    assert ends["cut"] <= 2 + open_at_once / 3, "at the killed one of three"
     assert figures["cut"] <= 1, "sessions of the killed server"
     happened = [event["event"] for event in events if event["event"].startswith("backend.")]
     assert happened == ["backend.ejected", "backend.restored"]
