@@ -92,3 +92,8 @@ def test_it_is_built_without_a_warning_or_a_network_and_asks_nobody(tmp_path):
             page.locator("ul.search li a", has_text="Configuration").first.wait_for()
         assert len(asked) > 10
         assert [url for url in asked if not url.startswith("file:")] == []
+    with new_page(viewport={"width": 390, "height": 844}) as page:
+        page.goto(f"{site}/reference/configuration.html")
+        rights = "cells => cells.map(cell => cell.getBoundingClientRect().right)"
+        meanings = page.locator("tr:has(td:nth-child(5)) td:nth-child(4)")
+        assert max(meanings.evaluate_all(rights)) <= 390, "what a key means is beside the screen"

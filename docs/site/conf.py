@@ -14,7 +14,8 @@ html_title = f"trio-lb {__version__}"
 html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["narrow.css"]
 html_theme_options = {
     "source_repository": "https://github.com/trio-lb/trio-lb/",
     "light_css_variables": {"font-stack": "system-ui, sans-serif"},
