@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import subprocess
 from contextlib import suppress
@@ -15,6 +16,7 @@ import trio
 from lb.config.load import load
 from lb.net.files import note_reads
 from lb.service.config_watch import UNCHANGED_FOR
+from lb.tools.reference.tables import page, rows
 from tests.e2e.process.test_privileges import AS_USER, as_root, ask_tls, home, needs_root, new_key, python
 from tests.e2e.traffic.test_real_peers import program
 from tests.support.balancer import LB, PATIENCE, ask, balancer, config, exec_lb, followed
@@ -295,17 +297,47 @@ viewer_secret_file = "viewers"
 [pools.web]
 servers = ["127.0.0.1:1"]
 sticky = { cookie = "lb", secret_file = "sticky" }
-tls = { ca = "ca.pem" }
+tls = { ca = "ca.pem", certificate = "own.pem", key = "own-key.pem" }
+health = { probe = "tls", verify = true, server_name = "a", ca = "checked.pem" }
+[listeners.proxy]
+mode = "forward"
+bind = "127.0.0.1:0"
+allow = ["127.0.0.1"]
+parents = "parents"
+[pools.parents]
+servers = ["127.0.0.1:1"]
+proxy = { user = "lb", password_file = "parents" }
+[listeners.found]
+bind = "127.0.0.1:0"
+[pools.found]
+etcd = { endpoints = ["https://127.0.0.1:1"], prefix = "/a/", ca = "etcd.pem", user = "lb", password_file = "etcd" }
+kubernetes = { service = "a/b", api = "https://127.0.0.1:1", ca = "kubernetes.pem", token_file = "at-each-request" }
+[listeners.rtmp]
+mode = "rtmp"
+bind = "127.0.0.1:0"
+[[media.live.live.publish]]
+name = "show"
+key_file = "publisher"
 """
+FILES = ("viewers", "sticky", "token", "parents", "etcd", "publisher")
+CERTIFICATES = ("ca.pem", "own.pem", "checked.pem", "etcd.pem", "kubernetes.pem")
 
 
 def test_all_files_that_the_configuration_names_are_watched(tmp_path):
     new_key(tmp_path)
-    shutil.copyfile(tmp_path / "cert.pem", tmp_path / "ca.pem")
+    for name in CERTIFICATES:
+        shutil.copyfile(tmp_path / "cert.pem", tmp_path / name)
+    shutil.copyfile(tmp_path / "key.pem", tmp_path / "own-key.pem")
     shutil.copyfile(ROOT / "tests" / "data" / "staff.htpasswd", tmp_path / "staff.htpasswd")
-    for name in ("viewers", "sticky"):
+    for name in FILES:
         (tmp_path / name).write_text("0123456789abcdef0123456789abcdef")
     (tmp_path / "lb.toml").write_text(EVERY_FILE)
     with note_reads(tmp_path) as now:
         load(tmp_path / "lb.toml")
     assert {Path(path).name for path in now.marks} == {path.name for path in tmp_path.iterdir()}
+
+
+def test_these_are_the_files_that_a_configuration_can_name():
+    keys = {key for key, cells in rows(page("configuration.md")).items() if cells[0] in ("file", "file name")}
+    assert {key for key in keys if not re.search(rf"\b{key} = ", EVERY_FILE)} == set()
+    assert {"token_file", "key_file", "secret_file", "viewer_secret_file", "password_file", "file"} <= keys
