@@ -11,6 +11,7 @@ import attrs
 import strategies.registry
 from lb.model import PluginSpec, Server, ServerSpec
 from lb.model.address import Address, Client
+from lb.pools.turns_begin import turns_begin
 from strategies import driver
 from strategies.base import Strategy
 
@@ -40,9 +41,10 @@ def server_specs(number: int) -> list[ServerSpec]:
     ]
 
 
-def started(spec: PluginSpec, servers: list[ServerSpec], built: object) -> Strategy:
-    """Return a strategy with these servers, all of them available. ``built``: the result of its build."""
+def started(spec: PluginSpec, servers: list[ServerSpec], built: object, node: str = "") -> Strategy:
+    """Return a strategy of a node with these servers, all of them available. ``built``: the result of its build."""
     strategy = strategies.registry.create(spec)
+    strategy.start = turns_begin(node)
     members = [Server(server) for server in servers]
     strategy.use(members, built)
     for member in members:
@@ -59,7 +61,7 @@ def load_spread(spec: PluginSpec, nodes: int, servers: int, *, together: bool = 
     seed(1)  # some strategies draw from the module
     specs = server_specs(servers)
     built = driver.finish(strategies.registry.create(spec).build(specs))
-    balancers = [started(spec, specs, built) for _ in range(nodes)]
+    balancers = [started(spec, specs, built, f"lb{number}") for number in range(1, nodes + 1)]
     for strategy in balancers:
         for _ in range(0 if together else random.randrange(servers)):
             driver.release(strategy, driver.lease(strategy, _client(random)))

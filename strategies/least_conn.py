@@ -98,7 +98,7 @@ class LeastConn(Strategy):
         return found
 
     def use(self, servers: Sequence[Server], built: object) -> None:
-        """Keep the deadlines of servers that stay."""
+        """Keep the deadlines of servers that stay. If no server remains, begin at ``start``."""
         keys = {server: place.key // len(self.servers) * len(servers) for server, place in self._places.items()}
         self._now = self._now // max(1, len(self.servers)) * len(servers)
         super().use(servers, built)
@@ -110,6 +110,9 @@ class LeastConn(Strategy):
         self._by_position = list(self._places.values())
         for place in self._by_position:
             self._set_weight(place)
+        if keys.keys().isdisjoint(self.servers):
+            for place in self._by_position[int(self.start * len(servers)) :] if self.start else ():
+                place.key -= len(servers)  # just before those of its weight that come first in the file
         self._weights = Counter(place.weight for place in self._by_position)
         self._queues = {}
         self._queue_count = 0

@@ -129,6 +129,7 @@ PURE = (
     "lb.pools.priority_group",
     "lb.pools.shared_pool",
     "lb.pools.slow_start",
+    "lb.pools.turns_begin",
     "lb.pools.wait_queue",
     "lb.proxy_protocol.*",
     "lb.service.handover",

@@ -53,6 +53,7 @@ from lb.net.sockets import Opened
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool
 from lb.pools.pool_set import Pools, new_servers
+from lb.pools.turns_begin import turns_begin
 
 if TYPE_CHECKING:
     from lb.control.media_processes import MediaProcesses
@@ -69,7 +70,8 @@ class Balancer:
 
     It is the control plane: configuration, listening sockets, health. The data plane is this process or, with
     ``workers`` above 1, that many processes, whose log lines, one or more at a time, go to ``write(lines, count)``.
-    ``inherited`` is the state of a predecessor, ``host`` the interface to the machine.
+    ``inherited`` is the state of a predecessor, ``host`` the interface to the machine. ``node`` is the name of this
+    balancer among others, whose turns begin elsewhere; without one they begin with the first server.
     ``dedicated``: the process does nothing else, so its other tasks may wait a millisecond for the traffic.
     """
 
@@ -96,6 +98,7 @@ class Balancer:
         write: Callable[[str, int], None] = lambda _lines, _count: None,
         inherited: Inherited = Inherited(),  # noqa: B008 - frozen
         host: Host = Host(),  # noqa: B008 - has no state
+        node: str = "",
     ) -> None:
         self.config = Config()
         """The configuration in use, with discovered servers and overrides."""
@@ -112,7 +115,10 @@ class Balancer:
         self._inherited = inherited
         self._stands_in = not inherited.predecessor_serves  # for large tables, at the start
         self._snapshots: HealthSnapshots = {}
-        self._pools = Pools(lambda name: Pool(name, sink, self._health_changed, self._make_backend))
+        self._turns_begin = turns_begin(node)
+        self._pools = Pools(
+            lambda name: Pool(name, sink, self._health_changed, self._make_backend, start=self._turns_begin)
+        )
         self.sharing = Sharing()
         self._stopped = trio.Event()
         self.readiness = Readiness()
@@ -162,6 +168,7 @@ class Balancer:
             secret=self.secret,
             dedicated=self._dedicated,
             host=self._host,
+            turns_begin=self._turns_begin,
         )
 
     async def run(self, config: Config, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

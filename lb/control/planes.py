@@ -29,16 +29,17 @@ def make_plane(
     secret: bytes,
     dedicated: bool,
     host: Host,
+    turns_begin: float,
 ) -> DataPlane:
     """Return the data plane: this process, or ``workers`` processes, which log to ``write(lines, count)``.
 
     ``dedicated``: this process does nothing else, so its other tasks may wait a millisecond for the traffic.
-    ``secret``: for cookies and TLS session tickets.
+    ``secret``: for cookies and TLS session tickets. ``turns_begin``: where turns begin in a list of servers, 0 to 1.
     """
     if workers > 1:
         from lb.workers.workers import Workers  # noqa: PLC0415 - not needed in one process
 
-        return Workers(workers, pools, sink, write, sockets, secret)
+        return Workers(workers, pools, sink, write, sockets, secret, turns_begin)
     from lb.dataplane.local import LocalDataPlane  # noqa: PLC0415 - not needed in a supervisor
 
     servers = [server for pool in config.pools.values() for server in pool.servers]

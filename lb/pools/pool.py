@@ -48,9 +48,11 @@ def _members(spec: PoolSpec, *, backup: bool) -> list[ServerSpec]:
 
 
 class Pool:
-    """The servers of one pool."""
+    """The servers of one pool. ``start`` is the position in the list where turns begin, 0 to 1."""
 
-    def __init__(self, name: str, sink: Sink, changed: Changed, new_backend: NewBackend = new_backend) -> None:
+    def __init__(
+        self, name: str, sink: Sink, changed: Changed, new_backend: NewBackend = new_backend, *, start: float = 0.0
+    ) -> None:
         self.name = name
         self.backends: dict[str, Backend] = {}
         self.leaving: dict[str, Backend] = {}
@@ -74,6 +76,7 @@ class Pool:
         self._without_primary = False
         self._wait_queue = WaitQueue()
         self._slow_start = SlowStart()
+        self._start = start
 
     # The list of servers
 
@@ -93,6 +96,7 @@ class Pool:
             complete = complete and stand_in is None
             built.append((yield from stand_in or strategy.build(members)))
         primary, backups = strategies_of
+        primary.start = backups.start = self._start
         return Prepared(spec, primary, built[0], backups, built[1], complete)
 
     def apply(

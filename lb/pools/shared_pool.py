@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import cycle, islice
 from typing import Protocol
 
 from healthcheck.mirror import HealthStatus, MirroredHealth
 from healthcheck.state import Change
 from lb.events import Sink
-from lb.model import PoolSpec, Server, ServerSpec
+from lb.model import Server, ServerSpec
 from lb.model.address import Address, Client, SocketAddress
 from lb.model.server import Count
 from lb.pools.backend import Backend, NewBackend
@@ -40,8 +40,8 @@ class Holding(Protocol):
 class SharedPool(Pool):
     """A pool that shares its counts with other workers. It polls changes by others, a few servers at each pick.
 
-    ``start`` is the position in the list where its turns begin, 0 to 1. ``count_waiting()`` returns the shared count
-    of queued connections; it must be available when the pool gets its first list.
+    ``count_waiting()`` returns the shared count of queued connections. It must be available when the pool gets its
+    first list.
     """
 
     def __init__(
@@ -55,8 +55,7 @@ class SharedPool(Pool):
         holding: Holding,
         count_waiting: Callable[[], Count],
     ) -> None:
-        super().__init__(name, sink, changed, new_backend)
-        self._start = start
+        super().__init__(name, sink, changed, new_backend, start=start)
         self._holding = holding
         self._count_waiting = count_waiting
         self._watched: list[Backend] = []
@@ -65,11 +64,6 @@ class SharedPool(Pool):
         """The loads of the watched servers, as last reported to the strategy."""
         self._looks: Iterator[Backend] = iter(())
         """The watched servers in turn, without end."""
-
-    def prepare(self, spec: PoolSpec, *, at_start: bool = False) -> Generator[None, None, Prepared]:
-        prepared = yield from super().prepare(spec, at_start=at_start)
-        prepared.primary.start = prepared.backups.start = self._start
-        return prepared
 
     def apply(
         self, prepared: Prepared, targets: Mapping[Address, tuple[SocketAddress, ...]], now: float

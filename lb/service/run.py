@@ -31,6 +31,7 @@ from lb.net.capabilities import drop_net_admin, lower_net_admin
 from lb.net.cooperate import keep_garbage_collection_short, keep_threads_short
 from lb.net.descriptors import raise_limit
 from lb.net.files import note_reads
+from lb.net.own_name import NODE_VARIABLE
 from lb.net.privileged_files import use_opener
 from lb.net.signals import SIGNALS, STOP_SIGNALS, hold_signals, signals_unblocked
 from lb.net.sockets import NONE_GIVEN, open_sockets, remove_file
@@ -152,7 +153,7 @@ async def _serve(
     sink = Observers(log)
     notifier = Notifier(sink)
     workers = worker_count(config.process)
-    balancer = Balancer(sink, dedicated=True, workers=workers, write=log.write, inherited=inherited)
+    balancer = Balancer(sink, dedicated=True, workers=workers, write=log.write, inherited=inherited, node=_node(config))
     announcer.watch(balancer, sink)
     if predecessor is not None:
         predecessor.open_channel()
@@ -180,6 +181,11 @@ async def _serve(
                 notifier.ready()
             await notifier.all_sent()
             outer.cancel_scope.cancel()
+
+
+def _node(config: Config) -> str:
+    """Return the name of this balancer among others; empty if it says nothing of any."""
+    return config.cluster.node if config.cluster is not None else os.environ.get(NODE_VARIABLE, "")
 
 
 async def _start(

@@ -49,6 +49,8 @@ class Start:
     workers: int
     secret: bytes = attrs.field(repr=False)
     """All workers accept each other's TLS session tickets and sticky cookies."""
+    turns_begin: float
+    """Where the turns of the first worker begin in a list of servers, 0 to 1; the others follow."""
 
 
 @attrs.frozen

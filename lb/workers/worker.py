@@ -107,6 +107,7 @@ class Worker:
         counters, *wakeups = fds
         self._channel = channel
         self._index = start.index
+        self._turns_begin = start.turns_begin
         self._counters = SharedCounters.shared(counters, start.workers)
         self._wakeups = Wakeups(self._counters, start.index, wakeups)
         self._log = Log(LogSpec(), output=partial(LineSender, channel))
@@ -318,7 +319,7 @@ class Worker:
     # Parts of pools and listeners
 
     def _new_pool(self, name: str) -> SharedPool:
-        start = self._index / self._counters.workers
+        start = (self._turns_begin + self._index / self._counters.workers) % 1.0
         changed = self._data_plane.health_changed
         return SharedPool(
             name,

@@ -60,7 +60,8 @@ class Workers:
     """Implements :class:`lb.dataplane.plane.DataPlane` with ``count`` processes.
 
     ``write(lines, count)`` receives their log lines. ``pools`` are those of the supervisor: they hold the state of
-    servers; no server is picked from them. ``secret`` is for cookies and TLS session tickets of all of them.
+    servers; no server is picked from them. ``secret`` is for cookies and TLS session tickets of all of them,
+    ``turns_begin`` where the turns of the first begin.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Workers:
         write: Callable[[str, int], None],
         sockets: ListeningSockets,
         secret: bytes,
+        turns_begin: float,
     ) -> None:
         self.descriptors = Descriptors.of_process(reserve=RESERVED)
         self._count = count
@@ -79,6 +81,7 @@ class Workers:
         self._write = write
         self._counters, self._counters_fd = SharedCounters.create(count)
         self._secret = secret
+        self._turns_begin = turns_begin
         self._wakeups = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(count)]
         self._supervisor = Supervisor(count, self._counters, self)
         self._config: Config | None = None
@@ -225,7 +228,7 @@ class Workers:
 
     async def worker_started(self, worker: WorkerProcess) -> None:
         """Send a worker the current configuration and all sockets, or wait for the first configuration."""
-        start = Start(worker.index, self._count, self._secret)
+        start = Start(worker.index, self._count, self._secret, self._turns_begin)
         ((_, reply),) = self._order([worker], start, [self._counters_fd, *self._wakeups])
         if await reply.wait():
             return  # it has exited

@@ -69,7 +69,7 @@ class VirtualNode:
             refused=lambda bind: recorder.client_refused(clock.now, bind),
             passed=lambda pool: self._passed(host, pool),
         )
-        self.balancer = Balancer(self._sink, host=host)
+        self.balancer = Balancer(self._sink, host=host, node=self.name)
         await self._nursery.start(self.balancer.run, self._config)
         if not self._unchecked:
             self._rise()

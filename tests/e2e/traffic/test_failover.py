@@ -23,6 +23,15 @@ async def test_four_servers_five_clients_take_turns(tmp_path):
     assert answers == [b"1\n", b"2\n", b"3\n", b"4\n", b"1\n"]
 
 
+@pytest.mark.parametrize(("node", "first"), [("lb1", b"4\n"), ("lb2", b"1\n"), ("lb4", b"3\n")])
+async def test_where_the_turns_begin_depends_on_the_name_of_the_balancer(tmp_path, node, first):
+    async with (
+        backends("1", "2", "3", "4") as servers,
+        balancer(tmp_path, config(*servers), env={"LB_NODE": node}) as lb,
+    ):
+        assert await ask(lb.port) == first
+
+
 @every_kind
 @pytest.mark.parametrize("clients", [1, 50])
 async def test_no_session_that_starts_after_a_kill_fails(tmp_path, clients):

@@ -31,6 +31,30 @@ def test_idle_servers_take_turns():
     assert names == ["s1", "s2", "s3", "s1", "s2", "s3"]
 
 
+@given(st.integers(1, 9), st.sampled_from([0.0, 0.25, 0.5, 0.9]))
+def test_idle_servers_take_turns_from_where_they_begin(count, begin):
+    strategy = LeastConn()
+    strategy.start = begin
+    start(strategy, servers := make_servers(*[3] * count))
+    names = []
+    for _ in range(3 * count):
+        server = lease(strategy)
+        names.append(server.name)
+        release(strategy, server)
+    first = int(begin * count)
+    assert names == 3 * [server.name for server in (*servers[first:], *servers[:first])]
+
+
+def test_where_the_turns_begin_is_forgotten_once_there_are_servers():
+    strategy = LeastConn()
+    strategy.start = 0.5
+    servers = make_servers(1, 1)
+    start(strategy, servers)
+    assert lease(strategy) is servers[1]
+    use(strategy, servers)
+    assert lease(strategy) is servers[0]
+
+
 def picks_while_idle(strategy, count):
     """Count the picks by server; each connection ends before the next one."""
     chosen = Counter()

@@ -23,7 +23,7 @@ async def supervisor():
     harness = Harness(*servers("ab"), passive=PassiveSpec(failures=3, statuses=((500, 599),)))
     pools = Pools(pytest.fail)
     pools.by_name = {"web": harness.pool}
-    workers = Workers(2, pools, harness.events.append, pytest.fail, ListeningSockets(), b"secret")
+    workers = Workers(2, pools, harness.events.append, pytest.fail, ListeningSockets(), b"secret", 0.0)
     yield workers, harness
     for fd in (workers._counters_fd, *workers._wakeups):
         os.close(fd)
