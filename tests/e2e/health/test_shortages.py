@@ -13,7 +13,7 @@ from tests.support.two_hosts import two_hosts
 
 pytestmark = pytest.mark.slow
 PORTS = 101
-CHECKS = 'interval = "100ms"\nfast_interval = "50ms"\nfall = 1'
+CHECKS = 'interval = "100ms"\nfast_interval = "50ms"\ntimeout = "30s"\nfall = 1'
 PROBES = ['probe = "tcp"', 'probe = "exchange"\nsend = "name\\n"\nexpect = "^a"']
 INCONCLUSIVE = 'lb_checks_total{result="inconclusive"}'
 

@@ -30,9 +30,13 @@ async def test_garbage_of_clients_and_servers_changes_nothing_for_others():
 async def test_a_response_of_another_request_is_found_out(monkeypatch):
     """Validates the test above. The defect is in ``tests/data/sabotage/sitecustomize.py``."""
     sabotage(monkeypatch, "answer")
-    ledger = Ledger()
-    results = fuzz_lines(ledger, await fuzz(ledger, 17, 3))
-    assert "the response of request" in table(results)
+    found = ""
+    for seed in range(17, 22):  # the first is enough, but on a busy machine it has few responses
+        ledger = Ledger()
+        found = table(fuzz_lines(ledger, await fuzz(ledger, seed, 3)))
+        if "the response of request" in found:
+            break
+    assert "the response of request" in found
 
 
 def test_a_death_a_fault_and_a_failed_request_are_found():

@@ -17,6 +17,19 @@ SEED = 2525
 STORM_SECONDS = 30 if DEEP else 8
 SHORT_SEED = 47
 """Seed of a plan that kills a server, and makes others reset and cut replies in half, within three seconds."""
+STORMS = 5
+"""Storms in which each defect must be found. One is enough, but on a busy machine it has few sessions."""
+COMPLAINTS = (
+    "wrong byte",
+    "leases leaked",
+    "has more descriptors than before",
+    "2 records: [{'event': 'connection.closed'",
+    "2 records: [{'event': 'http.request'",
+    "the response of request",
+    "became an orderly end",
+    "its server saw an orderly end",
+    "connect_failed",
+)
 
 
 async def test_a_storm():
@@ -40,18 +53,12 @@ async def test_a_broken_balancer_is_found_out(monkeypatch):
     monkeypatch.setattr("chaos.balancer.CALM_PATIENCE", 1)  # leaked descriptors are never closed
     monkeypatch.setattr("chaos.clients.HOLD_PATIENCE", 1)  # nor are leaked leases returned
     monkeypatch.setattr("chaos.storm.WARM_UP", 100)
-    ledger = Ledger()
-    outcome = await storm(ledger, SHORT_SEED, 3, lambda _action: None)
-    text = "\n".join(each for line in lines(ledger, outcome) for each in line.wrong)
-    for complaint in (
-        "wrong byte",
-        "leases leaked",
-        "has more descriptors than before",
-        "2 records: [{'event': 'connection.closed'",
-        "2 records: [{'event': 'http.request'",
-        "the response of request",
-        "became an orderly end",
-        "its server saw an orderly end",
-        "connect_failed",
-    ):
-        assert complaint in text, f"not found: {complaint}"
+    missing = set(COMPLAINTS)
+    for _ in range(STORMS):
+        ledger = Ledger()
+        outcome = await storm(ledger, SHORT_SEED, 3, lambda _action: None)
+        text = "\n".join(each for line in lines(ledger, outcome) for each in line.wrong)
+        missing = {complaint for complaint in missing if complaint not in text}
+        if not missing:
+            break
+    assert not missing
