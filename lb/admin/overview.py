@@ -46,7 +46,7 @@ async def overview(
         "timestamp": utc_text(time.time()),
         "totals": _totals(balancer, survey),
         "list": _list(balancer, survey, found),
-        **({} if query.pool is not None else await cards(process, survey, recent, query, host)),
+        **({} if query.pool is not None else await cards(process, survey, recent, found, query.words, host)),
     }
 
 

@@ -9,7 +9,7 @@ from itertools import islice
 import attrs
 
 from lb.admin.caches import caches_of
-from lb.admin.overview_query import OverviewQuery
+from lb.admin.overview_list import OverviewList
 from lb.admin.playback import stream_urls
 from lb.admin.process import Process
 from lb.admin.recent_requests import RecentRequests, http_listeners
@@ -38,12 +38,15 @@ EVENTS_SHOWN = 20
 
 
 async def cards(
-    process: Process, survey: Survey, recent: RecentRequests, query: OverviewQuery, host: str
+    process: Process, survey: Survey, recent: RecentRequests, found: OverviewList, words: Sequence[str], host: str
 ) -> dict[str, object]:
-    """Return what the overview has beside its list. Of too many entries, those with the most traffic."""
+    """Return what the overview has beside its list. Of too many entries, those with the most traffic.
+
+    ``words`` are those of the search, by which listeners are found, too.
+    """
     balancer, stats = process.balancer, survey.stats
     return {
-        "listeners": _listeners(balancer, survey, query),
+        "listeners": _listeners(balancer, survey, found, words),
         "requests": await _requests(balancer, survey, recent),
         "forward": _forward(balancer, survey),
         "caches": _caches(balancer, survey, recent),
@@ -64,15 +67,16 @@ def _busiest(names: Sequence[str], most: int, traffic: Callable[[str], int]) -> 
     return names if len(names) <= most else sorted(names, key=traffic, reverse=True)[:most]
 
 
-def _listeners(balancer: Balancer, survey: Survey, query: OverviewQuery) -> dict[str, object]:
-    """Return the listeners that the search finds."""
+def _listeners(balancer: Balancer, survey: Survey, found: OverviewList, words: Sequence[str]) -> dict[str, object]:
+    """Return the listeners that the search finds, and those of the pools that it finds."""
+    listed = {sums.pool.name for sums, _ in found.rows}
 
     def matches(name: str) -> bool:
-        pools = " ".join(balancer.config.listeners[name].settings.pools)
-        text = f"{name}\n{' '.join(balancer.bound_of(name))}\n{pools}".lower()
-        return all(word in text for word in query.words)
+        pools = balancer.config.listeners[name].settings.pools
+        text = "\n".join([name, *balancer.bound_of(name), *pools]).lower()
+        return all(word in text for word in words) or not listed.isdisjoint(pools)
 
-    names = [name for name in balancer.bound if not query.words or matches(name)]
+    names = [name for name in balancer.bound if not words or matches(name)]
     shown = _busiest(names, LISTENERS_SHOWN, balancer.data_plane.active)
     return _card(len(names), {name: listener_document(balancer, survey.stats, name) for name in shown})
 

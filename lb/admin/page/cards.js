@@ -79,7 +79,8 @@ function showCluster(cluster) {
 
 function showListeners(listeners) {
   const cells = ([name, each]) => [name, each.bind.join(", "), each.pool, amount(each.active), amount(each.total)];
-  fill($("#listeners tbody"), Object.entries(listeners.shown), cells, beyond(listeners, "listener", "with most open connections; the search above finds others"));
+  const more = beyond(listeners, "listener", "with most open connections; the search above finds others");
+  fill($("#listeners tbody"), Object.entries(listeners.shown), cells, listeners.count ? more : "None that the search finds.");
 }
 
 function showEnded(ended) {

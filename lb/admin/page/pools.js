@@ -34,7 +34,7 @@ function foundText({ of, pools, servers, page, pages }) {
 function newSection(name) {
   const section = copyOf("#pool");
   section.dataset.pool = name;
-  attribute(section, "aria-label", `Pool ${name}`);
+  attribute(section, "aria-label", `Pool ${name} with its servers`);
   attribute($(".servers", section), "aria-label", `Servers of ${name}`);
   set($("h3 a", section), name);
   $("h3 a", section).href = linkOfPool(name);

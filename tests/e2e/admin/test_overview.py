@@ -28,9 +28,12 @@ async def test_an_overview_of_four_thousand_servers_is_bounded_and_finds_each_of
         assert (row["name"], row["states"], row["worst"]["name"]) == ("p150", {"draining": 1, "up": 19}, "p150-07")
         assert [each["name"] for each in row["shown"]] == ["p150-07"]
         assert (await operator.get(PATH))["list"]["rows"][0]["name"] == "p150"
-        (row,) = (await operator.get(PATH, search="10.0.42.3:"))["list"]["rows"]
+        found = await operator.get(PATH, search="10.0.42.3:")
+        (row,) = found["list"]["rows"]
         assert [each["name"] for each in row["shown"]] == ["p042-03"]
-        assert list((await operator.get(PATH, search="p042"))["listeners"]["shown"]) == ["p042"]
+        assert list(found["listeners"]["shown"]) == ["p042"]
+        (port,) = everything["listeners"]["shown"]["p000"]["bind"]
+        assert list((await operator.get(PATH, search=port))["listeners"]["shown"]) == ["p000"]
         for query in ({}, {"page": 4}, {"pool": "p150"}, {"search": "p1"}, {"sort": "-rate"}, {"trouble": 1}):
             assert len((await operator.client.get(PATH, params=query)).content) < MOST_BYTES
 
