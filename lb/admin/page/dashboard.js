@@ -27,8 +27,10 @@ let again = false;
 let began = -Infinity; // when the last request was sent
 let unanswered = null; // when the first request was sent that has no answer; null if the last one has
 let failed = false; // the last request has failed
+let sayFound = false; // somebody has asked for something else, and is to be told what was found
 
 async function refresh() {
+  if (document.hidden) return;
   if (refreshing) {
     again = true;
     return;
@@ -75,6 +77,8 @@ function show(found) {
   showTraffic(found);
   showList(found.list);
   follow(found.list.rows.length ? view().pool : null);
+  if (sayFound) set($("#announcement"), $("#found").textContent);
+  sayFound = false;
   if (found.listeners === undefined) return; // the page of a pool has no more
   showCards(found);
   showStreams(found.streams, found.media);
@@ -91,6 +95,7 @@ function showView() {
   if (wanted.pool !== null) stopStream();
   else $("#back a").href = link(wanted);
   if (shownPool !== undefined && shownPool !== wanted.pool) $("#list-title").focus();
+  else sayFound = shownPool !== undefined;
   shownPool = wanted.pool;
   refresh();
 }

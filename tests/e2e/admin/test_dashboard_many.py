@@ -113,6 +113,7 @@ async def test_everything_can_be_done_with_the_keyboard_alone(tmp_path):
             press("/")
             page.keyboard.type("p050-07")
             wait_for_found(page, "1 server")
+            page.locator('#announcement:text-is("1 server")').wait_for()
             press("Escape")
             wait_for_found(page, "60 pools, 1,200 servers, page 1 of 2")
             assert page.locator("#find").input_value() == ""
