@@ -6,6 +6,7 @@ given back, ``record`` and ``request-record`` are written twice, ``answer`` is t
 ``memory`` is kept for each connection, ``retry`` does not happen for clients that are held: only a wake-up helps them.
 ``disk`` takes longer than an idle timeout to create a file. ``garbage`` is not collected, and ``LB_FILLS`` names a file
 that says how many fills are in memory when the next one begins. ``question`` to a name server has no end.
+``step-back`` of a worker with more connections than another one takes seconds: a slow one does not lose clients to it.
 What is ``stored`` on disk in pieces is removed in the moment that it has its name; a file PATH.removed beside the
 directory says so, and the loop hears late that it was stored.
 """
@@ -175,6 +176,10 @@ def collects_no_garbage():
     cache_fill.Fill.__init__ = begin
 
 
+def steps_back_for_long():
+    listener.STEP_BACK = 2.0
+
+
 def waits_for_name_servers():
     from lb.discovery import dns_client  # needs its library, which other ways do without
 
@@ -196,6 +201,7 @@ WAYS = {
     "retry": does_not_retry,
     "question": waits_for_name_servers,
     "stored": removes_what_is_stored,
+    "step-back": steps_back_for_long,
 }
 
 for way in os.environ.get("LB_SABOTAGE", "").split():
