@@ -13,9 +13,10 @@ import pytest
 
 from tests.e2e.traffic.test_real_peers import program
 
-__all__ = ["DASH_JS", "HLS_JS", "HLS_PARSER", "copy_scripts", "node_package"]
+__all__ = ["AXE", "DASH_JS", "HLS_JS", "HLS_PARSER", "copy_scripts", "node_package"]
 
 DASH_JS, HLS_JS, HLS_PARSER = "dashjs@5.2.1", "hls.js@1.6.19", "hls-parser@0.16.1"
+AXE = "axe-core@4.14.1"
 
 
 def node_package(name):
