@@ -90,6 +90,8 @@ class Ports:
     """HTTP/2 without TLS: answers each call of gRPC with the same short message."""
     rtmp: int = attrs.field(factory=free_port)
     """Publishers of live streams; no server of the benchmark has it."""
+    admin: int = attrs.field(factory=free_port)
+    """The admin endpoint of a balancer, for a browser; no server of the benchmark has it."""
     source: int = attrs.field(factory=free_port)
     """Sends without end."""
     few: int = attrs.field(factory=free_port)

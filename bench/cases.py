@@ -9,6 +9,7 @@ import socket_memory
 import waits
 from configurations import HAPROXY_BALANCE
 from costs import GIB, IDLE_FOR_MEMORY, IDLE_FOR_SPEED
+from dashboard import DASHBOARD
 from film_cases import FILM_CASES
 from filter_cases import FILTER_CASES
 from forward_cases import FORWARD_CASES
@@ -311,6 +312,7 @@ CASES = (
     _unread(f"reads {READ // 1_000_000} MB, then stops", READ),
     *WATCHED,
     SCRAPE_WAITS,
+    DASHBOARD,
     FAIRNESS,
     *map(_many_servers, STRATEGIES),
     *(_reload("reload", strategy, MANY // 2, 20) for strategy in RELOADED),

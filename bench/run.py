@@ -45,6 +45,7 @@ NEEDED = (
     "tinyproxy",
     "microsocks",
     "ffmpeg",
+    "chromium",
     str(LB_COMMAND),
 )
 DESCRIPTORS = 20_000

@@ -79,6 +79,8 @@ class Features:
     """It is a forward proxy: clients name the server."""
     media: bool = False
     """Live streams are published, and viewed. There are no servers."""
+    dashboard: bool = False
+    """Its dashboard is opened, and shows many pools."""
     check: str = ""
     """Active health checks, each 2 s: "tcp" or "http"; "" is none."""
 
@@ -138,6 +140,8 @@ class Target:
             return [many]
         if self.features.media:
             return [Service("web", front.web, []), Service("rtmp", front.rtmp, [])]
+        if self.features.dashboard:
+            return [Service("web", front.web, [Server(f"{HOST}:{behind.web}")]), Service("admin", front.admin, [])]
         if self.strategy is not None:
             return [Service("few", front.few, _servers(behind.few, 0, FEW)), many]
         if self.features.http and not self.features.grpc:
