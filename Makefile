@@ -12,7 +12,7 @@ SUITE := $(PATH)
 override PATH := $(shell /bin/sed --null-data --quiet 's/^PATH=//p' /proc/$$PPID/environ | /usr/bin/tr -d '\0')
 endif
 
-.PHONY: help setup demo test weekly lint format bench bench-quick scale man docs cache-tests chaos soak fuzz clean
+.PHONY: help setup demo test weekly lint format bench bench-quick scale man docs pictures cache-tests chaos soak fuzz clean
 .PHONY: lock wheel sdist deb pyz image release
 
 help:  ## list the targets
@@ -61,6 +61,9 @@ bench-quick: $(READY)  ## the same in a minute, printed only
 scale: $(READY)  ## simulate many balancers, and put the figures into docs (ARGS="--quick": print a small form)
 	$(BIN)/python bench/scale.py $(ARGS)
 	$(BIN)/python bench/reach.py --write
+
+pictures: $(READY)  ## the pictures of the documentation, of real runs in chromium, into docs/images; takes four minutes
+	$(BIN)/python -m tests.support.pictures
 
 cache-tests: $(READY)  ## the public suite http-tests/cache-tests (PATH=its checkout, ARGS="--id NAME --proxy nginx")
 	$(BIN)/python -m tests.support.cache_suite "$(SUITE)" $(ARGS)
