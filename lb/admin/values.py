@@ -12,6 +12,7 @@ from lb import __version__
 from lb.admin.exposition import ClusterFigures, ServerFigures, Values
 from lb.admin.process import Process
 from lb.admin.streams import figures_of, viewers
+from lb.admin.zeros import with_zeros
 from lb.dataplane.stats import ConnectionLabels, Counters
 from lb.model import CertificateSpec, Config
 from lb.net.cooperate import in_turns
@@ -28,9 +29,11 @@ async def values_of(process: Process) -> Values:
     pools = balancer.shown_pools
     servers = await _servers(pools.values())
     each_server = balancer.config.admin is None or balancer.config.admin.server_metrics
+    figures = stats.figures if each_server else await without_servers(stats.figures)
+    shown = [(each.pool, each.server if each_server else "") for each in servers]
     return Values(
         version=__version__,
-        figures=stats.figures if each_server else await without_servers(stats.figures),
+        figures=with_zeros(figures, balancer.config, shown),
         handshakes_waiting=stats.handshakes_waiting,
         descriptors_used=stats.descriptors_used,
         certificates=certificate_ends(balancer.written),
