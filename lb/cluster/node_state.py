@@ -12,6 +12,10 @@ from lb.cluster.json_object import json_object
 __all__ = ["NodeNameError", "NodeState", "what_differs"]
 
 
+LONGEST_OF_NODE = 200
+"""Characters of what a node says of itself. A guess: its own are below 50, and all of them are shown in lists."""
+
+
 class NodeNameError(Exception):
     """Another balancer has this node's name. The text is one line."""
 
@@ -39,6 +43,8 @@ class NodeState:
         wrong = [key for key, text in texts.items() if not isinstance(text, str)]
         if wrong or not isinstance(ready, bool):
             raise ValueError(f"{(wrong or ['ready'])[0]}: missing, or of another type")
+        if long := [key for key, text in texts.items() if len(str(text)) > LONGEST_OF_NODE]:
+            raise ValueError(f"{long[0]}: has more than {LONGEST_OF_NODE} characters")
         return cls(ready=ready, **{key: str(text) for key, text in texts.items()})
 
 

@@ -10,11 +10,15 @@ import attrs
 from lb.etcd.client import EtcdClient
 from lb.etcd.messages import KeyValue, PrefixEvent
 from lb.events import ClusterBadKey, Sink
+from lb.model.printable import shortened
 
 __all__ = ["BadKeys", "ClusterPart", "PartKeys"]
 
 MAX_BAD_KEYS = 1_000
 """Bad keys that are remembered, so that each is said once. A guess: far more than people make by hand."""
+
+LONGEST_BAD_KEY = 300
+"""Characters of a bad key, and of what is wrong with it, that are told."""
 
 
 @attrs.frozen
@@ -65,10 +69,13 @@ class BadKeys:
     def __init__(self, sink: Sink, prefix: str) -> None:
         self._sink = sink
         self._prefix = prefix
-        self._said: dict[str, bytes] = {}
+        self._said: dict[int, int] = {}  # hashes of a key and of its value: both may have megabytes
 
     def bad(self, key: str, value: bytes, error: ValueError) -> None:
         """Report a key, relative to the prefix, unless its value is the one that was reported last."""
-        if self._said.get(key) != value and len(self._said) < MAX_BAD_KEYS:
-            self._said[key] = value
-            self._sink(ClusterBadKey(self._prefix + key, str(error)))
+        place, said = hash(key), hash(value)
+        if self._said.get(place) != said and (place in self._said or len(self._said) < MAX_BAD_KEYS):
+            self._said[place] = said
+            self._sink(
+                ClusterBadKey(self._prefix + shortened(key, LONGEST_BAD_KEY), shortened(str(error), LONGEST_BAD_KEY))
+            )

@@ -14,6 +14,8 @@ from lb.model.values import boolean, name, text, whole_number
 
 __all__ = ["SaidOverride", "override_key", "server_of_key"]
 
+LONGEST_SAID = 300
+"""Characters of a node's name, and of a time. A guess: names of hosts have at most 253."""
 _WEIGHT = whole_number(most=65_535)
 
 
@@ -39,7 +41,10 @@ class SaidOverride:
     def from_json(cls, read: Mapping[str, Any]) -> SaidOverride:
         weight = read.get("weight")
         override = Override(boolean(read.get("drained")), None if weight is None else _WEIGHT(weight))
-        return cls(override, text(read.get("node", "")), text(read.get("at", "")))
+        node, at = text(read.get("node", "")), text(read.get("at", ""))
+        if max(len(node), len(at)) > LONGEST_SAID:
+            raise ValueError(f"node, at: has more than {LONGEST_SAID} characters")
+        return cls(override, node, at)
 
 
 def override_key(place: ServerPlace) -> str:

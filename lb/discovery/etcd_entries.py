@@ -105,11 +105,11 @@ class EntrySet:
     def remove(self, own_name: bytes) -> None:
         self._values.pop(own_name, None)
         self._errors.pop(own_name, None)
-        self._good.pop(own_name.decode(errors="replace"), None)
+        self._good.pop(_as_name(own_name), None)
 
     def keep(self, own_names: set[bytes]) -> None:
         """Remove all entries but these."""
-        names = {own_name.decode(errors="replace") for own_name in own_names}
+        names = {_as_name(own_name) for own_name in own_names}
         self._good = {each: registered for each, registered in self._good.items() if each in names}
         self._errors = {each: errors for each, errors in self._errors.items() if each in own_names}
         self._values = {each: value for each, value in self._values.items() if each in own_names}
@@ -131,6 +131,11 @@ class EntrySet:
         if len(errors) <= MOST_ERRORS:
             return tuple(errors)
         return (*errors[: MOST_ERRORS - 1], f"{self._prefix}: {len(errors) - MOST_ERRORS + 1} more errors")
+
+
+def _as_name(own_name: bytes) -> str:
+    """Return the server's name; of a rest that is not UTF-8 a text that no server has as its name."""
+    return own_name.decode(errors="surrogateescape")
 
 
 def _shown_key(prefix: str, own_name: bytes) -> str:

@@ -131,3 +131,15 @@ def test_whatever_is_registered_is_a_server_or_an_error_of_one_line(registration
         assert error.isprintable()
     again = [recalled_entry(name, table, HERE) for name, table in found.tables.items()]
     assert tuple(each.server for each in again) == found.servers
+
+
+def test_the_end_of_a_key_that_is_not_utf_8_takes_no_server_along():
+    """Replaced by U+FFFD, it would have the name of a server."""
+    found = entries()
+    found.put("\ufffd".encode(), b"10.0.0.1:80")
+    found.put(b"\xff", b"10.0.0.2:80")
+    found.remove(b"\xff")
+    assert [server.name for server in found.servers] == ["\ufffd"]
+    found.put(b"a", b"10.0.0.3:80")
+    found.keep({b"a", b"\xff"})
+    assert [server.name for server in found.servers] == ["a"]
