@@ -89,7 +89,7 @@ def _parser(command: str = "") -> argparse.ArgumentParser:
     """Return the parser of all commands or, if there is a command of this name, of that one: each takes time to add."""
     parser = argparse.ArgumentParser(
         prog="lb",
-        description="A TCP load balancer and HTTP reverse proxy.",
+        description="A load balancer, reverse proxy, forward proxy and media server.",
         epilog="`lb --config FILE` is short for `lb run --config FILE`. See also `lb COMMAND --help`.",
     )
     parser.add_argument("--version", action="version", version=f"trio-lb {__version__}")
