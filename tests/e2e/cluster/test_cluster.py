@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 
 import pytest
 import trio
@@ -71,6 +72,24 @@ async def test_a_node_that_starts_later_knows_what_was_said_and_servers_that_com
                 heavier = text.replace('name = "a"', 'name = "a"\nweight = 2')
                 assert (await third.lb.reload(heavier))["event"] == "config.applied"
                 assert (await third.operator.server("a"))["weight"] == 7, "in a cluster a file ends no override"
+
+
+async def test_what_was_said_of_a_server_that_is_gone_is_forgotten_by_its_key(tmp_path):
+    """As docs/how-to/roll-out.md has it."""
+    async with etcd() as store:
+        text, less = cluster_config(store, A, B), cluster_config(store, A)
+        async with cluster_node(tmp_path, "lb1", text) as first, cluster_node(tmp_path, "lb2", text) as second:
+            await first.until_nodes("lb1", "lb2")
+            assert await first.say("b", "drain") == "told"
+            await second.until_override("b", drained=True)
+            for node in (first, second):
+                await node.lb.reload(less)
+            assert await store.ctl("get", "--prefix", "--keys-only", OVERRIDES) == f"{OVERRIDES}web/b\n\n"
+            assert await store.ctl("del", f"{OVERRIDES}web/b") == "1\n"
+            for node in (first, second):
+                await node.lb.reload(text)
+                await node.operator.until(partial(node.operator.server, "b"), lambda found: found["override"] is None)
+            assert await override_in(store, "web/b") is None
 
 
 async def test_the_nodes_are_listed_with_what_differs(tmp_path):
