@@ -110,16 +110,16 @@ deb: sdist  ## the Debian package
 
 pyz: $(READY)  ## one file that runs where the same version of Python is, and the list of what it is made of (SBOM)
 	rm -rf build/venv && release/venv build/venv && mkdir -p $(DIST)
-	$(BIN)/shiv --site-packages build/venv/lib/python*/site-packages --entry-point lb.__main__:main \
-	--preamble release/preamble.py --output-file $(DIST)/trio-lb-$(VERSION).pyz
+	SHIV=$(BIN)/shiv release/pyz build/venv/lib/python*/site-packages $(DIST)/trio-lb-$(VERSION).pyz
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	--output-file $(DIST)/trio-lb-$(VERSION).cdx.json build/venv/bin/python3
 
 image:  ## an image, by buildah (BASE=the image to build on)
-	mkdir -p $(DIST) && rm -f $(DIST)/trio-lb-$(VERSION)-image.tar
+	mkdir -p $(DIST) build && rm -f build/image.tar
 	buildah build --format docker --timestamp $(SOURCE_DATE_EPOCH) --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
 	$(if $(BASE),--build-arg BASE=$(BASE)) --tag trio-lb:$(VERSION) --file Containerfile .
-	buildah push trio-lb:$(VERSION) docker-archive:$(DIST)/trio-lb-$(VERSION)-image.tar:trio-lb:$(VERSION)
+	buildah push trio-lb:$(VERSION) docker-archive:build/image.tar:trio-lb:$(VERSION)
+	$(PYTHON) release/image/archive.py build/image.tar $(DIST)/trio-lb-$(VERSION)-image.tar && rm build/image.tar
 
 release:  ## all of these, with SHA-256 sums
 	rm -rf $(DIST)

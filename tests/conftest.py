@@ -9,6 +9,8 @@ import signal
 import hypothesis
 import pytest
 
+from tests.support.release_figures import table
+
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a balancer starts in half the time from compiled files
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for commands in the background
 hypothesis.settings.register_profile("fast", max_examples=50, deadline=None)
@@ -19,6 +21,12 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 def pytest_collection_finish():
     """Leave the tests themselves out of garbage collections, which took 0.1 s each: many tests make one."""
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show sizes and times of what is released, if tests of it have run."""
+    for line in table(terminalreporter.getreports("passed")):
+        terminalreporter.write_line(line)
 
 
 def pytest_runtest_teardown():

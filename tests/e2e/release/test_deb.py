@@ -11,11 +11,13 @@ import pytest
 
 from tests.support.debian_machine import machine, make, need, until
 from tests.support.effort import LONG_FORM
+from tests.support.paths import DOCS
 
 pytestmark = [LONG_FORM, pytest.mark.slow]
 
-PACKAGES = ("curl", "libstdc++6", "procps", "python3")
+PACKAGES = ("curl", "iproute2", "libstdc++6", "procps", "python3")
 CONFIG = "etc/trio-lb/lb.toml"
+PAGE = DOCS / "how-to" / "systemd.md"
 RELAY = """
 [listeners.relay]
 bind = "127.0.0.1:8081"
@@ -58,10 +60,17 @@ print(json.dumps({"failed": failed, "passed": passed, "echoes": echoes}))
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory):
+def built(tmp_path_factory):
+    """The package, and the seconds that it took to build."""
     need("debootstrap", "dh", "lintian", "systemd-nspawn")
+    begin = time.monotonic()
     [found] = make("deb", tmp_path_factory.mktemp("dist")).glob("*.deb")
-    return found
+    return found, time.monotonic() - begin
+
+
+@pytest.fixture
+def package(built):
+    return built[0]
 
 
 def newer(package, directory):
@@ -83,11 +92,9 @@ def serves(debian, url="http://127.0.0.1:8080/"):
 
 
 def install(debian, package):
-    """Install it as an administrator does, and return the seconds that it took."""
+    """Install it as an administrator does."""
     (debian.root / "root" / "trio-lb.deb").write_bytes(package.read_bytes())
-    begin = time.monotonic()
     debian.run("dpkg", "--install", "/root/trio-lb.deb")
-    return time.monotonic() - begin
 
 
 def version_that_serves(debian):
@@ -100,17 +107,24 @@ def test_lintian_finds_no_error(package):
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_from_the_installation_to_the_purge(package, tmp_path):
+def test_from_the_installation_to_the_purge(built, tmp_path, figures):
+    package, noted = built[0], figures("deb")
+    noted.seconds("build", built[1])
+    noted.size(package)
     with machine(tmp_path / "debian", *PACKAGES) as debian:
-        print("install_seconds:", install(debian, package))
-        assert serves(debian).startswith("trio-lb runs")
+        with noted.timed("install"):
+            install(debian, package)
+        with noted.timed("first request"):
+            assert serves(debian).startswith("trio-lb runs")
         assert "web" in debian.run("lb", "ctl", "status")  # with the token that systemd hands out
         main = "/proc/$(systemctl show --property=MainPID --value lb)"
         assert debian.run("sh", "-c", f"stat --format=%U {main}") == "trio-lb\n"
         assert "lb-check" in debian.run("lb", "help", "check")
         a_mistake_changes_nothing(debian)
-        an_upgrade_loses_no_connection(debian, newer(package, tmp_path))
-        it_goes(debian)
+        a_right_file_is_applied(debian, noted)
+        an_upgrade_loses_no_connection(debian, newer(package, tmp_path), noted)
+        a_start_with_a_mistake_says_where_it_is(debian)
+        it_goes(debian, noted)
 
 
 def a_mistake_changes_nothing(debian):
@@ -118,31 +132,53 @@ def a_mistake_changes_nothing(debian):
     right = config.read_text()
     config.write_text(right.replace("respond", "repsond"))
     assert "failed" in debian.run("systemctl", "reload", "lb", code=1)
-    assert "did you mean 'respond'" in debian.journal()
+    for told in (debian.journal(), debian.run("lb", "check", code=2), debian.run("systemctl", "status", "lb")):
+        assert "did you mean 'respond'" in told
     assert serves(debian).startswith("trio-lb runs")
-    config.write_text(right + RELAY)
-    debian.run("systemctl", "reload", "lb")
-    until(lambda: "config.applied" in debian.journal())
+    config.write_text(right)
 
 
-def an_upgrade_loses_no_connection(debian, package):
+def a_right_file_is_applied(debian, noted):
+    with (debian.root / CONFIG).open("a") as config:
+        config.write(RELAY)
+    debian.run("lb", "check")
+    with noted.timed("reload"):
+        debian.run("systemctl", "reload", "lb")
+        until(lambda: "config.applied" in debian.journal())
+
+
+def an_upgrade_loses_no_connection(debian, package, noted):
     clients = debian.python(CLIENTS, "8080", "hold")
     with clients:
         assert clients.stdout.readline() == "started\n"
-        print("upgrade_seconds:", install(debian, package))
-        until(lambda: version_that_serves(debian) == "9.9.9")
+        with noted.timed("upgrade"):
+            install(debian, package)
+            until(lambda: version_that_serves(debian) == "9.9.9")
         result, _ = clients.communicate("enough\n")
     told = json.loads(result)
     assert told["failed"] == []
     assert told["echoes"] == ["before", "after"]
     assert told["passed"] > 10
-    print("requests:", told["passed"])
     assert "[listeners.relay]" in (debian.root / CONFIG).read_text()  # the file of the user stays
     assert debian.run("systemctl", "is-active", "lb") == "active\n"
 
 
-def it_goes(debian):
-    debian.run("dpkg", "--remove", "trio-lb")
+def a_start_with_a_mistake_says_where_it_is(debian):
+    config = debian.root / CONFIG
+    right = config.read_text()
+    config.write_text(right.replace("127.0.0.1:8080", "127.0.0.1:port"))
+    assert "failed" in debian.run("systemctl", "restart", "lb", code=1)
+    for told in (debian.run("lb", "check", code=2), debian.run("systemctl", "status", "lb", code=3)):
+        assert "listeners.web.bind" in told
+    assert debian.run("systemctl", "is-failed", "lb") == "failed\n"  # it is not tried again and again
+    config.write_text(right)
+    debian.run("systemctl", "start", "lb")
+    assert serves(debian).startswith("trio-lb runs")
+
+
+def it_goes(debian, noted):
+    with noted.timed("remove"):
+        debian.run("dpkg", "--remove", "trio-lb")
     debian.run("systemctl", "is-active", "lb", code=3)
     assert not (debian.root / "opt/trio-lb").exists()
     assert (debian.root / CONFIG).exists()
@@ -165,3 +201,46 @@ def test_systemd_keeps_the_socket_while_the_balancer_restarts(package, tmp_path)
             told = json.loads(clients.communicate("enough\n")[0])
         assert told["failed"] == []
         assert "socket.unused" not in debian.journal()
+
+
+ANNOUNCE = """
+[process]
+stop_delay = "1s"
+
+[announce]
+addresses = ["203.0.113.5/32"]
+interface = "lo"
+"""
+
+
+def announced(debian):
+    """Return whether the address stands."""
+    return "203.0.113.5/32" in debian.run("ip", "address", "show", "dev", "lo")
+
+
+def test_addresses_are_announced_with_the_lines_of_the_page(package, tmp_path):
+    """By a user who is not root; they stay over an upgrade, and go with the service, also if that is killed."""
+    lines = re.search(r"(?s)```ini\n(\[Service\]\nAmbientCapabilities=CAP_NET_ADMIN\n.*?)```", PAGE.read_text())
+    with machine(tmp_path / "debian", *PACKAGES) as debian:
+        install(debian, package)
+        (debian.root / CONFIG).write_text((debian.root / CONFIG).read_text() + ANNOUNCE)
+        drop_in = debian.root / "etc/systemd/system/lb.service.d"
+        drop_in.mkdir(parents=True)
+        (drop_in / "override.conf").write_text(lines[1])
+        debian.run("systemctl", "daemon-reload")
+        debian.run("systemctl", "restart", "lb")
+        until(lambda: announced(debian))
+        install(debian, newer(package, tmp_path))
+        until(lambda: version_that_serves(debian) == "9.9.9")
+        until(lambda: "server.stopped" in debian.journal())
+        assert announced(debian)
+        assert '"announce.down"' not in debian.journal().split('"upgrade.started"')[1]
+        debian.run("systemctl", "kill", "--signal=SIGKILL", "lb")
+        until(lambda: "Scheduled restart" in debian.journal())
+        until(lambda: announced(debian))
+        debian.run("systemctl", "stop", "lb")
+        assert not announced(debian)
+        debian.run("systemctl", "start", "lb")
+        until(lambda: announced(debian))
+        debian.run("systemctl", "mask", "--runtime", "--now", "lb")  # a killed one shall not come back
+        assert not announced(debian)

@@ -1,25 +1,51 @@
-"""All that ``make release`` builds, twice."""
+"""All that ``make release`` builds, twice: in two clones, with other times of files, another zone, another umask."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import pytest
 
 from tests.support.containers import container_settings
-from tests.support.debian_machine import LONG, base, make, need
+from tests.support.debian_machine import LONG, base, need
 from tests.support.effort import LONG_FORM
+from tests.support.paths import ROOT
 
 pytestmark = [LONG_FORM, pytest.mark.slow]
+
+BASE = "localhost/trio-lb-base:test"
+
+
+def clone(directory, time):
+    """Clone the project, with files of this time, and with the tools of this environment. Return the directory."""
+    subprocess.run(["git", "clone", "--quiet", ROOT, directory], check=True)
+    listed = subprocess.run(["git", "ls-files"], cwd=directory, check=True, capture_output=True, text=True)
+    for each in listed.stdout.splitlines():
+        os.utime(directory / each, (time, time), follow_symlinks=False)
+    (directory / ".venv").symlink_to(ROOT / ".venv")
+    return directory
+
+
+def release(directory, *, umask, zone):
+    """Build all in a clone. Return the directory with the files."""
+    command = ["make", "--old-file=.venv/.ready", "release", f"BASE={BASE}"]
+    environment = {**os.environ, "TZ": zone}
+    done = subprocess.run(
+        command, cwd=directory, check=False, capture_output=True, text=True, timeout=LONG, umask=umask, env=environment
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return directory / "dist"
 
 
 def test_two_releases_are_alike_byte_for_byte(tmp_path, monkeypatch):
     need("buildah", "debootstrap", "dh", "podman", "runc")
     container_settings(monkeypatch, tmp_path)
     archive = base("binutils", "ca-certificates", "python3-venv")
-    subprocess.run(["podman", "import", archive, "localhost/trio-lb-base:test"], check=True, timeout=LONG)
-    first, second = (make("release", tmp_path / each, "BASE=localhost/trio-lb-base:test") for each in "ab")
+    subprocess.run(["podman", "import", archive, BASE], check=True, timeout=LONG)
+    first = release(clone(tmp_path / "a", 1_700_000_000), umask=0o022, zone="UTC")
+    second = release(clone(tmp_path / "other" / "b", 1_750_000_000), umask=0o077, zone="Pacific/Kiritimati")
     subprocess.run(["buildah", "rmi", "--all", "--force"], check=True, timeout=LONG)
     kinds = {each.name for each in first.iterdir()}
     assert len(kinds) == 7, kinds  # wheel, source, deb, one file, image, what they are made of, sums
@@ -27,18 +53,3 @@ def test_two_releases_are_alike_byte_for_byte(tmp_path, monkeypatch):
     subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=first, check=True)
     [listed] = first.glob("*.cdx.json")
     assert {"trio", "cryptography", "attrs"} < {each["name"] for each in json.loads(listed.read_text())["components"]}
-
-
-def test_the_one_file_runs_by_itself(tmp_path):
-    need("dh")
-    [file] = make("pyz", tmp_path).glob("*.pyz")
-    told = one_file(file, tmp_path, "version")
-    assert told.stdout.startswith("trio-lb ")
-    (tmp_path / "lb.toml").write_text("[listeners.a]\n")
-    assert one_file(file, tmp_path, "check", tmp_path / "lb.toml").returncode == 2
-
-
-def one_file(file, home, *arguments):
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
-    command = ["/usr/bin/python3", file, *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=LONG)

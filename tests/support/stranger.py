@@ -1,0 +1,73 @@
+"""What somebody does with an installed balancer on the first day: a request, a mistake, a reload, an upgrade."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from functools import partial
+
+import httpx
+import trio
+
+from tests.support.balancer import PATIENCE, followed
+from tests.support.release_figures import Figures
+
+__all__ = ["first_day"]
+
+CONFIG = """
+[process]
+workers = {workers}
+[listeners.web]
+mode = "http"
+bind = "127.0.0.1:0"
+[[listeners.web.routes]]
+respond = "{text}"
+"""
+
+
+async def first_day(command, home, newer, figures: Figures, *, workers=1):
+    """Use a balancer that this command runs, in a new home. ``newer()`` installs another version; it is returned."""
+    home.mkdir()
+    configured = partial(CONFIG.format, workers=workers)
+    (home / "lb.toml").write_text(configured(text="one"))
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
+    begin = time.monotonic()
+    process = await trio.lowlevel.open_process(
+        [*command, "--config", home / "lb.toml"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
+    )
+    async with followed(process, home / "lb.toml") as lb:
+        assert await answer(lb) == "one"
+        figures.seconds("first request", time.monotonic() - begin)
+        rejected = await lb.reload(configured(text="two").replace("respond", "repsond"))
+        assert "did you mean 'respond'" in str(rejected), rejected
+        assert await answer(lb) == "one"
+        with figures.timed("reload"):
+            assert (await lb.reload(configured(text="two")))["event"] == "config.applied"
+        assert await answer(lb) == "two"
+        return await upgraded(lb, newer, figures)
+
+
+async def upgraded(lb, newer, figures):
+    """Install another version under load, let it take over, and return its version. No request fails meanwhile."""
+    enough = trio.Event()
+
+    async def keep_asking():
+        while not enough.is_set():
+            assert await answer(lb) == "two"
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep_asking)
+        with figures.timed("upgrade"):
+            await trio.to_thread.run_sync(newer)
+            assert (await lb.upgrade())["event"] == "upgrade.done", lb.events[-10:]
+        for _ in range(10):
+            assert await answer(lb) == "two"
+        enough.set()
+    assert lb.other_lines == []
+    return (await lb.event("server.started", count=2))["version"]
+
+
+async def answer(lb):
+    """Ask with a connection of its own, as the next process has to get it."""
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
+        return (await client.get(f"http://127.0.0.1:{lb.port}/")).text
