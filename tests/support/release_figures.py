@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 
-__all__ = ["Figures", "table"]
+__all__ = ["COLUMNS", "Figures", "table"]
 
 ARTEFACTS = ("wheel", "sdist", "deb", "pyz", "image", "SBOM")
 COLUMNS = ("size", "build", "install", "first request", "reload", "upgrade", "remove")
@@ -21,7 +21,7 @@ class Figures:
 
     def size(self, path):
         """Note the size of a file."""
-        self._note("size", f"{path.stat().st_size / 1e6:.2g} MB")
+        self._note("size", f"{path.stat().st_size / 1e6:.3g} MB")
 
     def seconds(self, column, seconds):
         """Note how long something took."""

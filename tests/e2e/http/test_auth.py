@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 
 import httpx
@@ -14,6 +13,7 @@ import trio.testing
 from tests.support.auth_server import auth_server, response
 from tests.support.balancer import PATIENCE, balancer, with_workers
 from tests.support.paths import ROOT
+from tests.support.peers import needs_program
 
 OK = response(200, b"Content-Type: text/plain", body=b"hello")
 
@@ -45,7 +45,7 @@ def write_users(path, option, **passwords):
         subprocess.run(["htpasswd", *create, "-b", option, path, user, password], check=True, capture_output=True)
 
 
-@pytest.mark.skipif(not shutil.which("htpasswd"), reason="htpasswd is not installed")
+@needs_program("htpasswd")
 @pytest.mark.parametrize("option", ["-B", "-m", "-5"])
 async def test_users_of_an_htpasswd_file_pass_until_a_reload_changes_it(tmp_path, option):
     users = tmp_path / "staff.htpasswd"
@@ -113,7 +113,7 @@ def shown(page, **addresses):
     return with_workers(text)
 
 
-@pytest.mark.skipif(not shutil.which("htpasswd"), reason="htpasswd is not installed")
+@needs_program("htpasswd")
 async def test_the_how_to_about_passwords(tmp_path):
     write_users(tmp_path / "staff.htpasswd", "-B", alice="sesame")
     async with auth_server(OK) as server:

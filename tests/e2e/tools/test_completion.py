@@ -10,6 +10,7 @@ import trio
 
 from tests.support.balancer import LB, balancer, config, run_lb
 from tests.support.operating import ADMIN
+from tests.support.peers import needs_program
 from tests.support.servers import Named
 
 pytestmark = pytest.mark.slow
@@ -67,8 +68,7 @@ async def test_nothing_is_offered_where_no_balancer_runs(shell, tmp_path):
     assert await completions(shell, "lb ctl --admin 127.0.0.1:1 drain w", tmp_path) == []
 
 
+@needs_program("fish")
 async def test_fish_offers_files_after_c(tmp_path):
-    if which("fish") is None:
-        pytest.skip("fish is missing")
     (tmp_path / "my.toml").touch()
     assert await completions("fish", "lb run -c my", tmp_path) == ["my.toml"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ import trio
 
 from lb.http import users
 from lb.http.users import load_verifier, verify
+from tests.support.peers import needs_program
 
 PASSWORD = b"open sesame"
 HASHES = {
@@ -39,11 +39,10 @@ def test_a_hash_knows_its_password_and_no_other(password_hash):
         assert not verify(other, password_hash)
 
 
+@needs_program("htpasswd")
 @pytest.mark.parametrize("option", ["-B", "-m", "-2", "-5"])
 @pytest.mark.parametrize("password", ["x", "ünïcödé ☃", "a" * 71, "b" * 72, "c" * 73, "d" * 200, ":colons:and spaces "])
 def test_hashes_of_apache_with_whatever_password(option, password):
-    if not shutil.which("htpasswd"):
-        pytest.skip("htpasswd is not installed")
     made = subprocess.run(["htpasswd", "-nb", option, "user", password], check=True, capture_output=True, text=True)
     password_hash = made.stdout.strip().removeprefix("user:")
     assert verify(password.encode(), password_hash)

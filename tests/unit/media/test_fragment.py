@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import shutil
 import subprocess
 
 import av
@@ -14,6 +13,7 @@ import pytest
 from lb.media.fragment import Fragmenter, open_track, track_format
 from lb.media.frames import CODECS, VIDEO, CodecConfig, MediaError, MediaSample
 from tests.support.media_source import HEIGHT, RATE, WIDTH, encoded, movie
+from tests.support.peers import needs_program
 
 EPOCH = 1_764_000_000
 """Seconds since 1970: live streams have such times."""
@@ -132,7 +132,7 @@ def test_apple_plays_hevc_by_its_tag():
     assert b"hev1" not in writer.init()
 
 
-@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed")
+@needs_program("ffprobe")
 @pytest.mark.parametrize("codec", ["avc1", "mp4a"])
 def test_ffprobe_reads_the_same(codec, tmp_path):
     samples, writer = live_samples(codec)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import shutil
 import subprocess
 
 import av
@@ -18,6 +17,7 @@ from lb.media.open_segment import NoKeyFrameError
 from tests.support.live_publisher import FRAME, NOW, get, live_stream
 from tests.support.media_source import FPS, encoded
 from tests.support.mpd import read
+from tests.support.peers import needs_program
 from tests.support.viewing import packets
 
 
@@ -152,7 +152,7 @@ def save(stream, now, directory):
         (directory / path).write_bytes(data)
 
 
-@pytest.mark.skipif(shutil.which("ffprobe") is None, reason="ffprobe is not installed")
+@needs_program("ffprobe")
 @pytest.mark.parametrize("listing", ["master.m3u8", "manifest.mpd"])
 def test_ffmpeg_reads_every_packet_with_both_tracks_shifted_alike(listing, tmp_path):
     configs, frames = source("avc1", "mp4a")

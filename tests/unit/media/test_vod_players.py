@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import shutil
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,11 +16,12 @@ import trio
 from lb.media.vod_resources import VodResources
 from lb.media.vod_titles import VodTitles
 from tests.support.effort import LONG_FORM
+from tests.support.peers import needs_program
 from tests.support.titles import demuxed, film
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed"),
+    needs_program("ffmpeg"),
 ]
 
 FILMS = {
@@ -157,7 +157,7 @@ def browser_tracks(url):
         yield {"type": f'{kind}/mp4; codecs="{codec}"', "uris": uris}
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="chromium is not installed")
+@needs_program("chromium")
 @LONG_FORM
 def test_a_browser_has_picture_and_sound_from_the_first_moment_to_the_last(tmp_path):
     from tests.support.browser import new_page
