@@ -216,7 +216,10 @@ class RequestHeads:
         cookie, _, after = after.partition(b"\r\n")
         if cookie.translate(None, VALUE_BYTES):
             raise MalformedError("a header's value has a control character")
-        head = self._look_up(b"%s\r\n%s" % (before, after), self._parse_all)
+        rest = b"%s\r\n%s" % (before, after)
+        if any(start in rest for start in _COOKIE_LINES):  # it may have been read before by itself, without this line
+            return None
+        head = self._look_up(rest, self._parse_all)
         return None if head.block.meanings & COOKIE else head.with_cookie(cookie.strip(b" \t"))
 
     def _parse_all(self, data: bytes) -> RequestHead:

@@ -217,6 +217,16 @@ def test_heads_that_differ_only_in_their_cookies_share_all_else():
     assert read[-1].without_cookie == heads.read(data.replace(b"Cookie: n=%d\r\n", b""))
 
 
+def test_a_second_cookie_line_counts_whatever_was_read_before():
+    one = b"GET / HTTP/1.1\r\nHost: a.example\r\ncookie: a=b\r\n\r\n"
+    for line in (b"cookie: a=b\r\n", b"Cookie: c=d\r\n", b"COOKIE: e=f\r\n"):
+        two = one[:-2] + line + b"\r\n"
+        for first, second in ((one, two), (two, one)):
+            heads = RequestHeads()
+            for data in (first, first, first, second):
+                assert heads.read(data) == RequestHeads().read(data)
+
+
 def test_a_head_of_cookie_lines_only_is_read_without_recursion():
     lines = b"Cookie: a\r\n" * (MAX_FIELDS - 1)
     head = RequestHeads().read(b"GET / HTTP/1.1\r\n" + lines + b"Host: a.example\r\n\r\n")
