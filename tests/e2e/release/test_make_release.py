@@ -44,8 +44,9 @@ def test_two_releases_are_alike_byte_for_byte(tmp_path, monkeypatch):
     container_settings(monkeypatch, tmp_path)
     archive = base("binutils", "ca-certificates", "python3-venv")
     subprocess.run(["podman", "import", archive, BASE], check=True, timeout=LONG)
-    first = release(clone(tmp_path / "a", 1_700_000_000), umask=0o022, zone="UTC")
-    second = release(clone(tmp_path / "other" / "b", 1_750_000_000), umask=0o077, zone="Pacific/Kiritimati")
+    one, other = clone(tmp_path / "one", 1_700_000_000), clone(tmp_path / "an" / "other", 1_750_000_000)
+    first = release(one, umask=0o022, zone="UTC")
+    second = release(other, umask=0o077, zone="Pacific/Kiritimati")
     subprocess.run(["buildah", "rmi", "--all", "--force"], check=True, timeout=LONG)
     kinds = {each.name for each in first.iterdir()}
     assert len(kinds) == 7, kinds  # wheel, source, deb, one file, image, what they are made of, sums
