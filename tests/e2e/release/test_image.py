@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 import urllib.request
 from contextlib import contextmanager
+from pathlib import Path
 
+import attrs
 import pytest
 
 from tests.support.containers import container_settings
@@ -17,6 +20,15 @@ from tests.support.paths import EXAMPLES
 
 pytestmark = [LONG_FORM, pytest.mark.slow]
 
+LEAST = """
+[admin]
+bind = "127.0.0.1:9900"
+[listeners.web]
+mode = "http"
+bind = ":8080"
+[[listeners.web.routes]]
+respond = "{}"
+"""
 LIMIT = 120_000_000
 """Bytes that the image may have."""
 
@@ -28,21 +40,38 @@ def run(*command, code=0, directory=None):
     return done.stdout
 
 
+@attrs.frozen
+class Built:
+    """The image as ``make image`` makes it, and the seconds that it took."""
+
+    name: str
+    archive: Path
+    build_seconds: float
+    load_seconds: float
+
+
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
-    """The name of the image, as ``make image`` makes it."""
+def built(tmp_path_factory):
     need("buildah", "debootstrap", "podman", "runc")
     directory = tmp_path_factory.mktemp("image")
     with pytest.MonkeyPatch.context() as environment:
         container_settings(environment, directory)
         archive = base("binutils", "ca-certificates", "python3-venv")
         run("podman", "import", str(archive), "localhost/trio-lb-base:test")
+        begin = time.monotonic()
         make("image", directory, "BASE=localhost/trio-lb-base:test")
-        [saved] = directory.glob("*.tar")
+        [saved], made = directory.glob("*.tar"), time.monotonic()
         run("buildah", "rmi", "--all", "--force")
+        emptied = time.monotonic()
         loaded = run("podman", "load", "--input", str(saved))
-        yield loaded.split("Loaded image: ")[1].strip()
+        name = loaded.split("Loaded image: ")[1].strip()
+        yield Built(name, saved, made - begin, time.monotonic() - emptied)
         run("podman", "rmi", "--all", "--force")
+
+
+@pytest.fixture
+def image(built):
+    return built.name
 
 
 @contextmanager
@@ -75,7 +104,6 @@ def get(url):
 
 def test_it_is_small_and_has_no_shell_and_no_root(image):
     [told] = json.loads(run("podman", "image", "inspect", image))
-    print("bytes:", told["Size"])
     assert told["Size"] <= LIMIT
     config = told["Config"]
     assert (config["User"], config["StopSignal"]) == ("65532:65532", "SIGTERM")
@@ -114,18 +142,52 @@ def zombies_after_an_orphan(name):
 
 def test_a_mounted_file_is_reloaded_and_a_mistake_changes_nothing(image, tmp_path):
     config = tmp_path / "lb.toml"
-    text = '[admin]\nbind = "127.0.0.1:9900"\n[listeners.web]\nmode = "http"\nbind = ":8080"\n'
-    config.write_text(f'{text}[[listeners.web.routes]]\nrespond = "one"\n')
+    config.write_text(LEAST.format("one"))
     with started(image, f"--volume={config}:/etc/trio-lb/lb.toml:ro") as (name, url):
         assert get(url) == "one"
-        config.write_text(f'{text}[[listeners.web.routes]]\nrepsond = "two"\n')
+        config.write_text(LEAST.format("two").replace("respond", "repsond"))
         run("podman", "kill", "--signal=HUP", name)
         until(lambda: "did you mean 'respond'" in log(name))
         assert get(url) == "one"
-        config.write_text(f'{text}[[listeners.web.routes]]\nrespond = "two"\n')
+        config.write_text(LEAST.format("two"))
         run("podman", "kill", "--signal=HUP", name)
         until(lambda: "config.applied" in log(name))
         assert get(url) == "two"
+
+
+def test_a_start_with_a_mistake_ends_and_says_where_it_is(image, tmp_path):
+    (tmp_path / "lb.toml").write_text('[listeners.web]\nbind = ":port"\n')
+    volume = f"--volume={tmp_path}/lb.toml:/etc/trio-lb/lb.toml:ro"
+    done = subprocess.run(
+        ["podman", "run", "--rm", volume, image], check=False, capture_output=True, text=True, timeout=LONG
+    )
+    assert done.returncode == 2
+    assert "/etc/trio-lb/lb.toml: listeners.web.bind: the port must be a number" in done.stdout + done.stderr
+
+
+def test_the_first_day_with_it(built, tmp_path, figures):
+    """Its times; an upgrade is another container in the place of the first, and both are removed."""
+    noted, config = figures("image"), tmp_path / "lb.toml"
+    noted.size(built.archive)
+    noted.seconds("build", built.build_seconds)
+    noted.seconds("install", built.load_seconds)
+    config.write_text(LEAST.format("one"))
+    options = f"--volume={config}:/etc/trio-lb/lb.toml:ro", "--stop-timeout=40"
+    begin = time.monotonic()
+    with started(built.name, *options) as (name, url):
+        assert get(url) == "one"
+        noted.seconds("first request", time.monotonic() - begin)
+        config.write_text(LEAST.format("two"))
+        with noted.timed("reload"):
+            run("podman", "kill", "--signal=HUP", name)
+            until(lambda: "config.applied" in log(name))
+        begin = time.monotonic()
+        run("podman", "stop", name)
+        with started(built.name, *options) as (_, other):
+            assert get(other) == "two"
+            noted.seconds("upgrade", time.monotonic() - begin)
+            begin = time.monotonic()
+    noted.seconds("remove", time.monotonic() - begin)
 
 
 def test_the_example_with_compose_balances_and_goes_on_without_a_server(image, tmp_path):
