@@ -26,8 +26,8 @@ respond = "{text}"
 
 
 async def first_day(command, home, newer, figures: Figures, *, workers=1):
-    """Use a balancer that this command runs, in a new home. ``newer()`` installs another version; it is returned."""
-    home.mkdir()
+    """Use a balancer that this command runs, in a home of its own. ``newer()`` installs another version: return it."""
+    home.mkdir(exist_ok=True)
     configured = partial(CONFIG.format, workers=workers)
     (home / "lb.toml").write_text(configured(text="one"))
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home)}

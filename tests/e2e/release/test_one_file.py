@@ -9,8 +9,7 @@ import sys
 import pytest
 
 import lb
-from tests.support.balancer import PATIENCE
-from tests.support.debian_machine import make, need
+from tests.support.debian_machine import LONG, make, need
 from tests.support.effort import LONG_FORM
 from tests.support.one_file import NEWER, copy_libraries, make_newer, pack
 from tests.support.paths import ROOT
@@ -28,7 +27,7 @@ def python_without_libraries():
 def run(python, file, home, *arguments):
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
     command = [python, file, *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=PATIENCE)
+    return subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=LONG)
 
 
 def refuses_a_mistake(python, file, home):
@@ -41,16 +40,19 @@ def refuses_a_mistake(python, file, home):
 
 async def test_somebody_uses_it_and_replaces_it(tmp_path):
     """Of the libraries of these tests; the long form has those of ``make pyz``."""
-    python, libraries, file = python_without_libraries(), tmp_path / "libraries", tmp_path / "trio-lb.pyz"
+    python, libraries, home = python_without_libraries(), tmp_path / "libraries", tmp_path / "home"
+    file, newer = tmp_path / "now" / "trio-lb.pyz", tmp_path / "next" / "trio-lb.pyz"
+    for directory in (home, file.parent, newer.parent):
+        directory.mkdir()
     copy_libraries(libraries)
     pack(libraries, file)
-    assert run(python, file, tmp_path, "version").stdout == f"trio-lb {lb.__version__}\n"
-    refuses_a_mistake(python, file, tmp_path)
+    assert run(python, file, home, "version").stdout == f"trio-lb {lb.__version__}\n"
+    refuses_a_mistake(python, file, home)
     make_newer(libraries)
-    pack(libraries, tmp_path / "newer")
-    newer = (tmp_path / "newer").replace
+    pack(libraries, newer)
+    assert run(python, newer, home, "version").stdout == f"trio-lb {NEWER}\n"
     nothing = Figures(lambda name, value: None, "pyz")
-    assert await first_day([python, file], tmp_path / "home", lambda: newer(file), nothing, workers=2) == NEWER
+    assert await first_day([python, file], home, lambda: newer.replace(file), nothing) == NEWER
 
 
 @LONG_FORM
