@@ -165,7 +165,7 @@ async def changed_and_up(lb, count, interface="lo"):
 async def test_what_somebody_else_does_is_undone(machine, tmp_path):
     async with server(machine), running(machine, tmp_path, announcing()) as lb:
         await lb.event("announce.up")
-        machine.ip("address", "flush", "to", ADDRESS)
+        machine.ip("address", "del", ADDRESS, "dev", "lo")
         await changed_and_up(lb, 1)
         assert standing(machine) == {ADDRESS}
         machine.ip("address", "add", "198.51.100.7/32", "dev", "lo")  # no business of ours
