@@ -6,6 +6,7 @@ given back, ``record`` and ``request-record`` are written twice, ``answer`` is t
 ``memory`` is kept for each connection, ``retry`` does not happen for clients that are held: only a wake-up helps them.
 ``disk`` takes longer than an idle timeout to create a file. ``garbage`` is not collected, and ``LB_FILLS`` names a file
 that says how many fills are in memory when the next one begins. ``question`` to a name server has no end.
+``first-look``: a start waits for the first answer of each source.
 ``step-back`` of a worker with more connections than another one takes seconds: a slow one does not lose clients to it.
 What is ``stored`` on disk in pieces is removed in the moment that it has its name; a file PATH.removed beside the
 directory says so, and the loop hears late that it was stored.
@@ -20,6 +21,7 @@ import weakref
 from pathlib import Path
 
 from lb.cache import disk_files
+from lb.discovery import watcher
 from lb.http import cache_fill, exchange, upstream_request
 from lb.pools import pool
 from lb.proxy import connector, context, listener
@@ -180,6 +182,10 @@ def steps_back_for_long():
     listener.STEP_BACK = 2.0
 
 
+def waits_for_first_answers():
+    watcher.FIRST_LOOK = 3600
+
+
 def waits_for_name_servers():
     from lb.discovery import dns_client  # needs its library, which other ways do without
 
@@ -202,6 +208,7 @@ WAYS = {
     "question": waits_for_name_servers,
     "stored": removes_what_is_stored,
     "step-back": steps_back_for_long,
+    "first-look": waits_for_first_answers,
 }
 
 for way in os.environ.get("LB_SABOTAGE", "").split():

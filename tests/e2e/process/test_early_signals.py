@@ -14,6 +14,7 @@ import trio
 from lb.net.signals import SIGNALS
 from tests.support.balancer import PATIENCE, config, killed_at_end, read_all, start_lb
 from tests.support.name_server import name_server
+from tests.support.sabotage import sabotage
 from tests.support.servers import Named, serving
 
 pytestmark = pytest.mark.slow
@@ -96,7 +97,9 @@ async def test_an_upgrade_before_the_start_waits_for_it(tmp_path):
             os.close(successor)
 
 
-async def test_a_stop_does_not_wait_for_the_look_up_of_names(tmp_path):
+async def test_a_stop_does_not_wait_for_the_look_up_of_names(tmp_path, monkeypatch):
+    """Here the start would wait for it."""
+    sabotage(monkeypatch, "first-look")
     async with name_server() as dns:
         dns.is_silent("web.test.", "A")
         dns.is_silent("web.test.", "AAAA")
