@@ -36,6 +36,12 @@ class ClusterNode:
         """Drain, enable or weigh a server. Return what the answer says of the cluster."""
         return (await self.operator.do(server, what, body))["cluster"]
 
+    async def tell(self, server, what, body=None):
+        """Say it until etcd has it. A busy etcd may take longer than the second that an answer waits for it."""
+        with trio.fail_after(PATIENCE):
+            while (said := await self.say(server, what, body)) != "told":
+                assert "no answer in " in said, said
+
     async def cluster(self):
         return await self.operator.get("/api/v1/cluster")
 
