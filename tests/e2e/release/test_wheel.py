@@ -10,6 +10,7 @@ from functools import partial
 
 import pytest
 
+import lb
 from tests.support.debian_machine import LONG, make
 from tests.support.effort import LONG_FORM
 from tests.support.one_file import NEWER, make_newer
@@ -24,6 +25,8 @@ def newer_wheel(sdist, directory):
         archive.extractall(directory, filter="data")
     [source] = directory.iterdir()
     make_newer(source)
+    about = source / "PKG-INFO"  # has the version of a source distribution
+    about.write_text(about.read_text().replace(f"\nVersion: {lb.__version__}\n", f"\nVersion: {NEWER}\n", 1))
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", directory]
     subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=LONG)
     [found] = directory.glob("*.whl")
