@@ -36,24 +36,25 @@ async def first_day(command, home, newer, figures: Figures, *, workers=1):
         [*command, "--config", home / "lb.toml"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment
     )
     async with followed(process, home / "lb.toml") as lb:
-        assert await answer(lb) == "one"
+        port = lb.port  # the same after an upgrade
+        assert await answer(port) == "one"
         figures.seconds("first request", time.monotonic() - begin)
         rejected = await lb.reload(configured(text="two").replace("respond", "repsond"))
         assert "did you mean 'respond'" in str(rejected), rejected
-        assert await answer(lb) == "one"
+        assert await answer(port) == "one"
         with figures.timed("reload"):
             assert (await lb.reload(configured(text="two")))["event"] == "config.applied"
-        assert await answer(lb) == "two"
-        return await upgraded(lb, newer, figures)
+        assert await answer(port) == "two"
+        return await upgraded(lb, port, newer, figures)
 
 
-async def upgraded(lb, newer, figures):
+async def upgraded(lb, port, newer, figures):
     """Install another version under load, let it take over, and return its version. No request fails meanwhile."""
     enough = trio.Event()
 
     async def keep_asking():
         while not enough.is_set():
-            assert await answer(lb) == "two"
+            assert await answer(port) == "two"
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(keep_asking)
@@ -61,13 +62,13 @@ async def upgraded(lb, newer, figures):
             await trio.to_thread.run_sync(newer)
             assert (await lb.upgrade())["event"] == "upgrade.done", lb.events[-10:]
         for _ in range(10):
-            assert await answer(lb) == "two"
+            assert await answer(port) == "two"
         enough.set()
     assert lb.other_lines == []
     return (await lb.event("server.started", count=2))["version"]
 
 
-async def answer(lb):
+async def answer(port):
     """Ask with a connection of its own, as the next process has to get it."""
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
-        return (await client.get(f"http://127.0.0.1:{lb.port}/")).text
+        return (await client.get(f"http://127.0.0.1:{port}/")).text
