@@ -164,8 +164,8 @@ async def forwarded(client):
     text = (await client.get("/metrics")).text
     found = {}
     for line in text.splitlines():
-        if line.startswith("lb_forward_total{") and not line.endswith(" 0"):
-            labels, _, value = line.partition("{")[2].partition("} ")
+        labels, _, value = line.removeprefix("lb_forward_total{").partition("} ")
+        if line.startswith("lb_forward_total{") and float(value):
             pairs = dict(pair.split("=", 1) for pair in labels.split(","))
             found[pairs["protocol"].strip('"'), pairs["result"].strip('"')] = float(value)
     return found
