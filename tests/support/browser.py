@@ -37,6 +37,7 @@ def new_page(**options):
         try:
             yield page
         finally:
+            page.unroute_all(behavior="wait")  # one that is changing an answer would fail as the page closes
             page.close()
             browser.close()
 
