@@ -10,15 +10,16 @@ from typing import NamedTuple
 import trio
 
 from lb.announce.netlink import NetlinkMessage, attributes, netlink_messages
+from lb.announce.rtnetlink import RTM_DELADDR, RTM_NEWADDR, packed_address
 
 __all__ = ["AddressWatch", "WatchedNames"]
 
 # linux/rtnetlink.h, linux/if_link.h
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100
-RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR = 16, 17, 20, 21
-IFINFOMSG_SIZE, IFADDRMSG_SIZE = 16, 8
+RTM_NEWLINK, RTM_DELLINK = 16, 17
+IFINFOMSG_SIZE = 16
 """Bytes before the attributes."""
-IFLA_IFNAME, IFA_ADDRESS, IFA_LOCAL = 3, 1, 2
+IFLA_IFNAME = 3
 LARGEST_NOTIFICATIONS = 1 << 16
 """Bytes that are taken at once. A notification has a few hundred to two thousand."""
 
@@ -59,8 +60,7 @@ class AddressWatch:
 
 def _matters(message: NetlinkMessage, names: WatchedNames) -> bool:
     if message.kind in {RTM_NEWADDR, RTM_DELADDR}:
-        found = attributes(message.body[IFADDRMSG_SIZE:])
-        return (found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)) in names.addresses
+        return packed_address(message.body) in names.addresses
     if message.kind in {RTM_NEWLINK, RTM_DELLINK}:
         name = attributes(message.body[IFINFOMSG_SIZE:]).get(IFLA_IFNAME, b"")
         return name.rstrip(b"\0").decode(errors="replace") in names.interfaces

@@ -13,16 +13,18 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from ipaddress import ip_interface
-from typing import NamedTuple
 
 from lb.announce.netlink import NetlinkMessage, attribute, attributes, netlink_messages, request
 from lb.model.announce import InterfaceAddress
 
 __all__ = [
+    "RTM_DELADDR",
+    "RTM_NEWADDR",
     "add_address",
     "add_local_route",
     "addresses_on",
     "check_rights",
+    "packed_address",
     "remove_address",
     "remove_local_route",
 ]
@@ -55,24 +57,18 @@ MOST_LISTS = 10
 """How often a list is asked for that changes while the kernel writes it. A guess."""
 
 
-class _Request(NamedTuple):
-    kind: int
-    flags: int
-    body: bytes
-
-
 def add_address(address: InterfaceAddress, index: int) -> None:
     """Set an address on the interface with this index, as ``ip address add`` does. It may stand already.
 
     Raises OSError.
     """
     flags = NLM_F_CREATE | NLM_F_EXCL
-    _ask(_Request(RTM_NEWADDR, flags, _address(address, index)), unless=errno.EEXIST)
+    _ask(NetlinkMessage(RTM_NEWADDR, flags, _address(address, index)), unless=errno.EEXIST)
 
 
 def remove_address(address: InterfaceAddress, index: int) -> bool:
     """Remove an address. Returns whether it stood. Raises OSError."""
-    return _ask(_Request(RTM_DELADDR, 0, _address(address, index)), unless=errno.EADDRNOTAVAIL)
+    return _ask(NetlinkMessage(RTM_DELADDR, 0, _address(address, index)), unless=errno.EADDRNOTAVAIL)
 
 
 def add_local_route(address: InterfaceAddress) -> None:
@@ -81,18 +77,18 @@ def add_local_route(address: InterfaceAddress) -> None:
     Raises OSError.
     """
     flags = NLM_F_CREATE | NLM_F_APPEND
-    _ask(_Request(RTM_NEWROUTE, flags, _local_route(address)), unless=errno.EEXIST)
+    _ask(NetlinkMessage(RTM_NEWROUTE, flags, _local_route(address)), unless=errno.EEXIST)
 
 
 def remove_local_route(address: InterfaceAddress) -> None:
     """Remove the route of :func:`add_local_route`, if it is there. Raises OSError."""
-    _ask(_Request(RTM_DELROUTE, 0, _local_route(address)), unless=errno.ESRCH)
+    _ask(NetlinkMessage(RTM_DELROUTE, 0, _local_route(address)), unless=errno.ESRCH)
 
 
 def check_rights(index: int) -> None:
     """Raise OSError if this process may not set addresses on an interface. Changes nothing."""
     nowhere = IFADDRMSG.pack(socket.AF_INET, 32, 0, 0, index) + attribute(IFA_LOCAL, bytes(4))
-    _ask(_Request(RTM_DELADDR, 0, nowhere), unless=errno.EADDRNOTAVAIL)
+    _ask(NetlinkMessage(RTM_DELADDR, 0, nowhere), unless=errno.EADDRNOTAVAIL)
 
 
 def addresses_on(index: int) -> set[InterfaceAddress]:
@@ -129,9 +125,14 @@ def _list(asked: bytes) -> Iterator[NetlinkMessage]:
 def _address_in(body: bytes, index: int) -> InterfaceAddress | None:
     """Return the address of a message, if it is on this interface."""
     _, length, _, _, own = IFADDRMSG.unpack_from(body)
-    found = attributes(body[IFADDRMSG.size :])
-    packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)  # of IPv4 the second is the peer's, if there is one
+    packed = packed_address(body)
     return ip_interface((packed, length)) if own == index and packed else None
+
+
+def packed_address(body: bytes) -> bytes | None:
+    """Return the address of a message about one, on whatever interface; None if it has none."""
+    found = attributes(body[IFADDRMSG.size :])
+    return found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)  # of IPv4 the second is the peer's, if there is one
 
 
 def _address(address: InterfaceAddress, index: int) -> bytes:
@@ -151,7 +152,7 @@ def _family(address: InterfaceAddress) -> int:
     return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
-def _ask(asked: _Request, unless: int) -> bool:
+def _ask(asked: NetlinkMessage, unless: int) -> bool:
     """Send a request and wait for the kernel's reply. Returns False if that is the errno ``unless``. Raises OSError."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
         kernel.send(request(asked.kind, NLM_F_REQUEST | NLM_F_ACK | asked.flags, asked.body))
