@@ -20,8 +20,13 @@ class Contest:
 
     def __init__(self) -> None:
         self._changes = 0
-        self._undo = self._calm = -math.inf
+        self._undo = -math.inf
         self._is_wanted = False
+
+    @property
+    def _calm(self) -> float:
+        """When there will have been peace, if nothing changes until then."""
+        return self._undo + PEACE
 
     def changed(self, now: float, *, is_wanted: bool) -> float:
         """Take a change by somebody else, against what is wanted here. Return the seconds until it is undone."""
@@ -31,7 +36,6 @@ class Contest:
         if self._changes > 1:
             pause = min(LONGEST_PAUSE, SHORTEST_PAUSE * 2 ** (self._changes - 2))
         self._undo = now + pause
-        self._calm = self._undo + PEACE
         return pause
 
     def waits(self, now: float, *, is_wanted: bool) -> bool:
