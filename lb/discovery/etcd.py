@@ -52,11 +52,11 @@ class EtcdServers:
     async def watch(self, findings: Findings) -> NoReturn:
         entries = EntrySet(self.source.etcd.prefix, Path(self.source.directory))
         kept = _KeptSet(self.file, entries, findings)
-        findings.keep(lambda: entries.tables)
         if findings.handed is None:
             await kept.recall(self._recalled)
         else:
             kept.go_on_with([each async for each in in_turns(self._entries_of(findings.handed))])
+        findings.keep(lambda: entries.tables)
         observer = _Registrations(self.source, entries, findings, kept)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(kept.write_again_and_again)

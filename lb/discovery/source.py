@@ -15,7 +15,10 @@ class Findings(Protocol):
 
     @property
     def handed(self) -> Any:  # noqa: ANN401 - each source has its own
-        """What the last watch of the source has kept, here or in a predecessor; None if there was none."""
+        """What the last watch of the source has kept, here or in a predecessor; None if there was none.
+
+        Read it before :meth:`keep`.
+        """
 
     def keep(self, memory: Callable[[], object]) -> None:
         """Have ``memory`` return what the next watch is handed: JSON, as that may be in another process."""

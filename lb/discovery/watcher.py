@@ -37,10 +37,8 @@ class Followed:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     hold: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Ends when the next server is held no longer."""
-    handed: Any = None
-    """What the watch before this one has kept."""
     memory: Callable[[], object] = lambda: None
-    """Returns what the next watch is handed."""
+    """Returns what the next watch is handed: what the one before has kept, until this one keeps something itself."""
 
 
 class Discovery:
@@ -66,10 +64,11 @@ class Discovery:
         known = {SourceKey(each["pool"], each["source"]): each for each in handed}
         new = []
         for key, source in found.items():
-            if key in known and key not in self._followed:
-                read = known[key]
+            if key in self._followed:
+                continue
+            if read := known.get(key):
                 self._follow(key, source, known_from_json(read, trio.current_time()), read["memory"])
-            elif key not in self._followed:
+            else:
                 new.append(self._follow(key, source))
         with trio.move_on_after(FIRST_LOOK):
             for followed in new:
@@ -128,7 +127,7 @@ class Discovery:
 
     def _follow(self, key: SourceKey, source: Source, known: Known | None = None, handed: object = None) -> Followed:
         known = known or Known(since=trio.current_time())
-        self._followed[key] = followed = Followed(source, known, handed=handed, memory=lambda: handed)
+        self._followed[key] = followed = Followed(source, known, memory=lambda: handed)
         self.failures.setdefault(key.pool, 0)
         self._nursery.start_soon(self._watch, key, followed)
         return followed
@@ -172,7 +171,7 @@ class _Findings:
 
     @property
     def handed(self) -> Any:  # noqa: ANN401 - each source has its own
-        return self.followed.handed
+        return self.followed.memory()
 
     def keep(self, memory: Callable[[], object]) -> None:
         self.followed.memory = memory

@@ -15,6 +15,7 @@ from tests.unit.etcd.test_follower import ONE, RefusingStore, Store
 
 TABLE = f'[pools.web.etcd]\nendpoints = ["{ONE}", "http://10.0.0.2:2379"]\nprefix = "/x/"\n'
 SOURCE = "etcd /x/"
+NOBODY = {ONE: None, "http://10.0.0.2:2379": None}
 
 
 class World:
@@ -24,10 +25,14 @@ class World:
         self.nursery = nursery
         self.path = path
         self.discovery = Discovery(nursery, self.events.append)
-        self.config = self.parsed("")
+        self.config = self.parsed(TABLE)
 
-    def parsed(self, more):
-        return parse(f'listeners.web.bind = ":1"\n{TABLE}{more}', str(self.path / "lb.toml"))
+    def parsed(self, table):
+        return parse(f'listeners.web.bind = ":1"\n{table}', str(self.path / "lb.toml"))
+
+    @property
+    def with_other_endpoints(self):
+        return self.parsed(TABLE.replace("10.0.0.2", "10.0.0.3"))
 
     def restart(self):
         """Forget what is known, but not the file."""
@@ -37,6 +42,12 @@ class World:
 
     async def begin(self, handed=()):
         await self.discovery.begin(self.config, handed)
+
+    async def begin_with_one_server(self):
+        """Begin with server ``a``, and wait until the file has it."""
+        self.store.put(b"a", b"10.0.0.1:80")
+        await self.begin()
+        await self.until_written({"a"})
 
     def hand_over(self):
         """Go on as the successor, from what it is handed, through JSON."""
@@ -152,9 +163,7 @@ async def test_all_keys_at_once_are_held_and_then_believed(world, autojump_clock
 
 
 async def test_etcd_away_takes_nothing_and_what_was_empty_stays_undecided(world, autojump_clock):
-    world.store.put(b"a", b"10.0.0.1:80")
-    await world.begin()
-    await world.until_written({"a"})
+    await world.begin_with_one_server()
     world.store.delete(b"a")
     await trio.sleep(10)
     world.store.fails = {ONE: "connection refused", "http://10.0.0.2:2379": "connection refused"}
@@ -184,7 +193,7 @@ async def test_a_start_without_etcd_serves_from_the_file(world, autojump_clock):
     await world.until_written({"a"})
     assert world.file == {"source": SOURCE, "servers": {"a": {"address": "10.0.0.1:80", "weight": 3}}}
     world.restart()
-    world.store.fails = {ONE: None, "http://10.0.0.2:2379": None}
+    world.store.fails = NOBODY
     start = trio.current_time()
     await world.begin()
     assert trio.current_time() - start == pytest.approx(FIRST_LOOK)
@@ -199,9 +208,7 @@ async def test_a_start_without_etcd_serves_from_the_file(world, autojump_clock):
 
 
 async def test_a_start_with_an_empty_etcd_holds_those_of_the_file(world, autojump_clock):
-    world.store.put(b"a", b"10.0.0.1:80")
-    await world.begin()
-    await world.until_written({"a"})
+    await world.begin_with_one_server()
     world.restart()
     world.store.entries = {}
     await world.begin()
@@ -251,7 +258,7 @@ async def test_many_changes_are_written_at_most_once_a_second(world, autojump_cl
 async def test_a_reload_with_other_endpoints_keeps_the_servers(world, autojump_clock):
     world.store.put(b"a", b"10.0.0.1:80")
     await world.begin()
-    other = parse(f'listeners.web.bind = ":1"\n{TABLE.replace("10.0.0.2", "10.0.0.3")}', str(world.path / "lb.toml"))
+    other = world.with_other_endpoints
     world.store.fails = {ONE: "connection refused", "http://10.0.0.2:2379": "connection refused"}
     await world.discovery.begin(other)
     world.discovery.keep_to(other)
@@ -260,7 +267,20 @@ async def test_a_reload_with_other_endpoints_keeps_the_servers(world, autojump_c
     assert list(world.servers) == ["a"]
 
 
-NOBODY = {ONE: None, "http://10.0.0.2:2379": None}
+async def test_a_reload_before_the_file_was_read_takes_its_servers_too(world, nursery, autojump_clock, monkeypatch):
+    async def slowly(_, function, *arguments):
+        await trio.sleep(0.5)
+        return function(*arguments)
+
+    await world.begin_with_one_server()
+    world.restart()
+    world.store.fails = NOBODY
+    monkeypatch.setattr(NoThreads, "run", slowly)
+    nursery.start_soon(world.begin)
+    await trio.sleep(0.2)
+    world.discovery.keep_to(world.with_other_endpoints)
+    await trio.sleep(5)
+    assert list(world.servers) == ["a"]
 
 
 async def test_a_successor_begins_with_all_servers_without_etcd_and_without_a_file(world, autojump_clock):
@@ -304,9 +324,7 @@ async def test_a_successor_writes_what_its_predecessor_could_not(world, autojump
 
 
 async def test_a_hold_ends_in_the_successor_when_it_would_have(world, autojump_clock):
-    world.store.put(b"a", b"10.0.0.1:80")
-    await world.begin()
-    await world.until_written({"a"})
+    await world.begin_with_one_server()
     world.store.delete(b"a")
     await trio.sleep(50)
     await world.begin(world.hand_over())
@@ -322,8 +340,7 @@ async def test_bad_values_stay_as_they_were_over_a_reload_with_other_endpoints(w
     await world.begin()
     world.store.put(b"a", b"nonsense")
     await trio.sleep(1)
-    other = parse(f'listeners.web.bind = ":1"\n{TABLE.replace("10.0.0.2", "10.0.0.3")}', str(world.path / "lb.toml"))
-    world.discovery.keep_to(other)
+    world.discovery.keep_to(world.with_other_endpoints)
     await trio.sleep(5)
     assert world.servers == {"a": "10.0.0.1:80"}
 
