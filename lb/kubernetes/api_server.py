@@ -152,7 +152,6 @@ class ApiServer:
         if ca != self._ca:  # kubelet has renewed it: connections that verify by the old one would fail for ever
             await self._http.close()
             self._ca, self._http = ca, _http_client(self._source, ca)
-        await self._http.load()
         return {"Authorization": f"Bearer {token}"} if token else {}
 
 
