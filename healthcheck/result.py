@@ -7,6 +7,8 @@ from typing import Literal
 
 import attrs
 
+from lb.model.printable import shortened
+
 __all__ = ["Advice", "CheckResult", "combined", "one_line"]
 
 
@@ -40,9 +42,7 @@ _LONGEST = 200  # characters of a detail; an estimate of what fits into a log li
 
 def one_line(text: str) -> str:
     """Return the first line of a server's or script's output, printable and short enough for a log line."""
-    line = text.strip().partition("\n")[0].rstrip()
-    if len(line) > _LONGEST:
-        line = line[: _LONGEST - 1] + "…"
+    line = shortened(text.strip().partition("\n")[0].rstrip(), _LONGEST)
     if line.isprintable():
         return line
     return "".join(character if character.isprintable() else "?" for character in line)
