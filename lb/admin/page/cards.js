@@ -1,10 +1,8 @@
 // What the page shows beside its list: requests, caches, forward proxies, the cluster, listeners, connections that have ended, events.
 // Of too many entries, those that matter most.
 
-import { $, fill, labelled, mark, set } from "./dom.js";
-import { amount, bytes, clockTime, percent, plural, since, took } from "./text.js";
-
-let newest = ""; // the last event shown
+import { $, entry, fill, labelled, made, mark, redraw, set } from "./dom.js";
+import { amount, bytes, percent, plural, since, took } from "./text.js";
 
 export function showCards(found) {
   showRequests(found.requests);
@@ -84,40 +82,22 @@ function showListeners(listeners) {
 }
 
 function showEnded(ended) {
-  const found = JSON.stringify(ended);
-  if ($("#ended").dataset.shown === found) return;
-  $("#ended").dataset.shown = found;
-  $("#ended").replaceChildren(
-    ...Object.entries(ended).map(([reason, count]) => {
+  redraw($("#ended"), ended, () => {
+    const items = Object.entries(ended).map(([reason, count]) => {
       const item = document.createElement("li");
-      const figure = document.createElement("b");
-      figure.textContent = amount(count);
-      item.append(figure, ` ${reason}`);
+      item.append(made("b", amount(count)), ` ${reason}`);
       return item;
-    }),
-  );
-  if (!$("#ended").children.length) {
-    const none = document.createElement("li");
-    none.textContent = "None yet.";
-    $("#ended").append(none);
-  }
+    });
+    return items.length ? items : [made("li", "None yet.")];
+  });
 }
 
 function showEvents(events) {
-  const last = JSON.stringify(events.at(-1) ?? null);
-  if (last === newest) return;
-  newest = last;
-  $("#events").replaceChildren(
-    ...[...events].reverse().map(({ event, level, timestamp, ...fields }) => {
-      const item = document.createElement("li");
-      item.dataset.level = level;
-      const time = document.createElement("time");
-      time.dateTime = timestamp;
-      time.textContent = clockTime(timestamp);
-      const name = document.createElement("b");
-      name.textContent = event;
+  redraw($("#events"), events, () =>
+    [...events].reverse().map(({ event, level, timestamp, ...fields }) => {
       const text = Object.entries(fields).filter(([, value]) => value !== null && value !== "" && !(Array.isArray(value) && !value.length)).map(([key, value]) => `${key} ${Array.isArray(value) ? value.join(", ") : value}`).join(", ");
-      item.append(time, name, ` ${text}`);
+      const item = entry(timestamp, event, text);
+      item.dataset.level = level;
       return item;
     }),
   );

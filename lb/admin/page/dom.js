@@ -1,7 +1,9 @@
 // Changes of the page that leave alone what is as it should be: the focus, a selection, and what need not be drawn again.
 
+import { clockTime } from "./text.js";
+
 export const $ = (selector, root = document) => root.querySelector(selector);
-const shown = new WeakMap(); // the body of a table -> what it shows
+const shown = new WeakMap(); // an element -> what it shows
 
 export function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -15,10 +17,14 @@ export function attribute(element, name, value) {
 export function copyOf(template) {
   return $(template).content.firstElementChild.cloneNode(true);
 }
+export function made(tag, text) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  return element;
+}
 export function labelled(text, kind) {
-  const label = document.createElement("span");
+  const label = made("span", text);
   label.className = kind;
-  label.textContent = text;
   return label;
 }
 
@@ -43,13 +49,27 @@ export function arrange(parent, elements, names, create) {
   }
 }
 
-// Fills the body of a table, unless it shows the same already. What has gone beyond a bound is said below the table.
+// Fills an element with what ``content()`` makes of this, unless it shows the same already.
+export function redraw(element, what, content) {
+  const text = JSON.stringify(what);
+  if (shown.get(element) === text) return;
+  shown.set(element, text);
+  element.replaceChildren(...content());
+}
+
+// An entry of a list of what has happened.
+export function entry(timestamp, name, text) {
+  const time = made("time", clockTime(timestamp));
+  time.dateTime = timestamp;
+  const item = document.createElement("li");
+  item.append(time, made("b", name), ` ${text}`);
+  return item;
+}
+
+// Fills the body of a table. What has gone beyond a bound is said below the table.
 export function fill(body, list, cells, more = "") {
-  const text = JSON.stringify([list, more]);
-  if (shown.get(body) === text) return;
-  shown.set(body, text);
-  body.replaceChildren(
-    ...list.map((each) => {
+  redraw(body, list, () =>
+    list.map((each) => {
       const row = document.createElement("tr");
       for (const cell of cells(each)) {
         const td = document.createElement("td");

@@ -1,9 +1,9 @@
 // What happened in a pool in the last hour.
 
 import { draw } from "./charts.js";
-import { $, copyOf, set } from "./dom.js";
+import { $, copyOf, entry, redraw, set } from "./dom.js";
 import { request } from "./requests.js";
-import { amount, clockTime } from "./text.js";
+import { amount } from "./text.js";
 
 const RETRY = 10; // seconds until another attempt
 const EVENTS_APART = 2; // seconds between two requests because of events
@@ -76,16 +76,10 @@ function showCharts(points) {
 }
 
 function showChanges(changes) {
-  $("#history .changes").replaceChildren(
-    ...[...changes].reverse().map(({ timestamp, server, state, reason }) => {
-      const item = document.createElement("li");
+  redraw($("#history .changes"), changes, () =>
+    [...changes].reverse().map(({ timestamp, server, state, reason }) => {
+      const item = entry(timestamp, server, `${state}${reason ? `: ${reason}` : ""}`);
       item.dataset.state = state;
-      const time = document.createElement("time");
-      time.dateTime = timestamp;
-      time.textContent = clockTime(timestamp);
-      const name = document.createElement("b");
-      name.textContent = server;
-      item.append(time, name, ` ${state}${reason ? `: ${reason}` : ""}`);
       return item;
     }),
   );
