@@ -16,7 +16,7 @@ from lb.admin.explanation import Explainer
 from lb.admin.exposition import exposition
 from lb.admin.feed import Feed
 from lb.admin.history import History
-from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, json_response
+from lb.admin.messages import AdminRequest, AdminResponse, HttpError, RouteHandler, check_parameters, json_response
 from lb.admin.overview import overview
 from lb.admin.overview_query import OverviewQuery
 from lb.admin.page_files import PAGE_FILES
@@ -162,10 +162,8 @@ class AdminRoutes:
         return AdminResponse(answer.encode(), "application/json")
 
     async def connections(self, request: AdminRequest) -> AdminResponse:
+        check_parameters(request.query, {"id", "listener", "pool", "server", "client", "limit"})
         query = {key: values[-1] for key, values in request.query.items()}
-        unknown = sorted(set(query) - {"id", "listener", "pool", "server", "client", "limit"})
-        if unknown:
-            raise HttpError(400, f"unknown parameter {shown(unknown[0])}")
         only = ConnectionFilter(
             id=_number(query["id"], "id") if "id" in query else None,
             listener=query.get("listener"),

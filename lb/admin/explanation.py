@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import trio
 
-from lb.admin.messages import AdminRequest, HttpError
+from lb.admin.messages import AdminRequest, HttpError, check_parameters
 from lb.admin.streams import figures_of, streams_of
 from lb.admin.utc_text import utc_text
 from lb.control.balancer import Balancer
@@ -17,7 +17,6 @@ from lb.explain.explanation import ExplainQuestion, client_of_text, explanation,
 from lb.explain.stream import explain_stream
 from lb.model.explained_request import AskedRequest, RoutedRequest
 from lb.model.explained_target import AskedTarget
-from lb.model.values import shown
 from lb.net.cooperate import done_in_turns
 
 __all__ = ["EXPLAIN_QUEUE_TIMEOUT", "Explainer"]
@@ -139,9 +138,7 @@ async def _cancel_on_disconnect(request: AdminRequest, scope: trio.CancelScope) 
 
 def _check(query: Mapping[str, list[str]]) -> None:
     """Raises HttpError if a parameter is unknown, missing or repeated."""
-    unknown = sorted(set(query) - {*_ONCE, "without", "header"})
-    if unknown:
-        raise HttpError(400, f"unknown parameter {shown(unknown[0])}")
+    check_parameters(query, {*_ONCE, "without", "header"})
     for name in ("listener", "source"):
         if name not in query:
             raise HttpError(400, f"{name} is missing")

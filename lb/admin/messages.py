@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from typing import TypeAlias
 from urllib.parse import parse_qs, unquote
 
@@ -12,11 +12,14 @@ import attrs
 import h11
 import trio
 
+from lb.model.values import shown
+
 __all__ = [
     "AdminRequest",
     "AdminResponse",
     "HttpError",
     "RouteHandler",
+    "check_parameters",
     "error_response",
     "head_of",
     "json_response",
@@ -65,6 +68,13 @@ class HttpError(Exception):
         self.status = status
         self.detail = detail
         self.headers = headers
+
+
+def check_parameters(query: Mapping[str, list[str]], known: Collection[str]) -> None:
+    """Raises HttpError 400 if a parameter of a request is none of these."""
+    unknown = sorted(name for name in query if name not in known)
+    if unknown:
+        raise HttpError(400, f"unknown parameter {shown(unknown[0])}")
 
 
 def request_of(head: h11.Request) -> AdminRequest:

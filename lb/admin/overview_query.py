@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
-from lb.admin.messages import HttpError
+from lb.admin.messages import HttpError, check_parameters
 from lb.model.values import shown
 
 __all__ = ["OverviewQuery"]
@@ -38,10 +38,8 @@ class OverviewQuery:
     @classmethod
     def parse(cls, query: Mapping[str, list[str]]) -> OverviewQuery:
         """Read the parameters of a request. Raises HttpError 400."""
+        check_parameters(query, PARAMETERS)
         values = {key: each[-1] for key, each in query.items()}
-        unknown = sorted(set(values) - PARAMETERS)
-        if unknown:
-            raise HttpError(400, f"unknown parameter {shown(unknown[0])}")
         search, trouble, sort = (values.get(key, "") for key in ("search", "trouble", "sort"))
         if len(search) > MAX_SEARCH:
             raise HttpError(400, f"search may have {MAX_SEARCH} characters at most")
