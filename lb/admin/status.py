@@ -110,7 +110,7 @@ def _targets(counts: TopKeys, most: int) -> list[dict[str, object]]:
 async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
     figures = stats.figures
     pools: dict[str, object] = {}
-    for name, pool in balancer.shown_pools.items():
+    async for name, pool in in_turns(balancer.shown_pools.items()):
         servers: dict[str, object] = {}
         available = 0
         async for backend in in_turns(list(pool.backends.values())):

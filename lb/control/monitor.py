@@ -95,7 +95,7 @@ class ServerMonitor:
         if not self._checking:
             self._checking = True
             await self._nursery.start(self._checker.run)
-        for pool in pools.values():
+        async for pool in in_turns(list(pools.values())):
             spec = pool.spec
             contexts = {tls: await self._tls.make(tls) for tls in tls_of_checks(spec)}
             async for backend in in_turns(list(pool.backends.values())):

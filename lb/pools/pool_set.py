@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from lb.model import Config, ServerSpec
 from lb.model.address import Address, SocketAddress
-from lb.net.cooperate import done_in_turns
+from lb.net.cooperate import done_in_turns, in_turns
 from lb.pools.backend import Backend
 from lb.pools.pool import Pool, Prepared
 
@@ -39,7 +39,7 @@ class Pools:
         ``at_start`` as for :meth:`lb.pools.pool.Pool.prepare`. Raises any error of a plug-in.
         """
         prepared: list[tuple[Pool, Prepared | None]] = []
-        for name, spec in config.pools.items():
+        async for name, spec in in_turns(config.pools.items()):
             pool = self.by_name.get(name)
             if pool is not None and pool.spec == spec and not pool.needs_build:
                 prepared.append((pool, None))
