@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import shutil
 import subprocess
@@ -11,11 +12,15 @@ import threading
 from contextlib import contextmanager
 from functools import cache
 
+import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.support.balancer import PATIENCE
 
 CHROMIUM = shutil.which("chromium")
+NEEDS_CHROMIUM = pytest.mark.skipif(
+    CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"
+)
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import threading
@@ -14,14 +13,11 @@ import pytest
 import trio
 
 from tests.support.balancer import PATIENCE, ask, config, connect, request
-from tests.support.browser import CHROMIUM, new_page
+from tests.support.browser import NEEDS_CHROMIUM, new_page
 from tests.support.operating import ADMIN, operated
 from tests.support.servers import Named, backends
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 SOON = 2.0  # seconds until the page shows a change
 
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from tests.e2e.admin.test_dashboard import browse, change_overview, with_cache, with_proxy, with_requests
 from tests.support.accessibility import axe_findings
 from tests.support.balancer import config, connect, request
-from tests.support.browser import CHROMIUM
+from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.effort import DEEP
 from tests.support.operating import ADMIN, operated
 from tests.support.servers import backends
 from tests.support.troubled_pools import troubled_pools
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 NARROW, WIDE = 390, 1280  # CSS pixels: a telephone, a small laptop
 LOOKS = [(NARROW, "light"), (WIDE, "dark"), *([(NARROW, "dark"), (WIDE, "light")] if DEEP else [])]
 POOLS = ["web", *(["checked"] if DEEP else [])]

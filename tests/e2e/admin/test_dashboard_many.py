@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 import pytest
@@ -10,15 +9,12 @@ import trio
 
 from tests.e2e.admin.test_dashboard import OVERVIEW, browse, row, wait_for_state
 from tests.support.balancer import config
-from tests.support.browser import CHROMIUM
+from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.many_pools import many_pools
 from tests.support.operating import ADMIN, operated
 from tests.support.servers import Named, backends
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 ROW = ".pool-row, .server"
 FOCUS = "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()"
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import struct
 
 import pytest
 
-from tests.support.browser import CHROMIUM
+from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.effort import LONG_FORM
 from tests.support.pictures import draw_dashboard, draw_many_pools, draw_report
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 FEWEST_BYTES = 20_000  # a page without anything on it has fewer
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import trio
 
 from tests.e2e.admin.test_dashboard import browse, row, wait_for_state
 from tests.support.balancer import PATIENCE
-from tests.support.browser import CHROMIUM
+from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.clustered import NODES, cluster_config, cluster_node
 from tests.support.etcd import etcd
 from tests.support.servers import Named
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 
 
 async def test_the_page_lists_the_nodes_says_what_differs_and_what_was_not_told(tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from contextlib import asynccontextmanager
@@ -12,15 +11,12 @@ import pytest
 import trio
 
 from tests.support.balancer import PATIENCE
-from tests.support.browser import CHROMIUM, new_page
+from tests.support.browser import NEEDS_CHROMIUM, new_page
 from tests.support.operating import ADMIN, operated
 from tests.support.publishing import live_config, publishing
 from tests.support.servers import free_port
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 ROW = '#streams tr[data-stream="live/show"]'
 FRAMES = "document.querySelector('#player video').getVideoPlaybackQuality().totalVideoFrames"
 TIME = "document.querySelector('#player video').currentTime"

@@ -16,7 +16,7 @@ import trio
 from lb.tools.demo import demo, load
 from lb.tools.demo.kinds import DEMOS
 from tests.support.balancer import LB, PATIENCE
-from tests.support.browser import CHROMIUM
+from tests.support.browser import NEEDS_CHROMIUM
 from tests.support.terminals import on_pipe, on_terminal
 
 HTTP_SERVERS = DEMOS["http"].servers
@@ -314,7 +314,7 @@ async def test_the_lines_that_the_forward_demo_prints_do_what_is_said_of_them():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)")
+@NEEDS_CHROMIUM
 async def test_a_browser_takes_the_proxy_that_the_forward_demo_prints(tmp_path):
     async with running("forward") as running_demo:
         await running_demo.until("What it shows by itself")

@@ -15,7 +15,7 @@ import trio
 from tests.e2e.tools.test_demo import none_outlives
 from tests.e2e.traffic.test_real_peers import program
 from tests.support.balancer import PATIENCE
-from tests.support.browser import CHROMIUM, new_page
+from tests.support.browser import NEEDS_CHROMIUM, new_page
 from tests.support.effort import LONG_FORM
 from tests.support.terminals import on_pipe, on_terminal
 
@@ -83,7 +83,7 @@ async def test_the_lines_that_it_prints_do_what_is_said_of_them():
         await stopped(demo)
 
 
-@pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)")
+@NEEDS_CHROMIUM
 @LONG_FORM
 async def test_its_page_plays_and_goes_on_when_the_publisher_is_back():
     async with on_pipe("demo", "live") as demo:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from tests.support.balancer import PATIENCE, run_lb
-from tests.support.browser import CHROMIUM, new_page
+from tests.support.browser import NEEDS_CHROMIUM, new_page
 from tests.support.terminals import on_pipe
 
 CONFIG = """
@@ -24,10 +24,7 @@ duration = "1m"
 clients.all = { rate = 20, session = "200ms" }
 events = [{ at = "30s", server = "demo/s1", does = "die" }]
 """
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"),
-]
+pytestmark = [pytest.mark.slow, NEEDS_CHROMIUM]
 
 
 class Dashboard:
