@@ -14,7 +14,7 @@ from lb.admin.overview_query import OverviewQuery
 from lb.admin.pool_sums import PoolSums
 from lb.admin.process import Process
 from lb.admin.recent_requests import RecentRequests, http_listeners
-from lb.admin.status import server_document, sources_of
+from lb.admin.status import server_document
 from lb.admin.surveyor import Survey
 from lb.admin.utc_text import utc_text
 from lb.control.balancer import Balancer
@@ -85,7 +85,7 @@ def _pool(
     balancer: Balancer, survey: Survey, found: OverviewList, sums: PoolSums, backends: Sequence[Backend]
 ) -> dict[str, object]:
     pool, worst = sums.pool, sums.worst
-    failing = [each for each in sources_of(balancer, pool) if each["error"]]
+    failing = [(key.text, known.error) for key, known in balancer.sources(pool.spec).items() if known.error]
     document: dict[str, object] = {
         "name": pool.name,
         "strategy": pool.spec.strategy.name,
@@ -99,8 +99,7 @@ def _pool(
         "failed_connects": sums.failed_connects,
         "kept_connections": survey.stats.kept_connections.get(pool.name, 0),
         "failing_sources": [
-            {"source": each["source"], "error": shortened(str(each["error"]), REASON_LENGTH)}
-            for each in failing[:SOURCES_NAMED]
+            {"source": source, "error": shortened(error, REASON_LENGTH)} for source, error in failing[:SOURCES_NAMED]
         ],
         "worst": None if worst is None else {"name": worst.name, **_short(worst)},
     }

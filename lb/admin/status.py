@@ -32,7 +32,6 @@ __all__ = [
     "listener_document",
     "requests_by_listener",
     "server_document",
-    "sources_of",
     "status",
 ]
 
@@ -125,13 +124,13 @@ async def _pools(balancer: Balancer, stats: StatsSnapshot) -> dict[str, object]:
             "connect_seconds": round(connects.seconds, 6),
             "retries": connects.retries + figures.request_retries.get(name, 0),
             "kept_connections": stats.kept_connections.get(name, 0),
-            "sources": sources_of(balancer, pool),
+            "sources": _sources(balancer, pool),
             "servers": servers,
         }
     return pools
 
 
-def sources_of(balancer: Balancer, pool: Pool) -> list[dict[str, object]]:
+def _sources(balancer: Balancer, pool: Pool) -> list[dict[str, object]]:
     """Return where servers of a pool are looked for, and what was found."""
     return [
         {

@@ -58,6 +58,23 @@ async def test_an_overview_counts_what_all_processes_have_served_and_names_what_
             assert shown.keys() == {"name", *status[shown["name"]]}
 
 
+async def test_an_overview_names_where_servers_cannot_be_looked_up(tmp_path):
+    etcd = f"127.0.0.1:{free_port()}"
+    source = f'etcd = {{ endpoints = ["http://{etcd}"], prefix = "/web/" }}'
+    front = '[listeners.web]\nbind = "127.0.0.1:0"'
+    async with operated(tmp_path, f"{ADMIN}\n{front}\n[pools.web]\n{source}\n") as (_, operator):
+
+        def failing(overview):
+            return overview["list"]["rows"][0]["failing_sources"]
+
+        def refused(overview):
+            return any(f"{etcd}: connection refused" in each["error"] for each in failing(overview))
+
+        overview = await operator.until(lambda: operator.get(PATH), refused)
+        (known,) = (await operator.status())["pools"]["web"]["sources"]
+        assert [each["source"] for each in failing(overview)] == [known["source"]]
+
+
 async def test_who_has_an_overview_is_told_that_nothing_has_changed(tmp_path):
     server = Named("a", "127.0.0.1:9")
     async with operated(tmp_path, config(server, top=ADMIN, health=None)) as (_, operator):
