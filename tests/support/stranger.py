@@ -6,10 +6,10 @@ import subprocess
 import time
 from functools import partial
 
-import httpx
 import trio
 
-from tests.support.balancer import PATIENCE, followed
+from tests.support.balancer import followed
+from tests.support.http_sessions import fetch
 from tests.support.release_figures import Figures
 
 __all__ = ["first_day"]
@@ -70,5 +70,4 @@ async def upgraded(lb, port, newer, figures):
 
 async def answer(port):
     """Ask with a connection of its own, as the next process has to get it."""
-    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
-        return (await client.get(f"http://127.0.0.1:{port}/")).text
+    return (await fetch(port, "/")).text
