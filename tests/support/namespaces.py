@@ -8,16 +8,14 @@ import json
 import os
 import socket
 import subprocess
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
 import pytest
-import trio
 
-import tests.support.backend
 from tests.e2e.traffic.test_real_peers import program
-from tests.support.servers import Named
+from tests.support.servers import serving
 
 CLONE_NEWNET = 0x40000000  # setns(2)
 _numbers = itertools.count()
@@ -84,24 +82,9 @@ class Machine:
             finally:
                 _enter(home)
 
-    @asynccontextmanager
-    async def serving(self, name, host, port=0):
-        """Run a server (tests/support/backend.py) on this machine. Yield its name and address."""
-        listening = self.socket()
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(1000)
-        listening.setblocking(False)
-
-        async def serve(stream):
-            with suppress(trio.BrokenResourceError):
-                await tests.support.backend.serve(name, stream)
-
-        async with trio.open_nursery() as nursery:
-            listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-            nursery.start_soon(trio.serve_listeners, serve, [listener])
-            yield Named(name, f"{host}:{listening.getsockname()[1]}")
-            nursery.cancel_scope.cancel()
+    def serving(self, name, host, port=0):
+        """Run a server on this machine: :func:`tests.support.servers.serving`."""
+        return serving(name=name, address=(host, port), new_socket=self.socket)
 
     def plug(self, interface, *addresses, up=True):
         """Set addresses on an interface, and set it up or down."""

@@ -146,13 +146,13 @@ async def media_serving(serve, path, handler):
 
 
 @asynccontextmanager
-async def serving(handler=None, *, name="s", address=("127.0.0.1", 0)):
+async def serving(handler=None, *, name="s", address=("127.0.0.1", 0), new_socket=socket.socket):
     """Run a server in this process. ``handler(stream)`` serves a connection; the default is that of ``backend.py``.
 
-    ``address`` is an argument of bind(): a path is a unix socket.
+    ``address`` is an argument of bind(): a path is a unix socket. ``new_socket(family)`` makes its socket.
     """
     family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    listening = trio.socket.socket(family)
+    listening = trio.socket.from_stdlib_socket(new_socket(family))
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     await listening.bind(address)
     listening.listen(1000)
