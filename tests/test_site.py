@@ -97,3 +97,8 @@ def test_it_is_built_without_a_warning_or_a_network_and_asks_nobody(tmp_path):
         rights = "cells => cells.map(cell => cell.getBoundingClientRect().right)"
         meanings = page.locator("tr:has(td:nth-child(5)) td:nth-child(4)")
         assert max(meanings.evaluate_all(rights)) <= 390, "what a key means is beside the screen"
+        words = "cells => cells.map(cell => getComputedStyle(cell, '::before').content)"
+        defaults = page.locator("tr:has(td:nth-child(5)) td:nth-child(3)")
+        assert set(defaults.evaluate_all(words)) == {'"default: "'}
+        page.goto(f"{site}/explanation/how-far-it-goes.html")
+        assert set(defaults.evaluate_all(words)) == {"none"}, "other tables have no keys"
