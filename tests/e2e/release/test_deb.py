@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.debian_machine import machine, make, need, until
 from tests.support.effort import LONG_FORM
+from tests.support.one_file import NEWER, make_newer
 from tests.support.paths import DOCS
 
 pytestmark = [LONG_FORM, pytest.mark.slow]
@@ -78,11 +79,11 @@ def newer(package, directory):
     content = directory / "newer"
     subprocess.run(["dpkg-deb", "--raw-extract", package, content], check=True)
     control = content / "DEBIAN" / "control"
-    control.write_text(re.sub("(?m)^Version: .*", "Version: 9.9.9", control.read_text()))
-    [init] = content.glob("opt/trio-lb/lib/python*/site-packages/lb/__init__.py")
-    init.write_text('__version__ = "9.9.9"\n')
-    compile_it = ["/usr/bin/python3", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash", init]
-    subprocess.run(compile_it, check=True)
+    control.write_text(re.sub("(?m)^Version: .*", f"Version: {NEWER}", control.read_text()))
+    [libraries] = content.glob("opt/trio-lb/lib/python*/site-packages")
+    make_newer(libraries)
+    compile_it = ["/usr/bin/python3", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
+    subprocess.run([*compile_it, libraries / "lb" / "__init__.py"], check=True)
     subprocess.run(["dpkg-deb", "--build", "-Znone", content, directory / "newer.deb"], check=True, capture_output=True)
     return directory / "newer.deb"
 
@@ -153,7 +154,7 @@ def an_upgrade_loses_no_connection(debian, package, noted):
         assert clients.stdout.readline() == "started\n"
         with noted.timed("upgrade"):
             install(debian, package)
-            until(lambda: version_that_serves(debian) == "9.9.9")
+            until(lambda: version_that_serves(debian) == NEWER)
         result, _ = clients.communicate("enough\n")
     told = json.loads(result)
     assert told["failed"] == []
@@ -231,7 +232,7 @@ def test_addresses_are_announced_with_the_lines_of_the_page(package, tmp_path):
         debian.run("systemctl", "restart", "lb")
         until(lambda: announced(debian))
         install(debian, newer(package, tmp_path))
-        until(lambda: version_that_serves(debian) == "9.9.9")
+        until(lambda: version_that_serves(debian) == NEWER)
         until(lambda: "server.stopped" in debian.journal())
         assert announced(debian)
         assert '"announce.down"' not in debian.journal().split('"upgrade.started"')[1]
