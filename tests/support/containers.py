@@ -1,10 +1,15 @@
-"""Settings for buildah and podman in tests."""
+"""Settings for buildah and podman in tests, and what they build on."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
 
-__all__ = ["container_settings"]
+from tests.support.debian_machine import LONG, base
+
+__all__ = ["BASE", "container_settings", "import_base"]
+
+BASE = "localhost/trio-lb-base:test"
 
 
 def container_settings(environment, directory):
@@ -24,6 +29,12 @@ def container_settings(environment, directory):
     environment.setenv("CONTAINERS_CONF", str(settings))
     environment.setenv("CONTAINERS_STORAGE_CONF", str(storage))
     environment.setenv("BUILDAH_ISOLATION", "chroot")
+
+
+def import_base():
+    """Let podman have BASE: a system with what Containerfile installs."""
+    archive = base("binutils", "ca-certificates", "python3-venv")
+    subprocess.run(["podman", "import", archive, BASE], check=True, timeout=LONG)
 
 
 def _hard(which):

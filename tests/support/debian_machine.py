@@ -34,10 +34,10 @@ def need(*programs):
         pytest.skip(reason)
 
 
-def make(target, directory, *variables):
-    """Run make with DIST; return the directory."""
+def make(target, directory, *variables, cwd=ROOT, **options):
+    """Run make with DIST; return the directory. The options are those of :func:`subprocess.run`."""
     command = ["make", target, f"DIST={directory}", *variables]
-    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=LONG)
+    done = subprocess.run(command, cwd=cwd, check=False, capture_output=True, text=True, timeout=LONG, **options)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return directory
 

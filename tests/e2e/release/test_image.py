@@ -13,8 +13,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.support.containers import container_settings
-from tests.support.debian_machine import LONG, base, make, need, until
+from tests.support.containers import BASE, container_settings, import_base
+from tests.support.debian_machine import LONG, make, need, until
 from tests.support.effort import LONG_FORM
 from tests.support.paths import EXAMPLES
 
@@ -56,10 +56,9 @@ def built(tmp_path_factory):
     directory = tmp_path_factory.mktemp("image")
     with pytest.MonkeyPatch.context() as environment:
         container_settings(environment, directory)
-        archive = base("binutils", "ca-certificates", "python3-venv")
-        run("podman", "import", str(archive), "localhost/trio-lb-base:test")
+        import_base()
         begin = time.monotonic()
-        make("image", directory, "BASE=localhost/trio-lb-base:test")
+        make("image", directory, f"BASE={BASE}")
         [saved], made = directory.glob("*.tar"), time.monotonic()
         run("buildah", "rmi", "--all", "--force")
         emptied = time.monotonic()

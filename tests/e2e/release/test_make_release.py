@@ -8,14 +8,12 @@ import subprocess
 
 import pytest
 
-from tests.support.containers import container_settings
-from tests.support.debian_machine import LONG, base, need
+from tests.support.containers import BASE, container_settings, import_base
+from tests.support.debian_machine import LONG, make, need
 from tests.support.effort import LONG_FORM
 from tests.support.paths import ROOT
 
 pytestmark = [LONG_FORM, pytest.mark.slow]
-
-BASE = "localhost/trio-lb-base:test"
 
 
 def clone(directory, time):
@@ -30,20 +28,15 @@ def clone(directory, time):
 
 def release(directory, *, umask, zone):
     """Build all in a clone. Return the directory with the files."""
-    command = ["make", "--old-file=.venv/.ready", "release", f"BASE={BASE}"]
-    environment = {**os.environ, "TZ": zone}
-    done = subprocess.run(
-        command, cwd=directory, check=False, capture_output=True, text=True, timeout=LONG, umask=umask, env=environment
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    variables, environment = ("--old-file=.venv/.ready", f"BASE={BASE}"), {**os.environ, "TZ": zone}
+    make("release", "dist", *variables, cwd=directory, umask=umask, env=environment)
     return directory / "dist"
 
 
 def test_two_releases_are_alike_byte_for_byte(tmp_path, monkeypatch):
     need("buildah", "debootstrap", "dh", "podman", "runc")
     container_settings(monkeypatch, tmp_path)
-    archive = base("binutils", "ca-certificates", "python3-venv")
-    subprocess.run(["podman", "import", archive, BASE], check=True, timeout=LONG)
+    import_base()
     one, other = clone(tmp_path / "one", 1_700_000_000), clone(tmp_path / "an" / "other", 1_750_000_000)
     first = release(one, umask=0o022, zone="UTC")
     second = release(other, umask=0o077, zone="Pacific/Kiritimati")
