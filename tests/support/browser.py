@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import re
 import shutil
 import subprocess
@@ -12,15 +11,13 @@ import threading
 from contextlib import contextmanager
 from functools import cache
 
-import pytest
 from playwright.sync_api import sync_playwright
 
 from tests.support.balancer import PATIENCE
+from tests.support.peers import needs_program
 
 CHROMIUM = shutil.which("chromium")
-NEEDS_CHROMIUM = pytest.mark.skipif(
-    CHROMIUM is None and "CI" not in os.environ, reason="no chromium (Debian: chromium)"
-)
+NEEDS_CHROMIUM = needs_program("chromium")
 ARGUMENTS = (
     "--headless",
     "--no-sandbox",
